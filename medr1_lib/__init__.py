@@ -1,0 +1,1 @@
+"""The library under the course: reinforcement learning for medical vision-language models."""

@@ -1,0 +1,42 @@
+"""`python -m medr1_lib <command>`: every command of the library."""
+
+import importlib
+import sys
+
+from medr1_lib.data.errors import InputError
+
+# command: (module whose `main(arguments)` runs it, what it does)
+COMMANDS = {
+    "doctor": ("medr1_lib.course.doctor", "say what this machine can run"),
+    "data": ("medr1_lib.data.command", "build phantoms, import real data, audit either"),
+}
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items()]
+    return "usage: python -m medr1_lib <command> [--help]\n\n" + "\n".join(lines)
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command and return its exit status: 0 done, 1 found a problem, 2 bad input."""
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        print(_usage())
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        print(f"error: no command {name!r}\n\n{_usage()}", file=sys.stderr)
+        return 2
+    command = importlib.import_module(COMMANDS[name][0])
+    try:
+        return command.main(rest)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is kept", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

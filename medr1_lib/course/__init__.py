@@ -1,0 +1,1 @@
+"""What the notebooks need: tiers, exercise checks, widgets, the doctor."""
