@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Build the course site from the stored outputs of the notebooks; run by `make book`.
+# SOLUTIONS=1 builds the instructors' edition, with every solution in its place, in a folder of its own.
+# The first run needs PyPI and npm; later ones need no network.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+edition=book notebooks=notebooks
+if [[ ${SOLUTIONS:-0} == 1 ]]; then edition=book-solutions notebooks=notebooks/solutions; fi
+out=$PWD/_output/$edition
+venv=.venv-book
+
+if ! cmp -s book/requirements.lock "$venv/requirements.lock"; then
+    rm -rf "$venv"
+    "${PYTHON:-python3.11}" -m venv "$venv"
+    "$(echo "$venv"/[bS]*)/python" -m pip install --quiet -r book/requirements.lock
+    cp book/requirements.lock "$venv/"
+fi
+bin=$(echo "$venv"/[bS]*)  # bin, or Scripts on Windows
+"$bin/python" book/vendor.py
+
+rm -rf "$out/source"
+mkdir -p "$out/source/notebooks" "$out/source/data"
+cp -R book "$out/source/"
+cp "$notebooks"/[0-9]*.ipynb "$out/source/notebooks/"
+for folder in figures sample; do
+    if [[ -d data/$folder ]]; then cp -R "data/$folder" "$out/source/data/"; fi
+done
+
+"$bin/jupyter-book" build -W -n --keep-going --path-output "$out" \
+    --config book/_config.yml --toc "$out/source/book/_toc.yml" "$out/source"

@@ -1,0 +1,81 @@
+"""Put what the site's pages need in a browser beside them: `python book/vendor.py`.
+
+`vendor.json` names each npm package with its exact version, the sha256 of its tarball, its licence
+and the files to take. A tarball with another sum is refused and nothing of it is unpacked. Once the
+files are there, the script needs neither npm nor a network.
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+BOOK = Path(__file__).resolve().parent
+FOLDERS = ("_static/vendor", "_extra")
+DONE = "_static/vendor/done.json"  # the vendor.json that the files came from
+
+
+def pack(package: str, folder: Path) -> Path:
+    """Fetch the tarball of one npm package (`name@version`) into a folder."""
+    npm = shutil.which("npm")
+    if npm is None:
+        sys.exit("npm not found: install Node.js 18 or later, or copy book/_static/vendor and "
+                 "book/_extra from a machine that has built the site")  # fmt: skip
+    command = [npm, "pack", "--silent", "--ignore-scripts", "--pack-destination", folder, package]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        sys.exit(f"{package}: npm pack failed; is there a network?\n{result.stderr.strip()}")
+    return folder / result.stdout.strip()
+
+
+def unpack(tarball: Path, sha256: str, files: dict[str, str], book: Path) -> None:
+    """Copy files of a tarball to where the site expects them, if the tarball is the right one.
+
+    Args:
+        tarball: An npm package; everything in it lies under `package/`.
+        sha256: The sum it must have.
+        files: From a path in the package to a path in the book; a folder ends with a slash.
+        book: The folder of the book.
+
+    Raises:
+        ValueError: If the sum differs, or a path is not in the package.
+    """
+    found = hashlib.sha256(tarball.read_bytes()).hexdigest()
+    if found != sha256:
+        raise ValueError(f"{tarball.name}: sha256 is {found}, vendor.json says {sha256}")
+    with tarfile.open(tarball) as archive:
+        members = [member for member in archive if member.isfile()]
+        for source, target in files.items():
+            chosen = [m for m in members if m.name.startswith(f"package/{source}")]
+            if not chosen:
+                raise ValueError(f"{tarball.name}: holds no {source}")
+            for member in chosen:
+                path = book / (target + member.name.removeprefix(f"package/{source}"))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(archive.extractfile(member).read())  # type: ignore[union-attr]
+
+
+def main() -> None:
+    """Fetch everything that `vendor.json` names, unless it is already there."""
+    wanted = (BOOK / "vendor.json").read_text()
+    done = BOOK / DONE
+    if done.is_file() and done.read_text() == wanted:
+        return
+    for folder in FOLDERS:
+        shutil.rmtree(BOOK / folder, ignore_errors=True)
+    packages: list[dict[str, Any]] = json.loads(wanted)
+    with tempfile.TemporaryDirectory() as folder:
+        for entry in packages:
+            tarball = pack(entry["package"], Path(folder))
+            unpack(tarball, entry["sha256"], entry["files"], BOOK)
+            print(f"{entry['package']}: sha256 as expected")
+    done.write_text(wanted)
+
+
+if __name__ == "__main__":
+    main()
