@@ -1,0 +1,114 @@
+"""Three sizes of one course, and the first cell of every chapter."""
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from medr1_lib.data.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+COSTS = ROOT / "data" / "recorded" / "course_costs.json"  # written by `make course RECORD=1`
+
+
+@dataclass(frozen=True)
+class Tier:
+    """One size of the course; the code is the same in all of them.
+
+    Attributes:
+        name: What `MEDR1_TIER` is set to.
+        trains: The model that chapters train.
+        data: The data that it learns from.
+        threads: CPU threads, or `None` for as many as torch chooses.
+    """
+
+    name: str
+    trains: str
+    data: str
+    threads: int | None
+
+
+# One thread for the small tiers: on a busy machine a second one makes so small a model slower.
+TIERS = {
+    tier.name: tier
+    for tier in (
+        Tier("replay", "nothing, it reads recorded runs", "recorded results", 1),
+        Tier("laptop", "a tiny Qwen2-VL, data/tiny-qwen2-vl", "PhantomMedVQA", 1),
+        Tier("gpu", "Qwen2-VL-2B-Instruct in 4 bits", "OmniMedVQA or PhantomMedVQA", None),
+    )
+}
+
+
+def current() -> Tier:
+    """The tier that the environment variable `MEDR1_TIER` names, `laptop` if it is not set.
+
+    Raises:
+        InputError: If there is no such tier, or it needs a GPU and there is none.
+
+    Example:
+        >>> current().name in TIERS
+        True
+    """
+    name = os.environ.get("MEDR1_TIER", "laptop")
+    if name not in TIERS:
+        raise InputError("MEDR1_TIER", f"no tier {name!r}", f"set it to one of {', '.join(TIERS)}")
+    if name == "gpu" and not _cuda():
+        remedy = "set MEDR1_TIER=laptop, or see `python -m medr1_lib doctor` for what torch finds"
+        raise InputError("MEDR1_TIER", "the gpu tier needs an NVIDIA GPU, torch finds none", remedy)
+    return TIERS[name]
+
+
+def start(chapter: int) -> Tier:
+    """Set a chapter up for the current tier and say what it costs.
+
+    Args:
+        chapter: The number of the chapter.
+
+    Raises:
+        InputError: As `current` does.
+    """
+    tier = current()
+    if tier.threads:
+        _limit_threads(tier.threads)
+    print(banner(chapter, tier))
+    return tier
+
+
+def banner(chapter: int, tier: Tier) -> str:
+    """Tier, cost and caution in three lines, the same on every machine.
+
+    The cost is the one that `make course RECORD=1` measured last.
+
+    Example:
+        >>> print(banner(99, TIERS["replay"]))
+        Chapter 99 at the replay tier: trains nothing, it reads recorded runs; recorded results.
+        Running it all has not been timed at this tier.
+        Teaching material, not for clinical use.
+    """
+    return (
+        f"Chapter {chapter:02d} at the {tier.name} tier: trains {tier.trains}; {tier.data}.\n"
+        f"Running it all {_cost(chapter, tier)}.\n"
+        "Teaching material, not for clinical use."
+    )
+
+
+def _cost(chapter: int, tier: Tier) -> str:
+    recorded = json.loads(COSTS.read_text()) if COSTS.exists() else {}
+    course = recorded.get(tier.name, {"minutes": {}})
+    minutes = course["minutes"].get(f"{chapter:02d}")
+    if minutes is None:
+        return "has not been timed at this tier"
+    return f"took {minutes} minutes on {course['hardware']} ({course['date']})"
+
+
+def _limit_threads(count: int) -> None:
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    if "torch" in sys.modules:  # too late for the variable; a chapter without torch never loads it
+        sys.modules["torch"].set_num_threads(count)
+
+
+def _cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
