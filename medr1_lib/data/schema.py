@@ -32,7 +32,8 @@ class Question:
 
     Attributes:
         question: The stem, without its options.
-        options: Two to four option texts, all different, in the order of their letters.
+        options: Two to four option texts in the order of their letters. Real files repeat a wrong
+            option now and then; the text of the right one occurs once.
         answer: The right letter, `A` to `D`.
         modality: One of `taxonomy.MODALITIES`, or `unknown`.
         question_type: One of `taxonomy.QUESTION_TYPES`, or `unknown`.
@@ -72,10 +73,11 @@ class Question:
             return f"{len(self.options)} options, expected 2 to {len(LETTERS)}"
         if not all(option.strip() for option in self.options):
             return "an option is empty"
-        if len(set(self.options)) < len(self.options):
-            return "two options are the same"
         if len(self.answer) != 1 or self.answer not in LETTERS[: len(self.options)]:
             return f"answer {self.answer!r} is not the letter of one of {len(self.options)} options"
+        texts = [option.strip().casefold() for option in self.options]
+        if texts.count(self.answer_text.strip().casefold()) > 1:
+            return f"the right option {self.answer_text!r} occurs twice"
         if self.modality not in (*MODALITIES, "unknown"):
             return f"unknown modality {self.modality!r}"
         if self.question_type not in (*QUESTION_TYPES, "unknown"):

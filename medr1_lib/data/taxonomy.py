@@ -1,5 +1,6 @@
 """The eight modalities and five question types, under every name that the real files give them."""
 
+import functools
 import re
 
 from medr1_lib.data.errors import InputError
@@ -28,32 +29,47 @@ _MODALITY_ALIASES = {
     "ctcomputedtomography": "CT",
     "computedtomography": "CT",
     "computedtomographyct": "CT",
+    "ctscan": "CT",
     "mr": "MRI",
+    "mrimagneticresonanceimaging": "MRI",
     "mrmagneticresonanceimaging": "MRI",
     "magneticresonanceimaging": "MRI",
     "magneticresonanceimagingmri": "MRI",
-    "xray": "X-Ray",
+    "xrays": "X-Ray",
     "xrayimaging": "X-Ray",
     "us": "Ultrasound",
+    "ultrasoundus": "Ultrasound",
+    "ultrasoundimaging": "Ultrasound",
     "der": "Dermoscopy",
+    "dermoscopyder": "Dermoscopy",
     "fundus": "Fundus Photography",
+    "fundusphotographyfp": "Fundus Photography",
     "fp": "Fundus Photography",
     "opticalcoherencetomography": "OCT",
     "octopticalcoherencetomography": "OCT",
     "opticalcoherencetomographyoct": "OCT",
     "micro": "Microscopy",
+    "microscopymicro": "Microscopy",
+    "microscopyimage": "Microscopy",
     "microscopyimages": "Microscopy",
 }
 _QUESTION_TYPE_ALIASES = {
     "ai": "Anatomy Identification",
     "anatomy": "Anatomy Identification",
     "dd": "Disease Diagnosis",
-    "diseasediagnosis": "Disease Diagnosis",
+    "diagnosis": "Disease Diagnosis",
     "lg": "Lesion Grading",
+    "grading": "Lesion Grading",
     "mr": "Modality Recognition",
+    "modality": "Modality Recognition",
     "oba": "Other Biological Attributes",
     "otherbio": "Other Biological Attributes",
+    "otherattributes": "Other Biological Attributes",
     "otherbiologicalattribute": "Other Biological Attributes",
+}
+_KINDS = {
+    "modality": (MODALITIES, _MODALITY_ALIASES),
+    "question type": (QUESTION_TYPES, _QUESTION_TYPE_ALIASES),
 }
 
 
@@ -67,7 +83,7 @@ def modality(name: str) -> str:
         >>> modality("OCT (Optical Coherence Tomography")
         'OCT'
     """
-    return _canonical(name, MODALITIES, _MODALITY_ALIASES, "modality")
+    return _canonical(name, "modality")
 
 
 def question_type(name: str) -> str:
@@ -80,16 +96,18 @@ def question_type(name: str) -> str:
         >>> question_type("anatomy identification")
         'Anatomy Identification'
     """
-    return _canonical(name, QUESTION_TYPES, _QUESTION_TYPE_ALIASES, "question type")
+    return _canonical(name, "question type")
 
 
 def _key(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _canonical(name: str, known: tuple[str, ...], aliases: dict[str, str], kind: str) -> str:
+@functools.cache  # asked once per record of a file, answered from about thirty spellings
+def _canonical(name: str, kind: str) -> str:
+    known, aliases = _KINDS[kind]
     table = {_key(entry): entry for entry in (*known, "unknown")} | aliases
     found = table.get(_key(name))
     if found is None:
-        raise InputError(f"{kind} {name!r}", f"not a known {kind}", f"use one of {', '.join(known)}")
+        raise InputError(kind, f"{name!r} is not a known {kind}", f"use one of {', '.join(known)}")
     return found

@@ -1,0 +1,151 @@
+"""Any medical image file, as the small RGB image that a model sees."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from PIL import Image, ImageOps, UnidentifiedImageError
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
+from pydicom.pixels.utils import pixel_array
+
+from medr1_lib.data.errors import InputError
+
+SIDE = 384  # pixels; the longest side that Med-R1 trains on
+MAX_PIXELS = 89_000_000  # about where Pillow begins to suspect a decompression bomb
+
+_WIDE_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
+
+
+def load(source: Path | bytes, side: int = SIDE, where: object = None) -> Image.Image:
+    """Read a PNG, JPEG, TIFF, BMP or DICOM image as RGB with its longest side at most `side`.
+
+    EXIF orientation is applied. Grey images of more than 8 bits are stretched from their darkest to
+    their brightest value, DICOM images (after rescale slope and intercept) over their first window
+    if they have one. An image is made smaller, never larger. The format follows from the content,
+    not from the name.
+
+    Args:
+        source: A file, or its content.
+        side: Longest side of the result, in pixels.
+        where: What to call the image in an error, if `source` is not a file.
+
+    Raises:
+        InputError: If it is empty, damaged, no image, or too large to be one.
+
+    Example:
+        >>> from pydicom.data import get_testdata_file
+        >>> load(Path(get_testdata_file("CT_small.dcm", download=False)), side=64).size
+        (64, 64)
+    """
+    data = _content(source)
+    where = where or (source if isinstance(source, Path) else "image")
+    if not data:
+        raise InputError(where, "is empty (zero bytes)", "copy or download the image again")
+    is_dicom = data[128:132] == b"DICM"
+    image = _read_dicom(data, where) if is_dicom else _read_picture(data, side, where)
+    image.thumbnail((side, side), Image.Resampling.BICUBIC)
+    return image
+
+
+def png(image: Image.Image) -> bytes:
+    """The image as a PNG file, without loss."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _content(source: Path | bytes) -> bytes:
+    if isinstance(source, bytes):
+        return source
+    try:
+        return source.read_bytes()
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror})"
+        raise InputError(source, problem, "check the path and its permissions") from error
+
+
+def _read_picture(data: bytes, side: int, where: object) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(data))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(where, str(error)) from error
+    except UnidentifiedImageError as error:
+        remedy = "use PNG, JPEG, TIFF, BMP or DICOM"
+        raise InputError(where, "is not an image that can be read", remedy) from error
+    _check_size(image.width, image.height, where)
+    try:
+        image.draft(None, (2 * side, 2 * side))  # a large JPEG is decoded at a fraction of its size
+        upright = ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        remedy = "copy or download the image again"
+        raise InputError(where, f"is damaged ({error})", remedy) from error
+    if upright.mode in _WIDE_MODES:
+        values = np.asarray(upright)
+        return _grey(values, values.min(), values.max())
+    return upright.convert("RGB")
+
+
+def _read_dicom(data: bytes, where: object) -> Image.Image:
+    try:
+        dataset = pydicom.dcmread(io.BytesIO(data))
+        problem = _dicom_problem(dataset)
+        if not problem:
+            _check_size(int(dataset.Columns), int(dataset.Rows), where)
+            return _dicom_pixels(dataset)
+    except InputError:
+        raise
+    except (InvalidDicomError, OSError, ValueError, AttributeError, RuntimeError) as error:
+        problem = f"is a DICOM file that cannot be decoded ({str(error).splitlines()[0]})"
+    raise InputError(where, problem, "export the one image that is meant, uncompressed")
+
+
+def _dicom_problem(dataset: pydicom.Dataset) -> str | None:
+    if "PixelData" not in dataset:
+        return "is a DICOM file without pixel data"
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    return f"is a DICOM file of {frames} frames" if frames > 1 else None
+
+
+def _dicom_pixels(dataset: pydicom.Dataset) -> Image.Image:
+    pixels = pixel_array(dataset)  # RGB, should the file hold YBR colours
+    if dataset.PhotometricInterpretation == "PALETTE COLOR":
+        pixels = apply_color_lut(pixels, dataset)
+    if pixels.ndim == 3:
+        return Image.fromarray((pixels >> (8 * (pixels.itemsize - 1))).astype(np.uint8))
+    values = apply_modality_lut(pixels, dataset)
+    window = _window(dataset)
+    if window is None:
+        values = apply_voi_lut(values, dataset)
+        window = values.min(), values.max()
+    image = _grey(values, *window)
+    inverted = dataset.PhotometricInterpretation == "MONOCHROME1"  # there, low values are bright
+    return ImageOps.invert(image) if inverted else image
+
+
+def _window(dataset: pydicom.Dataset) -> tuple[float, float] | None:
+    """The values that become black and white: the first window of the file (PS3.3 C.11.2.1.2)."""
+    if "WindowCenter" not in dataset or "WindowWidth" not in dataset:
+        return None
+    centre = float(np.atleast_1d(dataset.WindowCenter)[0])
+    width = float(np.atleast_1d(dataset.WindowWidth)[0])
+    return centre - width / 2, centre + width / 2 - 1
+
+
+def _grey(values: np.ndarray, low: float, high: float) -> Image.Image:
+    """Values as 8-bit grey in RGB: `low` and below are black, `high` and above white."""
+    values = np.nan_to_num(values.astype(np.float64))
+    scaled = (values - low) * (255 / (high - low)) if high > low else np.zeros_like(values)
+    return Image.fromarray(scaled.round().clip(0, 255).astype(np.uint8)).convert("RGB")
+
+
+def _check_size(width: int, height: int, where: object) -> None:
+    if width < 1 or height < 1:
+        raise InputError(where, f"has no pixels ({width} x {height})", "export the image again")
+    if width * height > MAX_PIXELS:
+        raise _too_large(where, f"{width} x {height} pixels")
+
+
+def _too_large(where: object, detail: str) -> InputError:
+    return InputError(where, f"is too large ({detail})", "cut it into tiles or export it smaller")
