@@ -135,3 +135,17 @@ def _same(got: object, expected: object) -> bool:
 def _short(value: object, text: Callable[[object], str] = repr, width: int = 90) -> str:
     line = " ".join(text(value).split())
     return line if len(line) <= width else line[: width - 3] + "..."
+
+
+# Chapter 01
+
+normalise = Exercise(
+    "medr1_lib.data.audit:normalise",
+    (
+        Case(("lung",), "a text in its one form stays as it is"),
+        Case(("CT",), "capitals and small letters say the same"),
+        Case(("lung.",), "a final period says nothing"),
+        Case((" lung ",), "white space around a text says nothing"),
+        Case(("t2.weighted",), "only a final period is dropped"),
+    ),
+)

@@ -1,0 +1,129 @@
+"""Build the notebooks from their text sources: `python -m notebooks.tools.build`.
+
+Each `notebooks/_src/NN_name.py` becomes `notebooks/NN_name.ipynb`, the students' copy, executed at
+the laptop tier, and `notebooks/solutions/NN_name.ipynb`, executed at the replay tier. The same
+source gives the same bytes.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from medr1_lib.course.tiers import ROOT
+from medr1_lib.data.errors import InputError
+from notebooks.tools import canonical, kernel, sources
+
+TIERS = {"": "laptop", "solutions": "replay"}  # folder below notebooks/: tier of what it stores
+HANDOUTS = ROOT / "_output" / "handouts"
+
+
+def main(arguments: list[str]) -> int:
+    """Build, check or hand out; 1 if a check found a notebook that is not what its source gives."""
+    parser = argparse.ArgumentParser(prog="notebooks.tools.build", description=__doc__)
+    parser.add_argument(
+        "chapters", nargs="*", help="numbers or names to build, all if none is given"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing, compare all but outputs"
+    )
+    parser.add_argument(
+        "--execute", action="store_true", help="with --check: outputs too, to the byte"
+    )
+    parser.add_argument(
+        "--no-solutions",
+        action="store_true",
+        help="write students' copies without the folded solutions to _output/handouts",
+    )
+    options = parser.parse_args(arguments)
+    if options.no_solutions:
+        return _hand_out(options.chapters, kernel.NOTEBOOKS, HANDOUTS)
+    chosen = _sources(kernel.NOTEBOOKS, options.chapters)
+    if not options.check:
+        for source in chosen:
+            build(source, kernel.NOTEBOOKS)
+        return 0
+    stale = [] if options.chapters else orphans(kernel.NOTEBOOKS)
+    stale += [
+        path for source in chosen for path in changed(source, kernel.NOTEBOOKS, options.execute)
+    ]
+    for path in stale:
+        print(f"stale: {path}; run `make notebooks` and commit what it writes")
+    return 1 if stale else 0
+
+
+def variants(source: Path) -> dict[str, NotebookNode]:
+    """The notebooks of one source, not executed, by their folder below `notebooks/`."""
+    notebook = sources.read(source)
+    return {"": sources.student(notebook), "solutions": sources.solution(notebook)}
+
+
+def build(source: Path, notebooks: Path) -> None:
+    """Execute both notebooks of one source and write them, together or not at all."""
+    written = {}
+    for folder, notebook in variants(source).items():
+        kernel.execute(notebook, TIERS[folder])
+        written[notebooks / folder / f"{source.stem}.ipynb"] = canonical.text(notebook)
+    for path, text in written.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        print(f"wrote {path} ({len(text) / 1000:.0f} kB)")
+
+
+def changed(source: Path, notebooks: Path, execute: bool = False) -> list[Path]:
+    """The notebooks of one source that are missing, or not what the source gives."""
+    found = []
+    for folder, notebook in variants(source).items():
+        path = notebooks / folder / f"{source.stem}.ipynb"
+        stored = path.read_text() if path.exists() else ""
+        if execute:
+            kernel.execute(notebook, TIERS[folder])
+        if not stored or not _same(stored, notebook, outputs=execute):
+            found.append(path)
+    return found
+
+
+def _same(stored: str, notebook: NotebookNode, outputs: bool) -> bool:
+    tracked = nbformat.reads(stored, as_version=4)
+    if canonical.text(tracked) != stored:  # saved by JupyterLab, say
+        return False
+    return canonical.text(
+        tracked if outputs else sources.without_outputs(tracked)
+    ) == canonical.text(notebook)
+
+
+def orphans(notebooks: Path) -> list[Path]:
+    """Notebooks without a source."""
+    known = {source.stem for source in _sources(notebooks)}
+    tracked = [*notebooks.glob("*.ipynb"), *notebooks.glob("solutions/*.ipynb")]
+    return [path for path in tracked if path.stem not in known]
+
+
+def _sources(notebooks: Path, chapters: list[str] | None = None) -> list[Path]:
+    found = sorted(notebooks.glob("_src/[0-9]*.py"))
+    for chapter in chapters or []:
+        if not any(source.stem.startswith(chapter) for source in found):
+            known = ", ".join(source.stem for source in found)
+            raise InputError(
+                f"chapter {chapter!r}", "there is no such source", f"use one of {known}"
+            )
+    return [s for s in found if not chapters or s.stem.startswith(tuple(chapters))]
+
+
+def _hand_out(chapters: list[str], notebooks: Path, out: Path) -> int:
+    out.mkdir(parents=True, exist_ok=True)
+    for source in _sources(notebooks, chapters):
+        notebook = nbformat.read(notebooks / f"{source.stem}.ipynb", as_version=4)
+        path = out / f"{source.stem}.ipynb"
+        path.write_text(canonical.text(sources.without_solutions(notebook)))
+        print(f"wrote {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except InputError as error:
+        sys.exit(f"error: {error}")

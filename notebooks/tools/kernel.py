@@ -1,0 +1,72 @@
+"""The one way in which notebooks are executed: same variables, clean kernel, no network."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+NOTEBOOKS = Path(__file__).parents[1]
+GUARD = Path(__file__).parent / "offline"
+
+# What makes the same notebook print the same on every machine.
+ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",
+    "TQDM_DISABLE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+# At the gpu tier a model and data are downloaded, and torch takes the threads it wants.
+SMALL_TIERS = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+
+
+class OnlineError(RuntimeError):
+    """Something asked for a connection beyond this machine."""
+
+
+@contextmanager
+def environment(tier: str) -> Iterator[dict[str, str]]:
+    """The variables for a process that executes notebooks, guarded against the network.
+
+    Raises:
+        OnlineError: On leaving, if at the replay or laptop tier a connection was attempted.
+    """
+    variables = os.environ | ENVIRONMENT | {"MEDR1_TIER": tier}
+    if tier == "gpu":
+        yield variables
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder) / "connections"
+        path = os.pathsep.join(filter(None, [str(GUARD), os.environ.get("PYTHONPATH")]))
+        yield variables | SMALL_TIERS | {"PYTHONPATH": path, "MEDR1_CONNECTIONS": str(record)}
+        if record.exists():
+            hosts = ", ".join(sorted(set(record.read_text().split())))
+            raise OnlineError(f"the {tier} tier runs offline, but something asked for {hosts}")
+
+
+def execute(notebook: NotebookNode, tier: str, minutes: float = 30) -> None:
+    """Execute all cells in place, in a fresh kernel whose folder is `notebooks/`.
+
+    Args:
+        notebook: Its outputs are replaced.
+        tier: `replay`, `laptop` or `gpu`.
+        minutes: The most that one cell may take.
+
+    Raises:
+        nbclient.exceptions.CellExecutionError: If a cell raises.
+        OnlineError: If a cell asks for a connection beyond this machine.
+    """
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        timeout=int(60 * minutes),
+        record_timing=False,
+        coalesce_streams=True,  # where a stream is cut depends on timing
+        resources={"metadata": {"path": str(NOTEBOOKS)}},
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
+    )
+    with environment(tier) as variables:
+        client.execute(env=variables)

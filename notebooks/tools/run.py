@@ -1,0 +1,168 @@
+"""Execute the course, chapter after chapter: `make course`.
+
+Works on copies in `_output/course`, never on the notebooks themselves. Stops at the first chapter
+that fails, with the cell that failed.
+"""
+
+import argparse
+import base64
+import datetime
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+
+from medr1_lib.course.tiers import COSTS, ROOT, TIERS
+from medr1_lib.data.errors import InputError
+from medr1_lib.data.machine import hardware
+from notebooks.tools import kernel, sources
+
+OUT = ROOT / "_output" / "course"
+FAILURES = (CellExecutionError, CellTimeoutError, DeadKernelError, kernel.OnlineError)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one chapter.
+
+    Attributes:
+        chapter: Its name (`01_meet_the_data`).
+        minutes: Wall-clock time, the start of the kernel included.
+        cells: Code cells executed.
+        headline: The lines that its `headline` cells printed.
+        figures: Pictures written below `figures/`.
+    """
+
+    chapter: str
+    minutes: float
+    cells: int
+    headline: list[str]
+    figures: list[Path]
+
+
+def main(arguments: list[str]) -> int:
+    """Execute all chapters and print the table; 1 if one fails."""
+    parser = argparse.ArgumentParser(prog="notebooks.tools.run", description=__doc__)
+    parser.add_argument("--tier", choices=TIERS, default="laptop")
+    parser.add_argument("--record", action="store_true", help=f"write the minutes to {COSTS.name}")
+    options = parser.parse_args(arguments)
+    results = course(kernel.NOTEBOOKS, OUT, options.tier)
+    if results is None:
+        return 1
+    print(f"\n{table(results)}\n")
+    figures = sum(len(result.figures) for result in results)
+    print(f"Executed notebooks: {_relative(OUT)}; {figures} figures: {_relative(OUT / 'figures')}")
+    if options.record:
+        record(results, options.tier, COSTS)
+        print(
+            f"Minutes recorded in {_relative(COSTS)}; `make notebooks` brings them into the banners"
+        )
+    return 0
+
+
+def course(notebooks: Path, out: Path, tier: str) -> list[Result] | None:
+    """Execute all chapters of a folder in order; `None` if one failed, which is then explained.
+
+    Raises:
+        InputError: If there are no chapters.
+    """
+    chapters = sorted(notebooks.glob("[0-9]*.ipynb"))
+    if not chapters:
+        raise InputError(notebooks, "holds no chapters", "build them with `make notebooks`")
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    results = []
+    for number, path in enumerate(chapters, start=1):
+        print(f"[{number}/{len(chapters)}] {path.stem} ... ", end="", flush=True)
+        notebook = sources.without_outputs(nbformat.read(path, as_version=4))
+        begin = time.monotonic()
+        try:
+            kernel.execute(notebook, tier)
+        except FAILURES as error:
+            print(f"FAILED\n\n{failure(notebook, error)}")
+            return None
+        finally:
+            nbformat.write(notebook, out / path.name)
+        minutes = (time.monotonic() - begin) / 60
+        results.append(_result(path.stem, minutes, notebook, out / "figures"))
+        print(f"{minutes:.1f} min, {results[-1].cells} cells")
+    return results
+
+
+def failure(notebook: NotebookNode, error: Exception) -> str:
+    """The cell that was last begun, as its author wrote it, and what went wrong."""
+    begun = [cell for cell in notebook.cells if cell.get("execution_count")]
+    if isinstance(error, CellExecutionError):
+        problem = f"{error.ename}: {error.evalue}"
+    else:
+        problem = f"{type(error).__name__}: {error}"
+    return f"{begun[-1].source if begun else '(no cell was begun)'}\n\n{problem}"
+
+
+def table(results: list[Result]) -> str:
+    """Chapters, minutes, cells and headline figures in columns."""
+    width = max(len(result.chapter) for result in results)
+    lines = [f"{'chapter':<{width}}  minutes  cells  headline"]
+    for result in results:
+        first, *more = result.headline or ["-"]
+        lines.append(f"{result.chapter:<{width}}  {result.minutes:7.1f}  {result.cells:5}  {first}")
+        lines += [f"{'':<{width + 18}}{line}" for line in more]
+    total = sum(result.minutes for result in results)
+    return "\n".join([*lines, f"{'all':<{width}}  {total:7.1f}"])
+
+
+def record(results: list[Result], tier: str, path: Path) -> None:
+    """Write what the chapters took on this machine today, for the banners to show."""
+    costs = json.loads(path.read_text()) if path.exists() else {}
+    costs[tier] = {
+        "hardware": hardware(),
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "minutes": {result.chapter[:2]: round(result.minutes, 1) for result in results},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(costs, indent=1, sort_keys=True) + "\n")
+
+
+def _result(chapter: str, minutes: float, notebook: NotebookNode, figures: Path) -> Result:
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    headline = [
+        line
+        for cell in cells
+        if "headline" in cell.metadata.get("tags", [])
+        for line in _printed(cell).splitlines()
+    ]
+    return Result(chapter, minutes, len(cells), headline, _pictures(chapter, cells, figures))
+
+
+def _printed(cell: NotebookNode) -> str:
+    texts = (o.get("text") or o.get("data", {}).get("text/plain", "") for o in cell.outputs)
+    return "\n".join(text.strip("\n") for text in texts)
+
+
+def _pictures(chapter: str, cells: list[NotebookNode], folder: Path) -> list[Path]:
+    for old in folder.glob(f"{chapter}-*.png"):
+        old.unlink()
+    outputs = (output.get("data", {}) for cell in cells for output in cell.outputs)
+    pictures = [data["image/png"] for data in outputs if "image/png" in data]
+    paths = [folder / f"{chapter}-{number}.png" for number in range(1, len(pictures) + 1)]
+    for path, picture in zip(paths, pictures, strict=True):
+        path.write_bytes(base64.b64decode(picture))
+    return paths
+
+
+def _relative(path: Path) -> Path:
+    return path.relative_to(ROOT)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; the chapters that were finished are in {_relative(OUT)}")
+        sys.exit(130)
