@@ -1,6 +1,7 @@
-"""One record format for drawn and real data, so that everything downstream is blind to the source."""
+"""One record format for drawn and real data: what comes after is blind to the source."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import datasets
@@ -89,7 +90,13 @@ class Question:
         """The text of the right option."""
         return self.options[LETTERS.index(self.answer)]
 
-    def record(self, image: Any) -> dict[str, Any]:
+    def record(self, image: object) -> dict[str, Any]:
         """This question as one row of a data set with `FEATURES`."""
         row = asdict(self) | {"options": list(self.options), "answer_text": self.answer_text}
         return row | {"image": image}
+
+    @classmethod
+    def from_record(cls, row: Mapping[str, Any]) -> "Question":
+        """The question behind a row that `record` made; columns of other names are left aside."""
+        values = {field.name: row[field.name] for field in fields(cls)}
+        return cls(**values | {"options": tuple(row["options"])})

@@ -1,0 +1,200 @@
+"""PhantomMedVQA: questions about phantoms, balanced so that only the image can answer them."""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice, product
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+from PIL import Image
+from tqdm.auto import tqdm
+
+from medr1_lib.data import phantoms, store
+from medr1_lib.data.errors import InputError
+from medr1_lib.data.phantoms import Scene, draw, random_scene
+from medr1_lib.data.schema import LETTERS, Question
+from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
+
+# A scene's seed leaves the remainder of its split when divided by 3, so no image is in two splits.
+SPLITS = ("pretrain", "train", "test")
+PER_CELL = 64  # a multiple of 32: two stems x four values x four letters, each equally often
+TRAIN_FACTOR = 4
+
+ATTRIBUTES = dict(
+    zip(QUESTION_TYPES, ("acquisition", "anatomy", "finding", "grade", "place"), strict=True)
+)
+STEMS = {
+    "acquisition": ("How was this image acquired?", "Which acquisition is this?"),
+    "anatomy": ("Which part of the body is shown?", "What does this image show a view of?"),
+    "finding": ("Which finding is present?", "What is the diagnosis?"),
+    "grade": ("How severe is the lesion?", "What is the grade of the lesion?"),
+    "place": ("Where in the picture is the lesion?", "What is the location of the lesion?"),
+    "modality": ("Which imaging modality is this?", "What kind of image is this?"),
+}
+# Texts that are never right: what the distractors of OmniMedVQA mostly are.
+NEVER_RIGHT = {
+    "acquisition": ("PET scan", "SPECT", "thermography", "endoscopy", "arthrography", "scintigram"),
+    "anatomy": ("shoulder", "ankle", "spleen", "tongue", "elbow", "gallbladder"),
+    "finding": ("fracture", "hernia", "thrombosis", "foreign body", "atrophy", "stenosis"),
+    "grade": ("stage I", "stage II", "grade 0", "borderline", "critical", "terminal"),
+    "place": ("center", "left margin", "right margin", "both sides", "top edge", "bottom edge"),
+}
+
+
+def values(modality: str, question_type: str) -> tuple[str, ...]:
+    """The four possible answers of one cell of the benchmark.
+
+    Example:
+        >>> values("OCT", "Disease Diagnosis")
+        ('no abnormality', 'scar', 'edema', 'drusen')
+    """
+    owned = {
+        "acquisition": phantoms.ACQUISITIONS[modality],
+        "anatomy": phantoms.ANATOMIES[modality],
+        "finding": phantoms.FINDINGS[modality],
+        "grade": phantoms.GRADES,
+        "place": phantoms.PLACES,
+    }
+    return owned[ATTRIBUTES[question_type]]
+
+
+def questions(
+    split: str,
+    seed: int = 0,
+    per_cell: int = PER_CELL,
+    leaky: bool = False,
+    shortcut: float = 0.0,
+) -> Iterator[Question]:
+    """Yield `per_cell` questions for each modality and question type, cell by cell.
+
+    In the standard variant all four options are right elsewhere in the same cell, and stem, value
+    and letter are crossed: whatever does not see the image is right one time in four.
+
+    Args:
+        split: One of `SPLITS`; their images are disjoint.
+        seed: Everything follows from it.
+        per_cell: Questions per cell; a multiple of 32 makes the balance exact.
+        leaky: Reproduce two flaws of OmniMedVQA: most distractors are never right anywhere, and
+            one test question in six is about an image of the training split.
+        shortcut: Share of questions whose scanner is tied to the answer, 0 (none) to 1.
+
+    Raises:
+        InputError: If an argument is out of range.
+
+    Example:
+        >>> next(questions("test")).options
+        ('contrast phase', 'lung window', 'soft tissue window', 'bone window')
+    """
+    if split not in SPLITS:
+        raise InputError(f"split {split!r}", "no such split", f"use one of {', '.join(SPLITS)}")
+    if per_cell < 1 or seed < 0:
+        raise InputError(
+            "phantoms",
+            f"{per_cell} questions per cell from seed {seed}",
+            "use at least one question and a seed of 0 or more",
+        )
+    if not 0 <= shortcut <= 1:
+        raise InputError("shortcut", f"a strength of {shortcut}", "use a share between 0 and 1")
+    for modality, question_type in product(MODALITIES, QUESTION_TYPES):
+        for index in range(per_cell):
+            yield _question(split, seed, modality, question_type, index, leaky, shortcut)
+
+
+def _question(
+    split: str,
+    seed: int,
+    modality: str,
+    question_type: str,
+    index: int,
+    leaky: bool,
+    shortcut: float,
+) -> Question:
+    cell = (MODALITIES.index(modality), QUESTION_TYPES.index(question_type))
+    attribute, choices = ATTRIBUTES[question_type], values(modality, question_type)
+    # Any four questions in a row have four values at four letters, any sixteen all pairs of them.
+    value, place, stem = index % 4, (index + index // 4) % 4, index // 16 % 2
+    origin = "train" if leaky and index % 6 == 0 else split
+    scene_rng = np.random.default_rng((seed, SPLITS.index(origin), *cell, index))
+    fixed = {attribute: choices[value]}
+    if scene_rng.random() < shortcut:
+        fixed["scanner"] = phantoms.SCANNERS[value]
+    scene = random_scene(scene_rng, modality, **fixed)
+    scene = replace(scene, seed=scene.seed * len(SPLITS) + SPLITS.index(origin))
+    rng = np.random.default_rng((seed, SPLITS.index(split), *cell, index, 1))
+    wrong = [text for text in choices if text != choices[value]]
+    if leaky and rng.random() < 0.95:
+        wrong = list(NEVER_RIGHT[attribute])
+    options = _placed(choices[value], [str(text) for text in rng.permutation(wrong)[:3]], place)
+    return _about(scene, STEMS[attribute][stem], options, place, question_type)
+
+
+def which_modality(seed: int = 0, count: int = 8 * PER_CELL) -> Iterator[Question]:
+    """Yield questions that ask for the modality itself, pooled over all of them.
+
+    A set of its own: inside one modality the question has one answer and needs no image.
+    """
+    rng = np.random.default_rng((seed, len(SPLITS)))
+    for index in range(count):
+        right, place, stem = index % 8, (index + index // 8) % 4, index // 32 % 2
+        scene = random_scene(rng, MODALITIES[right])
+        scene = replace(scene, seed=scene.seed * len(SPLITS) + SPLITS.index("test"))
+        wrong = [str(text) for text in rng.permutation(MODALITIES) if text != MODALITIES[right]]
+        options = _placed(MODALITIES[right], wrong[:3], place)
+        yield _about(scene, STEMS["modality"][stem], options, place, "Modality Recognition")
+
+
+def build(
+    out: Path,
+    seed: int = 0,
+    per_cell: int = PER_CELL,
+    leaky: bool = False,
+    shortcut: float = 0.0,
+) -> datasets.DatasetDict:
+    """Draw the benchmark and write it: `train` (four times as many), `test`, and `which_modality/`.
+
+    The shortcut is planted in `train` only, so that a model which took it fails in `test`.
+    """
+    arguments = {"seed": seed, "per_cell": per_cell, "leaky": leaky, "shortcut": shortcut}
+    card = {"source": "PhantomMedVQA", **arguments}
+    train = questions("train", seed, TRAIN_FACTOR * per_cell, leaky, shortcut)
+    test = questions("test", seed, per_cell, leaky)
+    cells = len(MODALITIES) * len(QUESTION_TYPES)
+    splits = {
+        "train": rows(train, TRAIN_FACTOR * per_cell * cells, "train"),
+        "test": rows(test, per_cell * cells, "test"),
+    }
+    built = store.write(out, splits, card)
+    pooled = rows(which_modality(seed, 8 * per_cell), 8 * per_cell, "which_modality")
+    store.write(out / "which_modality", {"test": pooled}, card)
+    return built
+
+
+def rows(drawn: Iterator[Question], count: int, label: str) -> Iterator[dict[str, Any]]:
+    """Draw the picture of each question and yield the records that a data set holds."""
+    for question in tqdm(islice(drawn, count), total=count, desc=label, unit="image"):
+        assert question.scene is not None
+        yield question.record(_png(draw(Scene.from_json(question.scene))))
+
+
+def _png(image: Image.Image) -> dict[str, Any]:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)  # noise hardly compresses: level 6 costs time only
+    return {"bytes": buffer.getvalue(), "path": None}
+
+
+def _placed(right: str, wrong: list[str], place: int) -> tuple[str, ...]:
+    return (*wrong[:place], right, *wrong[place:])
+
+
+def _about(
+    scene: Scene, stem: str, options: tuple[str, ...], place: int, question_type: str
+) -> Question:
+    text = scene.to_json()
+    name = "phantom-" + hashlib.sha256(text.encode()).hexdigest()[:16]
+    return Question(
+        stem, options, LETTERS[place], scene.modality, question_type, name, "phantom", text
+    )

@@ -1,0 +1,179 @@
+"""Bodies seen by CT, MRI, X-ray and ultrasound, as maps of tissue density.
+
+A painter draws one anatomy. Its values are tissues, not grey levels: air 0, fat 0.3, muscle 0.45,
+organ 0.55, brain 0.65, fluid 0.8, bone 0.95. `looks` turns tissue into grey, once per acquisition.
+"""
+
+import numpy as np
+
+from medr1_lib.data.phantoms.canvas import Map, Plane, line, paint, step, texture
+
+AIR, FAT, MUSCLE, ORGAN, BRAIN, FLUID, BONE = 0.0, 0.3, 0.45, 0.55, 0.65, 0.8, 0.95
+
+
+def _trunk(p: Plane, rng: np.random.Generator, wide: float) -> Map:
+    """The slice of a lying body with fat under its skin, a spine, and the table below it."""
+    tall = 0.82 / wide
+    body = paint(np.full_like(p.x, AIR), p.disk(0, -0.06, wide, tall=tall), FAT)
+    body = paint(body, p.disk(0, -0.06, wide - 0.1, tall=tall), MUSCLE + 0.03 * texture(rng, 2))
+    spine = np.maximum(p.disk(0, 0.42, 0.13), p.box(0, 0.6, 0.04, 0.14))
+    table = line(p.y - 0.86 + 0.12 * p.x**2, 0.02)
+    return np.maximum(paint(body, spine, BONE), 0.5 * table)
+
+
+def ct_head(p: Plane, rng: np.random.Generator) -> Map:
+    skull = paint(np.full_like(p.x, AIR), p.disk(0, 0, 0.84, tall=1.12), BONE)
+    brain = paint(skull, p.disk(0, 0, 0.75, tall=1.13), BRAIN - 0.1 + 0.03 * texture(rng, 3))
+    horns = np.maximum(p.disk(-0.12, 0, 0.09, tall=2.4), p.disk(0.12, 0, 0.09, tall=2.4))
+    return paint(brain, np.maximum(horns, p.box(0, 0.2, 0.015, 0.6)), MUSCLE - 0.07)
+
+
+def ct_chest(p: Plane, rng: np.random.Generator) -> Map:
+    body = _trunk(p, rng, 0.94)
+    lungs = np.maximum(p.disk(-0.43, -0.05, 0.33, tall=1.5), p.disk(0.43, -0.05, 0.33, tall=1.5))
+    body = paint(body, lungs, 0.1 + 0.04 * np.abs(texture(rng, 1.5)))
+    body = paint(body, p.disk(0.1, -0.12, 0.24, tall=1.1), ORGAN)
+    ribs = p.ring(0, -0.05, 0.83, 0.05, tall=0.78) * (np.sin(14 * np.arctan2(p.y, p.x)) > 0.3)
+    return paint(body, ribs, BONE)
+
+
+def ct_abdomen(p: Plane, rng: np.random.Generator) -> Map:
+    body = _trunk(p, rng, 0.92)
+    body = paint(body, p.disk(-0.42, -0.12, 0.36, tall=1.15), ORGAN + 0.03 * texture(rng, 2))
+    kidneys = np.maximum(p.disk(-0.4, 0.34, 0.15, tall=1.2), p.disk(0.4, 0.34, 0.15, tall=1.2))
+    gut = p.ring(0.42, -0.2, 0.2, 0.07) + p.ring(0.1, -0.4, 0.13, 0.06)
+    return paint(paint(body, kidneys, 0.6), np.clip(gut, 0, 1), 0.15)
+
+
+def ct_pelvis(p: Plane, rng: np.random.Generator) -> Map:
+    body = _trunk(p, rng, 0.9)
+    side = np.abs(p.x)
+    wings = line(p.y - 0.5 + 1.3 * (side - 0.25), 0.09) * step(side - 0.22, 0.04)
+    wings = wings * step(0.72 - side, 0.04)
+    hips = Plane(side, p.y).disk(0.66, 0.12, 0.14)
+    bladder = p.disk(0, -0.24, 0.24, tall=0.8)
+    return paint(paint(body, np.maximum(wings, hips), BONE), bladder, 0.38)
+
+
+def mri_brain(p: Plane, rng: np.random.Generator) -> Map:
+    scalp = paint(np.full_like(p.x, AIR), p.disk(0, 0, 0.86, tall=1.1), FAT)
+    head = paint(scalp, p.disk(0, 0, 0.8, tall=1.1), 0.08)
+    folds = texture(rng, 2.5)
+    brain = paint(head, p.disk(0, 0, 0.75, tall=1.12), ORGAN + 0.1 * np.tanh(2 * folds))
+    brain = paint(brain, p.disk(0, 0, 0.5, tall=1.16), BRAIN + 0.02 * folds)
+    horns = np.maximum(p.disk(-0.13, -0.05, 0.1, tall=2.2), p.disk(0.13, -0.05, 0.1, tall=2.2))
+    return paint(brain, np.maximum(horns, p.box(0, -0.1, 0.015, 0.68)), FLUID)
+
+
+def mri_knee(p: Plane, rng: np.random.Generator) -> Map:
+    leg = paint(np.full_like(p.x, AIR), p.box(0.02, 0, 0.78, 1.4, 0.1), MUSCLE)
+    leg = paint(leg, line(np.abs(p.x) - 0.72, 0.06), FAT)
+    femur = np.maximum(p.box(0.05, -0.7, 0.3, 0.4), p.disk(0.05, -0.28, 0.4, tall=0.75))
+    tibia = np.maximum(p.box(0.08, 0.75, 0.27, 0.5), p.box(0.05, 0.26, 0.42, 0.12, 0.1))
+    bones = np.maximum(np.maximum(femur, tibia), p.disk(-0.58, -0.3, 0.14, tall=1.7))
+    leg = paint(leg, bones, 0.05)
+    marrow = step(bones - 0.9, 0.2) * (FAT + 0.02 * texture(rng, 2))
+    leg = np.maximum(leg, marrow)
+    return paint(leg, line(p.y - 0.06 - 0.15 * p.x**2, 0.05) * p.box(0.05, 0, 0.42, 0.3), FLUID)
+
+
+def mri_spine(p: Plane, rng: np.random.Generator) -> Map:
+    back = np.full_like(p.x, MUSCLE) + 0.04 * texture(rng, 4)
+    back = paint(back, step(p.x - 0.62 - 0.1 * p.y, 0.08), FAT)
+    bend = p.x + 0.22 - 0.2 * p.y**2
+    column = step(0.24 - np.abs(bend), 0.04)
+    discs = np.sin(p.y * 9.5 + 0.6)
+    back = paint(back, column * step(discs + 0.72, 0.3), FAT - 0.04)
+    back = paint(back, column * step(-0.8 - discs, 0.15), FLUID - 0.1)
+    back = paint(back, line(bend - 0.42, 0.12), FLUID)
+    return paint(back, line(bend - 0.42, 0.055), BRAIN)
+
+
+def mri_heart(p: Plane, rng: np.random.Generator) -> Map:
+    chest = paint(np.full_like(p.x, AIR), p.disk(0, 0, 0.96, tall=0.92), FAT)
+    chest = paint(chest, p.disk(0, 0, 0.86, tall=0.92), 0.08 + 0.02 * np.abs(texture(rng, 2)))
+    right = p.disk(-0.2, -0.08, 0.46, tall=0.9)
+    chest = paint(chest, right, FLUID - 0.05)
+    chest = paint(chest, p.disk(0.18, 0.06, 0.47), MUSCLE)
+    return paint(chest, p.disk(0.18, 0.06, 0.27), FLUID - 0.05)
+
+
+def xray_lungs(p: Plane, rng: np.random.Generator) -> Map:
+    body = np.full_like(p.x, 0.55) + 0.04 * texture(rng, 4)
+    lungs = np.maximum(p.disk(-0.42, -0.05, 0.33, 0.1, 1.9), p.disk(0.42, -0.05, 0.33, 0.1, 1.9))
+    body = paint(body, lungs, 0.18 + 0.03 * texture(rng, 1.5))
+    ribs = line(np.sin(11 * p.y - 3.2 * p.x**2), 0.2, 0.5) * step(0.88 - np.abs(p.x), 0.1)
+    body = body + 0.1 * ribs + 0.2 * p.box(0, 0, 0.09, 1.2, 0.1)
+    body = paint(body, p.disk(0.14, 0.3, 0.32, 0.12, 1.1), 0.7)
+    return paint(body, step(p.y - 0.66 + 0.15 * np.cos(5 * p.x), 0.1), 0.75)
+
+
+def xray_hand(p: Plane, rng: np.random.Generator) -> Map:
+    hand = 0.06 + 0.02 * np.abs(texture(rng, 3))
+    for angle, length in ((-0.55, 0.75), (-0.22, 1.0), (0.03, 1.05), (0.28, 1.0), (0.75, 0.7)):
+        finger = p.moved(angle, 1, (0.0, 0.75))
+        shaft = step(0.15 - np.abs(finger.x), 0.06) * step(finger.y + 1.5 * length, 0.05)
+        hand = np.maximum(hand, 0.28 * shaft * step(0.1 - finger.y, 0.1))
+        knuckle = np.abs(np.sin(finger.y * 6.3 / length))
+        bone = step(0.045 + 0.03 * (knuckle < 0.35) - np.abs(finger.x), 0.04)
+        bone = bone * step(knuckle - 0.12, 0.1) * step(finger.y + 1.45 * length, 0.03)
+        hand = np.maximum(hand, 0.85 * bone * step(0.0 - finger.y, 0.05))
+    return np.maximum(hand, 0.7 * p.box(0, 0.86, 0.2, 0.2, 0.1))
+
+
+def xray_leg(p: Plane, rng: np.random.Generator) -> Map:
+    leg = 0.08 + 0.3 * p.box(0, 0, 0.62, 1.4, 0.12) + 0.03 * texture(rng, 3)
+    femur = np.maximum(p.box(0, -0.7, 0.2, 0.5, 0.06), p.disk(0, -0.26, 0.36, 0.06, 0.6))
+    tibia = np.maximum(p.box(-0.05, 0.7, 0.18, 0.5, 0.06), p.disk(0, 0.2, 0.36, 0.06, 0.45))
+    bones = np.maximum(np.maximum(femur, tibia), p.box(0.32, 0.7, 0.06, 0.5))
+    edges = step(bones - 0.1, 0.2) - step(bones - 0.95, 0.1)
+    return leg + 0.32 * bones + 0.15 * edges
+
+
+def xray_skull(p: Plane, rng: np.random.Generator) -> Map:
+    skull = 0.06 + 0.6 * p.disk(0, -0.12, 0.82, 0.06) + 0.03 * texture(rng, 4)
+    skull = skull + 0.25 * p.ring(0, -0.12, 0.78, 0.09)
+    skull = np.maximum(skull, 0.6 * p.box(0, 0.72, 0.44, 0.24, 0.15))
+    face = Plane(np.abs(p.x), p.y)
+    skull = paint(skull, face.disk(0.3, 0.12, 0.19, 0.06, 0.85), 0.3)
+    skull = paint(skull, p.disk(0, 0.38, 0.09, 0.06, 1.5), 0.35)
+    teeth = line(p.y - 0.72, 0.09) * step(0.36 - np.abs(p.x), 0.05)
+    return paint(skull, teeth * step(np.sin(40 * p.x), 0.6), 0.95)
+
+
+def us_breast(p: Plane, rng: np.random.Generator) -> Map:
+    wave = 0.06 * np.sin(4 * p.x + rng.uniform(0, 6))
+    tissue = np.where(p.y + wave < -0.35, FAT, ORGAN).astype(np.float32)
+    tissue = tissue + 0.06 * texture(rng, 4)
+    for depth, width in ((-0.86, 0.05), (-0.35, 0.03), (0.5, 0.03)):
+        tissue = paint(tissue, line(p.y + wave - depth, width), BONE)
+    return paint(tissue, step(p.y + wave - 0.62, 0.1), FAT)
+
+
+def us_thyroid(p: Plane, rng: np.random.Generator) -> Map:
+    neck = FAT + 0.05 * texture(rng, 3)
+    muscles = line(p.y + 0.62 - 0.12 * p.x**2, 0.08)
+    neck = paint(neck, muscles, 0.18)
+    lobes = np.maximum(p.disk(-0.48, -0.02, 0.36, tall=1.2), p.disk(0.48, -0.02, 0.36, tall=1.2))
+    neck = paint(neck, np.maximum(lobes, p.box(0, -0.24, 0.3, 0.09)), BRAIN)
+    trachea = p.disk(0, 0.12, 0.2)
+    neck = paint(neck, trachea * step(0.5 - p.y, 0.3), AIR)
+    return paint(neck, p.ring(0, 0.12, 0.21, 0.05) * step(0.05 - p.y, 0.05), BONE)
+
+
+def us_liver(p: Plane, rng: np.random.Generator) -> Map:
+    liver = ORGAN - 0.05 + 0.05 * texture(rng, 6)
+    for x, y, r in ((-0.1, -0.1, 0.09), (0.32, 0.12, 0.07), (-0.36, 0.28, 0.06), (0.1, 0.4, 0.05)):
+        liver = paint(liver, p.disk(x, y, r, tall=0.8), 0.08)
+    diaphragm = line(p.y - 0.7 + 0.35 * (p.x - 0.1) ** 2, 0.035)
+    return paint(
+        paint(liver, step(p.y - 0.72 + 0.35 * (p.x - 0.1) ** 2, 0.04), 0.2), diaphragm, BONE
+    )
+
+
+def us_kidney(p: Plane, rng: np.random.Generator) -> Map:
+    around = FAT + 0.05 + 0.05 * texture(rng, 3)
+    kidney = paint(around, p.ring(0, 0.02, 0.72, 0.08, tall=0.62), BRAIN)
+    kidney = paint(kidney, p.disk(0, 0.02, 0.68, tall=0.62), 0.22)
+    sinus = p.disk(0, 0.02, 0.36, 0.1, 0.5)
+    return paint(kidney, sinus, BRAIN + 0.2 + 0.05 * texture(rng, 2))

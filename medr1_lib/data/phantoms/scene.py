@@ -1,0 +1,153 @@
+"""What a phantom can show: the vocabulary, and `Scene`, the truth behind one image."""
+
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from medr1_lib.data.errors import InputError
+from medr1_lib.data.taxonomy import MODALITIES
+
+# Shared by all modalities: what is learned about them in one can be used in every other.
+PRIMITIVES = ("none", "solid", "ring", "scattered")
+GRADES = ("minimal", "mild", "moderate", "severe")
+PLACES = ("upper left", "upper right", "lower left", "lower right")
+SCANNERS = ("scanner 1", "scanner 2", "scanner 3", "scanner 4")
+
+# Owned by one modality. A finding names the primitive at the same position: a ring is an abscess
+# in CT, a cyst in MRI and edema in OCT, so this part of the knowledge does not transfer.
+FINDINGS = {
+    "CT": ("no abnormality", "mass", "abscess", "metastases"),
+    "MRI": ("no abnormality", "tumor", "cyst", "plaques"),
+    "X-Ray": ("no abnormality", "opacity", "cavity", "nodules"),
+    "Ultrasound": ("no abnormality", "solid lesion", "fluid collection", "calcifications"),
+    "Dermoscopy": ("no abnormality", "nevus", "ringworm", "freckles"),
+    "Fundus Photography": ("no abnormality", "hemorrhage", "retinal hole", "exudates"),
+    "OCT": ("no abnormality", "scar", "edema", "drusen"),
+    "Microscopy": ("no abnormality", "carcinoma", "granuloma", "inflammation"),
+}
+ANATOMIES = {
+    "CT": ("head", "chest", "abdomen", "pelvis"),
+    "MRI": ("brain", "knee", "spine", "heart"),
+    "X-Ray": ("lungs", "hand", "leg", "skull"),
+    "Ultrasound": ("breast", "thyroid", "liver", "kidney"),
+    "Dermoscopy": ("trunk", "scalp", "nail", "palm"),
+    "Fundus Photography": ("optic disc", "macula", "vessel arcade", "peripheral retina"),
+    "OCT": ("fovea", "optic nerve", "cornea", "lens"),
+    "Microscopy": ("blood", "colon", "muscle", "fat tissue"),
+}
+ACQUISITIONS = {
+    "CT": ("soft tissue window", "lung window", "bone window", "contrast phase"),
+    "MRI": ("T1", "T2", "FLAIR", "proton density"),
+    "X-Ray": ("frontal view", "lateral view", "oblique view", "lying view"),
+    "Ultrasound": ("linear probe", "curved probe", "phased probe", "color Doppler"),
+    "Dermoscopy": ("polarized light", "white light", "ultraviolet light", "contact gel"),
+    "Fundus Photography": ("color photograph", "red-free", "angiogram", "autofluorescence"),
+    "OCT": ("spectral domain", "time domain", "pseudocolor", "inverted scale"),
+    "Microscopy": ("H&E stain", "trichrome stain", "silver stain", "immunostain"),
+}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The latent truth of one phantom; the same scene always gives the same pixels.
+
+    Attributes:
+        modality: One of `taxonomy.MODALITIES`.
+        anatomy: One of `ANATOMIES[modality]`.
+        finding: One of `FINDINGS[modality]`; the first means that there is no lesion.
+        grade: One of `GRADES`, the size of the lesion; `None` without one.
+        place: One of `PLACES`, as seen in the picture; `None` without a lesion.
+        acquisition: One of `ACQUISITIONS[modality]`.
+        scanner: One of `SCANNERS`: faint stripes, and tick marks at the border.
+        seed: Everything else: pose, contrast, noise.
+
+    Raises:
+        InputError: If a value does not belong to the modality.
+    """
+
+    modality: str
+    anatomy: str
+    finding: str
+    grade: str | None
+    place: str | None
+    acquisition: str
+    scanner: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.modality not in MODALITIES:
+            raise InputError("scene", f"unknown modality {self.modality!r}", "use a known one")
+        allowed = {
+            "anatomy": ANATOMIES[self.modality],
+            "finding": FINDINGS[self.modality],
+            "grade": GRADES if self.has_lesion else (None,),
+            "place": PLACES if self.has_lesion else (None,),
+            "acquisition": ACQUISITIONS[self.modality],
+            "scanner": SCANNERS,
+        }
+        for name, values in allowed.items():
+            if getattr(self, name) not in values:
+                raise InputError(
+                    f"scene of {self.modality}",
+                    f"{name} {getattr(self, name)!r} does not exist there",
+                    f"use one of {', '.join(map(str, values))}",
+                )
+
+    @property
+    def has_lesion(self) -> bool:
+        """Whether there is something to grade and to locate."""
+        return self.finding != FINDINGS[self.modality][0]
+
+    @property
+    def primitive(self) -> str:
+        """The visual primitive that the finding's name stands for in this modality."""
+        return PRIMITIVES[FINDINGS[self.modality].index(self.finding)]
+
+    def to_json(self) -> str:
+        """The scene as one line of JSON, as stored in the column `scene`."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Scene":
+        """The scene that `to_json` wrote.
+
+        Raises:
+            InputError: If the text is not a scene.
+        """
+        try:
+            return cls(**json.loads(text))
+        except (json.JSONDecodeError, TypeError) as error:
+            raise InputError(
+                "scene", f"not readable ({error})", "use the column as it was built"
+            ) from None
+
+
+def random_scene(rng: np.random.Generator, modality: str, **fixed: str) -> Scene:
+    """Draw a scene, every attribute uniform and independent of the others.
+
+    Args:
+        rng: Source of all randomness, the scene's own seed included.
+        modality: One of `taxonomy.MODALITIES`.
+        fixed: Attributes to hold (`finding="mass"`). Fixing a grade or a place asks for a lesion.
+
+    Example:
+        >>> random_scene(np.random.default_rng(0), "OCT", finding="edema").primitive
+        'ring'
+    """
+    findings = FINDINGS[modality][1:] if fixed.keys() & {"grade", "place"} else FINDINGS[modality]
+    choices = {
+        "anatomy": ANATOMIES[modality],
+        "finding": findings,
+        "grade": GRADES,
+        "place": PLACES,
+        "acquisition": ACQUISITIONS[modality],
+        "scanner": SCANNERS,
+    }
+    drawn: dict[str, str | None] = {
+        name: values[rng.integers(len(values))] for name, values in choices.items()
+    }
+    drawn |= fixed
+    if drawn["finding"] == FINDINGS[modality][0]:
+        drawn |= {"grade": None, "place": None}
+    return Scene(modality=modality, seed=int(rng.integers(2**50)), **drawn)  # type: ignore[arg-type]

@@ -1,0 +1,146 @@
+"""The benchmark: balanced to the last question, so that only the image answers."""
+
+from collections import Counter, defaultdict
+
+import numpy as np
+import pytest
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict
+
+from medr1_lib.data import audit, store
+from medr1_lib.data.errors import InputError
+from medr1_lib.data.phantom_vqa import (
+    ATTRIBUTES,
+    SPLITS,
+    STEMS,
+    build,
+    questions,
+    values,
+    which_modality,
+)
+from medr1_lib.data.phantoms import SCANNERS, Scene
+from medr1_lib.data.schema import FEATURES
+from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
+
+
+def cells(asked):
+    table = defaultdict(list)
+    for question in asked:
+        table[question.modality, question.question_type].append(question)
+    return table
+
+
+def test_all_five_question_types_in_all_eight_modalities():
+    table = cells(questions("test", per_cell=3))
+    assert list(table) == [(m, t) for m in MODALITIES for t in QUESTION_TYPES]
+    assert {len(asked) for asked in table.values()} == {3}
+
+
+def test_stem_value_and_letter_are_crossed_exactly():
+    for (modality, question_type), asked in cells(questions("test", per_cell=64)).items():
+        crossed = Counter((q.question, q.answer_text, q.answer) for q in asked)
+        assert len(crossed) == 2 * 4 * 4, (modality, question_type)
+        assert set(crossed.values()) == {2}
+        stems = STEMS[ATTRIBUTES[question_type]]
+        assert {q.question for q in asked} == set(stems)
+
+
+def test_every_option_is_right_elsewhere_in_its_cell():
+    for cell, asked in cells(questions("test", per_cell=4)).items():
+        right = {q.answer_text for q in asked}
+        assert right == set(values(*cell))
+        assert all(set(q.options) == right for q in asked)
+
+
+def test_an_uneven_count_is_balanced_to_within_one():
+    for asked in cells(questions("train", per_cell=50)).values():
+        for counts in (Counter(q.answer for q in asked), Counter(q.answer_text for q in asked)):
+            assert max(counts.values()) - min(counts.values()) <= 1
+
+
+def test_the_answer_is_what_the_scene_shows():
+    for question in questions("test", per_cell=8):
+        scene = Scene.from_json(question.scene)
+        assert scene.modality == question.modality
+        assert getattr(scene, ATTRIBUTES[question.question_type]) == question.answer_text
+        assert question.answer_text not in question.image_id
+
+
+def test_splits_have_no_scene_in_common_whatever_the_seed():
+    remainders = {}
+    for split in SPLITS:
+        seeds = [Scene.from_json(q.scene).seed for s in (0, 1) for q in questions(split, s, 8)]
+        remainders[split] = {seed % len(SPLITS) for seed in seeds}
+        assert len(set(seeds)) == len(seeds)
+    assert sorted(map(tuple, remainders.values())) == [(0,), (1,), (2,)]
+
+
+def test_image_blind_rules_stay_within_two_points_of_chance():
+    train, test = list(questions("train", 0, 4 * 256)), list(questions("test", 0, 256))
+    assert len(test) >= 10_000
+    for name, rule in audit.BASELINES.items():
+        assert abs(rule(train, test) - 0.25) < 0.02, name
+
+
+def test_a_classifier_on_stem_and_options_stays_within_two_points_of_chance():
+    asked = list(questions("test", 1, 256))
+    texts = [{"stem": q.question} | dict(zip("ABCD", q.options, strict=True)) for q in asked]
+    crossed = [t | {f"{k}|stem": f"{v}|{t['stem']}" for k, v in t.items()} for t in texts]
+    letters = [q.answer for q in asked]
+    predicted = cross_val_predict(
+        LogisticRegression(max_iter=200), DictVectorizer().fit_transform(crossed), letters, cv=5
+    )
+    assert abs(np.mean(predicted == np.array(letters)) - 0.25) < 0.02
+
+
+def test_the_leaky_variant_gives_its_answers_away():
+    train, test = list(questions("train", leaky=True)), list(questions("test", leaky=True))
+    assert audit.option_ratio(train, test) > 0.9
+    assert audit.letter_majority(train, test) == pytest.approx(0.25)
+    known = {question.image_id for question in train}
+    shared = np.mean([question.image_id in known for question in test])
+    assert 0.1 < shared < 0.25
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 0.95])
+def test_the_shortcut_ties_the_scanner_to_the_answer(strength):
+    tied = [
+        Scene.from_json(q.scene).scanner
+        == SCANNERS[values(q.modality, q.question_type).index(q.answer_text)]
+        for q in questions("train", per_cell=64, shortcut=strength)
+    ]
+    assert np.mean(tied) == pytest.approx(strength + (1 - strength) / 4, abs=0.03)
+
+
+def test_which_modality_is_pooled_and_balanced():
+    asked = list(which_modality(count=256))
+    assert Counter(q.answer_text for q in asked) == dict.fromkeys(MODALITIES, 32)
+    assert Counter(q.answer for q in asked) == dict.fromkeys("ABCD", 64)
+    assert all(q.modality == q.answer_text for q in asked)
+
+
+def test_build_writes_both_splits_and_the_same_pixels_again(tmp_path):
+    first = build(tmp_path / "a", seed=3, per_cell=1)
+    again = build(tmp_path / "b", seed=3, per_cell=1)
+    assert {name: len(table) for name, table in first.items()} == {"train": 160, "test": 40}
+    assert first["test"].features == FEATURES
+    for row, other in zip(first["test"], again["test"], strict=True):
+        assert row["image"].tobytes() == other["image"].tobytes()
+    images = {name: {row["image"].tobytes() for row in first[name]} for name in first}
+    assert not images["train"] & images["test"]
+    assert len(store.read(tmp_path / "a" / "which_modality")["test"]) == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"split": "dev"}, "dev"),
+        ({"split": "test", "per_cell": 0}, "0 questions"),
+        ({"split": "test", "seed": -1}, "seed -1"),
+        ({"split": "test", "shortcut": 1.5}, "1.5"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(arguments, named):
+    with pytest.raises(InputError, match=named):
+        next(questions(**arguments))
