@@ -13,6 +13,7 @@ from medr1_lib.data.archive import Source, is_outside
 from medr1_lib.data.errors import InputError
 from medr1_lib.data.schema import LETTERS, Question
 
+_Key = tuple[str, str, tuple[str, ...], str]  # what makes two records the same question
 _SOLUTION = re.compile(r"\s*<answer>\s*([A-Z])\s*</answer>\s*")
 
 
@@ -148,7 +149,7 @@ def with_both_labels(files: Iterable[RecordFile]) -> list[RecordFile]:
     `Splits/question_type` do. What neither knows stays `unknown`.
     """
     checked = list(files)
-    labels: dict[tuple[str, str], dict[str, Any]] = {"modality": {}, "question_type": {}}
+    labels: dict[str, dict[_Key, str]] = {"modality": {}, "question_type": {}}
     for file in checked:
         for item in file.items:
             labels[file.kind][_same(item.question)] = getattr(item.question, file.kind)
@@ -158,14 +159,14 @@ def with_both_labels(files: Iterable[RecordFile]) -> list[RecordFile]:
     ]
 
 
-def _same(question: Question) -> tuple[Any, ...]:
+def _same(question: Question) -> _Key:
     return question.image_id, question.question, question.options, question.answer
 
 
-def _labelled(item: Item, kind: str, labels: dict[str, dict[Any, str]]) -> Item:
+def _labelled(item: Item, kind: str, labels: dict[str, dict[_Key, str]]) -> Item:
     other = "question_type" if kind == "modality" else "modality"
-    label = labels[other].get(_same(item.question), "unknown")
-    return replace(item, question=replace(item.question, **{other: label}))
+    label: dict[str, Any] = {other: labels[other].get(_same(item.question), "unknown")}
+    return replace(item, question=replace(item.question, **label))
 
 
 def _place(path: str) -> tuple[str, str, str]:
@@ -214,6 +215,8 @@ def _load(source: Source, path: str) -> list[Any]:
         raise InputError(path, f"is not sound JSON ({error})", remedy) from error
     if not isinstance(records, list):
         raise InputError(path, "is not a list of records", "wrap the records in [ ]")
+    if not records:
+        raise InputError(path, "holds no record", "download the file again or remove it")
     return records
 
 
