@@ -13,19 +13,19 @@ import sys
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import Any
 
-BOOK = Path(__file__).resolve().parent
-FOLDERS = ("_static/vendor", "_extra")
-DONE = "_static/vendor/done.json"  # the vendor.json that the files came from
+WANTED = Path(__file__).with_name("vendor.json")
+VENDOR = Path(__file__).resolve().parent / "_static" / "vendor"
 
 
 def pack(package: str, folder: Path) -> Path:
     """Fetch the tarball of one npm package (`name@version`) into a folder."""
     npm = shutil.which("npm")
     if npm is None:
-        sys.exit("npm not found: install Node.js 18 or later, or copy book/_static/vendor and "
-                 "book/_extra from a machine that has built the site")  # fmt: skip
+        sys.exit(
+            "npm not found: install Node.js 18 or later, "
+            "or copy book/_static/vendor from a machine that has built the site"
+        )
     command = [npm, "pack", "--silent", "--ignore-scripts", "--pack-destination", folder, package]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
@@ -33,14 +33,14 @@ def pack(package: str, folder: Path) -> Path:
     return folder / result.stdout.strip()
 
 
-def unpack(tarball: Path, sha256: str, files: dict[str, str], book: Path) -> None:
-    """Copy files of a tarball to where the site expects them, if the tarball is the right one.
+def unpack(tarball: Path, sha256: str, files: dict[str, str], out: Path) -> None:
+    """Copy files out of a tarball, if it is the right one.
 
     Args:
         tarball: An npm package; everything in it lies under `package/`.
         sha256: The sum it must have.
-        files: From a path in the package to a path in the book; a folder ends with a slash.
-        book: The folder of the book.
+        files: From a path in the package to a path below `out`; a folder ends with a slash.
+        out: The folder to copy to.
 
     Raises:
         ValueError: If the sum differs, or a path is not in the package.
@@ -55,24 +55,22 @@ def unpack(tarball: Path, sha256: str, files: dict[str, str], book: Path) -> Non
             if not chosen:
                 raise ValueError(f"{tarball.name}: holds no {source}")
             for member in chosen:
-                path = book / (target + member.name.removeprefix(f"package/{source}"))
+                path = out / (target + member.name.removeprefix(f"package/{source}"))
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(archive.extractfile(member).read())  # type: ignore[union-attr]
 
 
 def main() -> None:
     """Fetch everything that `vendor.json` names, unless it is already there."""
-    wanted = (BOOK / "vendor.json").read_text()
-    done = BOOK / DONE
+    wanted = WANTED.read_text()
+    done = VENDOR / "done.json"  # the vendor.json that the files came from
     if done.is_file() and done.read_text() == wanted:
         return
-    for folder in FOLDERS:
-        shutil.rmtree(BOOK / folder, ignore_errors=True)
-    packages: list[dict[str, Any]] = json.loads(wanted)
+    shutil.rmtree(VENDOR, ignore_errors=True)
     with tempfile.TemporaryDirectory() as folder:
-        for entry in packages:
+        for entry in json.loads(wanted):
             tarball = pack(entry["package"], Path(folder))
-            unpack(tarball, entry["sha256"], entry["files"], BOOK)
+            unpack(tarball, entry["sha256"], entry["files"], VENDOR)
             print(f"{entry['package']}: sha256 as expected")
     done.write_text(wanted)
 

@@ -1,0 +1,12 @@
+// Loaded between require.js and the widgets' html manager, on pages with widgets only.
+
+// The html manager expects its icon fonts beside its modules, which it never loads by address.
+const widgets = document.documentElement.dataset.content_root + "_static/vendor/ipywidgets";
+requirejs.config({
+  paths: { "@jupyter-widgets": widgets, "@jupyter-widgets/html-manager/dist": widgets },
+});
+
+// It typesets labels through the queue of MathJax 2; the site has MathJax 3.
+window.addEventListener("load", () => {
+  MathJax.Hub ??= { Queue: ([, , element]) => MathJax.typesetPromise([element]) };
+});
