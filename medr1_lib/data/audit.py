@@ -66,19 +66,13 @@ def most_frequent_text(train: Questions, test: Questions) -> float:
 
 
 def option_ratio(train: Questions, test: Questions) -> float:
-    """Accuracy of the option with the highest (times right + 0.25) / (times offered + 1).
-
-    Built in chapter 01.
-    """
+    """Accuracy of the highest (times right + 0.25) / (times offered + 1). Built in chapter 01."""
     ratio = _ratios(train)
     return accuracy(test, lambda q: [ratio(normalise(option)) for option in q.options])
 
 
 def option_ratio_with_stem(train: Questions, test: Questions) -> float:
-    """Accuracy of the text that was right most often under the same stem, then of `option_ratio`.
-
-    Built in chapter 01.
-    """
+    """Accuracy of the text right most often under that stem, then by ratio. Built in chapter 01."""
     ratio = _ratios(train)
     right = Counter((normalise(q.question), normalise(q.answer_text)) for q in train)
 
@@ -95,16 +89,8 @@ def hard_subset(train: Questions, test: Questions) -> list[Question]:
     return [q for q in test if len(right & set(map(normalise, q.options))) >= 2]
 
 
-BASELINES = {
-    rule.__name__: rule
-    for rule in (
-        uniform,
-        letter_majority,
-        most_frequent_text,
-        option_ratio,
-        option_ratio_with_stem,
-    )
-}
+_RULES = uniform, letter_majority, most_frequent_text, option_ratio, option_ratio_with_stem
+BASELINES = {rule.__name__: rule for rule in _RULES}
 
 
 def _ratios(train: Questions) -> Callable[[str], float]:
@@ -138,14 +124,11 @@ def audit_splits(source: Source) -> dict[str, Any]:
         InputError: At the first record that is not sound.
     """
     files = omnimedvqa.strict(omnimedvqa.splits(source))
-    groups = {}
-    for file in files:
-        questions = [item.question for item in file.items]
-        groups[file.path] = Group(questions, [q.image_id for q in questions], [])
-    train = {(f.kind, f.name): groups[f.path] for f in files if f.split == "train"}
+    groups = {(file.kind, file.name, file.split): _of_file(file) for file in files}
     described = {
         file.path: describe(
-            groups[file.path], train.get((file.kind, file.name)) if file.split == "test" else None
+            groups[file.kind, file.name, file.split],
+            groups.get((file.kind, file.name, "train")) if file.split == "test" else None,
         )
         for file in files
     }
@@ -193,7 +176,7 @@ def describe(group: Group, train: Group | None) -> dict[str, Any]:
         },
         "leak_share": leaked,
         "near_duplicate_share": near,
-        "fitted_on": "train" if train else f"itself, {FOLDS}-fold cross-validated",
+        "fitted_on": "train" if train else f"cross-validated within, {FOLDS} folds",
     }
 
 
@@ -218,6 +201,11 @@ def _overlap(group: Group, train: Group) -> tuple[float, float | None]:
         return float(same.mean()), None
     near = fingerprints.near(group.perceptual, train.perceptual)
     return float(same.mean()), float((near & ~same).mean())
+
+
+def _of_file(file: omnimedvqa.RecordFile) -> Group:
+    questions = [item.question for item in file.items]
+    return Group(questions, [question.image_id for question in questions], [])
 
 
 def _by_label(table: datasets.Dataset) -> dict[str, Group]:

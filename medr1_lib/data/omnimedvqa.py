@@ -1,20 +1,17 @@
 """OmniMedVQA's records, as its authors published them and as Med-R1 split them."""
 
-import hashlib
 import json
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from medr1_lib.data import taxonomy
-from medr1_lib.data.archive import Source, is_outside
+from medr1_lib.data import records, taxonomy
+from medr1_lib.data.archive import Source
 from medr1_lib.data.errors import InputError
-from medr1_lib.data.schema import LETTERS, Question
+from medr1_lib.data.schema import Question
 
 _Key = tuple[str, str, tuple[str, ...], str]  # what makes two records the same question
-_SOLUTION = re.compile(r"\s*<answer>\s*([A-Z])\s*</answer>\s*")
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ def qa_information(source: Source) -> list[RecordFile]:
         remedy = "give the folder or zip file with QA_information/ and Images/, or use --splits"
         raise InputError(source.root, "holds no QA_information/*.json", remedy)
     return [
-        RecordFile(path, "qa", PurePosixPath(path).stem, "", *_parse(source, path, _from_qa))
+        RecordFile(path, "qa", PurePosixPath(path).stem, "", *_parse(source, path, records.from_qa))
         for path in paths
     ]
 
@@ -105,41 +102,6 @@ def strict(files: Iterable[RecordFile]) -> list[RecordFile]:
         if file.bad:
             raise file.bad[0]
     return checked
-
-
-def image_id(path: str) -> str:
-    """A name for the image at `path` that gives nothing of the path away.
-
-    Example:
-        >>> image_id("Images/Chest CT Scan/test/adenocarcinoma/1.png")
-        '06643d2328d7c134'
-    """
-    return hashlib.sha256(path.encode()).hexdigest()[:16]
-
-
-def parse_problem(problem: str) -> tuple[str, tuple[str, ...]]:
-    """Split Med-R1's `stem A)one, B)two` into the stem and its options.
-
-    Options hold commas and sentences of their own, so the markers are sought one after the other.
-
-    Raises:
-        InputError: If there is no first option.
-
-    Example:
-        >>> parse_problem("Which scan? A)CT, plain, B)MRI")
-        ('Which scan?', ('CT, plain', 'MRI'))
-    """
-    stem, marker, rest = problem.partition(" A)")
-    if not marker:
-        raise InputError("problem", "has no options", "write them as `stem A)one, B)two`")
-    options = []
-    for letter in LETTERS[1:] + "E":  # a fifth is found, and refused by `Question`
-        option, marker, tail = rest.partition(f", {letter})")
-        if not marker:
-            break
-        options.append(option)
-        rest = tail
-    return stem, (*options, rest)
 
 
 def with_both_labels(files: Iterable[RecordFile]) -> list[RecordFile]:
@@ -186,7 +148,7 @@ def _split_file(source: Source, path: str) -> RecordFile:
     except InputError as error:
         raise InputError(path, error.problem, error.remedy) from error
     labels = {"modality": "unknown", "question_type": "unknown", kind: canonical}
-    items, bad = _parse(source, path, lambda record: _from_split(record, **labels))
+    items, bad = _parse(source, path, lambda record: records.from_split(record, **labels))
     return RecordFile(path, kind, name, split, items, bad)
 
 
@@ -207,66 +169,14 @@ def _parse(
 
 def _load(source: Source, path: str) -> list[Any]:
     try:
-        records = json.loads(source.read(path).decode("utf-8"))
+        loaded = json.loads(source.read(path).decode("utf-8"))
     except UnicodeDecodeError as error:
         raise InputError(path, f"is not UTF-8 text ({error})", "save it as UTF-8") from error
     except json.JSONDecodeError as error:
         remedy = "download the file again, it may be cut short"
         raise InputError(path, f"is not sound JSON ({error})", remedy) from error
-    if not isinstance(records, list):
+    if not isinstance(loaded, list):
         raise InputError(path, "is not a list of records", "wrap the records in [ ]")
-    if not records:
+    if not loaded:
         raise InputError(path, "holds no record", "download the file again or remove it")
-    return records
-
-
-def _text(record: dict[str, Any], key: str) -> str:
-    if key not in record:
-        raise InputError("record", f"has no {key!r}", "complete the record or drop it")
-    if not isinstance(record[key], str) or not record[key].strip():
-        raise InputError("record", f"{key!r} is no text or empty", "complete the record or drop it")
-    return record[key]
-
-
-def _image(record: dict[str, Any], key: str) -> str:
-    path = _text(record, key)
-    if is_outside(path):
-        raise InputError("record", f"its image {path!r} points outside the data", "drop the record")
-    return path
-
-
-def _from_split(record: dict[str, Any], modality: str, question_type: str) -> tuple[Question, str]:
-    image, solution = _image(record, "image"), _text(record, "solution")
-    stem, options = parse_problem(_text(record, "problem"))
-    answer = _SOLUTION.fullmatch(solution)
-    if answer is None:
-        remedy = "write it as `<answer> B </answer>`"
-        raise InputError("record", f"the solution {solution!r} is not one capital letter", remedy)
-    dataset = PurePosixPath(image).parts[:-1][1:2] or ("OmniMedVQA",)
-    question = Question(
-        stem, options, answer[1], modality, question_type, image_id(image), source=dataset[0]
-    )
-    return question, image
-
-
-def _from_qa(record: dict[str, Any]) -> tuple[Question, str]:
-    image, stem = _image(record, "image_path"), _text(record, "question")
-    keys = sorted(key for key in record if key.startswith("option_"))
-    options = tuple(_text(record, key) for key in keys if record[key] is not None)
-    truth = _text(record, "gt_answer")
-    if truth not in options:
-        remedy = "correct the record or drop it"
-        raise InputError("record", f"none of its options is the answer {truth!r}", remedy)
-    # one record of the release (in `Chest CT Scan.json`) calls the field `modality`
-    named = "modality_type" if "modality_type" in record else "modality"
-    question = Question(
-        stem,
-        options,
-        # a fifth option has no letter; `Question` counts them before it looks at the letter
-        f"{LETTERS}?"[min(options.index(truth), len(LETTERS))],
-        taxonomy.modality(_text(record, named)),
-        taxonomy.question_type(_text(record, "question_type")),
-        image_id(image),
-        source=_text(record, "dataset"),
-    )
-    return question, image
+    return loaded
