@@ -20,11 +20,14 @@ bin=$(echo "$venv"/[bS]*)  # bin, or Scripts on Windows
 "$bin/python" book/vendor.py
 
 rm -rf "$out/source"
-mkdir -p "$out/source/notebooks" "$out/source/data"
+mkdir -p "$out/source/notebooks"
 cp -R book "$out/source/"
 cp "$notebooks"/[0-9]*.ipynb "$out/source/notebooks/"
-for folder in figures sample; do
-    if [[ -d data/$folder ]]; then cp -R "data/$folder" "$out/source/data/"; fi
+for path in data/figures data/sample data/recorded/course_costs.json; do
+    if [[ -e $path ]]; then
+        mkdir -p "$(dirname "$out/source/$path")"
+        cp -R "$path" "$out/source/$path"
+    fi
 done
 
 "$bin/jupyter-book" build -W -n --keep-going --path-output "$out" \
