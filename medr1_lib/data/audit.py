@@ -83,6 +83,21 @@ def option_ratio_with_stem(train: Questions, test: Questions) -> float:
     return accuracy(test, score)
 
 
+def leak_share(train: Sequence[str], test: Sequence[str]) -> float:
+    """Share of test questions whose image is also in `train`. Built in chapter 01.
+
+    Args:
+        train: What names the image of each training question.
+        test: Likewise for each test question; an image may occur more than once.
+
+    Example:
+        >>> leak_share(["a", "b"], ["b", "b", "c", "d"])
+        0.5
+    """
+    known = set(train)
+    return sum(image in known for image in test) / len(test)
+
+
 def hard_subset(train: Questions, test: Questions) -> list[Question]:
     """The questions with two options or more that are right answers in `train`."""
     right = {normalise(question.answer_text) for question in train}
@@ -195,12 +210,12 @@ def _pooled(
 
 
 def _overlap(group: Group, train: Group) -> tuple[float, float | None]:
-    known = set(train.images)
-    same = np.array([image in known for image in group.images])
+    shared = leak_share(train.images, group.images)
     if not group.perceptual:
-        return float(same.mean()), None
+        return shared, None
     near = fingerprints.near(group.perceptual, train.perceptual)
-    return float(same.mean()), float((near & ~same).mean())
+    same = np.isin(group.images, train.images)
+    return shared, float((near & ~same).mean())
 
 
 def _of_file(file: omnimedvqa.RecordFile) -> Group:

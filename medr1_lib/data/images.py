@@ -55,6 +55,18 @@ def png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+def window(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Grey levels from 0 (`low` and below) to 1 (`high` and above), straight in between.
+
+    Built in chapter 01.
+
+    Example:
+        >>> window(np.array([-1000, 40, 240]), -160, 240)
+        array([0. , 0.5, 1. ])
+    """
+    return np.clip((values - low) / (high - low), 0, 1)
+
+
 def _content(source: Path | bytes) -> bytes:
     if isinstance(source, bytes):
         return source
@@ -114,11 +126,11 @@ def _dicom_pixels(dataset: pydicom.Dataset) -> Image.Image:
     if pixels.ndim == 3:
         return Image.fromarray((pixels >> (8 * (pixels.itemsize - 1))).astype(np.uint8))
     values = apply_modality_lut(pixels, dataset)
-    window = _window(dataset)
-    if window is None:
+    limits = _window(dataset)
+    if limits is None:
         values = apply_voi_lut(values, dataset)
-        window = values.min(), values.max()
-    image = _grey(values, *window)
+        limits = values.min(), values.max()
+    image = _grey(values, *limits)
     inverted = dataset.PhotometricInterpretation == "MONOCHROME1"  # there, low values are bright
     return ImageOps.invert(image) if inverted else image
 
@@ -133,10 +145,10 @@ def _window(dataset: pydicom.Dataset) -> tuple[float, float] | None:
 
 
 def _grey(values: np.ndarray, low: float, high: float) -> Image.Image:
-    """Values as 8-bit grey in RGB: `low` and below are black, `high` and above white."""
+    """Values as 8-bit grey in RGB; a picture of one value only becomes black."""
     values = np.nan_to_num(values.astype(np.float64))
-    scaled = (values - low) / (high - low) * 255 if high > low else np.zeros_like(values)
-    return Image.fromarray(scaled.round().clip(0, 255).astype(np.uint8)).convert("RGB")
+    grey = window(values, low, high) if high > low else np.zeros_like(values)
+    return Image.fromarray((255 * grey).round().astype(np.uint8)).convert("RGB")
 
 
 def _check_size(width: int, height: int, where: object) -> None:
