@@ -1,0 +1,140 @@
+"""The three reasoning styles: how a question is asked, and how an answer is read.
+
+One place for pretraining, rewards and evaluation. Reading is strict for the reward, so that only
+the asked form pays, and tolerant for evaluation, so that a style is not scored on its punctuation.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from medr1_lib.data.errors import InputError
+from medr1_lib.data.schema import LETTERS
+
+_THOUGHT = r"<think>(?:(?!</?think>|</?answer>).)*</think>"
+_ANSWER = r"<answer>\s*([A-Da-d])\s*</answer>"
+_BLOCK = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.DOTALL)
+# A thought that is never closed ends with the text.
+_THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
+_MARKED = re.compile(r"([A-Da-d])(?:\s*\)\s*(.*))?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class ReasoningStyle:
+    """Where the reasoning stands in a completion.
+
+    Attributes:
+        name: The key in `STYLES`.
+        form: The form that the prompt shows and that strict reading asks for; `X` is the letter.
+        pattern: `form` as a regular expression over the whole completion; group 1 is the letter.
+    """
+
+    name: str
+    form: str
+    pattern: re.Pattern[str]
+
+    def completion(self, letter: str, rationale: str = "") -> str:
+        """A completion in this style.
+
+        Example:
+            >>> STYLES["think_before"].completion("B", "a ring in the liver")
+            '<think>a ring in the liver</think><answer>B</answer>'
+        """
+        return self.form.replace("reasons", rationale).replace("X", letter)
+
+
+def _style(name: str, form: str) -> ReasoningStyle:
+    # White space is free between and around the blocks; a block stands exactly once.
+    parts = {"<think>reasons</think>": _THOUGHT, "<answer>X</answer>": _ANSWER}
+    blocks = re.findall(r"<think>.*?</think>|<answer>.*?</answer>", form)
+    pattern = r"\s*" + r"\s*".join(parts[block] for block in blocks) + r"\s*"
+    return ReasoningStyle(name, form, re.compile(pattern, re.DOTALL))
+
+
+STYLES = {
+    name: _style(name, form)
+    for name, form in {
+        "think_before": "<think>reasons</think><answer>X</answer>",
+        "no_think": "<answer>X</answer>",
+        "think_after": "<answer>X</answer><think>reasons</think>",
+    }.items()
+}
+
+
+def style(name: str) -> ReasoningStyle:
+    """The style of that name.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if name not in STYLES:
+        raise InputError(f"style {name!r}", "no such style", f"use one of {', '.join(STYLES)}")
+    return STYLES[name]
+
+
+def listed(options: Sequence[str]) -> str:
+    """The options as OmniMedVQA writes them.
+
+    Example:
+        >>> listed(["liver", "lung"])
+        'A)liver, B)lung'
+    """
+    return ", ".join(f"{letter}){text}" for letter, text in zip(LETTERS, options, strict=False))
+
+
+def prompt(question: str, options: Sequence[str], asked: ReasoningStyle) -> str:
+    """What the model is asked, image aside: stem, options, and the form of the reply.
+
+    Example:
+        >>> prompt("Which organ?", ["liver", "lung"], STYLES["no_think"])
+        'Which organ? A)liver, B)lung. Reply as <answer>X</answer>, X the letter.'
+    """
+    return f"{question} {listed(options)}. Reply as {asked.form}, X the letter."
+
+
+def read_strict(completion: str, asked: ReasoningStyle) -> str | None:
+    """The letter of a completion in exactly the form asked for, else `None`.
+
+    One answer block, outside the thinking, holding one letter in either case, and nothing but
+    white space around the blocks. `C)` and `C) CT` are not letters.
+
+    Example:
+        >>> read_strict("<answer>c</answer>", STYLES["no_think"])
+        'C'
+        >>> read_strict("<answer>C</answer><answer>D</answer>", STYLES["no_think"])
+    """
+    match = asked.pattern.fullmatch(completion)
+    return match[1].upper() if match else None
+
+
+def read(completion: str, options: Sequence[str]) -> str | None:
+    """The letter that a completion means, the same for all styles, or `None` if it is unclear.
+
+    The last complete answer block outside the thinking counts: a letter, `C)`, `C) text` or the
+    text of exactly one option. Without any tag, a letter alone counts.
+
+    Example:
+        >>> read("I am sure. <answer>B) lung</answer>", ["liver", "lung"])
+        'B'
+    """
+    spoken = _THINKING.sub(" ", completion)
+    blocks = _BLOCK.findall(spoken)
+    if blocks:
+        return _meaning(blocks[-1], options)
+    bare = spoken.strip()
+    return _meaning(bare, options) if len(bare) == 1 else None
+
+
+def _meaning(answer: str, options: Sequence[str]) -> str | None:
+    texts = [_plain(option) for option in options]
+    marked = _MARKED.fullmatch(answer.strip())
+    if marked:
+        place = LETTERS.index(marked[1].upper())
+        known = place < len(texts) and _plain(marked[2] or "") in ("", texts[place])
+        return LETTERS[place] if known else None
+    named = [letter for letter, text in zip(LETTERS, texts, strict=False) if text == _plain(answer)]
+    return named[0] if len(named) == 1 else None
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).removesuffix(".").casefold()

@@ -1,0 +1,123 @@
+"""Styles: the form that a prompt shows pays, and no other form does."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medr1_lib.data.errors import InputError
+from medr1_lib.data.schema import LETTERS
+from medr1_lib.data.styles import STYLES, listed, prompt, read, read_strict, style
+
+OPTIONS = ("CT", "MRI", "X-Ray", "a clear, large mass")
+BEFORE, NONE, AFTER = STYLES.values()
+PIECES = ["<think>", "</think>", "<answer>", "</answer>", "A", "b", "C)", "D) CT", "CT", " ", "\n"]
+completions = st.one_of(st.text(), st.lists(st.sampled_from(PIECES)).map("".join))
+
+
+@pytest.mark.parametrize("asked", STYLES.values(), ids=STYLES)
+@pytest.mark.parametrize("letter", LETTERS)
+def test_the_form_that_the_prompt_shows_is_read_as_correct(asked, letter):
+    assert asked.form in prompt("Which?", OPTIONS, asked)
+    shown = asked.form.replace("X", letter)
+    assert read_strict(shown, asked) == letter
+    assert read(shown, OPTIONS) == letter
+    assert read_strict(asked.completion(letter, "some reasons\non two lines"), asked) == letter
+
+
+@pytest.mark.parametrize("asked", STYLES.values(), ids=STYLES)
+def test_a_form_pays_in_its_own_style_only(asked):
+    for other in STYLES.values():
+        assert (read_strict(other.completion("A", "so"), asked) == "A") == (other is asked)
+
+
+@pytest.mark.parametrize(
+    ("completion", "asked"),
+    [
+        ("<answer>C)</answer>", NONE),
+        ("<answer>C) CT</answer>", NONE),
+        ("<answer>E</answer>", NONE),
+        ("<answer></answer>", NONE),
+        ("<answer>A</answer> hope it helps", NONE),
+        ("<answer>A</answer><answer>A</answer>", NONE),
+        ("<answer><answer>A</answer></answer>", NONE),
+        ("A", NONE),
+        ("<think>so <answer>A</answer></think>", BEFORE),
+        ("<think>so <answer>A</answer></think><answer>A</answer>", BEFORE),
+        ("<think>so</think><think>so</think><answer>A</answer>", BEFORE),
+        ("<think>so<answer>A</answer>", BEFORE),
+        ("so<answer>A</answer>", BEFORE),
+        ("<answer>A</answer><think>so", AFTER),
+        ("<answer>A</answer>", AFTER),
+    ],
+)
+def test_nothing_else_pays(completion, asked):
+    assert read_strict(completion, asked) is None
+
+
+def test_white_space_and_case_are_free():
+    assert read_strict(" \n<think>\nso\n</think>\n<answer>\n b \n</answer>\n", BEFORE) == "B"
+
+
+@pytest.mark.parametrize(
+    ("completion", "letter"),
+    [
+        ("<answer>b</answer>", "B"),
+        ("<answer> B) </answer>", "B"),
+        ("<answer>B)MRI</answer>", "B"),
+        ("<answer>B) mri.</answer>", "B"),
+        ("<answer>B) CT</answer>", None),
+        ("<answer>mri</answer>", "B"),
+        ("<answer>A clear,  large mass.</answer>", "D"),
+        ("<answer>PET</answer>", None),
+        ("<answer>A or B</answer>", None),
+        ("<answer>A</answer> no, <answer>B</answer>", "B"),
+        ("<answer>A <answer>B</answer>", "B"),
+        ("<think><answer>A</answer></think> <answer>B</answer>", "B"),
+        ("<answer>B</answer><think><answer>A</answer></think>", "B"),
+        ("<think><answer>A</answer></think>", None),
+        ("<think>never closed <answer>A</answer>", None),
+        ("<answer>A", None),
+        (" c ", "C"),
+        ("<think>so</think> c", "C"),
+        ("C) X-Ray", None),
+        ("the answer is C", None),
+        ("", None),
+    ],
+)
+def test_tolerant_reading(completion, letter):
+    assert read(completion, OPTIONS) == letter
+
+
+def test_an_answer_must_be_among_the_options_and_unambiguous():
+    assert read("<answer>C</answer>", ("yes", "no")) is None
+    assert read("<answer>no</answer>", ("yes", "no", "No.")) is None
+
+
+@given(completions, st.sampled_from(list(STYLES.values())))
+def test_reading_never_raises_and_strict_takes_one_answer_block(completion, asked):
+    letter = read_strict(completion, asked)
+    tolerant = read(completion, OPTIONS)
+    assert tolerant is None or tolerant in LETTERS
+    if letter is not None:
+        assert completion.count("<answer>") == completion.count("</answer>") == 1
+        assert completion.count("<think>") == ("<think>" in asked.form)
+        assert tolerant == letter
+
+
+@given(st.lists(st.text(min_size=1), min_size=2, max_size=4, unique=True), st.data())
+def test_the_text_of_a_letter_is_read_as_that_letter_or_not_at_all(options, data):
+    place = data.draw(st.integers(0, len(options) - 1))
+    letter = LETTERS[place]
+    answers = (f"<answer>{letter}</answer>", f"<answer>{letter})</answer>")
+    assert {read(answer, options) for answer in answers} == {letter}
+
+
+def test_options_are_listed_as_the_real_files_do():
+    assert listed(OPTIONS) == "A)CT, B)MRI, C)X-Ray, D)a clear, large mass"
+    assert listed(OPTIONS[:2]) == "A)CT, B)MRI"
+
+
+def test_an_unknown_style_is_refused():
+    with pytest.raises(InputError, match="think_before, no_think, think_after"):
+        style("think")
+    assert style("no_think") is NONE
