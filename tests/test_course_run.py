@@ -1,0 +1,121 @@
+"""`make course` and the validation of stored notebooks, on the example chapter."""
+
+import json
+import shutil
+
+import nbformat
+import pytest
+
+from medr1_lib.course import tiers
+from medr1_lib.data.errors import InputError
+from notebooks.tools import build, run, validate
+
+
+@pytest.fixture(scope="module")
+def built(example, tmp_path_factory):
+    """The example, executed at both tiers."""
+    folder = tmp_path_factory.mktemp("course")
+    source = folder / "_src" / "01_clean.py"
+    source.parent.mkdir()
+    source.write_text(example)
+    build.build(source, folder)
+    return folder
+
+
+@pytest.fixture
+def course(built, tmp_path):
+    shutil.copytree(built, tmp_path / "notebooks")
+    return tmp_path / "notebooks"
+
+
+def test_a_course_is_run_beside_the_notebooks(course, tmp_path, capsys):
+    before = {path: path.read_bytes() for path in course.rglob("*") if path.is_file()}
+    (result,) = run.course(course, tmp_path / "out", "laptop")
+    assert {path: path.read_bytes() for path in course.rglob("*") if path.is_file()} == before
+    assert capsys.readouterr().out.startswith("[1/1] 01_clean ... ")
+    assert result.cells == 5
+    assert result.headline == ["options after cleaning: 2"]
+    assert [path.name for path in result.figures] == ["01_clean-1.png"]
+    assert result.figures[0].read_bytes().startswith(b"\x89PNG")
+    executed = nbformat.read(tmp_path / "out" / "01_clean.ipynb", as_version=4)
+    assert "laptop tier" in executed.cells[1].outputs[0].text
+
+
+def test_a_chapter_that_fails_stops_the_course(course, tmp_path, capsys):
+    broken = nbformat.read(course / "01_clean.ipynb", as_version=4)
+    broken.cells.insert(3, nbformat.v4.new_code_cell("share = 1 / 0"))
+    nbformat.write(broken, course / "00_breaks.ipynb")
+    assert run.course(course, tmp_path / "out", "laptop") is None
+    told = capsys.readouterr().out
+    assert "[1/2] 00_breaks ... FAILED" in told
+    assert "share = 1 / 0\n\nZeroDivisionError: division by zero" in told
+    assert "01_clean" not in told, "it went on"
+    assert (tmp_path / "out" / "00_breaks.ipynb").exists()
+
+
+def test_main_says_by_its_status_that_a_chapter_failed(monkeypatch):
+    monkeypatch.setattr(run, "course", lambda *arguments: None)
+    assert run.main([]) == 1
+
+
+def test_a_folder_without_chapters_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="holds no chapters"):
+        run.course(tmp_path, tmp_path / "out", "laptop")
+
+
+RESULTS = [
+    run.Result("00_start_here", 0.24, 18, ["tiers: 2"], []),
+    run.Result("01_meet_the_data", 1.5, 20, ["a: 1 %", "b: 2 %"], []),
+]
+
+
+def test_the_table_has_a_line_for_each_headline():
+    assert run.table(RESULTS).splitlines() == [
+        "chapter           minutes  cells  headline",
+        "00_start_here         0.2     18  tiers: 2",
+        "01_meet_the_data      1.5     20  a: 1 %",
+        "                                  b: 2 %",
+        "all                   1.7",
+    ]
+
+
+def test_recorded_minutes_come_back_in_the_banner(tmp_path, monkeypatch):
+    path = tmp_path / "recorded" / "course_costs.json"
+    monkeypatch.setattr(tiers, "COSTS", path)
+    run.record(RESULTS, "laptop", path)
+    run.record(RESULTS[:1], "replay", path)
+    costs = json.loads(path.read_text())
+    assert costs["laptop"]["minutes"] == {"00": 0.2, "01": 1.5}
+    banner = tiers.banner(1, tiers.TIERS["laptop"])
+    assert (
+        f"took 1.5 minutes on {costs['laptop']['hardware']} ({costs['laptop']['date']})" in banner
+    )
+    assert "has not been timed" in tiers.banner(1, tiers.TIERS["replay"])
+
+
+def test_stored_notebooks_validate(course, capfd):
+    assert validate.main(course) == 0
+    told = capfd.readouterr().out
+    assert "nbval, laptop tier, strict" in told
+    assert "nbval, replay tier, strict" in told
+
+
+@pytest.mark.parametrize(
+    ("file", "mode", "tags", "fails"),
+    [
+        ("01_clean.ipynb", "strict", ["headline"], 1),
+        ("solutions/01_clean.ipynb", "strict", ["headline"], 1),
+        ("01_clean.ipynb", "lax", ["headline"], 0),
+        ("01_clean.ipynb", "lax", ["headline", "nbval-check-output"], 1),
+    ],
+)
+def test_a_wrong_output_fails_where_outputs_count(course, tmp_path, file, mode, tags, fails):
+    notebook = nbformat.read(course / file, as_version=4)
+    notebook.metadata.medr1.nbval = mode
+    (cell,) = (c for c in notebook.cells if c.metadata.get("tags") == ["headline"])
+    cell.outputs[0].text = "options after cleaning: 3\n"
+    cell.metadata.tags = tags
+    alone = tmp_path / "alone" / file
+    alone.parent.mkdir(parents=True)
+    nbformat.write(notebook, alone)
+    assert validate.main(tmp_path / "alone") == fails

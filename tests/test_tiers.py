@@ -1,0 +1,70 @@
+"""Tiers: the right one or a clear error, a banner to compare, no torch where none is due."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from medr1_lib.course import tiers
+from medr1_lib.data.errors import InputError
+
+
+def test_the_laptop_is_the_default():
+    assert tiers.current() is tiers.TIERS["laptop"]
+
+
+def test_the_variable_chooses(monkeypatch):
+    monkeypatch.setenv("MEDR1_TIER", "replay")
+    assert tiers.current().name == "replay"
+
+
+@pytest.mark.parametrize("name", ["Laptop", "", "cpu"])
+def test_a_wrong_name_is_an_error_that_lists_the_right_ones(monkeypatch, name):
+    monkeypatch.setenv("MEDR1_TIER", name)
+    with pytest.raises(InputError, match=r"MEDR1_TIER: no tier .*replay, laptop, gpu"):
+        tiers.start(1)
+
+
+def test_a_missing_gpu_is_an_error_that_says_what_to_do(monkeypatch):
+    monkeypatch.setenv("MEDR1_TIER", "gpu")
+    monkeypatch.setattr(tiers, "_cuda", lambda: False)
+    with pytest.raises(InputError, match=r"needs an NVIDIA GPU.*MEDR1_TIER=laptop"):
+        tiers.current()
+
+
+def test_a_gpu_is_taken(monkeypatch):
+    monkeypatch.setenv("MEDR1_TIER", "gpu")
+    monkeypatch.setattr(tiers, "_cuda", lambda: True)
+    assert tiers.current().name == "gpu"
+
+
+def test_start_prints_tier_cost_and_caution_and_sets_the_threads(monkeypatch, capsys):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    tier = tiers.start(1)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("Chapter 01 at the laptop tier: ")
+    assert lines[1].startswith("Running it all ")
+    assert "not for clinical use" in lines[2]
+    assert os.environ["OMP_NUM_THREADS"] == str(tier.threads) == "1"
+
+
+def test_start_reaches_a_torch_that_is_loaded_already():
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        tiers.start(1)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_small_tiers_do_not_load_torch():
+    code = (
+        "import sys; from medr1_lib.course import checks, tiers; tiers.start(0);"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
