@@ -63,12 +63,12 @@ def run(
         found, bad = convert(source, sorted({i.image for i in items}), _converted(out), side)
     skipped += [_at(item, bad[item.image]) for item in items if item.image in bad]
     parts = {name: [i for i in part if i.image in found] for name, part in parts.items()}
-    parts = {name: part for name, part in parts.items() if part}
-    if not parts:
+    if not any(parts.values()):
         problem = f"none of its {len(skipped)} records could be imported"
         raise InputError(root, problem, f"see the first of them: {skipped[0]}")
     if not splits:
         parts = by_image(parts["all"], found)
+    parts = {name: part for name, part in parts.items() if part}  # an empty one cannot be read back
     counts = {name: len(part) for name, part in parts.items()}
     done = Imported(out, counts, len(found), skipped)
     rows = {name: _rows(part, found) for name, part in parts.items()}
