@@ -18,48 +18,6 @@ WANTED = Path(__file__).with_name("vendor.json")
 VENDOR = Path(__file__).resolve().parent / "_static" / "vendor"
 
 
-def pack(package: str, folder: Path) -> Path:
-    """Fetch the tarball of one npm package (`name@version`) into a folder."""
-    npm = shutil.which("npm")
-    if npm is None:
-        sys.exit(
-            "npm not found: install Node.js 18 or later, "
-            "or copy book/_static/vendor from a machine that has built the site"
-        )
-    command = [npm, "pack", "--silent", "--ignore-scripts", "--pack-destination", folder, package]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        sys.exit(f"{package}: npm pack failed; is there a network?\n{result.stderr.strip()}")
-    return folder / result.stdout.strip()
-
-
-def unpack(tarball: Path, sha256: str, files: dict[str, str], out: Path) -> None:
-    """Copy files out of a tarball, if it is the right one.
-
-    Args:
-        tarball: An npm package; everything in it lies under `package/`.
-        sha256: The sum it must have.
-        files: From a path in the package to a path below `out`; a folder ends with a slash.
-        out: The folder to copy to.
-
-    Raises:
-        ValueError: If the sum differs, or a path is not in the package.
-    """
-    found = hashlib.sha256(tarball.read_bytes()).hexdigest()
-    if found != sha256:
-        raise ValueError(f"{tarball.name}: sha256 is {found}, vendor.json says {sha256}")
-    with tarfile.open(tarball) as archive:
-        members = [member for member in archive if member.isfile()]
-        for source, target in files.items():
-            chosen = [m for m in members if m.name.startswith(f"package/{source}")]
-            if not chosen:
-                raise ValueError(f"{tarball.name}: holds no {source}")
-            for member in chosen:
-                path = out / (target + member.name.removeprefix(f"package/{source}"))
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(archive.extractfile(member).read())  # type: ignore[union-attr]
-
-
 def main() -> None:
     """Fetch everything that `vendor.json` names, unless it is already there."""
     wanted = WANTED.read_text()
@@ -73,6 +31,45 @@ def main() -> None:
             unpack(tarball, entry["sha256"], entry["files"], VENDOR)
             print(f"{entry['package']}: sha256 as expected")
     done.write_text(wanted)
+
+
+def pack(package: str, folder: Path) -> Path:
+    """Fetch the tarball of one npm package (`name@version`) into a folder."""
+    npm = shutil.which("npm")
+    if npm is None:
+        sys.exit(
+            "npm not found: install Node.js 18 or later, "
+            "or copy book/_static/vendor from a machine that has built the site"
+        )
+    command = [npm, "pack", "--silent", "--pack-destination", folder, package]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        sys.exit(f"{package}: npm pack failed; is there a network?\n{result.stderr.strip()}")
+    return folder / result.stdout.strip()
+
+
+def unpack(tarball: Path, sha256: str, files: dict[str, str], out: Path) -> None:
+    """Copy files and folders out of a tarball, if it is the right one.
+
+    Args:
+        tarball: An npm package; everything in it lies under `package/`.
+        sha256: The sum it must have.
+        files: From a path in the package to a path below `out`.
+        out: The folder to copy to.
+
+    Raises:
+        ValueError: If the sum differs.
+        FileNotFoundError: If the package does not hold one of the files.
+    """
+    found = hashlib.sha256(tarball.read_bytes()).hexdigest()
+    if found != sha256:
+        raise ValueError(f"{tarball.name}: sha256 is {found}, vendor.json says {sha256}")
+    with tempfile.TemporaryDirectory() as folder, tarfile.open(tarball) as archive:
+        archive.extractall(folder, filter="data")
+        for source, target in files.items():
+            path = Path(folder, "package", source)
+            (out / target).parent.mkdir(parents=True, exist_ok=True)
+            (shutil.copytree if path.is_dir() else shutil.copy)(path, out / target)
 
 
 if __name__ == "__main__":
