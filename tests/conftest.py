@@ -1,11 +1,17 @@
 """What several tests share: the example chapter of `notebooks/_src/README.md`."""
 
+import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
-from notebooks.tools import kernel
+from notebooks.tools import build, kernel
+
+# Tests see what notebooks see; set before anything imports torch.
+os.environ |= kernel.ENVIRONMENT | kernel.SMALL_TIERS
+os.environ.pop("MEDR1_TIER", None)
 
 ROOT = Path(__file__).parents[1]
 
@@ -17,17 +23,18 @@ def example() -> str:
     return re.search(r"```python\n(# ---\n.*?)```", page, re.S)[1]
 
 
+@pytest.fixture(scope="session")
+def built(example, tmp_path_factory) -> Path:
+    """A folder laid out as `notebooks/` is, with the example executed at both tiers; read only."""
+    folder = tmp_path_factory.mktemp("course")
+    source = folder / "_src" / "01_clean.py"
+    source.parent.mkdir()
+    source.write_text(example)
+    build.build(source, folder)
+    return folder
+
+
 @pytest.fixture
-def course(example, tmp_path) -> Path:
-    """A folder laid out as `notebooks/` is, with the source of the example chapter."""
-    (tmp_path / "_src").mkdir()
-    (tmp_path / "_src" / "01_clean.py").write_text(example)
-    return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch):
-    """What tests see is what notebooks see."""
-    for name, value in (kernel.ENVIRONMENT | kernel.SMALL_TIERS).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("MEDR1_TIER", raising=False)
+def course(built, tmp_path) -> Path:
+    """A copy of it to spoil."""
+    return shutil.copytree(built, tmp_path / "notebooks")

@@ -1,31 +1,13 @@
 """`make course` and the validation of stored notebooks, on the example chapter."""
 
 import json
-import shutil
 
 import nbformat
 import pytest
 
 from medr1_lib.course import tiers
 from medr1_lib.data.errors import InputError
-from notebooks.tools import build, run, validate
-
-
-@pytest.fixture(scope="module")
-def built(example, tmp_path_factory):
-    """The example, executed at both tiers."""
-    folder = tmp_path_factory.mktemp("course")
-    source = folder / "_src" / "01_clean.py"
-    source.parent.mkdir()
-    source.write_text(example)
-    build.build(source, folder)
-    return folder
-
-
-@pytest.fixture
-def course(built, tmp_path):
-    shutil.copytree(built, tmp_path / "notebooks")
-    return tmp_path / "notebooks"
+from notebooks.tools import run, validate
 
 
 def test_a_course_is_run_beside_the_notebooks(course, tmp_path, capsys):

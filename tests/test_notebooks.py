@@ -341,17 +341,6 @@ def test_every_rule_has_a_fault():
 # Sources and what is built from them, on the example of the page for authors.
 
 
-@pytest.fixture(scope="module")
-def built(example, tmp_path_factory):
-    """The example, executed at both tiers."""
-    folder = tmp_path_factory.mktemp("course")
-    source = folder / "_src" / "01_clean.py"
-    source.parent.mkdir()
-    source.write_text(example)
-    build.build(source, folder)
-    return folder
-
-
 def outputs(path):
     notebook = nbformat.read(path, as_version=4)
     return "\n".join(o.get("text", "") for cell in code(notebook) for o in cell.outputs)
@@ -409,17 +398,16 @@ def edited(path, old, new):
         ("solutions/01_clean.ipynb", "cleaning: 2", "cleaning: 3", True, 1),
     ],
 )
-def test_a_change_on_one_side_is_found(built, tmp_path, file, old, new, execute, stale):
-    for path in ("_src/01_clean.py", "01_clean.ipynb", "solutions/01_clean.ipynb"):
-        (tmp_path / path).parent.mkdir(exist_ok=True)
-        (tmp_path / path).write_text((built / path).read_text())
-    edited(tmp_path / file, old, new)
-    assert len(build.changed(tmp_path / "_src/01_clean.py", tmp_path, execute)) == stale
+def test_a_change_on_one_side_is_found(course, file, old, new, execute, stale):
+    edited(course / file, old, new)
+    assert len(build.changed(course / "_src/01_clean.py", course, execute)) == stale
 
 
 def test_missing_notebooks_and_notebooks_without_source_are_found(course):
-    source = course / "_src" / "01_clean.py"
-    assert len(build.changed(source, course)) == 2
+    (course / "solutions/01_clean.ipynb").unlink()
+    assert build.changed(course / "_src/01_clean.py", course) == [
+        course / "solutions/01_clean.ipynb"
+    ]
     (course / "02_gone.ipynb").write_text("{}")
     assert build.orphans(course) == [course / "02_gone.ipynb"]
 
@@ -443,13 +431,13 @@ def test_a_source_that_is_not_sound_is_refused(course, old, new, words):
         sources.read(source)
 
 
-def test_a_chapter_that_fails_leaves_its_notebooks_alone(built, tmp_path):
-    source = tmp_path / "01_clean.py"
-    source.write_text((built / "_src/01_clean.py").read_text() + "\n# %%\n1 / 0\n")
-    (tmp_path / "01_clean.ipynb").write_text("finished work")
+def test_a_chapter_that_fails_leaves_its_notebooks_alone(course):
+    before = (course / "01_clean.ipynb").read_text()
+    source = course / "_src/01_clean.py"
+    source.write_text(source.read_text() + "\n# %%\n1 / 0\n")
     with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
-        build.build(source, tmp_path)
-    assert (tmp_path / "01_clean.ipynb").read_text() == "finished work"
+        build.build(source, course)
+    assert (course / "01_clean.ipynb").read_text() == before
 
 
 def test_an_unknown_chapter_is_named():

@@ -1,143 +1,53 @@
-"""Exercises that check themselves: wrong, unsolved or endless, a chapter always runs on."""
+"""The exercises of the course: what students write, held against the library's own."""
 
-import copy
-import ctypes
-import math
-import pkgutil
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+import numpy as np
 
-SECONDS = 5.0  # patience with one call of a student's function
-
-Function = Callable[..., Any]
+from medr1_lib.course.exercise import Case, Exercise
+from medr1_lib.data.schema import Question
 
 
-@dataclass(frozen=True)
-class Case:
-    """One call to try.
-
-    Attributes:
-        arguments: Passed by position, a fresh copy each time.
-        missed: What a function that fails here has missed, for the student to read.
-    """
-
-    arguments: tuple[Any, ...]
-    missed: str
+def _asked(*questions: str) -> list[Question]:
+    """Questions from lines such as `lung | liver: A`."""
+    lines = [line.split(": ") for line in questions]
+    labels = ("CT", "Anatomy Identification", "an image", "check")
+    return [Question("Which?", tuple(o.split(" | ")), answer, *labels) for o, answer in lines]
 
 
-@dataclass(frozen=True)
-class Exercise:
-    """A function that students write, held against the library's own.
+# Chapter 00
 
-    The next cell passes the student's function through it: theirs comes back if it agrees with
-    the library in every case, the library's otherwise.
+wilson = Exercise(
+    "medr1_lib.data.intervals:wilson",
+    (
+        Case((0, 20), "no right answer still leaves room above zero, that is what z²/4n² is for"),
+        Case((10, 20), "half right is centred on one half, and n squared stands under the root"),
+        Case((100, 400), "away from one half, the centre leans towards it by z²/2n"),
+        Case((1, 1), "one question tells little"),
+    ),
+)
 
-    Attributes:
-        library: The library's function as `module:name`, loaded only when the check runs.
-        cases: From the plainest to the subtlest; the first that fails is the reason given.
-
-    Example:
-        >>> square = Exercise("math:fabs", (Case((-2,), "distances have no sign"),))
-        >>> square(lambda x: x)(-3)
-        fabs: not right yet. fabs(-2) gives -2, not 2.0: distances have no sign. \
-Going on with the library's version.
-        3.0
-    """
-
-    library: str
-    cases: tuple[Case, ...]
-
-    def __call__(self, theirs: Function) -> Function:
-        """Judge the student's function, say why in one line, and return the one to go on with."""
-        ours: Function = pkgutil.resolve_name(self.library)
-        problem = self._problem(theirs, ours)
-        if problem:
-            print(f"{ours.__name__}: {problem}. Going on with the library's version.")
-            return ours
-        count = len(self.cases)
-        print(f"{ours.__name__}: right in {count} of {count} cases. Going on with yours.")
-        return theirs
-
-    def _problem(self, theirs: Function, ours: Function) -> str:
-        if theirs is ours:
-            return "this is the library's version already, run the cell with yours again"
-        if not callable(theirs):
-            return f"not right yet. It should be a function, not {_short(theirs)}"
-        problems = (_problem(theirs, ours, case) for case in self.cases)
-        return next((problem for problem in problems if problem), "")
-
-
-class _EndlessError(Exception):
-    """A call did not return in time."""
-
-
-def _problem(theirs: Function, ours: Function, case: Case) -> str:
-    """Why `theirs` fails this case, in one line; empty if it does not."""
-    expected = ours(*copy.deepcopy(case.arguments))
-    got, error = _outcome(theirs, case.arguments)
-    call = f"{ours.__name__}({', '.join(map(_short, case.arguments))})"
-    if got is ... or isinstance(error, NotImplementedError):
-        return "not solved yet"
-    if isinstance(error, _EndlessError):
-        return f"not right yet. {call} has not returned after {SECONDS:g} s: does its loop end?"
-    if error:
-        return f"not right yet. {call} raises {type(error).__name__}: {_short(error, str)}"
-    if _same(got, expected):
-        return ""
-    if got is None:
-        return f"not right yet. {call} gives None: does every way through it end in `return`?"
-    return f"not right yet. {call} gives {_short(got)}, not {_short(expected)}: {case.missed}"
-
-
-def _outcome(function: Function, arguments: tuple[Any, ...]) -> tuple[Any, BaseException | None]:
-    """Result and error of a call, in a thread, since an endless loop must not stop the notebook."""
-    outcome: list[tuple[Any, BaseException | None]] = []
-
-    def work() -> None:
-        try:
-            outcome.append((function(*copy.deepcopy(arguments)), None))
-        except BaseException as error:
-            outcome.append((None, error))
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(SECONDS)
-    if not thread.is_alive():
-        return outcome[0]
-    # Raising SystemExit inside it is the one way to end a thread on every system.
-    ident = ctypes.c_ulong(thread.ident or 0)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(SystemExit))
-    return None, _EndlessError()
-
-
-def _same(got: object, expected: object) -> bool:
-    """Equal, with numbers to float32 precision and arrays, tensors, lists and tuples alike."""
-    got, expected = (x.tolist() if hasattr(x, "tolist") else x for x in (got, expected))
-    if isinstance(expected, dict):
-        return (
-            isinstance(got, dict)
-            and got.keys() == expected.keys()
-            and all(_same(got[key], value) for key, value in expected.items())
-        )
-    if isinstance(expected, list | tuple):
-        return (
-            isinstance(got, list | tuple)
-            and len(got) == len(expected)
-            and all(map(_same, got, expected))
-        )
-    if isinstance(expected, int | float) and isinstance(got, int | float):
-        return math.isclose(got, expected, rel_tol=1e-5, abs_tol=1e-7)
-    return isinstance(got, type(expected)) and got == expected
-
-
-def _short(value: object, text: Callable[[object], str] = repr, width: int = 90) -> str:
-    line = " ".join(text(value).split())
-    return line if len(line) <= width else line[: width - 3] + "..."
-
+questions_needed = Exercise(
+    "medr1_lib.data.intervals:questions_needed",
+    (
+        Case((0.05,), "solve z * sqrt(p(1 - p)/n) = half_width for n with p = 1/2, and round up"),
+        Case((0.1,), "a fraction of a question is a whole one more"),
+    ),
+)
 
 # Chapter 01
+
+window = Exercise(
+    "medr1_lib.data.images:window",
+    (
+        Case((np.array([0.0, 50.0, 100.0]), 0, 100), "inside the window, grey rises straight"),
+        Case((np.array([-60.0, 40.0, 140.0]), -160, 240), "grey counts from `low`, not from zero"),
+        Case(
+            (np.array([-1000.0, 0.0]), 0, 100), "what is darker than `low` is black, not negative"
+        ),
+        Case(
+            (np.array([100.0, 2000.0]), 0, 100), "what is brighter than `high` is white, not more"
+        ),
+    ),
+)
 
 normalise = Exercise(
     "medr1_lib.data.audit:normalise",
@@ -147,5 +57,50 @@ normalise = Exercise(
         Case(("lung.",), "a final period says nothing"),
         Case((" lung ",), "white space around a text says nothing"),
         Case(("t2.weighted",), "only a final period is dropped"),
+    ),
+)
+
+option_ratio = Exercise(
+    "medr1_lib.data.audit:option_ratio",
+    (
+        Case(
+            (_asked("lung | liver: A"), _asked("liver | lung: B")),
+            "what was right in training is chosen, whatever its letter",
+        ),
+        Case(
+            (
+                _asked(*2 * ["lung | skin: A"], *2 * ["lung | skin: B"], "liver | bone: A"),
+                _asked("lung | liver: B"),
+            ),
+            "right once when offered once beats right twice when offered four times",
+        ),
+        Case(
+            (_asked(*2 * ["lung | skin: A"]), _asked("skin | an unseen one: B")),
+            "never offered (0.25 / 1) beats never right when offered twice (0.25 / 3)",
+        ),
+        Case(
+            (_asked("lung | skin: A", "lung | skin: B"), _asked("an unseen one | lung: B")),
+            "right once when offered twice (1.25 / 3) beats never offered (0.25 / 1)",
+        ),
+        Case(
+            (_asked("Lung. | liver: A"), _asked("lung | Liver: A")),
+            "texts are compared in the form that `normalise` gives",
+        ),
+        Case(
+            (_asked("lung | liver: A"), _asked("bone | skin: B")),
+            "texts with the same ratio share the credit",
+        ),
+    ),
+)
+
+leak_share = Exercise(
+    "medr1_lib.data.audit:leak_share",
+    (
+        Case((["a", "b"], ["c", "d"]), "no image in common, nothing leaks"),
+        Case((["a", "b"], ["b", "c", "d", "e"]), "the share is one of test questions"),
+        Case(
+            (["a", "a", "b"], ["a", "c"]), "an image counts once, however often it is in training"
+        ),
+        Case((["a"], ["a", "a", "b", "c"]), "two questions about one leaked image both leak"),
     ),
 )

@@ -1,0 +1,50 @@
+# `make` lists what there is. Needs Python 3.11 with venv; README says how to do without make.
+
+PYTHON ?= $(or $(shell command -v python3.11),python3)
+TIER ?= laptop
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: help setup course test lab notebooks lock book clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @
+
+setup: $(INSTALLED)  ## make the environment .venv, once
+
+course: setup  ## execute every chapter and print the results (TIER=replay|laptop|gpu, RECORD=1)
+	$(BIN)/python -m notebooks.tools.run --tier $(TIER) $(if $(RECORD),--record)
+
+test: setup  ## everything that continuous integration checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m notebooks.tools.build --check
+	$(BIN)/python -m pytest -q --doctest-modules medr1_lib tests
+	$(BIN)/python -m notebooks.tools.validate
+
+lab: setup  ## open JupyterLab at the first chapter
+	MEDR1_TIER=$(TIER) $(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+notebooks: setup  ## build the notebooks from notebooks/_src, outputs included
+	$(BIN)/python -m notebooks.tools.build
+
+book: setup  ## build the Jupyter Book site
+	book/build.sh
+
+lock:  ## write requirements.lock anew; needs uv (https://docs.astral.sh/uv)
+	@command -v uv > /dev/null || { echo "make lock needs uv: pip install uv"; exit 1; }
+	uv pip compile pyproject.toml --extra dev --no-emit-package torch --python-version 3.11 \
+	    --no-annotate --output-file requirements.lock --custom-compile-command "make lock"
+
+clean:  ## remove the environments and everything that was made
+	rm -rf .venv .venv-book _output book/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(INSTALLED): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+	    echo "The course needs Python 3.11, and $(PYTHON) is not. Where it lies elsewhere:"; \
+	    echo "    make setup PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -r requirements.lock -e ".[dev]"
+	$(BIN)/python -c "import matplotlib.font_manager"  # finds the fonts now, not in a notebook
+	@touch $@

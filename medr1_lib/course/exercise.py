@@ -1,0 +1,137 @@
+"""Exercises that check themselves: wrong, unsolved or endless, a chapter always runs on."""
+
+import copy
+import ctypes
+import math
+import pkgutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+SECONDS = 5.0  # patience with one call of a student's function
+
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call to try.
+
+    Attributes:
+        arguments: Passed by position, a fresh copy each time.
+        missed: What a function that fails here has missed, for the student to read.
+    """
+
+    arguments: tuple[Any, ...]
+    missed: str
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A function that students write, held against the library's own.
+
+    The next cell passes the student's function through it: theirs comes back if it agrees with
+    the library in every case, the library's otherwise.
+
+    Attributes:
+        library: The library's function as `module:name`, loaded only when the check runs.
+        cases: From the plainest to the subtlest; the first that fails is the reason given.
+
+    Example:
+        >>> square = Exercise("math:fabs", (Case((-2,), "distances have no sign"),))
+        >>> square(lambda x: x)(-3)
+        fabs: not right yet. fabs(-2) gives -2, not 2.0: distances have no sign. \
+Going on with the library's version.
+        3.0
+    """
+
+    library: str
+    cases: tuple[Case, ...]
+
+    def __call__(self, theirs: Function) -> Function:
+        """Judge the student's function, say why in one line, and return the one to go on with."""
+        ours: Function = pkgutil.resolve_name(self.library)
+        problem = self._problem(theirs, ours)
+        if problem:
+            print(f"{ours.__name__}: {problem}. Going on with the library's version.")
+            return ours
+        count = len(self.cases)
+        print(f"{ours.__name__}: right in {count} of {count} cases. Going on with yours.")
+        return theirs
+
+    def _problem(self, theirs: Function, ours: Function) -> str:
+        if theirs is ours:
+            return "this is the library's version already, run the cell with yours again"
+        if not callable(theirs):
+            return f"not right yet. It should be a function, not {_short(theirs)}"
+        problems = (_problem(theirs, ours, case) for case in self.cases)
+        return next((problem for problem in problems if problem), "")
+
+
+class _EndlessError(Exception):
+    """A call did not return in time."""
+
+
+def _problem(theirs: Function, ours: Function, case: Case) -> str:
+    """Why `theirs` fails this case, in one line; empty if it does not."""
+    expected = ours(*copy.deepcopy(case.arguments))
+    got, error = _outcome(theirs, case.arguments)
+    call = f"{ours.__name__}({', '.join(map(_short, case.arguments))})"
+    if got is ... or isinstance(error, NotImplementedError):
+        return "not solved yet"
+    if isinstance(error, _EndlessError):
+        return f"not right yet. {call} has not returned after {SECONDS:g} s: does its loop end?"
+    if error:
+        return f"not right yet. {call} raises {type(error).__name__}: {_short(error, str)}"
+    if _same(got, expected):
+        return ""
+    if got is None:
+        return f"not right yet. {call} gives None: does every way through it end in `return`?"
+    return f"not right yet. {call} gives {_short(got)}, not {_short(expected)}: {case.missed}"
+
+
+def _outcome(function: Function, arguments: tuple[Any, ...]) -> tuple[Any, BaseException | None]:
+    """Result and error of a call, in a thread, since an endless loop must not stop the notebook."""
+    outcome: list[tuple[Any, BaseException | None]] = []
+
+    def work() -> None:
+        try:
+            outcome.append((function(*copy.deepcopy(arguments)), None))
+        except BaseException as error:
+            outcome.append((None, error))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(SECONDS)
+    if not thread.is_alive():
+        return outcome[0]
+    # Raising SystemExit inside it is the one way to end a thread on every system.
+    ident = ctypes.c_ulong(thread.ident or 0)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(SystemExit))
+    return None, _EndlessError()
+
+
+def _same(got: object, expected: object) -> bool:
+    """Equal, with numbers to float32 precision and arrays, tensors, lists and tuples alike."""
+    got, expected = (x.tolist() if hasattr(x, "tolist") else x for x in (got, expected))
+    if isinstance(expected, dict):
+        return (
+            isinstance(got, dict)
+            and got.keys() == expected.keys()
+            and all(_same(got[key], value) for key, value in expected.items())
+        )
+    if isinstance(expected, list | tuple):
+        return (
+            isinstance(got, list | tuple)
+            and len(got) == len(expected)
+            and all(map(_same, got, expected))
+        )
+    if isinstance(expected, int | float) and isinstance(got, int | float):
+        return math.isclose(got, expected, rel_tol=1e-5, abs_tol=1e-7)
+    return isinstance(got, type(expected)) and got == expected
+
+
+def _short(value: object, text: Callable[[object], str] = repr, width: int = 70) -> str:
+    line = " ".join(text(value).split())
+    return line if len(line) <= width else line[: width - 3] + "..."

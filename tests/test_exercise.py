@@ -1,0 +1,92 @@
+"""Whatever a student writes, one line says why and the notebook goes on."""
+
+import math
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from medr1_lib.course import exercise
+from medr1_lib.course.exercise import Case, Exercise
+
+FABS = Exercise("math:fabs", (Case((2,), "plain"), Case((-2,), "distances have no sign")))
+
+
+def stopped(x):
+    raise RuntimeError("two\nlines")
+
+
+def unsolved(x):
+    raise NotImplementedError
+
+
+def leaves(x):
+    raise SystemExit
+
+
+@pytest.mark.parametrize(
+    ("theirs", "words"),
+    [
+        (lambda x: ..., "not solved yet"),
+        (unsolved, "not solved yet"),
+        (stopped, "fabs(2) raises RuntimeError: two lines"),
+        (leaves, "raises SystemExit"),
+        (lambda: 1, "raises TypeError"),
+        (lambda x: None, "end in `return`"),
+        (lambda x: x, "fabs(-2) gives -2, not 2.0: distances have no sign"),
+        (lambda x: str(abs(x)), "gives '2', not 2.0: plain"),
+        (..., "should be a function"),
+        (math.fabs, "library's version already"),
+    ],
+)
+def test_whatever_students_write_the_notebook_goes_on(theirs, words, capsys):
+    assert FABS(theirs) is math.fabs
+    assert words in capsys.readouterr().out
+
+
+def test_an_endless_loop_is_given_up_and_ended(monkeypatch, capsys):
+    monkeypatch.setattr(exercise, "SECONDS", 0.2)
+
+    def endless(x):
+        while True:
+            x += 1
+
+    assert FABS(endless) is math.fabs
+    assert "does its loop end" in capsys.readouterr().out
+    deadline = time.monotonic() + 10
+    while threading.active_count() > 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == 1, "the loop still takes a processor"
+
+
+def test_a_function_cannot_change_the_arguments_of_the_next_case(capsys):
+    numbers = [1, 2]
+    added = Exercise("builtins:sum", (Case((numbers,), "plain"), Case((numbers,), "plain")))
+
+    def greedy(values):
+        return values.pop() + values.pop()
+
+    assert added(greedy) is greedy
+    assert numbers == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "same"),
+    [
+        (1.0000001, 1.0, True),
+        (1.001, 1.0, False),
+        (1, 1.0, True),
+        (True, "A", False),
+        (np.float32(0.1), 0.1, True),
+        ((1, 2), [1, 2], True),
+        ([1, 2, 3], [1, 2], False),
+        (np.array([[1.0]]), [[1.0]], True),
+        (np.array([1.0]), [[1.0]], False),
+        ({"a": [1.0]}, {"a": [1]}, True),
+        ({"b": 1}, {"a": 1}, False),
+        (float("nan"), 0.5, False),
+    ],
+)
+def test_results_are_compared_by_value(got, expected, same):
+    assert exercise._same(got, expected) is same
