@@ -16,24 +16,24 @@ from medr1_lib.data.schema import LETTERS
 EXERCISES = {name: value for name, value in vars(checks).items() if isinstance(value, Exercise)}
 
 
-def ratio_rule(ratio, form=audit.normalise, accuracy=audit.accuracy):
-    """An `option_ratio` with something else in the place of one of its parts."""
+def ratios_with(ratio, form=audit.normalise, texts=lambda right, offered: offered):
+    """An `option_ratios` with something else in the place of one of its parts."""
 
-    def rule(train, test):
+    def ratios(train):
         right = Counter(form(q.answer_text) for q in train)
         offered = Counter(form(option) for q in train for option in q.options)
+        return {text: ratio(right[text], offered[text]) for text in texts(right, offered)}
 
-        def score(q):
-            return [ratio(right[form(option)], offered[form(option)]) for option in q.options]
-
-        return accuracy(test, score)
-
-    return rule
+    return ratios
 
 
-def first_winner(test, score):
-    chosen = [LETTERS[np.argmax(score(q))] for q in test]
-    return float(np.mean([q.answer == letter for q, letter in zip(test, chosen, strict=True)]))
+def by_letter(train):
+    right = Counter(q.answer for q in train)
+    return {
+        audit.normalise(option): (right[letter] + 0.25) / (len(train) + 1)
+        for q in train
+        for letter, option in zip(LETTERS, q.options, strict=False)
+    }
 
 
 def plain_interval(right, n):
@@ -80,18 +80,17 @@ WRONG = {
         "only a final period": lambda text: text.strip().lower().replace(".", ""),
         "stays as it is": lambda text: text.strip().upper().removesuffix("."),
     },
-    "option_ratio": {
-        "whatever its letter": audit.letter_majority,
-        "right twice when offered four": audit.most_frequent_text,
-        "raises ZeroDivisionError": ratio_rule(lambda right, offered: right / offered),
-        "never right when offered": ratio_rule(lambda right, offered: right / max(offered, 1)),
-        "beats never offered": ratio_rule(lambda right, offered: (right + 1) / (offered + 1)),
-        "the form that `normalise` gives": ratio_rule(
+    "option_ratios": {
+        "right once of once": ratios_with(lambda right, offered: right / offered),
+        "whatever the letter": by_letter,
+        "never right has a ratio": ratios_with(
+            lambda right, offered: (right + 0.25) / (offered + 1),
+            texts=lambda right, offered: right if len(offered) > 2 else offered,
+        ),
+        "the form that `normalise` gives": ratios_with(
             lambda right, offered: (right + 0.25) / (offered + 1), form=str
         ),
-        "share the credit": ratio_rule(
-            lambda right, offered: (right + 0.25) / (offered + 1), accuracy=first_winner
-        ),
+        "every way through it": lambda train: None,
     },
 }
 

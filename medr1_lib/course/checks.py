@@ -60,35 +60,21 @@ normalise = Exercise(
     ),
 )
 
-option_ratio = Exercise(
-    "medr1_lib.data.audit:option_ratio",
+option_ratios = Exercise(
+    "medr1_lib.data.audit:option_ratios",
     (
+        Case((_asked("lung | liver: A"),), "right once of once is (1 + 0.25) / (1 + 1)"),
         Case(
-            (_asked("lung | liver: A"), _asked("liver | lung: B")),
-            "what was right in training is chosen, whatever its letter",
+            (_asked("lung | liver: A", "liver | lung: A"),),
+            "right once of twice is (1 + 0.25) / (2 + 1), whatever the letter",
         ),
         Case(
-            (
-                _asked(*2 * ["lung | skin: A"], *2 * ["lung | skin: B"], "liver | bone: A"),
-                _asked("lung | liver: B"),
-            ),
-            "right once when offered once beats right twice when offered four times",
+            (_asked(*2 * ["lung | skin: A"], "skin | bone: B"),),
+            "a text that was offered and never right has a ratio as well",
         ),
         Case(
-            (_asked(*2 * ["lung | skin: A"]), _asked("skin | an unseen one: B")),
-            "never offered (0.25 / 1) beats never right when offered twice (0.25 / 3)",
-        ),
-        Case(
-            (_asked("lung | skin: A", "lung | skin: B"), _asked("an unseen one | lung: B")),
-            "right once when offered twice (1.25 / 3) beats never offered (0.25 / 1)",
-        ),
-        Case(
-            (_asked("Lung. | liver: A"), _asked("lung | Liver: A")),
-            "texts are compared in the form that `normalise` gives",
-        ),
-        Case(
-            (_asked("lung | liver: A"), _asked("bone | skin: B")),
-            "texts with the same ratio share the credit",
+            (_asked("Lung. | liver: A", "lung | Liver: A"),),
+            "texts are counted in the form that `normalise` gives",
         ),
     ),
 )

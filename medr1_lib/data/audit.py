@@ -15,6 +15,7 @@ from medr1_lib.data.schema import LETTERS, Question
 
 Questions = Sequence[Question]
 FOLDS = 5
+UNSEEN = 0.25  # the option ratio of a text that training never offered
 
 
 def normalise(text: str) -> str:
@@ -65,20 +66,33 @@ def most_frequent_text(train: Questions, test: Questions) -> float:
     return accuracy(test, lambda q: [right[normalise(option)] for option in q.options])
 
 
+def option_ratios(train: Questions) -> dict[str, float]:
+    """Normalised text to (times right + 0.25) / (times offered + 1). Built in chapter 01.
+
+    Example:
+        >>> asked = Question("Which?", ("CT", "MRI"), "A", "CT", "Modality Recognition", "1", "demo")
+        >>> option_ratios([asked])
+        {'ct': 0.625, 'mri': 0.125}
+    """
+    right = Counter(normalise(question.answer_text) for question in train)
+    offered = Counter(normalise(option) for question in train for option in question.options)
+    return {text: (right[text] + 0.25) / (offered[text] + 1) for text in offered}
+
+
 def option_ratio(train: Questions, test: Questions) -> float:
-    """Accuracy of the highest (times right + 0.25) / (times offered + 1). Built in chapter 01."""
-    ratio = _ratios(train)
-    return accuracy(test, lambda q: [ratio(normalise(option)) for option in q.options])
+    """Accuracy of the option with the highest of `option_ratios`. Built in chapter 01."""
+    ratios = option_ratios(train)
+    return accuracy(test, lambda q: [ratios.get(normalise(o), UNSEEN) for o in q.options])
 
 
 def option_ratio_with_stem(train: Questions, test: Questions) -> float:
     """Accuracy of the text right most often under that stem, then by ratio. Built in chapter 01."""
-    ratio = _ratios(train)
+    ratios = option_ratios(train)
     right = Counter((normalise(q.question), normalise(q.answer_text)) for q in train)
 
     def score(q: Question) -> list[tuple[int, float]]:
         texts, stem = map(normalise, q.options), normalise(q.question)
-        return [(right[stem, text], ratio(text)) for text in texts]
+        return [(right[stem, text], ratios.get(text, UNSEEN)) for text in texts]
 
     return accuracy(test, score)
 
@@ -106,12 +120,6 @@ def hard_subset(train: Questions, test: Questions) -> list[Question]:
 
 _RULES = uniform, letter_majority, most_frequent_text, option_ratio, option_ratio_with_stem
 BASELINES = {rule.__name__: rule for rule in _RULES}
-
-
-def _ratios(train: Questions) -> Callable[[str], float]:
-    right = Counter(normalise(question.answer_text) for question in train)
-    offered = Counter(normalise(option) for question in train for option in question.options)
-    return lambda text: (right[text] + 0.25) / (offered[text] + 1)
 
 
 @dataclass(frozen=True)
