@@ -81,7 +81,9 @@ def test_sixteen_bits_are_stretched_not_clipped(format):
 
 
 def test_a_flat_sixteen_bit_image_is_black():
-    assert not grey(images.load(encoded(Image.fromarray(np.full((4, 4), 9, np.uint16)), "PNG"))).any()
+    assert not grey(
+        images.load(encoded(Image.fromarray(np.full((4, 4), 9, np.uint16)), "PNG"))
+    ).any()
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF"])
@@ -96,7 +98,9 @@ def test_exif_orientation_is_applied(format):
     assert upright.getpixel((10, 35)) == (0, 0, 0)
 
 
-@pytest.mark.parametrize(("name", "size"), [("CT_small.dcm", (128, 128)), ("MR_small.dcm", (64, 64))])
+@pytest.mark.parametrize(
+    ("name", "size"), [("CT_small.dcm", (128, 128)), ("MR_small.dcm", (64, 64))]
+)
 def test_real_dicom_slices_fill_the_grey_scale(name, size):
     image = images.load(Path(get_testdata_file(name, download=False)))
     assert image.size == size

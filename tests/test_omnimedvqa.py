@@ -99,7 +99,9 @@ def test_both_labels_are_known_where_both_files_hold_the_record(tmp_path):
 
 @pytest.mark.parametrize("below", ["", "OmniMedVQA"])
 def test_a_zip_reads_as_its_folder_does(tmp_path, below):
-    folder = write_splits(write_qa(tmp_path / "data", [qa_record(0), qa_record(1)]), [split_record()])
+    folder = write_splits(
+        write_qa(tmp_path / "data", [qa_record(0), qa_record(1)]), [split_record()]
+    )
     with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
         for path in folder.rglob("*"):
             archive.write(path, f"{below}/{path.relative_to(folder)}".lstrip("/"))

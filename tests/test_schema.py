@@ -25,7 +25,9 @@ def test_a_record_has_every_feature_and_comes_back_as_it_was():
     assert Question.from_record(record) == asked
 
 
-@pytest.mark.parametrize("options", [("yes", "no"), ("a", "b", "c"), ("SPECT", "CT", "SPECT", "US")])
+@pytest.mark.parametrize(
+    "options", [("yes", "no"), ("a", "b", "c"), ("SPECT", "CT", "SPECT", "US")]
+)
 def test_two_or_three_options_and_a_repeated_wrong_one_are_fine(options):
     assert question(options=options).answer_text == options[1]
 

@@ -15,7 +15,13 @@ RELEASED = {
     "ultrasound": "Ultrasound",
     "unknown": "unknown",
 }
-SHORT = {"CT": "CT", "MRI": "MRI", "US": "Ultrasound", "Der": "Dermoscopy", "FP": "Fundus Photography"}
+SHORT = {
+    "CT": "CT",
+    "MRI": "MRI",
+    "US": "Ultrasound",
+    "Der": "Dermoscopy",
+    "FP": "Fundus Photography",
+}
 
 
 @pytest.mark.parametrize(("name", "expected"), [*RELEASED.items(), *SHORT.items()])

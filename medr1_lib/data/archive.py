@@ -71,8 +71,9 @@ def is_outside(name: str) -> bool:
         >>> is_outside("Images/../../key"), is_outside("Images/a..b.png")
         (True, False)
     """
-    path = PurePosixPath(name.replace("\\", "/"))
-    return path.is_absolute() or ".." in path.parts
+    parts = _parts(name.replace("\\", "/"))
+    has_drive = name[1:2] == ":"
+    return parts[0] == "" or ".." in parts or has_drive
 
 
 def _is_record_file(name: str) -> bool:

@@ -20,7 +20,7 @@ def of(table: datasets.Dataset) -> Iterator[tuple[str, int]]:
     """
     seen: dict[bytes, tuple[str, int]] = {}
     raw = table.select_columns("image").cast_column("image", datasets.Image(decode=False))
-    for row in tqdm(raw, desc="images", delay=1):
+    for row in tqdm(raw, desc="images", unit="image", delay=1):
         data = row["image"]["bytes"]
         key = hashlib.sha256(data).digest()
         if key not in seen:

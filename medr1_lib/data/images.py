@@ -113,7 +113,7 @@ def _read_dicom(data: bytes, where: object) -> Image.Image:
 
 
 def _dicom_problem(dataset: pydicom.Dataset) -> str | None:
-    if "PixelData" not in dataset:
+    if not dataset.get("PixelData"):
         return "is a DICOM file without pixel data"
     frames = int(dataset.get("NumberOfFrames") or 1)
     return f"is a DICOM file of {frames} frames" if frames > 1 else None

@@ -99,7 +99,8 @@ def convert(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         done = pool.map(lambda path: _convert(source, path, targets[path], side), targets)
-        problems = dict(zip(targets, tqdm(done, "images", len(targets)), strict=True))
+        bar = tqdm(done, desc="images", total=len(targets), unit="image")
+        problems = dict(zip(targets, bar, strict=True))
     except OSError as error:
         problem = f"cannot be written ({error.strerror or error})"
         remedy = (

@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from pathlib import PurePosixPath
 from typing import Any
 
 from medr1_lib.data import taxonomy
@@ -65,9 +64,10 @@ def from_split(record: dict[str, Any], modality: str, question_type: str) -> tup
     if answer is None:
         remedy = "write it as `<answer> B </answer>`"
         raise InputError("record", f"the solution {solution!r} is not one capital letter", remedy)
-    dataset = PurePosixPath(image).parts[:-1][1:2] or ("OmniMedVQA",)
+    _, *folders, _ = ("", *image.split("/"))
+    dataset = folders[1] if len(folders) > 1 else "OmniMedVQA"  # Images/<data set>/...
     question = Question(
-        stem, options, answer[1], modality, question_type, image_id(image), source=dataset[0]
+        stem, options, answer[1], modality, question_type, image_id(image), source=dataset
     )
     return question, image
 

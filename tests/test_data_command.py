@@ -1,0 +1,96 @@
+import json
+
+import pytest
+from layouts import qa_record, split_record, write_qa, write_splits
+
+from medr1_lib.__main__ import main
+from medr1_lib.data import phantom_vqa, store
+
+
+def test_help_names_the_three_commands(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["data", "--help"])
+    assert "{build,import,audit}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["build"],
+        ["import", "--out", "x"],
+        ["import", "--root", "x", "--out", "y", "--by", "organ"],
+        ["import", "--root", "x", "--out", "y", "--size", "0"],
+        ["build", "--out", "x", "--per-cell", "-1"],
+        ["build", "--out", "x", "--shortcut", "1.5"],
+        ["audit"],
+        ["audit", "x", "--splits", "y"],
+    ],
+)
+def test_wrong_arguments_show_the_usage(arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["data", *arguments])
+    assert "usage: " in capsys.readouterr().err
+
+
+def test_import_ends_with_a_table_and_writes_the_same_as_json(tmp_path, capsys):
+    records = [qa_record(n) for n in range(5)] + [qa_record(5, gt_answer="Foot")]
+    write_qa(tmp_path / "data", records)
+    (tmp_path / "data/Images/Toy/3.png").write_bytes(b"")
+    out, report = tmp_path / "out", tmp_path / "report.json"
+    command = ["data", "import", "--root", str(tmp_path / "data"), "--out", str(out)]
+    assert main([*command, "--json", str(report)]) == 0
+    printed, written = capsys.readouterr(), json.loads(report.read_text())
+    assert written["records"] == {"train": 3, "test": 1}
+    assert written["images"] == 4
+    assert f"{out}: 3 train, 1 test" in printed.out
+    assert "skipped 2 records:" in printed.out
+    for entry, what in zip(written["skipped"], ("'Foot'", "zero bytes"), strict=True):
+        assert f"{entry['where']}  {entry['problem']}" in printed.out
+        assert what in entry["problem"]
+    assert [entry["where"][-8:] for entry in written["skipped"]] == ["record 6", "record 4"]
+    assert store.read(out).num_rows == written["records"]
+
+
+def test_a_long_list_of_skipped_records_is_cut_on_the_screen_only(tmp_path, capsys):
+    write_qa(tmp_path / "data", [qa_record(0)] + [qa_record(n, question="") for n in range(1, 31)])
+    out = tmp_path / "out"
+    assert main(["data", "import", "--root", str(tmp_path / "data"), "--out", str(out)]) == 0
+    assert "... and 10 more, all of them in card.json" in capsys.readouterr().out
+    assert len(json.loads((out / store.CARD).read_text())["skipped"]) == 30
+
+
+def test_audit_prints_what_it_writes(tmp_path, capsys):
+    write_splits(tmp_path, [split_record(n) for n in range(6)])
+    report = tmp_path / "audit.json"
+    assert main(["data", "audit", "--splits", str(tmp_path), "--json", str(report)]) == 0
+    written = json.loads(report.read_text())
+    (found,) = written["files"].values()
+    assert written["records"] == found["records"] == 6
+    assert set(found["baselines"]) == {
+        "uniform",
+        "letter_majority",
+        "most_frequent_text",
+        "option_ratio",
+        "option_ratio_with_stem",
+    }
+    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("Splits/"))
+    numbers = line.removeprefix("Splits/modality/test/X-Ray_test.json").split()
+    assert numbers[:6] == ["6", "25.0", "100.0", "100.0", "100.0", "100.0"]
+    assert numbers[8:10] == ["-", "-"]
+
+
+def test_build_passes_its_options_on_and_reports_the_counts(tmp_path, monkeypatch, capsys):
+    asked = {}
+
+    def build(out, seed, per_cell, leaky, shortcut):
+        asked.update(seed=seed, per_cell=per_cell, leaky=leaky, shortcut=shortcut)
+        return type("Built", (), {"num_rows": {"train": 4, "test": 1}})
+
+    monkeypatch.setattr(phantom_vqa, "build", build)
+    command = ["data", "build", "--out", str(tmp_path / "out"), "--seed", "3"]
+    assert main([*command, "--per-cell", "32", "--leaky", "--shortcut"]) == 0
+    assert asked == {"seed": 3, "per_cell": 32, "leaky": True, "shortcut": 1.0}
+    assert "4 train, 1 test" in capsys.readouterr().out
+    assert main([*command, "--shortcut", "0.5"]) == 0
+    assert asked == {"seed": 3, "per_cell": 64, "leaky": False, "shortcut": 0.5}
