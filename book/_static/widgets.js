@@ -6,7 +6,7 @@ requirejs.config({
   paths: { "@jupyter-widgets": widgets, "@jupyter-widgets/html-manager/dist": widgets },
 });
 
-// It typesets labels through the queue of MathJax 2; the site has MathJax 3.
+// It typesets labels through the queue of MathJax 2; pages with formulas have MathJax 3.
 window.addEventListener("load", () => {
-  MathJax.Hub ??= { Queue: ([, , element]) => MathJax.typesetPromise([element]) };
+  if (window.MathJax) MathJax.Hub ??= { Queue: ([, , element]) => MathJax.typesetPromise([element]) };
 });
