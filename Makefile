@@ -44,6 +44,7 @@ $(INSTALLED): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
 	    echo "The course needs Python 3.11, and $(PYTHON) is not. Where it lies elsewhere:"; \
 	    echo "    make setup PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Installing into .venv: a few minutes, and 2 GB or more on disk."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -r requirements.lock -e ".[dev]"
 	$(BIN)/python -c "import matplotlib.font_manager"  # finds the fonts now, not in a notebook

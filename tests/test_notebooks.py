@@ -140,16 +140,16 @@ def rule_the_first_cell_says_what_it_costs(notebook):
 
 def rule_exercises_are_announced(notebook):
     """With a heading, how hard and how long, and a hint; two to four of them."""
-    before = [
-        previous
-        for previous, cell in zip(notebook.cells, notebook.cells[1:], strict=False)
-        if "exercise" in tags(cell)
-    ]
-    assert 2 <= len(before) <= 4, f"{len(before)} exercises"
-    for number, cell in enumerate(before, start=1):
-        assert f"### Exercise {number}: " in cell.source
-        assert re.search(r"(easy|medium|hard), \d+ minutes", cell.source), cell.source
-        assert "<summary>Hint</summary>" in cell.source, cell.source
+    tasks, latest = [], ""
+    for cell in notebook.cells:
+        latest = cell.source if cell.cell_type == "markdown" else latest
+        if "exercise" in tags(cell):
+            tasks.append(latest)
+    assert 2 <= len(tasks) <= 4, f"{len(tasks)} exercises"
+    for number, task in enumerate(tasks, start=1):
+        assert f"### Exercise {number}: " in task
+        assert re.search(r"(easy|medium|hard), \d+ minutes", task), task
+        assert "<summary>Hint</summary>" in task, task
 
 
 def rule_a_headline_is_marked(notebook):
