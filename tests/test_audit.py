@@ -6,7 +6,7 @@ import pytest
 from layouts import REAL, needs_real, split_record, write_splits
 from PIL import Image, ImageFilter
 
-from medr1_lib.data import audit, fingerprints, store
+from medr1_lib.data import audit, audit_report, fingerprints, store
 from medr1_lib.data.archive import opened
 from medr1_lib.data.schema import Question
 
@@ -95,7 +95,7 @@ def test_every_question_is_scored_once_and_never_fitted_on_itself():
 
 def audited(root):
     with opened(root) as source:
-        return audit.audit_splits(source)
+        return audit_report.of_splits(source)
 
 
 def test_baselines_are_fitted_on_the_train_file_of_that_name(tmp_path):
@@ -128,7 +128,7 @@ def data_set(folder, test_images):
         ],
     }
     store.write(folder, rows, {})
-    return audit.audit_data(folder)
+    return audit_report.of_data_set(folder)
 
 
 def scan(seed):

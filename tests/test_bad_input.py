@@ -194,7 +194,7 @@ def test_a_file_that_is_no_zip(tmp_path, capsys):
     (tmp_path / "data.zip").write_bytes(b"<html>404 Not Found</html>")
     line = complaint(capsys, "audit", "--splits", tmp_path / "data.zip")
     assert "data.zip: is not a sound zip file" in line
-    assert "download it again" in line
+    assert "download the zip file again" in line
 
 
 def test_a_zip_that_was_cut_short(tmp_path, capsys):
@@ -351,6 +351,7 @@ def test_splits_whose_images_are_not_there(tmp_path, capsys):
     line = complaint(capsys, *command, "--out", tmp_path / "out")
     assert "none of its 3 records could be imported" in line
     assert f"{XRAY}, record 1: its image Images/Toy/0.png is not in" in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "text"]
 
 
 # ---- where the results go -------------------------------------------------------------------

@@ -55,7 +55,8 @@ def _open_zip(root: Path) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(root)
     except (zipfile.BadZipFile, OSError) as error:
-        raise InputError(root, f"is not a sound zip file ({error})", "download it again") from error
+        remedy = "give a folder, or download the zip file again"
+        raise InputError(root, f"is not a sound zip file ({error})", remedy) from error
     for name in archive.namelist():
         if is_outside(name):
             archive.close()

@@ -1,16 +1,9 @@
-"""How much of a test can be answered without its images, and how much was seen in training."""
+"""Rules that answer without looking, and the share of a test that was seen in training."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import datasets
-import numpy as np
-
-from medr1_lib.data import fingerprints, omnimedvqa, store
-from medr1_lib.data.archive import Source
 from medr1_lib.data.schema import LETTERS, Question
 
 Questions = Sequence[Question]
@@ -70,7 +63,8 @@ def option_ratios(train: Questions) -> dict[str, float]:
     """Normalised text to (times right + 0.25) / (times offered + 1). Built in chapter 01.
 
     Example:
-        >>> asked = Question("Which?", ("CT", "MRI"), "A", "CT", "Modality Recognition", "1", "demo")
+        >>> labels = ("CT", "Modality Recognition", "an image", "demo")
+        >>> asked = Question("Which?", ("CT", "MRI"), "A", *labels)
         >>> option_ratios([asked])
         {'ct': 0.625, 'mri': 0.125}
     """
@@ -122,122 +116,16 @@ _RULES = uniform, letter_majority, most_frequent_text, option_ratio, option_rati
 BASELINES = {rule.__name__: rule for rule in _RULES}
 
 
-@dataclass(frozen=True)
-class Group:
-    """The questions of one file, or of one label of a data set.
-
-    Attributes:
-        questions: The questions.
-        images: What tells the image of each question from others: its path or its pixels.
-        perceptual: A perceptual hash of each image; empty where only the text is at hand.
-    """
-
-    questions: list[Question]
-    images: list[str]
-    perceptual: list[int]
-
-
-def audit_splits(source: Source) -> dict[str, Any]:
-    """Audit the text of Med-R1's split files; an image is known by its path.
-
-    Returns:
-        `{"records": N, "files": {path: what `describe` says}}`, paths relative to the source.
-
-    Raises:
-        InputError: At the first record that is not sound.
-    """
-    files = omnimedvqa.strict(omnimedvqa.splits(source))
-    groups = {(file.kind, file.name, file.split): _of_file(file) for file in files}
-    described = {
-        file.path: describe(
-            groups[file.kind, file.name, file.split],
-            groups.get((file.kind, file.name, "train")) if file.split == "test" else None,
-        )
-        for file in files
-    }
-    return {"records": sum(len(file.items) for file in files), "files": described}
-
-
-def audit_data(root: Path) -> dict[str, Any]:
-    """Audit a data set that `store.write` made; an image is known by its pixels.
-
-    Returns:
-        As `audit_splits`, with paths `<split>/modality/<name>` and `<split>/question_type/<name>`.
-
-    Raises:
-        InputError: If there is no data set at `root`.
-    """
-    splits = store.read(root)
-    groups: dict[str, dict[str, Group]] = {name: _by_label(splits[name]) for name in splits}
-    train = groups.get("train", {})
-    described = {
-        f"{split}/{label}": describe(group, train.get(label) if split != "train" else None)
-        for split, labelled in groups.items()
-        for label, group in sorted(labelled.items())
-    }
-    return {"records": sum(splits.num_rows.values()), "files": described}
-
-
-def describe(group: Group, train: Group | None) -> dict[str, Any]:
-    """What can be said of a group, its baselines fitted on `train` or else within the group.
-
-    Returns:
-        `records`; `baselines`, the accuracy of each image-blind rule; `hard`, the size of the hard
-        subset and the option ratio's accuracy on it; `leak_share`, the share of questions whose
-        image is in `train`; `near_duplicate_share`, of the others whose image has a near duplicate
-        there; `fitted_on`. Shares lie between 0 and 1; what cannot be known is `None`.
-    """
-    fits = [(train.questions, group.questions)] if train else cross_validation(group.questions)
-    hard = [(known, hard_subset(known, test)) for known, test in fits]
-    leaked, near = (None, None) if train is None else _overlap(group, train)
-    return {
-        "records": len(group.questions),
-        "baselines": {name: _pooled(rule, fits) for name, rule in BASELINES.items()},
-        "hard": {
-            "records": sum(len(test) for _, test in hard),
-            "option_ratio": _pooled(option_ratio, hard),
-        },
-        "leak_share": leaked,
-        "near_duplicate_share": near,
-        "fitted_on": "train" if train else f"cross-validated within, {FOLDS} folds",
-    }
-
-
 def cross_validation(questions: list[Question]) -> list[tuple[list[Question], list[Question]]]:
     """Pairs to fit on and to score: question `i` is scored in fold `i` modulo `FOLDS`."""
     folds = [questions[start::FOLDS] for start in range(min(FOLDS, len(questions)))]
     return [([q for other in folds if other is not fold for q in other], fold) for fold in folds]
 
 
-def _pooled(
+def pooled(
     rule: Callable[[Questions, Questions], float], fits: Sequence[tuple[Questions, Questions]]
 ) -> float | None:
+    """Accuracy of a rule over pairs to fit on and to score; `None` if nothing is scored."""
     scored = [(rule(train, test), len(test)) for train, test in fits if test]
     total = sum(size for _, size in scored)
     return sum(share * size for share, size in scored) / total if total else None
-
-
-def _overlap(group: Group, train: Group) -> tuple[float, float | None]:
-    shared = leak_share(train.images, group.images)
-    if not group.perceptual:
-        return shared, None
-    near = fingerprints.near(group.perceptual, train.perceptual)
-    same = np.isin(group.images, train.images)
-    return shared, float((near & ~same).mean())
-
-
-def _of_file(file: omnimedvqa.RecordFile) -> Group:
-    questions = [item.question for item in file.items]
-    return Group(questions, [question.image_id for question in questions], [])
-
-
-def _by_label(table: datasets.Dataset) -> dict[str, Group]:
-    groups: dict[str, Group] = defaultdict(lambda: Group([], [], []))
-    rows = zip(table.remove_columns("image"), fingerprints.of(table), strict=True)
-    for row, (pixels, perceptual) in rows:
-        question = Question.from_record(row)
-        for label in (f"modality/{question.modality}", f"question_type/{question.question_type}"):
-            groups[label].questions.append(question)
-            groups[label].images.append(pixels)
-            groups[label].perceptual.append(perceptual)
-    return groups

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from medr1_lib.data import audit, importing
+from medr1_lib.data import audit_report, importing
 from medr1_lib.data.archive import opened
 from medr1_lib.data.errors import InputError
 from medr1_lib.data.images import SIDE
@@ -56,11 +56,11 @@ def import_(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 def audit_(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     """Audit a data set, or the text of split files."""
     if options.data:
-        report = audit.audit_data(options.data)
+        report = audit_report.of_data_set(options.data)
     else:
         with opened(options.splits) as source:
-            report = audit.audit_splits(source)
-    return _audit_table(report), report
+            report = audit_report.of_splits(source)
+    return audit_report.table(report), report
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], tuple[str, dict[str, Any]]]] = {
@@ -96,19 +96,22 @@ def write_json(path: Path, report: dict[str, Any]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m medr1_lib data", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    _build_options(commands.add_parser("build", help="draw PhantomMedVQA"))
+    _import_options(commands.add_parser("import", help="import OmniMedVQA, or data laid out so"))
+    _audit_options(commands.add_parser("audit", help="leakage and image-blind baselines"))
+    for command in commands.choices.values():
+        command.add_argument("--json", type=Path, metavar="FILE", help="write the report here too")
+    return parser
 
-    make = commands.add_parser("build", help="draw PhantomMedVQA")
-    make.add_argument("--out", type=Path, required=True, help="folder to make")
-    make.add_argument("--seed", type=int, default=0, help="everything follows from it (default 0)")
-    make.add_argument(
-        "--per-cell",
-        type=_positive,
-        default=64,
-        metavar="N",
-        help="test questions per modality and question type; train has four times as many (64)",
-    )
-    make.add_argument("--leaky", action="store_true", help="let the option texts give answers away")
-    make.add_argument(
+
+def _build_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    add("--seed", type=int, default=0, metavar="S", help="everything follows from it (default 0)")
+    per_cell = "test questions per modality and question type; train has four times as many (64)"
+    add("--per-cell", type=_positive, default=64, metavar="N", help=per_cell)
+    add("--leaky", action="store_true", help="let the option texts give the answers away")
+    add(
         "--shortcut",
         type=_share,
         nargs="?",
@@ -118,26 +121,21 @@ def _parser() -> argparse.ArgumentParser:
         help="share of train images whose scanner mark gives the answer away (1 if not said)",
     )
 
-    bring = commands.add_parser("import", help="import OmniMedVQA, or data laid out like it")
-    bring.add_argument("--root", type=Path, required=True, help="folder or zip with the images")
-    bring.add_argument("--splits", type=Path, help="folder or zip with Med-R1's Splits/")
-    bring.add_argument(
-        "--by",
-        choices=("modality", "question_type"),
-        default="modality",
-        help="which of the two released splits (default: modality)",
-    )
-    bring.add_argument("--out", type=Path, required=True, help="folder to make")
-    bring.add_argument(
-        "--size", type=_positive, default=SIDE, metavar="PX", help=f"longest side ({SIDE})"
-    )
 
-    look = commands.add_parser("audit", help="leakage, duplicates and image-blind baselines")
-    look.add_argument("data", type=Path, nargs="?", help="folder made by build or import")
-    look.add_argument("--splits", type=Path, help="instead: Med-R1's Splits/, text only")
-    for command in (make, bring, look):
-        command.add_argument("--json", type=Path, metavar="FILE", help="write the report here too")
-    return parser
+def _import_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--root", type=Path, required=True, metavar="DIR|ZIP", help="where the images are")
+    add("--splits", type=Path, metavar="DIR|ZIP", help="Med-R1's Splits/, else QA_information/")
+    by = "which of the two released splits (default: modality)"
+    add("--by", choices=("modality", "question_type"), default="modality", help=by)
+    add("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    add("--size", type=_positive, default=SIDE, metavar="PX", help=f"longest side ({SIDE})")
+
+
+def _audit_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("data", type=Path, nargs="?", metavar="DIR", help="data set made by build or import")
+    add("--splits", type=Path, metavar="DIR|ZIP", help="instead: Med-R1's Splits/, text only")
 
 
 def _positive(text: str) -> int:
@@ -167,21 +165,3 @@ def _skipped_table(skipped: list[dict[str, str]]) -> str:
     if len(skipped) > SHOWN:
         lines.append(f"... and {len(skipped) - SHOWN} more, all of them in card.json")
     return "\n".join([f"skipped {len(skipped)} records:", *lines])
-
-
-def _audit_table(report: dict[str, Any]) -> str:
-    """One line per file: shares in per cent, a dash where nothing can be known."""
-    heads = ("n", "guess", "letter", "text", "ratio", "+stem", "hard", "solved", "leak", "near")
-    width = max(len(path) for path in report["files"])
-    lines = [" " * width + "".join(f"{head:>8}" for head in heads) + "  fitted on"]
-    for path, found in report["files"].items():
-        baselines = "".join(map(_percent, found["baselines"].values()))
-        hard = f"{found['hard']['records']:>8}{_percent(found['hard']['option_ratio'])}"
-        overlap = _percent(found["leak_share"]) + _percent(found["near_duplicate_share"])
-        line = f"{path:<{width}}{found['records']:>8}{baselines}{hard}{overlap}"
-        lines.append(f"{line}  {found['fitted_on']}")
-    return "\n".join([*lines, f"{report['records']} records; shares in %"])
-
-
-def _percent(share: float | None) -> str:
-    return f"{'-':>8}" if share is None else f"{100 * share:>8.1f}"

@@ -64,6 +64,8 @@ def run(
     skipped += [_at(item, bad[item.image]) for item in items if item.image in bad]
     parts = {name: [i for i in part if i.image in found] for name, part in parts.items()}
     if not any(parts.values()):
+        if not any(_converted(out).iterdir()):
+            _converted(out).rmdir()
         problem = f"none of its {len(skipped)} records could be imported"
         raise InputError(root, problem, f"see the first of them: {skipped[0]}")
     if not splits:
