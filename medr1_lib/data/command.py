@@ -1,4 +1,4 @@
-"""`python -m medr1_lib data build|import|audit`: make a data set, bring one in, look one over."""
+"""`python -m medr1_lib data build|import|audit|sample`: make, bring in or look over a data set."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ SHOWN = 20  # skipped records printed; all of them are in card.json and in the -
 
 
 def main(arguments: list[str]) -> int:
-    """Run one of the three commands, print its report and write it where `--json` says."""
+    """Run one of the commands, print its report and write it where `--json` says."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.command == "audit" and (options.data is None) == (options.splits is None):
@@ -63,10 +63,20 @@ def audit_(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     return audit_report.table(report), report
 
 
+def sample_(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """Draw the contact sheet and the records of `data/sample/`."""
+    from medr1_lib.data import sample
+
+    sample.write(options.out, options.seed)
+    report = {"out": str(options.out), "files": [sample.SHEET, sample.RECORDS]}
+    return f"{options.out}: {sample.SHEET}, {sample.RECORDS}", report
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], tuple[str, dict[str, Any]]]] = {
     "build": build,
     "import": import_,
     "audit": audit_,
+    "sample": sample_,
 }
 
 
@@ -99,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     _build_options(commands.add_parser("build", help="draw PhantomMedVQA"))
     _import_options(commands.add_parser("import", help="import OmniMedVQA, or data laid out so"))
     _audit_options(commands.add_parser("audit", help="leakage and image-blind baselines"))
+    _sample_options(commands.add_parser("sample", help="draw a contact sheet and a few records"))
     for command in commands.choices.values():
         command.add_argument("--json", type=Path, metavar="FILE", help="write the report here too")
     return parser
@@ -136,6 +147,12 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("data", type=Path, nargs="?", metavar="DIR", help="data set made by build or import")
     add("--splits", type=Path, metavar="DIR|ZIP", help="instead: Med-R1's Splits/, text only")
+
+
+def _sample_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
+    add("--seed", type=int, default=0, metavar="S", help="everything follows from it (default 0)")
 
 
 def _positive(text: str) -> int:

@@ -1,0 +1,32 @@
+"""The sample in the repository is what its command draws."""
+
+import json
+
+import numpy as np
+from PIL import Image
+
+from medr1_lib.__main__ import main
+from medr1_lib.course.tiers import ROOT
+from medr1_lib.data import sample
+from medr1_lib.data.schema import Question
+
+
+def test_the_sample_is_what_the_command_writes(tmp_path):
+    assert main(["data", "sample", "--out", str(tmp_path)]) == 0
+    shipped = ROOT / "data" / "sample"
+    assert (tmp_path / sample.RECORDS).read_text() == (shipped / sample.RECORDS).read_text()
+    ours, theirs = (np.asarray(Image.open(f / sample.SHEET)) for f in (tmp_path, shipped))
+    # Another processor may round the last bit of a float another way.
+    assert np.abs(ours.astype(int) - theirs).max() <= 2
+
+
+def test_every_record_is_a_question():
+    records = json.loads((ROOT / "data" / "sample" / sample.RECORDS).read_text())
+    asked = [Question(**record | {"options": tuple(record["options"])}) for record in records]
+    assert len({(q.modality, q.question_type) for q in asked}) == 40
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path, capsys):
+    (tmp_path / "taken").write_text("a file")
+    assert main(["data", "sample", "--out", str(tmp_path / "taken")]) == 2
+    assert "taken" in capsys.readouterr().err
