@@ -7,10 +7,10 @@ from medr1_lib.__main__ import main
 from medr1_lib.data import phantom_vqa, store
 
 
-def test_help_names_the_three_commands(capsys):
+def test_help_names_the_commands(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["data", "--help"])
-    assert "{build,import,audit}" in capsys.readouterr().out
+    assert "{build,import,audit,sample}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
