@@ -66,9 +66,12 @@ def read(root: Path) -> datasets.DatasetDict:
         splits = datasets.load_from_disk(str(root))
     except (OSError, ValueError, KeyError) as error:
         raise InputError(root, f"cannot be read ({error})", "build or import it again") from error
-    missing = sorted({name for table in splits.values() for name in FEATURES.keys() - table.features})
+    missing = sorted(
+        {name for table in splits.values() for name in FEATURES.keys() - table.features}
+    )
     if missing:
-        raise InputError(root, f"lacks the columns {', '.join(missing)}", "build or import it again")
+        problem = f"lacks the columns {', '.join(missing)}"
+        raise InputError(root, problem, "build or import it again")
     return splits
 
 
