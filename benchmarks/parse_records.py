@@ -15,7 +15,7 @@ from pathlib import Path
 
 from medr1_lib.data import omnimedvqa
 from medr1_lib.data.archive import opened
-from medr1_lib.data.command import write_json
+from medr1_lib.data.json_file import write_json
 from medr1_lib.data.machine import hardware
 
 RECORDS = 17_662  # the test files of the modality split

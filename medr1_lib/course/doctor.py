@@ -1,7 +1,6 @@
 """`python -m medr1_lib doctor`: what this machine can run, item by item."""
 
 import argparse
-import json
 import logging
 import shutil
 import sys
@@ -15,6 +14,7 @@ import psutil
 from packaging.requirements import Requirement
 
 from medr1_lib.course.tiers import ROOT, TIERS
+from medr1_lib.data.json_file import write_json
 
 OUTPUT = ROOT / "_output"
 GIB = 2**30
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
     print(f"\nTiers that this machine can run: {', '.join(tiers) or 'none'}")
     if options.json:
         report = {"items": [asdict(item) for item in items], "tiers": tiers}
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+        write_json(options.json, report)
     return 0 if "laptop" in tiers else 1
 
 

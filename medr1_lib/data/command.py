@@ -1,15 +1,14 @@
 """`python -m medr1_lib data build|import|audit|sample`: make, bring in or look over a data set."""
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from medr1_lib.data import audit_report, importing
 from medr1_lib.data.archive import opened
-from medr1_lib.data.errors import InputError
 from medr1_lib.data.images import SIDE
+from medr1_lib.data.json_file import check_writable, write_json
 
 SHOWN = 20  # skipped records printed; all of them are in card.json and in the --json file
 
@@ -78,29 +77,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], tuple[str, dict[str, Any]]]] 
     "audit": audit_,
     "sample": sample_,
 }
-
-
-def check_writable(path: Path) -> None:
-    """Refuse a report file that cannot be written, before any work is done.
-
-    Raises:
-        InputError: If it is a folder, or lies in none.
-    """
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise InputError(path, "cannot be written", "name a file in a folder that exists")
-
-
-def write_json(path: Path, report: dict[str, Any]) -> None:
-    """Write what a command reports, for other programs.
-
-    Raises:
-        InputError: If the file cannot be written.
-    """
-    try:
-        path.write_text(json.dumps(report, indent=1) + "\n")
-    except OSError as error:
-        problem = f"cannot be written ({error.strerror})"
-        raise InputError(path, problem, "choose another file for --json") from error
 
 
 def _parser() -> argparse.ArgumentParser:
