@@ -23,7 +23,7 @@ rm -rf "$out/source"
 mkdir -p "$out/source/notebooks"
 cp -R book "$out/source/"
 cp "$notebooks"/[0-9]*.ipynb "$out/source/notebooks/"
-for path in data/figures data/sample data/recorded/course_costs.json; do
+for path in data/README.md data/figures data/sample data/recorded/course_costs.json; do
     if [[ -e $path ]]; then
         mkdir -p "$(dirname "$out/source/$path")"
         cp -R "$path" "$out/source/$path"

@@ -13,11 +13,11 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 BOOK = ROOT / "book"
-PAGES = sorted(BOOK.rglob("*.md"))
+PAGES = [*sorted(BOOK.rglob("*.md")), ROOT / "data" / "README.md"]
 CHAPTERS = sorted(
     path for path in (ROOT / "notebooks").glob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
 )
-STAGED = ("book", "notebooks", "data/figures", "data/sample")  # what build.sh copies
+STAGED = ("book/", "notebooks/", "data/README.md", "data/figures/", "data/sample/")  # by build.sh
 VENDOR = runpy.run_path(str(BOOK / "vendor.py"))
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 
@@ -34,8 +34,7 @@ def toc_entries() -> dict[str, list[str]]:
 
 def outside(path: Path) -> bool:
     """Whether the site has no copy of a file of the repository."""
-    relative = path.relative_to(ROOT).as_posix()
-    return not relative.startswith(tuple(f"{folder}/" for folder in STAGED))
+    return not path.relative_to(ROOT).as_posix().startswith(STAGED)
 
 
 def markdown(path: Path) -> str:
