@@ -1,7 +1,6 @@
 """PhantomMedVQA: questions about phantoms, balanced so that only the image can answer them."""
 
 import hashlib
-import io
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice, product
@@ -10,10 +9,9 @@ from typing import Any
 
 import datasets
 import numpy as np
-from PIL import Image
 from tqdm.auto import tqdm
 
-from medr1_lib.data import phantoms, store
+from medr1_lib.data import images, phantoms, store
 from medr1_lib.data.errors import InputError
 from medr1_lib.data.phantoms import Scene, draw, random_scene
 from medr1_lib.data.schema import LETTERS, Question
@@ -177,13 +175,8 @@ def rows(drawn: Iterator[Question], count: int, label: str) -> Iterator[dict[str
     """Draw the picture of each question and yield the records that a data set holds."""
     for question in tqdm(islice(drawn, count), total=count, desc=label, unit="image"):
         assert question.scene is not None
-        yield question.record(_png(draw(Scene.from_json(question.scene))))
-
-
-def _png(image: Image.Image) -> dict[str, Any]:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=1)  # noise hardly compresses: level 6 costs time only
-    return {"bytes": buffer.getvalue(), "path": None}
+        picture = images.png(draw(Scene.from_json(question.scene)))
+        yield question.record({"bytes": picture, "path": None})
 
 
 def _placed(right: str, wrong: list[str], place: int) -> tuple[str, ...]:
