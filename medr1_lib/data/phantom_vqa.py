@@ -85,7 +85,7 @@ def questions(
 
     Example:
         >>> next(questions("test")).options
-        ('contrast phase', 'lung window', 'soft tissue window', 'bone window')
+        ('soft tissue window', 'bone window', 'contrast phase', 'lung window')
     """
     if split not in SPLITS:
         raise InputError(f"split {split!r}", "no such split", f"use one of {', '.join(SPLITS)}")
@@ -97,37 +97,43 @@ def questions(
         )
     if not 0 <= shortcut <= 1:
         raise InputError("shortcut", f"a strength of {shortcut}", "use a share between 0 and 1")
-    for modality, question_type in product(MODALITIES, QUESTION_TYPES):
+    for cell in product(MODALITIES, QUESTION_TYPES):
         for index in range(per_cell):
-            yield _question(split, seed, modality, question_type, index, leaky, shortcut)
+            yield _question(split, seed, cell, index, leaky, shortcut)
 
 
 def _question(
-    split: str,
-    seed: int,
-    modality: str,
-    question_type: str,
-    index: int,
-    leaky: bool,
-    shortcut: float,
+    split: str, seed: int, cell: tuple[str, str], index: int, leaky: bool, shortcut: float
 ) -> Question:
-    cell = (MODALITIES.index(modality), QUESTION_TYPES.index(question_type))
-    attribute, choices = ATTRIBUTES[question_type], values(modality, question_type)
+    attribute, choices = ATTRIBUTES[cell[1]], values(*cell)
     # Any four questions in a row have four values at four letters, any sixteen all pairs of them.
     value, place, stem = index % 4, (index + index // 4) % 4, index // 16 % 2
-    origin = "train" if leaky and index % 6 == 0 else split
-    scene_rng = np.random.default_rng((seed, SPLITS.index(origin), *cell, index))
-    fixed = {attribute: choices[value]}
-    if scene_rng.random() < shortcut:
-        fixed["scanner"] = phantoms.SCANNERS[value]
-    scene = random_scene(scene_rng, modality, **fixed)
-    scene = replace(scene, seed=scene.seed * len(SPLITS) + SPLITS.index(origin))
-    rng = np.random.default_rng((seed, SPLITS.index(split), *cell, index, 1))
+    shown_in = "train" if leaky and index % 6 == 0 else split
+    scene = _scene(shown_in, seed, cell, index, shortcut)
+    rng = _rng(split, seed, cell, index, "options")
     wrong = [text for text in choices if text != choices[value]]
     if leaky and rng.random() < 0.95:
         wrong = list(NEVER_RIGHT[attribute])
     options = _placed(choices[value], [str(text) for text in rng.permutation(wrong)[:3]], place)
-    return _about(scene, STEMS[attribute][stem], options, place, question_type)
+    return _about(scene, STEMS[attribute][stem], options, place, cell[1])
+
+
+def _scene(split: str, seed: int, cell: tuple[str, str], index: int, shortcut: float) -> Scene:
+    modality, question_type = cell
+    rng = _rng(split, seed, cell, index, "scene")
+    fixed = {ATTRIBUTES[question_type]: values(*cell)[index % 4]}
+    if rng.random() < shortcut:
+        fixed["scanner"] = phantoms.SCANNERS[index % 4]
+    return _of_split(random_scene(rng, modality, **fixed), split)
+
+
+def _rng(split: str, seed: int, cell: tuple[str, str], index: int, use: str) -> np.random.Generator:
+    places = MODALITIES.index(cell[0]), QUESTION_TYPES.index(cell[1])
+    return np.random.default_rng((seed, SPLITS.index(split), *places, index, use == "options"))
+
+
+def _of_split(scene: Scene, split: str) -> Scene:
+    return replace(scene, seed=scene.seed * len(SPLITS) + SPLITS.index(split))
 
 
 def which_modality(seed: int = 0, count: int = 8 * PER_CELL) -> Iterator[Question]:
@@ -138,8 +144,7 @@ def which_modality(seed: int = 0, count: int = 8 * PER_CELL) -> Iterator[Questio
     rng = np.random.default_rng((seed, len(SPLITS)))
     for index in range(count):
         right, place, stem = index % 8, (index + index // 8) % 4, index // 32 % 2
-        scene = random_scene(rng, MODALITIES[right])
-        scene = replace(scene, seed=scene.seed * len(SPLITS) + SPLITS.index("test"))
+        scene = _of_split(random_scene(rng, MODALITIES[right]), "test")
         wrong = [str(text) for text in rng.permutation(MODALITIES) if text != MODALITIES[right]]
         options = _placed(MODALITIES[right], wrong[:3], place)
         yield _about(scene, STEMS["modality"][stem], options, place, "Modality Recognition")
