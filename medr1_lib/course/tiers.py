@@ -18,13 +18,13 @@ class Tier:
 
     Attributes:
         name: What `MEDR1_TIER` is set to.
-        trains: The model that chapters train.
-        data: The data that it learns from.
+        model: The model of the chapters that use one.
+        data: The data that it is asked about.
         threads: CPU threads, or `None` for as many as torch chooses.
     """
 
     name: str
-    trains: str
+    model: str
     data: str
     threads: int | None
 
@@ -33,8 +33,8 @@ class Tier:
 TIERS = {
     tier.name: tier
     for tier in (
-        Tier("replay", "nothing, it reads recorded runs", "recorded results", 1),
-        Tier("laptop", "a tiny Qwen2-VL, data/tiny-qwen2-vl", "PhantomMedVQA", 1),
+        Tier("replay", "none, recorded runs are shown", "recorded results", 1),
+        Tier("laptop", "a tiny Qwen2-VL", "PhantomMedVQA", 1),
         Tier("gpu", "Qwen2-VL-2B-Instruct in 4 bits", "OmniMedVQA or PhantomMedVQA", None),
     )
 }
@@ -82,12 +82,12 @@ def banner(chapter: int, tier: Tier) -> str:
 
     Example:
         >>> print(banner(99, TIERS["replay"]))
-        Chapter 99 at the replay tier: trains nothing, it reads recorded runs; recorded results.
+        Chapter 99 at the replay tier: model, none, recorded runs are shown; data, recorded results.
         Running it all has not been timed at this tier.
         Teaching material, not for clinical use.
     """
     return (
-        f"Chapter {chapter:02d} at the {tier.name} tier: trains {tier.trains}; {tier.data}.\n"
+        f"Chapter {chapter:02d} at the {tier.name} tier: model, {tier.model}; data, {tier.data}.\n"
         f"Running it all {_cost(chapter, tier)}.\n"
         "Teaching material, not for clinical use."
     )

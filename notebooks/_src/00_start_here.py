@@ -70,8 +70,8 @@ print("the laptop tier runs here:", "yes" if "laptop" in doctor.runnable(items) 
 
 # %%
 pd.DataFrame(
-    [(t.name, t.trains, t.data) for t in tiers.TIERS.values()],
-    columns=["tier", "what is trained", "on what"],
+    [(t.name, t.model, t.data) for t in tiers.TIERS.values()],
+    columns=["tier", "model", "data"],
 )
 
 # %% [markdown]
@@ -111,7 +111,7 @@ for letter, option in zip("ABCD", question.options, strict=True):
 # model gets exactly this: the pixels, the question and the options. It does not get the file name,
 # the modality or anything else that we know about the picture.
 
-# %% mystnb={"image": {"alt": "One phantom, a drawing in the style of an MRI slice through a head, 112 by 112 pixels, grey on black; what it shows is the question."}}
+# %% mystnb={"image": {"alt": "One phantom, a drawing in the style of an MRI slice through a knee, 112 by 112 pixels, grey; what else it shows is the question."}}
 picture = draw(Scene.from_json(question.scene))
 plt.figure(figsize=(3, 3))
 plt.imshow(picture)
