@@ -29,7 +29,7 @@ lab: setup  ## open JupyterLab at the first chapter
 notebooks: setup  ## build the notebooks from notebooks/_src, outputs included
 	$(BIN)/python -m notebooks.tools.build
 
-book: setup  ## build the Jupyter Book site
+book:  ## build the Jupyter Book site
 	book/build.sh
 
 lock:  ## write requirements.lock anew; needs uv (https://docs.astral.sh/uv)
@@ -38,7 +38,7 @@ lock:  ## write requirements.lock anew; needs uv (https://docs.astral.sh/uv)
 	    --no-annotate --output-file requirements.lock --custom-compile-command "make lock"
 
 clean:  ## remove the environments and everything that was made
-	rm -rf .venv .venv-book _output book/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-book _output book/_static/vendor .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(INSTALLED): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
