@@ -7,7 +7,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = ("data", "policy", "rl", "study", "course")  # each may import itself and what is before it
-MODULE, FUNCTION, LIBRARY = 220, 40, 4000  # lines at most
+MODULE, FUNCTION = 220, 40  # lines at most
+LIBRARY = 4000  # lines of code at most: docstrings, comments and blank lines are free
+
+DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def modules(library: Path) -> list[Path]:
@@ -55,6 +58,17 @@ def length(path: Path) -> int:
     return len(path.read_text().splitlines())
 
 
+def code_lines(path: Path) -> int:
+    """Lines that a reader has to follow."""
+    text = path.read_text()
+    docstrings: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node):
+            docstrings |= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    lines = enumerate(map(str.strip, text.splitlines()), start=1)
+    return sum(bool(line) and line[0] != "#" and n not in docstrings for n, line in lines)
+
+
 LIBRARY_MODULES = modules(ROOT / "medr1_lib")
 
 
@@ -74,7 +88,7 @@ def test_a_tool_keeps_its_size(path):
 
 
 def test_the_library_stays_small():
-    assert sum(map(length, LIBRARY_MODULES)) <= LIBRARY
+    assert sum(map(code_lines, LIBRARY_MODULES)) <= LIBRARY
 
 
 # Can these fail?
@@ -106,3 +120,11 @@ def test_a_long_function_is_found_whatever_its_docstring(tmp_path, lines, found)
     path = tmp_path / "a.py"
     path.write_text('def f():\n    """One.\n\n    Two.\n    """\n' + "    x = 1\n" * lines)
     assert long_functions(path) == found
+
+
+def test_only_code_is_counted(tmp_path):
+    path = tmp_path / "a.py"
+    path.write_text(
+        '"""One.\n\nTwo."""\n\n# three\nx = 1  # four\n\n\ndef f():\n    """F."""\n    return x\n'
+    )
+    assert code_lines(path) == 3
