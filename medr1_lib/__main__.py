@@ -1,6 +1,7 @@
 """`python -m medr1_lib <command>`: every command of the library."""
 
 import importlib
+import os
 import sys
 
 from medr1_lib.data.errors import InputError
@@ -36,6 +37,9 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted; what was finished is kept", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 if __name__ == "__main__":
