@@ -10,6 +10,8 @@ from medr1_lib.data.errors import InputError
 COMMANDS = {
     "doctor": ("medr1_lib.course.doctor", "say what this machine can run"),
     "data": ("medr1_lib.data.command", "build phantoms, import real data, audit either"),
+    "pretrain": ("medr1_lib.policy.pretraining.command", "rebuild the tiny base model"),
+    "evaluate": ("medr1_lib.study.evaluate_command", "score a model on a test split"),
 }
 
 

@@ -1,0 +1,1 @@
+"""The study: models asked, scored and compared."""

@@ -1,0 +1,141 @@
+"""The items of an evaluation: each question in each style, with its image or a control's."""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import datasets
+import numpy as np
+from PIL import Image
+
+from medr1_lib.data import store
+from medr1_lib.data.errors import InputError
+from medr1_lib.data.schema import Question
+from medr1_lib.study import controls
+
+
+@dataclass(frozen=True)
+class Task:
+    """One thing to ask.
+
+    Attributes:
+        item: The question's place in the test split.
+        shown: The item whose image is shown; `None` for no image at all.
+        style: A reasoning style.
+        control: `none` for the real image, or one of `controls.CONTROLS`.
+    """
+
+    item: int
+    shown: int | None
+    style: str
+    control: str
+
+
+class Items:
+    """The test split of a data set.
+
+    Args:
+        root: A data set made by `data build` or `data import`.
+
+    Attributes:
+        questions: All of them, in the order of the file.
+        sha256: Changes whenever a question or an image does.
+
+    Raises:
+        InputError: If there is no test split, or a record lacks its image.
+    """
+
+    def __init__(self, root: Path) -> None:
+        splits = store.read(root)
+        if "test" not in splits:
+            raise InputError(root, "has no test split", "build or import it with one")
+        table = splits["test"].cast_column("image", datasets.Image(decode=False))
+        self._where, self._images = f"{root}, test", table.select_columns("image")
+        rows = table.remove_columns("image").to_list()
+        self.questions = [Question.from_record(row) for row in rows]
+        digest = hashlib.sha256(json.dumps(rows).encode())
+        self._areas = []
+        for item in range(len(rows)):
+            digest.update(self._bytes(item))
+            self._areas.append(self._size(item))
+        self.sha256 = digest.hexdigest()
+
+    def tasks(
+        self, styles: tuple[str, ...], asked: tuple[str, ...], limit: int | None, seed: int
+    ) -> list[Task]:
+        """Everything to ask, so ordered that neighbours have prompts of about the same length.
+
+        Args:
+            styles: Reasoning styles.
+            asked: Controls beside the real image.
+            limit: Draw so many questions at random instead of all.
+            seed: Of that draw and of the shuffled control.
+        """
+        chosen = list(range(len(self.questions)))
+        if limit is not None and limit < len(chosen):
+            rng = np.random.default_rng(seed)
+            chosen = sorted(rng.choice(len(chosen), limit, replace=False).tolist())
+        others = self._others(seed) if "shuffled" in asked else []
+        tasks = [
+            Task(item, self._shown(item, control, others), style, control)
+            for item in chosen
+            for style in styles
+            for control in ("none", *asked)
+        ]
+        return sorted(tasks, key=lambda task: (task.shown is None, self._length(task.item)))
+
+    def image(self, task: Task) -> Image.Image | None:
+        """What the model is shown."""
+        if task.shown is None:
+            return None
+        image = self._open(task.shown)
+        if task.control == "blank":
+            return controls.blank(image)
+        try:
+            return image.convert("RGB")
+        except (OSError, SyntaxError) as error:
+            raise self._unreadable(task.shown, str(error)) from error
+
+    def _others(self, seed: int) -> list[int]:
+        names = [question.image_id for question in self.questions]
+        return controls.shuffled(names, [question.modality for question in self.questions], seed)
+
+    def _shown(self, item: int, control: str, others: list[int]) -> int | None:
+        if control == "text":
+            return None
+        return others[item] if control == "shuffled" else item
+
+    def _length(self, item: int) -> float:
+        """Roughly the tokens of a prompt: 28 x 28 pixels or four characters each."""
+        question = self.questions[item]
+        text = len(question.question) + sum(map(len, question.options))
+        return self._areas[item] / 28**2 + text / 4
+
+    def _size(self, item: int) -> int:
+        width, height = self._open(item).size
+        return width * height
+
+    def _open(self, item: int) -> Image.Image:
+        try:
+            return Image.open(io.BytesIO(self._bytes(item)))
+        except OSError as error:
+            raise self._unreadable(item, str(error)) from error
+
+    def _bytes(self, item: int) -> bytes:
+        image = self._images[item]["image"]
+        if not image or not image["bytes"]:
+            raise self._unreadable(item, "it is missing")
+        return image["bytes"]
+
+    def _unreadable(self, item: int, why: str) -> InputError:
+        where = f"{self._where} record {item} ({self.questions[item].image_id})"
+        return InputError(where, f"its image cannot be read: {why}", "build or import it again")
+
+
+def batches(tasks: list[Task], size: int) -> Iterator[list[Task]]:
+    """Neighbours together."""
+    for start in range(0, len(tasks), size):
+        yield tasks[start : start + size]

@@ -1,0 +1,447 @@
+import json
+from collections import Counter
+from dataclasses import replace
+
+import pandas as pd
+import policies
+import pytest
+from layouts import picture
+from PIL import Image
+
+from medr1_lib.data import phantom_vqa, store
+from medr1_lib.data.errors import InputError
+from medr1_lib.data.images import png
+from medr1_lib.data.intervals import wilson
+from medr1_lib.data.schema import Question
+from medr1_lib.data.styles import STYLES, prompt
+from medr1_lib.policy.loading import load_policy
+from medr1_lib.policy.vision_cache import VisionCache
+from medr1_lib.study import controls, evaluate, greedy, scores
+from medr1_lib.study.evaluate import Settings
+from medr1_lib.study.items import Items, Task
+from medr1_lib.study.journal import Journal
+
+ALL = ("blank", "shuffled", "text")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Two questions about each modality; images of three sizes."""
+    folder = tmp_path_factory.mktemp("data") / "phantoms"
+    cells = list(phantom_vqa.questions("test", per_cell=1))
+    asked = [cells[5 * n + n % 5] for n in range(8)]  # every modality, every question type
+    asked += [replace(q, image_id=q.image_id + "-2", scene=None) for q in asked]
+    sizes = ((64, 64), (112, 64), (64, 112))
+    rows = [q.record({"bytes": png(picture(n, sizes[n % 3]))}) for n, q in enumerate(asked)]
+    store.write(folder, {"test": rows}, {"seed": 0})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def items(root):
+    return Items(root)
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return load_policy(policies.saved(), device="cpu")
+
+
+def asked_alone(policy, items, task, length):
+    """The reply to one task by `generate` as transformers does it, nothing shared."""
+    model, processor = policy
+    question, image = items.questions[task.item], items.image(task)
+    text = {"type": "text", "text": prompt(question.question, question.options, STYLES[task.style])}
+    content = [{"type": "image"}, text] if image else [text]
+    chat = processor.apply_chat_template(
+        [{"role": "user", "content": content}], add_generation_prompt=True
+    )
+    inputs = processor(text=[chat], images=[image] if image else None, return_tensors="pt")
+    ids = [processor.image_token_id, processor.video_token_id]
+    how = {"max_new_tokens": length, "do_sample": False, "suppress_tokens": ids}
+    output = model.generate(**inputs, **how)[0, inputs["input_ids"].shape[1] :].tolist()
+    end = processor.tokenizer.eos_token_id
+    return tuple(output[: output.index(end)] if end in output else output)
+
+
+# Greedy decoding
+
+
+def test_batches_in_rounds_answer_as_one_by_one_does(policy, items):
+    model, processor = policy
+    tasks = items.tasks(("think_before", "no_think"), ALL, 4, seed=0)
+    settings = Settings(("think_before", "no_think"), ALL, max_new_tokens=40)
+    with VisionCache(model):
+        found = dict(
+            pair
+            for batch in evaluate.rounds(model, processor, items, tasks, settings, 6)
+            for pair in batch
+        )
+    assert len(found) == len(tasks) == 4 * 2 * 4
+    for task in tasks:
+        assert found[task].tokens == asked_alone(policy, items, task, 40)
+    assert max(len(one.tokens) for one in found.values()) == 40  # so there were two rounds
+
+
+def test_the_reply_is_cut_where_it_is_complete(policy, items, monkeypatch):
+    model, processor = policy
+    tasks = items.tasks(("no_think",), (), 4, seed=0)
+    plain = [asked_alone(policy, items, task, 24) for task in tasks]
+    text = processor.tokenizer.decode
+
+    def complete(reply, tags):
+        return len(reply) > 20
+
+    monkeypatch.setattr(greedy, "complete", complete)
+    settings = Settings(("no_think",), max_new_tokens=24)
+    (found,) = evaluate.rounds(model, processor, items, tasks, settings, 4)
+    for (_, one), whole in zip(found, plain, strict=True):
+        assert whole[: len(one.tokens)] == one.tokens
+        assert complete(text(one.tokens), ()) == (len(text(whole)) > 20)
+        assert not complete(text(one.tokens[:-1]), ())
+
+
+@pytest.mark.parametrize(
+    ("reply", "style", "is_complete"),
+    [
+        ("<answer>B</answer>", "no_think", False),
+        ("<answer>B</answer>\n ", "no_think", False),
+        ("<answer>B</answer>.", "no_think", True),
+        ("<think>a</think>", "think_before", False),
+        ("<think>a</think> so <answer>B", "think_before", False),
+        ("<think>a</think><answer>B</answer><", "think_before", True),
+        ("<answer>B</answer><think>a", "think_after", False),
+        ("<answer>B</answer><think>a</think> end", "think_after", True),
+        # The other order: the answer is still to come.
+        ("<think>a</think> so <answer>", "think_after", False),
+        ("<think>a</think><answer>B</answer>", "think_after", False),
+    ],
+)
+def test_a_reply_is_complete_when_all_is_closed_and_more_follows(reply, style, is_complete):
+    tags = greedy.draft(policies.processor(), QUESTION, STYLES[style], sees=True).tags
+    assert greedy.complete(reply, tags) == is_complete
+
+
+QUESTION = Question(
+    "Which organ?", ("liver", "lung"), "B", "CT", "Anatomy Identification", "1", "x"
+)
+
+
+def test_a_prompt_shows_the_image_first_or_not_at_all():
+    seen = greedy.draft(policies.processor(), QUESTION, STYLES["no_think"], sees=True)
+    blind = greedy.draft(policies.processor(), QUESTION, STYLES["no_think"], sees=False)
+    marker = "<|vision_start|><|image_pad|><|vision_end|>"
+    assert marker + "Which organ? A)liver, B)lung." in seen.prompt
+    assert blind.prompt == seen.prompt.replace(marker, "")
+
+
+# Controls
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_image_changes_place_within_its_modality(items, seed):
+    questions = items.questions
+    others = controls.shuffled(
+        [q.image_id for q in questions], [q.modality for q in questions], seed
+    )
+    for question, other in zip(questions, others, strict=True):
+        assert questions[other].image_id != question.image_id
+        assert questions[other].modality == question.modality
+    assert Counter(others) == Counter(range(len(questions)))  # each image used once
+
+
+def test_two_questions_about_an_image_get_the_same_other_one():
+    names, labels = ["a", "a", "b", "b", "c"], ["CT"] * 5
+    others = controls.shuffled(names, labels, 0)
+    assert [names[i] for i in others[:2]] in (["b", "b"], ["c", "c"])
+    assert controls.shuffled(names, labels, 0) == others
+    drawn = {tuple(controls.shuffled(names, labels, seed)) for seed in range(9)}
+    assert len(drawn) == 2  # three images have two circles
+
+
+def test_what_each_control_shows(items):
+    tasks = {t.control: t for t in items.tasks(("no_think",), ALL, None, 0) if t.item == 3}
+    real = items.image(tasks["none"])
+    assert real.size == (64, 64)
+    assert items.image(tasks["blank"]).tobytes() == Image.new("RGB", (64, 64), "#808080").tobytes()
+    assert items.image(tasks["text"]) is None
+    other = items.questions[tasks["shuffled"].shown]
+    assert other.modality == items.questions[3].modality
+    assert items.image(tasks["shuffled"]).tobytes() != real.tobytes()
+
+
+# Items
+
+
+def test_tasks_are_ordered_by_length_with_an_items_styles_together(items):
+    tasks = items.tasks(tuple(STYLES), ("text",), None, 0)
+    assert len(set(tasks)) == len(tasks) == 16 * 3 * 2
+    seen = [task for task in tasks if task.shown is not None]
+    assert tasks[: len(seen)] == seen
+    lengths = [items._length(task.item) for task in seen]
+    assert lengths == sorted(lengths)
+    runs = [task.item for task in seen]
+    assert all(runs[i : i + 3] == [runs[i]] * 3 for i in range(0, len(runs), 3))
+
+
+def test_a_limit_draws_by_the_seed(items):
+    def drawn(seed):
+        return {task.item for task in items.tasks(("no_think",), (), 6, seed)}
+
+    assert len(drawn(0)) == 6
+    assert drawn(0) == drawn(0) != drawn(1)
+    assert len(items.tasks(("no_think",), (), 99, 0)) == 16
+
+
+def test_the_fingerprint_changes_with_a_pixel_and_with_a_word(items, tmp_path):
+    def fingerprint(name, **changes):
+        rows = [
+            replace(q, **(changes if n == 5 else {})).record({"bytes": items._bytes(n)})
+            for n, q in enumerate(items.questions)
+        ]
+        if name == "pixel":
+            rows[5]["image"] = {"bytes": png(picture(99, (64, 112)))}
+        store.write(tmp_path / name, {"test": rows}, {})
+        return Items(tmp_path / name).sha256
+
+    assert fingerprint("same") == items.sha256
+    assert len({items.sha256, fingerprint("word", question="?"), fingerprint("pixel")}) == 3
+
+
+@pytest.mark.parametrize(
+    ("image", "problem"),
+    [
+        (None, "it is missing"),
+        ({"bytes": b"no image"}, "cannot identify image file"),
+    ],
+)
+def test_a_record_without_a_sound_image_is_named(tmp_path, image, problem):
+    rows = [QUESTION.record({"bytes": png(picture())}), QUESTION.record(image)]
+    store.write(tmp_path / "data", {"test": rows}, {})
+    with pytest.raises(InputError, match=rf"test record 1 \(1\): .*{problem}"):
+        Items(tmp_path / "data")
+
+
+def test_a_cut_image_is_named_when_it_is_shown(tmp_path):
+    whole = png(picture(0, (64, 64)))
+    store.write(tmp_path / "data", {"test": [QUESTION.record({"bytes": whole[:3000]})]}, {})
+    items = Items(tmp_path / "data")
+    with pytest.raises(InputError, match=r"record 0 \(1\): its image cannot be read"):
+        items.image(Task(0, 0, "no_think", "none"))
+
+
+def test_a_data_set_without_a_test_split_is_refused(tmp_path):
+    store.write(tmp_path / "data", {"train": [QUESTION.record({"bytes": png(picture())})]}, {})
+    with pytest.raises(InputError, match="has no test split"):
+        Items(tmp_path / "data")
+
+
+# Records
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """Replies by prompt instead of a model; `said.asked` counts the prompts."""
+
+    class Script:
+        def __init__(self):
+            self.asked, self.words, self.tokens = 0, lambda question: "<answer>B</answer>", 99
+
+        def go_on(self, model, processor, drafts, images, tokens):
+            self.asked += len(drafts)
+            replies = []
+            for one in drafts:
+                words = tuple(processor.tokenizer(self.words(one.prompt)).input_ids)
+                more = words[len(one.tokens) : len(one.tokens) + min(tokens, self.tokens)]
+                now = (*one.tokens, *more)
+                replies.append(replace(one, tokens=now, ended=now == words))
+            return replies
+
+    script = Script()
+    monkeypatch.setattr(evaluate, "go_on", script.go_on)
+    return script
+
+
+def run(policy, items, out, settings, **how):
+    return evaluate.evaluate(*policy, items, Journal(out, {}, {}), settings, **how)
+
+
+def test_a_record_says_what_was_asked_and_what_was_meant(policy, items, said, tmp_path):
+    said.words = lambda chat: "<answer>c)</answer> surely" if "<think>" in chat else "B"
+    settings = Settings(("think_after", "no_think"), ("text",))
+    found = run(policy, items, tmp_path / "out", settings)
+    assert len(found) == 16 * 2 * 2
+    for row in found.itertuples():
+        question = items.questions[row.item]
+        assert (row.image_id, row.question, row.answer) == (
+            question.image_id,
+            question.question,
+            question.answer,
+        )
+        assert tuple(row.options) == question.options
+        assert (row.modality, row.source) == (question.modality, "phantom")
+        assert row.parsed == ("C" if row.style == "think_after" else "B")
+        assert row.correct == (row.parsed == question.answer)
+        assert not row.format_ok
+    assert set(found["completion"]) == {"<answer>c)</answer> surely", "B"}
+
+
+def test_the_form_that_the_prompt_shows_is_read_as_correct(policy, items, said, tmp_path):
+    said.words = lambda chat: next(
+        style.completion("A", "why") for style in STYLES.values() if f"as {style.form}," in chat
+    )
+    found = run(policy, items, tmp_path / "out", Settings(tuple(STYLES)))
+    assert found["format_ok"].all()
+    assert (found["parsed"] == "A").all()
+    assert (found["correct"] == (found["answer"] == "A")).all()
+
+
+def test_replies_that_run_on_are_gathered_and_cut(policy, items, said, tmp_path):
+    said.words = lambda chat: "A" if "How was" in chat else "B " * 99
+    short = sum("How was" in question.question for question in items.questions)
+    assert 0 < short < 16
+    found = run(
+        policy, items, tmp_path / "out", Settings(("no_think",), max_new_tokens=100), batch_size=5
+    )
+    assert len(found) == 16
+    assert sorted(found["tokens"]) == [1] * short + [100] * (16 - short)
+    assert said.asked == 16 + 2 * (16 - short)  # up to 32, then 64, then 100 tokens
+    assert (found["parsed"].isna() == (found["tokens"] == 100)).all()
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(policy, items, said, tmp_path):
+    settings = Settings(("no_think",), ("blank",))
+    whole = run(policy, items, tmp_path / "whole", settings, batch_size=4)
+    assert said.asked == 32
+    said.asked, answer = 0, said.go_on
+
+    def stopped(*args):
+        if said.asked == 12:
+            raise KeyboardInterrupt
+        return answer(*args)
+
+    evaluate.go_on = stopped
+    with pytest.raises(KeyboardInterrupt):
+        run(policy, items, tmp_path / "cut", settings, batch_size=4)
+    (tmp_path / "cut/parts/000003.part").write_bytes(b"half a file")  # killed while writing
+    evaluate.go_on, said.asked = answer, 0
+    again = run(policy, items, tmp_path / "cut", settings, batch_size=7)
+    assert said.asked == 20
+    key = ["item", "control"]
+    pd.testing.assert_frame_equal(
+        again.sort_values(key, ignore_index=True), whole.sort_values(key, ignore_index=True)
+    )
+
+
+def test_a_finished_run_is_not_asked_again(policy, items, said, tmp_path):
+    settings, out = Settings(("no_think",)), tmp_path / "out"
+    run(policy, items, out, settings)
+    done = Journal(out, {}, {}).finish({"seconds": 1})
+    assert sorted(path.name for path in out.iterdir()) == ["card.json", "records.parquet"]
+    said.asked = 0
+    pd.testing.assert_frame_equal(run(policy, items, out, settings), done)
+    assert said.asked == 0
+    assert json.loads((out / store.CARD).read_text())["seconds"] == 1
+
+
+def test_another_setting_or_a_folder_in_use_is_refused(tmp_path):
+    Journal(tmp_path / "out", {"seed": 0, "limit": 5}, {})
+    Journal(tmp_path / "out", {"seed": 0, "limit": 5}, {})
+    with pytest.raises(InputError, match=r"made with another limit \(5, now 6\)"):
+        Journal(tmp_path / "out", {"seed": 0, "limit": 6}, {})
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used/thesis.tex").touch()
+    with pytest.raises(InputError, match="already in use"):
+        Journal(tmp_path / "used", {}, {})
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        Journal(tmp_path / "file/out", {}, {})
+
+
+def test_a_full_disk_is_told_and_loses_nothing(policy, items, said, tmp_path, monkeypatch):
+    written, save = [], pd.DataFrame.to_parquet
+
+    def full(frame, path, **how):
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+        written.append(path)
+        save(frame, path, **how)
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
+    with pytest.raises(InputError, match="No space left on device.*goes on from here"):
+        run(policy, items, tmp_path / "out", Settings(("no_think",)), batch_size=4)
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", save)
+    said.asked = 0
+    assert len(run(policy, items, tmp_path / "out", Settings(("no_think",)))) == 16
+    assert said.asked == 8
+
+
+# Scores
+
+
+def frame(*answers, **columns):
+    """One row per item; `1` right, `0` wrong."""
+    rows = {"item": range(len(answers)), "image_id": "x", "question": "?", "answer": "A"}
+    defaults = {"control": "none", "modality": "CT", "question_type": "Lesion Grading"}
+    right = [bool(answer) for answer in answers]
+    return pd.DataFrame(rows | {"correct": right, "format_ok": True} | defaults | columns)
+
+
+def test_a_summary_has_every_share_with_its_interval():
+    labels = {"modality": ["CT", "CT", "MRI"], "question_type": ["Lesion Grading"] * 3}
+    real = frame(1, 0, 1, format_ok=[True, False, True], **labels)
+    blind = [frame(0, 0, 1, control=name, **labels) for name in ("blank", "text")]
+    found = scores.summary(pd.concat([real, *blind]))
+    assert set(found) == {
+        "n",
+        "accuracy",
+        "format_rate",
+        "interval",
+        "by_modality",
+        "by_question_type",
+        "controls",
+    }
+    assert (found["n"], found["accuracy"], found["format_rate"]) == (3, 2 / 3, 2 / 3)
+    assert found["interval"] == list(wilson(2, 3))
+    assert {name: part["n"] for name, part in found["by_modality"].items()} == {"CT": 2, "MRI": 1}
+    assert found["by_question_type"]["Lesion Grading"]["interval"] == list(wilson(2, 3))
+    assert {name: part["accuracy"] for name, part in found["controls"].items()} == {
+        "blank": 1 / 3,
+        "text": 1 / 3,
+    }
+    json.dumps(found)
+
+
+def test_a_table_shows_what_the_summary_says():
+    lines = scores.table(scores.summary(frame(*[1] * 8, *[0] * 12))).splitlines()
+    assert lines[1].split() == ["all", "20", "40.0", "21.9", "to", "61.3", "100.0"]
+    assert [line.split()[0] for line in lines[1:]] == ["all", "CT", "Lesion"]
+
+
+def test_mcnemar_against_figures_worked_out_by_hand():
+    """One right, nine wrong among ten that differ: p = 2 (1 + 10) / 2**10."""
+    first = frame(*[1] * 5, *[1], *[0] * 9, *[0] * 5)
+    second = frame(*[1] * 5, *[0], *[1] * 9, *[0] * 5)
+    found = scores.compare(first, second)
+    assert (found.n, found.both, found.first, found.second) == (20, 5, 1, 9)
+    assert found.p == pytest.approx(22 / 1024)
+    assert found.difference == pytest.approx(0.4)
+    centre, spread = 8 / 22, (11 - 64 / 22) ** 0.5 / 22
+    assert found.interval == pytest.approx(
+        (centre - 1.96 * spread, centre + 1.96 * spread), abs=1e-4
+    )
+    assert scores.compare(second, first).difference == pytest.approx(-0.4)
+
+
+def test_equal_answers_do_not_differ():
+    found = scores.compare(frame(1, 0, 1), frame(1, 0, 1))
+    assert (found.p, found.difference) == (1.0, 0.0)
+    assert found.interval[0] < 0 < found.interval[1]
+
+
+@pytest.mark.parametrize(
+    "other", [frame(1, 0), frame(1, 0, 1, answer="B"), pd.concat([frame(1, 0, 1)] * 2)]
+)
+def test_only_the_same_items_are_compared(other):
+    with pytest.raises(InputError, match="choose one style and control of each"):
+        scores.compare(frame(1, 0, 1), other)

@@ -1,0 +1,173 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import islice
+
+import pandas as pd
+import policies
+import pytest
+import torch
+from layouts import REAL, needs_real
+
+from medr1_lib.__main__ import main
+from medr1_lib.data import importing, phantom_vqa, store
+from medr1_lib.data.images import png
+from medr1_lib.data.phantoms import Scene, draw
+from medr1_lib.study import evaluate
+
+SHARE = {"n", "accuracy", "format_rate", "interval"}
+REPORT = SHARE | {"by_modality", "by_question_type", "controls"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Twenty phantoms of two modalities."""
+    folder = tmp_path_factory.mktemp("data") / "phantoms"
+    asked = islice(phantom_vqa.questions("test", per_cell=2), 20)
+    rows = [q.record({"bytes": png(draw(Scene.from_json(q.scene)))}) for q in asked]
+    store.write(folder, {"test": rows}, {"seed": 0})
+    return folder
+
+
+def command(data, out, *more, model=None):
+    model = model or policies.saved()
+    asked = ["evaluate", "--model", model, "--data", data, "--out", out, "--max-new-tokens", 6]
+    return [str(word) for word in (*asked, *more)]
+
+
+def test_records_card_and_report_agree(data, tmp_path, capsys):
+    out, report = tmp_path / "out", tmp_path / "report.json"
+    more = "--style no_think --controls blank shuffled text --limit 9 --seed 4".split()
+    assert main([*command(data, out, *more), "--json", str(report)]) == 0
+    found, records = json.loads(report.read_text()), pd.read_parquet(out / "records.parquet")
+    assert set(found) == REPORT
+    assert set(found["controls"]) == {"blank", "shuffled", "text"}
+    assert all(set(part) == SHARE for part in found["controls"].values())
+    assert found["n"] == 9 == sum(part["n"] for part in found["by_modality"].values())
+    assert len(records) == 9 * 4
+    assert records["correct"].equals(records["parsed"] == records["answer"])
+    real = records[records["control"] == "none"]
+    assert found["accuracy"] == real["correct"].mean()
+    card = json.loads((out / store.CARD).read_text())
+    assert card["settings"]["seed"] == 4
+    assert card["settings"]["decoding"] == "greedy"
+    assert card["seconds"] > 0
+    assert {"torch", "hardware", "finished"} <= set(card)
+    printed = capsys.readouterr().out
+    assert "no_think, greedy:" in printed
+    assert all(name in printed for name in ("all", "CT", "MRI", "shuffled"))
+
+
+def test_several_styles_are_reported_by_name(data, tmp_path):
+    report = tmp_path / "report.json"
+    asked = command(data, tmp_path / "out", "--style", "think_after", "no_think", "--limit", 4)
+    assert main([*asked, "--json", str(report)]) == 0
+    found = json.loads(report.read_text())
+    assert set(found) == {"think_after", "no_think"}
+    assert all(set(part) == REPORT for part in found.values())
+
+
+@pytest.mark.parametrize("more", [[], ["--quantize", "nf4"]], ids=["full", "nf4"])
+def test_an_adapter_is_evaluated(data, tmp_path, more):
+    asked = ("--style", "no_think", "--limit", 4)
+    assert main(command(data, tmp_path / "plain", *asked)) == 0
+    out = tmp_path / "adapted"
+    assert main(command(data, out, *asked, *more, model=policies.adapter())) == 0
+    records = pd.read_parquet(out / "records.parquet")
+    assert len(records) == 4
+    plain = pd.read_parquet(tmp_path / "plain/records.parquet")
+    assert not records["completion"].equals(plain["completion"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL on Windows")
+def test_a_killed_run_loses_nothing_that_was_finished(data, tmp_path, monkeypatch):
+    asked = ("--style", "no_think", "--controls", "blank", "--batch-size", 2)
+    assert main(command(data, tmp_path / "whole", *asked)) == 0
+    out = tmp_path / "killed"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "medr1_lib", *command(data, out, *asked)],
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    until = time.monotonic() + 120
+    while len(list(out.glob("parts/*.parquet"))) < 3 and time.monotonic() < until:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = sum(len(pd.read_parquet(part)) for part in out.glob("parts/*.parquet"))
+    assert 6 <= kept < 40
+    again, go_on = [], evaluate.go_on
+
+    def counted(model, processor, drafts, *rest):
+        again.extend(drafts)
+        return go_on(model, processor, drafts, *rest)
+
+    monkeypatch.setattr(evaluate, "go_on", counted)
+    assert main(command(data, out, *asked)) == 0
+    assert len(again) == 40 - kept
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(out / "records.parquet"),
+        pd.read_parquet(tmp_path / "whole/records.parquet"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ([], "required: --style"),
+        (["--style", "aloud"], "invalid choice: 'aloud'"),
+        (["--style", "no_think", "--controls", "upside_down"], "invalid choice"),
+        (["--style", "no_think", "--limit", "0"], "not a positive number"),
+        (["--style", "no_think", "--quantize", "int3"], "invalid choice"),
+    ],
+)
+def test_wrong_arguments_show_the_usage(data, tmp_path, more, said, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(command(data, tmp_path / "out", *more))
+    assert said in capsys.readouterr().err
+
+
+def test_bad_input_is_told_before_any_work(data, tmp_path, capsys):
+    def refused(said, *more, data=data, out="out", **how):
+        assert main(command(data, tmp_path / out, "--style", "no_think", *more, **how)) == 2
+        assert said in capsys.readouterr().err
+        assert not list(tmp_path.glob("*/parts"))
+
+    refused("is not a directory", model=tmp_path / "nowhere")
+    refused("holds no data set", data=tmp_path / "nowhere")
+    refused("cannot be written", "--json", tmp_path / "no/such/report.json")
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used/thesis.tex").touch()
+    refused("already in use", out="used")
+
+
+def test_another_model_does_not_go_on_with_the_records(data, tmp_path, capsys):
+    asked = ("--style", "no_think", "--limit", 2)
+    assert main(command(data, tmp_path / "out", *asked)) == 0
+    assert main(command(data, tmp_path / "out", *asked, model=policies.newer())) == 2
+    assert "was made with another model_sha256" in capsys.readouterr().err
+
+
+def test_a_full_gpu_is_told(data, tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(evaluate, "go_on", full)
+    assert main(command(data, tmp_path / "out", "--style", "no_think", "--batch-size", 9)) == 2
+    said = "--batch-size 9: the GPU's memory is full; choose a smaller one"
+    assert said in capsys.readouterr().err
+
+
+@needs_real
+def test_the_real_questions_are_answered(tmp_path):
+    root, out, report = REAL / "medvqa", tmp_path / "out", tmp_path / "report.json"
+    importing.run(root, tmp_path / "real", root / "Splits")
+    asked = command(tmp_path / "real", out, "--style", "no_think", "--controls", "shuffled")
+    assert main([*asked, "--json", str(report)]) == 0
+    found = json.loads(report.read_text())
+    assert found["n"] == store.read(tmp_path / "real")["test"].num_rows
+    assert len(found["by_modality"]) == 8
+    assert found["controls"]["shuffled"]["n"] == found["n"]
