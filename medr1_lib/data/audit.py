@@ -68,8 +68,8 @@ def option_ratios(train: Questions) -> dict[str, float]:
         >>> option_ratios([asked])
         {'ct': 0.625, 'mri': 0.125}
     """
-    right = Counter(normalise(question.answer_text) for question in train)
-    offered = Counter(normalise(option) for question in train for option in question.options)
+    right = Counter(normalise(q.answer_text) for q in train)
+    offered = Counter(normalise(option) for q in train for option in q.options)
     return {text: (right[text] + 0.25) / (offered[text] + 1) for text in offered}
 
 

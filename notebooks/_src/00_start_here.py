@@ -50,7 +50,9 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 
 # %%
 items = doctor.examine()
-pd.DataFrame([(i.status, i.name, i.detail) for i in items], columns=["", "item", "found"])
+pd.DataFrame(
+    [(i.status, i.name, i.detail) for i in items], columns=["", "item", "found"]
+)
 
 # %% [markdown]
 # Each item also knows which tiers cannot run without it. On most laptops the one `WARN` is the
@@ -58,7 +60,10 @@ pd.DataFrame([(i.status, i.name, i.detail) for i in items], columns=["", "item",
 # the first `FAIL`: its text names the cure, and the page *Troubleshooting* of the book has more.
 
 # %% tags=["nbval-check-output"]
-print("the laptop tier runs here:", "yes" if "laptop" in doctor.runnable(items) else "no")
+print(
+    "the laptop tier runs here:",
+    "yes" if "laptop" in doctor.runnable(items) else "no",
+)
 
 # %% [markdown]
 # ## 2 Three tiers, one code path
@@ -174,7 +179,9 @@ def wilson(right, n):
     # solution
     share = right / n
     centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    half = (
+        Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    )
     return max(0.0, centre - half), min(1.0, centre + half)
     # end solution
 
@@ -183,14 +190,15 @@ def wilson(right, n):
 wilson = checks.wilson(wilson)
 
 # %% [markdown]
-# The interval of our guesser should contain 25 %. If it does not, either the guesser cheats or we
+# In brackets stands the interval, here and in every table of the course. Our guesser's should
+# contain 25 %. If it does not, either the guesser cheats or we
 # are among the one in twenty who are unlucky: that is what 95 % means. Later chapters put two such
 # intervals side by side, one for a model before training and one for it after.
 
 # %% tags=["nbval-check-output", "headline"]
 low, high = wilson(right, len(test))
 share = right / len(test)
-print(f"guessing: {share:.1%} right, 95 % interval {low:.1%} to {high:.1%}, n = {len(test)}")
+print(f"guessing: {share:.1%} right [{low:.1%}, {high:.1%}], n = {len(test)}")
 print("chance (25 %) lies inside:", "yes" if low <= 0.25 <= high else "no")
 
 # %% [markdown]
@@ -203,12 +211,18 @@ print("chance (25 %) lies inside:", "yes" if low <= 0.25 <= high else "no")
 
 # %% mystnb={"image": {"alt": "Two histograms of the accuracy of 1,000 guessers, in percent. With 20 questions they spread from 0 to about 60 percent, with 400 questions from about 19 to 32 percent; a dashed line marks chance at 25 percent."}}
 accuracy = {n: 100 * rng.binomial(n, 0.25, size=1000) / n for n in (20, 400)}
-figure, axes = plt.subplots(1, 2, figsize=(8, 2.8), sharex=True, layout="constrained")
+figure, axes = plt.subplots(
+    1, 2, figsize=(8, 2.8), sharex=True, layout="constrained"
+)
 for axis, (n, values) in zip(axes, accuracy.items(), strict=True):
     width = 5 if n == 20 else 1
     sns.histplot(x=values, bins=np.arange(-width / 2, 65, width), ax=axis)
     axis.axvline(25, color="black", linestyle="--")
-    axis.set(title=f"{n} questions each", xlabel="accuracy (%)", ylabel="guessers (of 1,000)")
+    axis.set(
+        title=f"{n} questions each",
+        xlabel="accuracy (%)",
+        ylabel="guessers (of 1,000)",
+    )
 plt.show()
 
 # %% [markdown]
@@ -218,7 +232,9 @@ plt.show()
 # %% tags=["nbval-check-output"]
 for n, values in accuracy.items():
     lucky, best = np.mean(values >= 40), values.max()
-    print(f"{n:>3} questions: {lucky:.1%} of guessers reach 40 %, the best {best:.0f} %")
+    print(
+        f"{n:>3} questions: {lucky:.1%} of guessers reach 40 %, best {best:.0f} %"
+    )
 
 # %% [markdown]
 # ### Exercise 2: how many questions does a claim need?
@@ -252,7 +268,8 @@ questions_needed = checks.questions_needed(questions_needed)
 
 # %% tags=["nbval-check-output"]
 for half_width in (0.10, 0.05, 0.03, 0.01):
-    print(f"within {half_width:.0%} either way: {questions_needed(half_width):>5} questions")
+    needed = questions_needed(half_width)
+    print(f"within {half_width:.0%} either way: {needed:>5} questions")
 
 # %% [markdown]
 # ## What you saw

@@ -36,7 +36,7 @@ from matplotlib import pyplot as plt
 
 from medr1_lib.course import checks, tiers
 from medr1_lib.data import images, phantom_vqa, phantoms, records
-from medr1_lib.data.phantoms import Scene, draw, random_scene
+from medr1_lib.data.phantoms import draw, random_scene
 from medr1_lib.data.taxonomy import MODALITIES
 
 tier = tiers.start(1)
@@ -52,7 +52,9 @@ sns.set_theme(style="white", palette="colorblind")
 def show_row(pictures, titles, rows=1):
     """Pictures side by side, each under its title."""
     columns = len(pictures) // rows
-    _, axes = plt.subplots(rows, columns, figsize=(7, rows * (7 / columns + 0.3)), dpi=72)
+    _, axes = plt.subplots(
+        rows, columns, figsize=(7, rows * (7 / columns + 0.3)), dpi=72
+    )
     for axis, picture, title in zip(axes.flat, pictures, titles, strict=True):
         axis.imshow(picture, cmap="gray")
         axis.set_title(title, fontsize=9)
@@ -87,10 +89,13 @@ print(", ".join(f"{number} {name}" for number, name in enumerate(order, start=1)
 # and none of this is for clinical use.
 
 # %% mystnb={"image": {"alt": "Four CT-like phantoms of the abdomen that differ only in the finding at the upper left: none, a solid disk called mass, a ring called abscess, and scattered dots called metastases."}}
-base = Scene("CT", "abdomen", "mass", "severe", "upper left", "soft tissue window", "scanner 1", 4)
-fields = base.__dict__
-healthy = Scene(**fields | {"finding": "no abnormality", "grade": None, "place": None})
-ill = [Scene(**fields | {"finding": name}) for name in phantoms.FINDINGS["CT"][1:]]
+from dataclasses import replace
+
+size_and_place = {"grade": "severe", "place": "upper left"}
+mass = random_scene(rng, "CT", anatomy="abdomen", finding="mass", **size_and_place)
+mass = replace(mass, acquisition="soft tissue window")
+healthy = replace(mass, finding="no abnormality", grade=None, place=None)
+ill = [replace(mass, finding=name) for name in phantoms.FINDINGS["CT"][1:]]
 show_row([draw(s) for s in (healthy, *ill)], phantoms.FINDINGS["CT"])
 
 # %% [markdown]
@@ -112,7 +117,8 @@ pd.DataFrame(phantoms.FINDINGS, index=phantoms.PRIMITIVES).T
 
 # %%
 test = list(phantom_vqa.questions("test", seed=0))
-cell = [q for q in test if (q.modality, q.question_type) == ("OCT", "Disease Diagnosis")]
+asked = "OCT", "Disease Diagnosis"
+cell = [q for q in test if (q.modality, q.question_type) == asked]
 print(f"{len(test)} questions, {len(cell)} of them about findings in OCT")
 right = pd.Series([q.answer_text for q in cell], name="right option")
 pd.crosstab(right, pd.Series([q.answer for q in cell], name="its letter"))
@@ -139,10 +145,12 @@ from PIL import Image
 from skimage import data as samples
 
 real = [samples.retina(), samples.immunohistochemistry()]
-real = [images.load(images.png(Image.fromarray(picture)), side=112) for picture in real]
+real = [images.load(images.png(Image.fromarray(p)), side=112) for p in real]
+eye = {"anatomy": "macula", "acquisition": "color photograph"}
+tissue = {"anatomy": "colon", "acquisition": "immunostain"}
 drawn = [
-    draw(random_scene(rng, "Fundus Photography", anatomy="macula", acquisition="color photograph")),
-    draw(random_scene(rng, "Microscopy", anatomy="colon", acquisition="immunostain")),
+    draw(random_scene(rng, "Fundus Photography", **eye)),
+    draw(random_scene(rng, "Microscopy", **tissue)),
 ]
 titles = ["real retina", "phantom", "real tissue", "phantom"]
 show_row([real[0], drawn[0], real[1], drawn[1]], titles)
@@ -159,8 +167,10 @@ import pydicom
 from pydicom.data import get_testdata_file
 
 slice_ = pydicom.dcmread(get_testdata_file("CT_small.dcm", download=False))
-hounsfield = slice_.pixel_array * float(slice_.RescaleSlope) + float(slice_.RescaleIntercept)
-print(f"{hounsfield.shape} pixels from {hounsfield.min():.0f} to {hounsfield.max():.0f} HU")
+slope, intercept = float(slice_.RescaleSlope), float(slice_.RescaleIntercept)
+hounsfield = slope * slice_.pixel_array + intercept
+lowest, highest = hounsfield.min(), hounsfield.max()
+print(f"{hounsfield.shape} pixels from {lowest:.0f} to {highest:.0f} HU")
 
 # %% [markdown]
 # ### Exercise 1: open a window
@@ -188,8 +198,12 @@ def window(values, low, high):
 # %%
 window = checks.window(window)
 
-# %% mystnb={"image": {"alt": "One real CT slice three times: over its full range most tissue is nearly the same grey; in the soft tissue window organs can be told apart; in the bone window only the densest structures are bright."}}
-ranges = {"full range": (-1000, 2000), "soft tissue": (-160, 240), "bone": (-200, 1300)}
+# %% mystnb={"image": {"alt": "One real CT slice three times: over its full range most tissue is nearly the same grey; in the soft tissue window muscle, fat and a large vessel can be told apart; in the bone window only the densest structures are bright."}}
+ranges = {
+    "full range": (-1000, 2000),
+    "soft tissue": (-160, 240),
+    "bone": (-200, 1300),
+}
 show_row([window(hounsfield, *ends) for ends in ranges.values()], ranges)
 
 # %% [markdown]
@@ -207,7 +221,7 @@ show_row([window(hounsfield, *ends) for ends in ranges.values()], ranges)
 # %%
 record = {
     "image": "Images/Demo set/adenocarcinoma_left/scan_1.png",
-    "problem": "What does this CT show? A)Fluid, free, B)a mass, solid, C)No finding, D)Fracture",
+    "problem": "What is seen? A)Fluid, free, B)Mass, C)No finding, D)Fracture",
     "solution": "<answer> B </answer>",
 }
 stem, options = records.parse_problem(record["problem"])
@@ -223,7 +237,10 @@ print(stem, *options, sep="\n  ")
 # %%
 from medr1_lib.data import taxonomy
 
-for name in ("MR (Mag-netic Resonance Imaging)", "OCT (Optical Coherence Tomography", "ultrasound"):
+for name in (
+    "MR (Mag-netic Resonance Imaging)",
+    "OCT (Optical Coherence Tomography",
+):
     print(f"{name!r:40} -> {taxonomy.modality(name)}")
 print(f"{record['image']!r} -> {records.image_id(record['image'])}")
 
@@ -281,8 +298,8 @@ from collections import Counter
 def option_ratios(train):
     """How often each text was right of the times that it was offered."""
     # solution
-    right = Counter(normalise(question.answer_text) for question in train)
-    offered = Counter(normalise(option) for question in train for option in question.options)
+    right = Counter(normalise(q.answer_text) for q in train)
+    offered = Counter(normalise(option) for q in train for option in q.options)
     return {text: (right[text] + 0.25) / (offered[text] + 1) for text in offered}
     # end solution
 
@@ -302,7 +319,9 @@ from medr1_lib.data.audit import UNSEEN, accuracy
 def option_ratio(train, test):
     """Accuracy of the option with the highest of `option_ratios`."""
     ratios = option_ratios(train)
-    return accuracy(test, lambda q: [ratios.get(normalise(o), UNSEEN) for o in q.options])
+    return accuracy(
+        test, lambda q: [ratios.get(normalise(o), UNSEEN) for o in q.options]
+    )
 
 
 # %% [markdown]
@@ -315,7 +334,9 @@ def option_ratio(train, test):
 from medr1_lib.data.intervals import wilson
 
 for name, leaky in (("standard", False), ("leaky", True)):
-    train, asked = (list(phantom_vqa.questions(s, leaky=leaky)) for s in ("train", "test"))
+    train, asked = (
+        list(phantom_vqa.questions(s, leaky=leaky)) for s in ("train", "test")
+    )
     share = option_ratio(train, asked)
     low, high = wilson(round(share * len(asked)), len(asked))
     print(f"{name:>8} phantoms without eyes: {share:.1%} right", end=" ")
@@ -331,26 +352,41 @@ for name, leaky in (("standard", False), ("leaky", True)):
 # in turn.
 
 # %%
-recorded = json.loads((tiers.ROOT / "data/recorded/omnimedvqa_audit.json").read_text())
+recorded = json.loads(
+    (tiers.ROOT / "data/recorded/omnimedvqa_audit.json").read_text()
+)
 rows = []
 for path, found in recorded["files"].items():
     kind, _, name = path.split("/")[-3:]
     if kind == "modality" and name != "unknown_train.json":
-        baselines = {rule: 100 * share for rule, share in found["baselines"].items()}
-        rows.append({"file": taxonomy.modality(name.removesuffix("_test.json"))} | baselines)
+        baselines = {
+            rule: 100 * share for rule, share in found["baselines"].items()
+        }
+        rows.append(
+            {"file": taxonomy.modality(name.removesuffix("_test.json"))} | baselines
+        )
         rows[-1]["n"] = found["records"]
 table = pd.DataFrame(rows).set_index("file")
 table.drop(columns="option_ratio_with_stem").round(1)
 
 # %% mystnb={"image": {"alt": "Horizontal bars of the accuracy in percent of guessing and of the image-blind option ratio on the eight OmniMedVQA test files. Guessing lies between 25 and 31 percent; the option ratio reaches 83 percent on ultrasound and 94 to 100 percent on the other seven. 95 percent intervals are drawn and are at most about two points wide on either side."}}
 ratio, n = table.option_ratio, table.n
-ends = np.array([wilson(round(r * k / 100), k) for r, k in zip(ratio, n, strict=True)]).T
+ends = np.array(
+    [wilson(round(r * k / 100), k) for r, k in zip(ratio, n, strict=True)]
+).T
 reach = np.abs(100 * ends - ratio.to_numpy())
 axis = table[["uniform", "option_ratio"]].plot.barh(figsize=(7, 4), width=0.8)
 axis.errorbar(ratio, np.arange(len(n)) + 0.2, xerr=reach, fmt="none", color="black")
-axis.set(xlabel="accuracy without images (%), 95 % interval", ylabel="", xlim=(0, 105))
+axis.set(
+    xlabel="accuracy without images (%), 95 % interval", ylabel="", xlim=(0, 105)
+)
 axis.set_yticklabels([f"{name} (n = {count})" for name, count in n.items()])
-axis.legend(["uniform guess", "option ratio"], loc="lower center", bbox_to_anchor=(0.5, 1), ncol=2)
+axis.legend(
+    ["uniform guess", "option ratio"],
+    loc="lower center",
+    bbox_to_anchor=(0.5, 1),
+    ncol=2,
+)
 plt.show()
 
 # %% [markdown]
@@ -362,7 +398,9 @@ plt.show()
 # row.
 
 # %%
-macro = table[["uniform", "letter_majority", "most_frequent_text", "option_ratio"]].mean()
+macro = table[
+    ["uniform", "letter_majority", "most_frequent_text", "option_ratio"]
+].mean()
 print("mean of the eight files, %:", macro.round(1).to_dict())
 worst = table.option_ratio.idxmin()
 print(f"hardest without eyes: {worst}, {table.option_ratio[worst]:.1f} %")
@@ -399,7 +437,7 @@ leak_share = checks.leak_share(leak_share)
 for name, leaky in (("standard", False), ("leaky", True)):
     pair = (phantom_vqa.questions(s, leaky=leaky) for s in ("train", "test"))
     share = leak_share(*([q.image_id for q in split] for split in pair))
-    print(f"{name:>8} phantoms: {share:.1%} of test questions are about a training image")
+    print(f"{name:>8} phantoms: {share:.1%} of test questions on a training image")
 
 # %% [markdown]
 # ## 8 What a glance can tell
@@ -414,12 +452,18 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 
 scenes = [random_scene(rng, "OCT") for _ in range(600)]
-thumbnails = [np.asarray(draw(scene).resize((8, 8))).ravel() / 255 for scene in scenes]
+thumbnails = [
+    np.asarray(draw(scene).resize((8, 8))).ravel() / 255 for scene in scenes
+]
 for attribute in ("anatomy", "finding"):
     labels = [getattr(scene, attribute) for scene in scenes]
-    share = cross_val_score(LogisticRegression(max_iter=1000), thumbnails, labels, cv=4).mean()
+    share = cross_val_score(
+        LogisticRegression(max_iter=1000), thumbnails, labels, cv=4
+    ).mean()
     low, high = wilson(round(share * 600), 600)
-    print(f"{attribute:>8} from a thumbnail: {share:.0%} [{low:.0%}, {high:.0%}], n = 600")
+    print(
+        f"{attribute:>8} at a glance: {share:.0%} [{low:.0%}, {high:.0%}], n = 600"
+    )
 
 # %% [markdown]
 # ## What you saw
