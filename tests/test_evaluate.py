@@ -1,6 +1,7 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from itertools import groupby
 
 import pandas as pd
 import policies
@@ -173,15 +174,19 @@ def test_what_each_control_shows(items):
 # Items
 
 
-def test_tasks_are_ordered_by_length_with_an_items_styles_together(items):
+def test_neighbours_are_alike(items, monkeypatch):
+    monkeypatch.setattr("medr1_lib.study.items.TOGETHER", 10)
     tasks = items.tasks(tuple(STYLES), ("text",), None, 0)
     assert len(set(tasks)) == len(tasks) == 16 * 3 * 2
-    seen = [task for task in tasks if task.shown is not None]
-    assert tasks[: len(seen)] == seen
-    lengths = [items._length(task.item) for task in seen]
-    assert lengths == sorted(lengths)
-    runs = [task.item for task in seen]
-    assert all(runs[i : i + 3] == [runs[i]] * 3 for i in range(0, len(runs), 3))
+    first, rest = tasks[:60], tasks[60:]
+    assert len({task.item for task in first}) == 10
+    assert not {task.item for task in first} & {task.item for task in rest}
+    for part in (first, rest):
+        runs = [list(run) for _, run in groupby(part, key=lambda t: (t.shown is None, t.style))]
+        assert len(runs) == 6
+        for run in runs:
+            lengths = [items._length(task.item) for task in run]
+            assert lengths == sorted(lengths)
 
 
 def test_a_limit_draws_by_the_seed(items):
@@ -368,7 +373,7 @@ def test_a_full_disk_is_told_and_loses_nothing(policy, items, said, tmp_path, mo
         save(frame, path, **how)
 
     monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
-    with pytest.raises(InputError, match="No space left on device.*goes on from here"):
+    with pytest.raises(InputError, match=r"No space left on device.*goes on from here"):
         run(policy, items, tmp_path / "out", Settings(("no_think",)), batch_size=4)
     monkeypatch.setattr(pd.DataFrame, "to_parquet", save)
     said.asked = 0

@@ -40,8 +40,8 @@ def command(data, out, *more, model=None):
 
 def test_records_card_and_report_agree(data, tmp_path, capsys):
     out, report = tmp_path / "out", tmp_path / "report.json"
-    more = "--style no_think --controls blank shuffled text --limit 9 --seed 4".split()
-    assert main([*command(data, out, *more), "--json", str(report)]) == 0
+    asked = ("--style", "no_think", "--controls", "blank", "shuffled", "text", "--limit", 9)
+    assert main(command(data, out, *asked, "--seed", 4, "--json", report)) == 0
     found, records = json.loads(report.read_text()), pd.read_parquet(out / "records.parquet")
     assert set(found) == REPORT
     assert set(found["controls"]) == {"blank", "shuffled", "text"}

@@ -30,6 +30,8 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     if options.json:
         check_writable(options.json)
+    if options.threads:
+        torch.set_num_threads(options.threads)
     settings = Settings(
         tuple(options.style),
         tuple(options.controls),
@@ -112,6 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--batch-size", type=_positive, default=64, metavar="N", help="questions at once (64)")
     tokens = "longest reply (256)"
     add("--max-new-tokens", type=_positive, default=256, metavar="N", help=tokens)
+    threads = "CPU threads; one is the fastest for the tiny model on a busy machine"
+    add("--threads", type=_positive, metavar="N", help=threads)
     add("--quantize", choices=("nf4",), help="load the language model in 4 bits")
     json_help = "write the report here too; with several styles, one report under each name"
     add("--json", type=Path, metavar="FILE", help=json_help)

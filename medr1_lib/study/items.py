@@ -16,6 +16,8 @@ from medr1_lib.data.errors import InputError
 from medr1_lib.data.schema import Question
 from medr1_lib.study import controls
 
+TOGETHER = 512  # items; their features fit into the memory of `VisionCache`
+
 
 @dataclass(frozen=True)
 class Task:
@@ -68,6 +70,9 @@ class Items:
     ) -> list[Task]:
         """Everything to ask, so ordered that neighbours have prompts of about the same length.
 
+        Neighbours share a style too, since its replies are of a length. All that is asked of 512
+        items comes before the next 512, so that their images need not be remembered for longer.
+
         Args:
             styles: Reasoning styles.
             asked: Controls beside the real image.
@@ -85,7 +90,8 @@ class Items:
             for style in styles
             for control in ("none", *asked)
         ]
-        return sorted(tasks, key=lambda task: (task.shown is None, self._length(task.item)))
+        ranks = {item: rank for rank, item in enumerate(sorted(chosen, key=self._length))}
+        return sorted(tasks, key=lambda task: _order(task, ranks[task.item]))
 
     def image(self, task: Task) -> Image.Image | None:
         """What the model is shown."""
@@ -133,6 +139,10 @@ class Items:
     def _unreadable(self, item: int, why: str) -> InputError:
         where = f"{self._where} record {item} ({self.questions[item].image_id})"
         return InputError(where, f"its image cannot be read: {why}", "build or import it again")
+
+
+def _order(task: Task, rank: int) -> tuple[int, bool, str, int]:
+    return rank // TOGETHER, task.shown is None, task.style, rank
 
 
 def batches(tasks: list[Task], size: int) -> Iterator[list[Task]]:
