@@ -63,7 +63,7 @@ def _run(
         ) from error
     seconds = time.perf_counter() - start
     records = journal.finish({"seconds": round(seconds, 1), "finished": time.strftime("%Y-%m-%d")})
-    return {str(style): summary(group) for style, group in records.groupby("style", sort=False)}
+    return {style: summary(records[records["style"] == style]) for style in options.style}
 
 
 def _journal(options: argparse.Namespace, settings: Settings, items: Items) -> Journal:

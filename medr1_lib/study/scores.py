@@ -1,5 +1,6 @@
 """What records say: shares with intervals, and two models compared on the same items."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,8 @@ from scipy.stats import binomtest
 
 from medr1_lib.data.errors import InputError
 from medr1_lib.data.intervals import Z, wilson
+from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
+from medr1_lib.study.controls import CONTROLS
 
 ITEM = ["item", "image_id", "question", "answer"]  # what two records of one item have in common
 
@@ -33,14 +36,13 @@ def summary(records: pd.DataFrame) -> dict[str, Any]:
     """The shares of one style: overall, by modality and question type, and of the controls.
 
     Args:
-        records: One row per item and control; those with the control `none` come first to count.
+        records: One row per item and control, as `evaluate` returns them.
     """
     real = records[records["control"] == "none"]
-    controls = records[records["control"] != "none"]
     return share(real) | {
-        "by_modality": _by(real, "modality"),
-        "by_question_type": _by(real, "question_type"),
-        "controls": _by(controls, "control"),
+        "by_modality": _by(real, "modality", (*MODALITIES, "unknown")),
+        "by_question_type": _by(real, "question_type", (*QUESTION_TYPES, "unknown")),
+        "controls": _by(records, "control", CONTROLS),
     }
 
 
@@ -115,5 +117,6 @@ def _difference(lost: int, won: int, n: int) -> tuple[float, tuple[float, float]
     return (won - lost) / n, (max(-1.0, centre - half), min(1.0, centre + half))
 
 
-def _by(records: pd.DataFrame, column: str) -> dict[str, Any]:
-    return {str(name): share(group) for name, group in records.groupby(column, sort=False)}
+def _by(records: pd.DataFrame, column: str, names: Sequence[str]) -> dict[str, Any]:
+    groups = {name: records[records[column] == name] for name in names}
+    return {name: share(group) for name, group in groups.items() if len(group)}
