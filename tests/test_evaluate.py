@@ -68,8 +68,9 @@ def asked_alone(policy, items, task, length):
 # Greedy decoding
 
 
-def test_batches_in_rounds_answer_as_one_by_one_does(policy, items):
-    model, processor = policy
+@pytest.mark.parametrize("folder", [policies.saved, policies.newer])
+def test_batches_in_rounds_answer_as_one_by_one_does(folder, items):
+    model, processor = policy = load_policy(folder(), device="cpu")
     tasks = items.tasks(("think_before", "no_think"), ALL, 4, seed=0)
     settings = Settings(("think_before", "no_think"), ALL, max_new_tokens=40)
     with VisionCache(model):

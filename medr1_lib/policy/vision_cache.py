@@ -19,7 +19,7 @@ class VisionCache:
 
     Stands in for `get_image_features`, which both `forward` and `generate` look up on the model.
     Runs without gradient, so that gradient checkpointing does not drag the tower into the graph.
-    Images are told apart by all their pixels. Built in chapter 10.
+    Images are told apart by all their pixels.
 
     Args:
         model: A Qwen2-VL or Qwen2.5-VL, with or without an adapter.
