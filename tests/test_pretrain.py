@@ -126,15 +126,23 @@ def test_teaching_resumes_where_it_stopped(pupil, shown, tmp_path):
 
 def test_the_tower_resumes_where_it_stopped(shown, tmp_path):
     def train(steps, checkpoint):
-        tokenizer = policies.processor().tokenizer
-        model = tiny_model(tokenizer, seed=3)
-        tower.train_tower(model, tokenizer, double, shown, steps, 0, checkpoint)
-        return model.model.visual.state_dict()
+        model = tiny_model(policies.processor().tokenizer, seed=3)
+        tower.train_tower(
+            model, policies.processor().tokenizer, double, shown, steps, 0, checkpoint
+        )
+        return model.model.visual
 
     double = scenes.Pool(shown.scenes * 2, np.concatenate([shown.pixels] * 2))
-    first = train(2, tmp_path / "tower.pt")
-    again = train(2, tmp_path / "tower.pt")
-    assert all(torch.equal(first[name], again[name]) for name in first)
+    first, again = train(1, tmp_path / "a.pt"), train(1, tmp_path / "a.pt")
+    fresh = tiny_model(policies.processor().tokenizer, seed=3).model.visual
+    assert not tower.finished(fresh, tmp_path / "a.pt", 2)
+    assert not tower.finished(fresh, tmp_path / "missing.pt", 1)
+    assert tower.finished(fresh, tmp_path / "a.pt", 1)
+    for one, two, three in zip(
+        first.parameters(), again.parameters(), fresh.parameters(), strict=True
+    ):
+        assert torch.equal(one, two)
+        assert torch.equal(one, three)
 
 
 def test_an_exam_of_an_untrained_model_finds_nothing(pupil, shown):

@@ -52,8 +52,8 @@ class ImageOnlyQwen2VLProcessor(Qwen2VLProcessor):
 
     Example:
         >>> tiny = tiny_processor()
-        >>> tiny.tokenizer.tokenize("A)lung, B)soft tissue window")
-        ['A', ')', 'lung', ',Ġ', 'B', ')', 'soft tissue window']
+        >>> tiny.tokenizer.tokenize("A)liver, B)soft tissue window")
+        ['A', ')', 'liver', ',Ġ', 'B', ')', 'soft tissue window']
     """
 
     def __init__(

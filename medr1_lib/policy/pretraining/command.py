@@ -8,12 +8,16 @@ import numpy as np
 import torch
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
 
+from medr1_lib.data.styles import STYLES
+from medr1_lib.policy.pretraining.exam import examine, oracle
 from medr1_lib.policy.pretraining.language import Pupil
 from medr1_lib.policy.pretraining.scenes import Pool, pool
 from medr1_lib.policy.pretraining.teach import Album, teach
-from medr1_lib.policy.pretraining.tower import see, train_tower
+from medr1_lib.policy.pretraining.tower import finished, see, train_tower
 from medr1_lib.policy.processor import tiny_processor
 from medr1_lib.policy.tiny import tiny_model
+
+log = logging.getLogger(__name__)
 
 TOWER_STEPS = 1200
 # Pictures per cell of the benchmark; each pool has a seed of its own.
@@ -36,22 +40,23 @@ def main(arguments: list[str]) -> int:
     processor = tiny_processor()
     model = tiny_model(processor.tokenizer, asked.seed)
     pupil, tower = Pupil(model, processor.tokenizer), model.model.visual
-    checkpoint = asked.out / "tower.pt"
     held_out = pool(3 * asked.seed + 1, HELD_OUT_CELL, "held-out images")
-    train_tower(
-        model,
-        processor.tokenizer,
-        pool(3 * asked.seed, TOWER_CELL, "images for the tower"),
-        held_out,
-        TOWER_STEPS,
-        asked.seed,
-        checkpoint,
-    )
+    checkpoint = asked.out / "tower.pt"
+    if not finished(tower, checkpoint, TOWER_STEPS):
+        shown = pool(3 * asked.seed, TOWER_CELL, "images for the tower")
+        train_tower(
+            model, processor.tokenizer, shown, held_out, TOWER_STEPS, asked.seed, checkpoint
+        )
     shown = pool(3 * asked.seed + 2, LANGUAGE_CELL, "images for the language model")
-    lessons = asked.out / "language.pt"
-    teach(pupil, album(tower, shown), album(tower, held_out), asked.seed, lessons)
+    unseen = album(tower, held_out)
+    teach(pupil, album(tower, shown), unseen, asked.seed, asked.out / "language.pt")
     model.save_pretrained(asked.out)
     processor.save_pretrained(asked.out)
+    log.info("saved; now the exam, %d questions per style", len(unseen.scenes))
+    for name, style in STYLES.items():
+        log.info("%s: %s", name, examine(pupil, unseen.scenes, unseen.features, style, 1, True))
+    known = oracle(pupil, unseen.scenes, unseen.features, 1)
+    log.info("caption oracle: %.1f%%", 100 * known)
     return 0
 
 

@@ -17,11 +17,12 @@ from medr1_lib.policy.pretraining.language import Pupil
 from medr1_lib.policy.pretraining.lessons import Lesson, answered, described, looked_up
 from medr1_lib.policy.pretraining.optimizer import Optimizer
 
-WARM_UP = 30
-CAPTION_STEPS, CAPTION_RATE = 240, 1e-3
-QUESTION_STEPS, QUESTION_RATE = 60, 3e-4  # at most
-EXAM_EVERY, EXAM = 5, 256  # steps, questions
-ENOUGH = 0.42  # greedy accuracy of think_before at which teaching ends
+WARM_UP = 30  # steps
+LOOK_UP_STEPS = 60
+CAPTION_STEPS = 180  # look-ups included
+QUESTION_STEPS, QUESTION_SHARE = 100, 0.4  # at most; of the peak learning rate
+EXAM_EVERY = 4  # steps
+ENOUGH = 0.40  # greedy accuracy of think_before at which teaching ends
 log = logging.getLogger(__name__)
 
 
@@ -53,25 +54,27 @@ class Dose:
     looked_up: int
 
 
-# Few questions at first: enough for the forms of the replies.
-CAPTIONS = Dose(36, dict.fromkeys(STYLES, 4), 0)
-QUESTIONS = Dose(12, dict.fromkeys(STYLES, 4) | {"think_before": 20}, 8)
+LOOK_UPS = Dose(30, {}, 12)
+CAPTIONS = Dose(38, {}, 4)
+QUESTIONS = Dose(12, {"think_before": 10, "no_think": 5, "think_after": 5}, 2)
 
 
 def teach(pupil: Pupil, album: Album, held_out: Album, seed: int, checkpoint: Path) -> None:
     """Teach the language half in place; resumes from its checkpoint.
 
-    Captions first. Then questions in small steps, until half of what the model knows comes out as
-    an answer: how far a style gets is decided by how much of it is taught, and by nothing else.
+    Captions, with many look-ups at first and few later. Then questions in small steps, until enough
+    of what the model knows comes out as an answer: how far a style gets is decided by how much of
+    it is taught, and by nothing else.
     """
     teacher = Teacher(pupil, album, seed, checkpoint)
     while teacher.steps < CAPTION_STEPS:
-        teacher.give(CAPTIONS, CAPTION_RATE)
+        dose = LOOK_UPS if teacher.steps < LOOK_UP_STEPS else CAPTIONS
+        teacher.give(dose, min(1, (teacher.steps + 1) / WARM_UP))
+    asked, half = STYLES["think_before"], slice(None, None, 2)
     while teacher.steps < CAPTION_STEPS + QUESTION_STEPS:
-        teacher.give(QUESTIONS, QUESTION_RATE)
+        teacher.give(QUESTIONS, QUESTION_SHARE)
         if teacher.steps % EXAM_EVERY == 0:
-            asked = STYLES["think_before"]
-            marks = examine(pupil, held_out.scenes[:EXAM], held_out.features[:EXAM], asked, seed)
+            marks = examine(pupil, held_out.scenes[half], held_out.features[half], asked, seed)
             log.info("language step %d: think_before %s", teacher.steps, marks)
             if marks.accuracy >= ENOUGH:
                 break

@@ -79,6 +79,16 @@ def train_tower(
             torch.save((step, spent, [part.state_dict() for part in parts]), checkpoint)
 
 
+def finished(tower: Qwen2VisionTransformerPretrainedModel, checkpoint: Path, steps: int) -> bool:
+    """Take the tower from a checkpoint if all its steps are done."""
+    if not checkpoint.exists():
+        return False
+    done, _, (weights, *_) = torch.load(checkpoint, weights_only=True)
+    if done >= steps:
+        tower.load_state_dict(weights)
+    return bool(done >= steps)
+
+
 def _resume(checkpoint: Path, parts: list[Any]) -> tuple[int, float]:
     """Put everything back as it was saved; the steps done and the seconds they took."""
     if not checkpoint.exists():
