@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
 
+from medr1_lib.data.errors import InputError
 from medr1_lib.data.styles import STYLES
 from medr1_lib.policy.pretraining.exam import examine, oracle
 from medr1_lib.policy.pretraining.language import Pupil
@@ -30,7 +31,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the model and its log")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(arguments)
-    asked.out.mkdir(parents=True, exist_ok=True)
+    try:
+        asked.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = f"cannot be made ({error.strerror})"
+        raise InputError(asked.out, problem, "choose a folder you may write to") from error
     handlers: list[logging.Handler] = [
         logging.StreamHandler(),
         logging.FileHandler(asked.out / "pretrain.log"),
