@@ -22,7 +22,7 @@ def test_the_sample_is_what_the_command_writes(tmp_path):
 
 def test_every_record_is_a_question():
     records = json.loads((ROOT / "data" / "sample" / sample.RECORDS).read_text())
-    asked = [Question(**record | {"options": tuple(record["options"])}) for record in records]
+    asked = [Question.from_record(record) for record in records]
     assert len({(q.modality, q.question_type) for q in asked}) == 40
 
 

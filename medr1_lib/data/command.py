@@ -7,6 +7,7 @@ from typing import Any
 
 from medr1_lib.data import audit_report, importing
 from medr1_lib.data.archive import opened
+from medr1_lib.data.arguments import positive, share
 from medr1_lib.data.images import SIDE
 from medr1_lib.data.json_file import check_writable, write_json
 
@@ -96,11 +97,11 @@ def _build_options(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, required=True, metavar="DIR", help="folder to make")
     add("--seed", type=int, default=0, metavar="S", help="everything follows from it (default 0)")
     per_cell = "test questions per modality and question type; train has four times as many (64)"
-    add("--per-cell", type=_positive, default=64, metavar="N", help=per_cell)
+    add("--per-cell", type=positive, default=64, metavar="N", help=per_cell)
     add("--leaky", action="store_true", help="let the option texts give the answers away")
     add(
         "--shortcut",
-        type=_share,
+        type=share,
         nargs="?",
         const=1.0,
         default=0.0,
@@ -116,7 +117,7 @@ def _import_options(parser: argparse.ArgumentParser) -> None:
     by = "which of the two released splits (default: modality)"
     add("--by", choices=("modality", "question_type"), default="modality", help=by)
     add("--out", type=Path, required=True, metavar="DIR", help="folder to make")
-    add("--size", type=_positive, default=SIDE, metavar="PX", help=f"longest side ({SIDE})")
+    add("--size", type=positive, default=SIDE, metavar="PX", help=f"longest side ({SIDE})")
 
 
 def _audit_options(parser: argparse.ArgumentParser) -> None:
@@ -129,20 +130,6 @@ def _sample_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
     add("--seed", type=int, default=0, metavar="S", help="everything follows from it (default 0)")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
-
-
-def _share(text: str) -> float:
-    share = float(text)
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{text} does not lie between 0 and 1")
-    return share
 
 
 def _written(report: dict[str, Any]) -> str:

@@ -98,7 +98,7 @@ def _wire(model: Qwen2VLForConditionalGeneration) -> None:
     for head, distance in enumerate((2, 2, 1)):
         rows = slice(head * HEAD, (head + 1) * HEAD)
         back.q_proj.bias[rows], back.k_proj.bias[rows] = _look_back(distance)
-        read, slot = _orthonormal(), _orthonormal()
+        read, slot = orthonormal(WIDTH, HEAD), orthonormal(WIDTH, HEAD)
         back.v_proj.weight[rows], back.o_proj.weight[:, rows] = read, 0.25 * slot.T
         if distance == 2:
             slow = [head * HEAD + i for i in range(HEAD) if i % HALF >= HALF // 2]
@@ -118,5 +118,6 @@ def _look_back(distance: int, strength: float = 40.0) -> tuple[Tensor, Tensor]:
     return query, torch.cat([weight * turn.cos(), weight * turn.sin()])
 
 
-def _orthonormal() -> Tensor:
-    return torch.linalg.qr(torch.randn(WIDTH, HEAD))[0].T
+def orthonormal(width: int, head: int) -> Tensor:
+    """Random rows at right angles and of length one, shape (head, width)."""
+    return torch.linalg.qr(torch.randn(width, head))[0].T

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import transformers
 
+from medr1_lib.data.arguments import positive
 from medr1_lib.data.errors import InputError
 from medr1_lib.data.json_file import check_writable, write_json
 from medr1_lib.data.machine import hardware
@@ -109,21 +110,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--style", nargs="+", choices=STYLES, required=True, help=styles)
     controls = "ask again with a grey image, another image of the modality, no image"
     add("--controls", nargs="*", choices=CONTROLS, default=[], help=controls)
-    add("--limit", type=_positive, metavar="N", help="N questions drawn at random instead of all")
+    add("--limit", type=positive, metavar="N", help="N questions drawn at random instead of all")
     add("--seed", type=int, default=0, metavar="S", help="of that draw and of shuffled (default 0)")
-    add("--batch-size", type=_positive, default=64, metavar="N", help="questions at once (64)")
+    add("--batch-size", type=positive, default=64, metavar="N", help="questions at once (64)")
     tokens = "longest reply (256)"
-    add("--max-new-tokens", type=_positive, default=256, metavar="N", help=tokens)
+    add("--max-new-tokens", type=positive, default=256, metavar="N", help=tokens)
     threads = "CPU threads; one is the fastest for the tiny model on a busy machine"
-    add("--threads", type=_positive, metavar="N", help=threads)
+    add("--threads", type=positive, metavar="N", help=threads)
     add("--quantize", choices=("nf4",), help="load the language model in 4 bits")
     json_help = "write the report here too; with several styles, one report under each name"
     add("--json", type=Path, metavar="FILE", help=json_help)
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number

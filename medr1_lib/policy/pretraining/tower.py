@@ -30,7 +30,7 @@ from medr1_lib.policy.pretraining.scenes import (
     truths,
     vocabulary,
 )
-from medr1_lib.policy.tiny import EYE_HEADS, EYE_WIDTH, WIDTH
+from medr1_lib.policy.tiny import EYE_HEADS, EYE_WIDTH, WIDTH, orthonormal
 
 BATCH = 64
 SHARPNESS = 10.0  # logits per unit of agreement with a word vector of length one
@@ -174,9 +174,9 @@ def _aim(attention: VisionAttention, head: int, down: int, across: int) -> None:
         for k in range(3)
     )
     attention.qkv.bias[query], attention.qkv.bias[key] = _look_aside(down, across)
-    attention.qkv.weight[value] = _orthonormal()
+    attention.qkv.weight[value] = orthonormal(EYE_WIDTH, EYE_HEAD)
     columns = slice(head * EYE_HEAD, (head + 1) * EYE_HEAD)
-    attention.proj.weight[:, columns] = 0.5 * _orthonormal().T
+    attention.proj.weight[:, columns] = 0.5 * orthonormal(EYE_WIDTH, EYE_HEAD).T
 
 
 def _look_aside(down: int, across: int, strength: float = 60.0) -> tuple[Tensor, Tensor]:
@@ -190,7 +190,3 @@ def _look_aside(down: int, across: int, strength: float = 60.0) -> tuple[Tensor,
     weight = math.sqrt(strength) * (torch.arange(count) < 3).repeat(2)
     query = torch.cat([weight, torch.zeros(2 * count)])
     return query, torch.cat([weight * turn.cos(), weight * turn.sin()])
-
-
-def _orthonormal() -> Tensor:
-    return torch.linalg.qr(torch.randn(EYE_WIDTH, EYE_HEAD))[0].T
