@@ -20,9 +20,9 @@ from medr1_lib.policy.tiny import tiny_model
 
 log = logging.getLogger(__name__)
 
-TOWER_STEPS = 1200
+TOWER_STEPS = 3000
 # Pictures per cell of the benchmark; each pool has a seed of its own.
-TOWER_CELL, LANGUAGE_CELL, HELD_OUT_CELL = 600, 300, 16
+TOWER_CELL, LANGUAGE_CELL, HELD_OUT_CELL = 1200, 300, 16
 
 
 def main(arguments: list[str]) -> int:

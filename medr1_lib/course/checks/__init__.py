@@ -1,0 +1,13 @@
+"""The exercises of the course: what students write, held against the library's own."""
+
+from medr1_lib.course.checks.chapter_00 import questions_needed, wilson
+from medr1_lib.course.checks.chapter_01 import leak_share, normalise, option_ratios, window
+
+__all__ = [
+    "leak_share",
+    "normalise",
+    "option_ratios",
+    "questions_needed",
+    "wilson",
+    "window",
+]

@@ -1,0 +1,30 @@
+import math
+
+from medr1_lib.data.intervals import wilson
+
+
+def plain_interval(right, n):
+    """The textbook interval that Wilson's replaces."""
+    share, z = right / n, 1.959964
+    half = z * math.sqrt(share * (1 - share) / n)
+    return share - half, share + half
+
+
+WRONG = {
+    "wilson": {
+        "room above zero": plain_interval,
+        "centred on one half": lambda right, n: wilson(right, n) if not right else wilson(1, n),
+        "n squared": lambda right, n: (0.0, wilson(right, n)[1] + (right > 0) / n),
+        "leans towards it": lambda right, n: (
+            wilson(right, n) if right in (0, n / 2) else plain_interval(right, n)
+        ),
+        "every way through it": lambda right, n: None,
+    },
+    "questions_needed": {
+        "solve z": lambda half_width: math.ceil(1.959964 / half_width / 4),
+        "p = 1/2": lambda half_width: math.ceil((1.959964 / half_width) ** 2),
+        "round up": lambda half_width: int((1.959964 / half_width) ** 2 / 4),
+        "a whole one more": lambda half_width: 385 if half_width == 0.05 else 96,
+        "raises TypeError": lambda: 385,
+    },
+}
