@@ -7,6 +7,7 @@ import numpy as np
 
 from medr1_lib.data.phantom_vqa import ATTRIBUTES, STEMS, values
 from medr1_lib.data.phantoms import Scene
+from medr1_lib.data.rationales import rationale
 from medr1_lib.data.schema import LETTERS
 from medr1_lib.data.styles import STYLES, ReasoningStyle, listed, prompt
 from medr1_lib.data.taxonomy import MODALITIES
@@ -68,20 +69,6 @@ def caption(scene: Scene) -> str:
     """
     names = ("modality", "anatomy", "acquisition", "finding", "grade", "place")
     return ", ".join(f"{name}: {getattr(scene, name)}" for name in names if getattr(scene, name))
-
-
-def rationale(scene: Scene, attribute: str) -> str:
-    """Why an answer is right: what is seen, ending with the value that was asked for.
-
-    Example:
-        >>> head = Scene("CT", "head", "mass", "mild", "upper left", "bone window", "scanner 1", 7)
-        >>> rationale(head, "finding")
-        'CT, head, finding: mass'
-        >>> rationale(head, "anatomy")
-        'CT, anatomy: head'
-    """
-    seen = [scene.modality, *([] if attribute == "anatomy" else [scene.anatomy])]
-    return ", ".join([*seen, f"{attribute}: {getattr(scene, attribute)}"])
 
 
 def turn(text: str) -> str:
