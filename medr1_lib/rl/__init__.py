@@ -1,0 +1,1 @@
+"""Reinforcement learning: rewards, the loss, rollouts, and training with and without it."""
