@@ -1,0 +1,156 @@
+"""Group relative policy optimization in six pure functions, equal to TRL's own loss.
+
+DeepSeekMath (Shao et al. 2024, arXiv 2402.03300) and three later ways to weigh tokens. Numbers in
+brackets are the stages and equations of chapter 04, which builds these functions; (1) is the
+reward. Shapes: P prompts with G rollouts each make B = P * G rollouts of T tokens from V words.
+"""
+
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+LossKind: TypeAlias = Literal["grpo", "bnpo", "dr_grpo", "dapo"]
+
+
+def group_advantages(rewards: Tensor, group_size: int, scale: bool = True) -> Tensor:
+    """How much better each rollout did than its group (2).
+
+    Args:
+        rewards: One per rollout, [B], the rollouts of a prompt next to each other.
+        group_size: Rollouts of one prompt, G, at least 2.
+        scale: Divide by the standard deviation of the group, as published. Without it (Dr. GRPO,
+            Liu et al. 2025, arXiv 2503.20783), a group that agrees weighs as little as it differs.
+
+    Returns:
+        Advantages, [B]; all zero in a group whose rewards are equal.
+
+    Example:
+        >>> group_advantages(torch.tensor([2.0, 0.0, 1.0, 1.0]), 2, scale=False).tolist()
+        [1.0, -1.0, 0.0, 0.0]
+    """
+    groups = rewards.view(-1, group_size)  # [P, G]
+    advantages = groups - groups.mean(1, keepdim=True)  # [P, G]
+    if scale:
+        advantages = advantages / (groups.std(1, keepdim=True) + 1e-4)  # std over G - 1
+    return advantages.flatten()  # [B]
+
+
+def token_logps(logits: Tensor, ids: Tensor, temperature: float) -> Tensor:
+    """Log-probability of each token that was written (3).
+
+    Args:
+        logits: What the model said at the place before each token, [B, T, V].
+        ids: The tokens, [B, T].
+        temperature: The one that the rollouts were sampled at.
+
+    Returns:
+        Log-probabilities, [B, T].
+
+    Example:
+        >>> token_logps(torch.zeros(1, 1, 4), torch.tensor([[3]]), temperature=1.0).exp().tolist()
+        [[0.25]]
+    """
+    logits = logits.float() / temperature  # [B, T, V]
+    chosen = logits.gather(-1, ids[..., None]).squeeze(-1)  # [B, T]
+    return chosen - logits.logsumexp(-1)  # [B, T]
+
+
+def clipped_objective(ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
+    """What a token gains from the change of its probability, up to a limit (4).
+
+    Args:
+        ratio: Probability now over probability when it was sampled.
+        advantages: Of the same shape, or one that is stretched to it.
+        clip: Beyond 1 + clip a token of a good rollout gains no more; below 1 - clip one of a bad
+            rollout gains no more.
+
+    Example:
+        >>> clipped_objective(torch.tensor([0.5, 1.5]), torch.tensor([1.0, 1.0]), 0.25).tolist()
+        [0.5, 1.25]
+    """
+    clipped = ratio.clamp(1 - clip, 1 + clip)
+    return torch.minimum(ratio * advantages, clipped * advantages)
+
+
+def kl_k3(logps: Tensor, reference_logps: Tensor) -> Tensor:
+    """Estimate at each token how far the policy is from the reference, never below zero (5).
+
+    The estimator k3 of J. Schulman, Approximating KL divergence (2020).
+
+    Args:
+        logps: Log-probabilities of sampled tokens under the policy.
+        reference_logps: Of the same tokens under the reference model.
+
+    Example:
+        >>> kl_k3(torch.tensor([-1.0]), torch.tensor([-1.0])).tolist()
+        [0.0]
+    """
+    gap = reference_logps - logps
+    return torch.expm1(gap) - gap  # exp(gap) - 1 - gap, without rounding small gaps to noise
+
+
+def token_weights(
+    mask: Tensor, kind: LossKind, max_length: int, batch_tokens: Tensor | int | None = None
+) -> Tensor:
+    """The share of each token in the loss: all that the four kinds of loss differ in (6).
+
+    Args:
+        mask: 1 where a rollout has a token, 0 after its end, [B, T].
+        kind: `grpo` shares the loss equally among rollouts, then among the tokens of each; `bnpo`
+            among all tokens here; `dapo` (Yu et al. 2025, arXiv 2503.14476) among all tokens of the
+            optimizer step; `dr_grpo` counts each rollout as if it had the greatest length.
+        max_length: The greatest number of tokens that a rollout may have; `dr_grpo` alone reads it.
+        batch_tokens: Tokens of all rollouts of one optimizer step, for `dapo` where `mask` holds
+            only a part of them.
+
+    Returns:
+        Weights, [B, T]; over a whole batch they add up to one, except those of `dr_grpo`.
+
+    Example:
+        >>> mask = torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0]])
+        >>> token_weights(mask, "grpo", max_length=4).tolist()
+        [[0.125, 0.125, 0.125, 0.125], [0.5, 0.0, 0.0, 0.0]]
+    """
+    rollouts, tokens = len(mask), mask.sum().clamp(min=1)
+    divisors = {
+        "grpo": rollouts * mask.sum(1, keepdim=True).clamp(min=1),  # [B, 1]
+        "bnpo": tokens,
+        "dapo": tokens if batch_tokens is None else batch_tokens,
+        "dr_grpo": rollouts * max_length,
+    }
+    return mask / divisors[kind]  # [B, T]
+
+
+def grpo_loss(
+    logps: Tensor,
+    old_logps: Tensor,
+    reference_logps: Tensor,
+    advantages: Tensor,
+    weights: Tensor,
+    clip: float,
+    beta: float,
+    corrected_kl: bool = False,
+) -> Tensor:
+    """The loss of a batch of rollouts (6); which of the four, `weights` decides.
+
+    Args:
+        logps: Log-probabilities of the sampled tokens under the policy, with gradient, [B, T].
+        old_logps: The same when they were sampled, [B, T]; `logps.detach()` in the first step.
+        reference_logps: The same under the reference model, [B, T].
+        advantages: Of the rollouts, [B].
+        weights: Of the tokens, [B, T], from `token_weights`.
+        clip: Limit of the ratio on either side of 1.
+        beta: Weight of the KL penalty.
+        corrected_kl: Multiply the penalty by the ratio, as TRL does unless told otherwise: its
+            gradient is then that of the divergence which its value estimates.
+
+    Returns:
+        The loss, a scalar.
+    """
+    ratio = (logps - old_logps).exp()  # [B, T]
+    objective = clipped_objective(ratio, advantages[:, None], clip)  # [B, T]
+    penalty = kl_k3(logps, reference_logps)  # [B, T]
+    if corrected_kl:
+        penalty = ratio * penalty
+    return (weights * (beta * penalty - objective)).sum()
