@@ -1,0 +1,183 @@
+"""Rewards by rule: those that Med-R1 published, and strict ones that close their holes.
+
+A completion earns a point for its form and a point for its answer. The pure functions score one
+completion; `format_reward` and `accuracy_reward` have the signature of TRL's reward functions, and
+`rewards` gives the pair that a trainer takes. Chapter 03 builds all of it.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial, update_wrapper
+
+from medr1_lib.data.errors import InputError
+from medr1_lib.data.styles import ReasoningStyle, read_strict
+
+Completion = str | Sequence[Mapping[str, str]]  # plain text, or the message that TRL hands over
+RewardFunction = Callable[..., list[float]]
+FormatScore = Callable[[str, ReasoningStyle], float]
+AccuracyScore = Callable[[str, str, ReasoningStyle], float]
+
+# Med-R1's `open_r1/grpo_vqa.py` and `grpo_vqa_nothink.py`. It released none for thinking after the
+# answer: that one is ours, the blocks of the first in the other order.
+PUBLISHED = {
+    "think_before": re.compile(r"<think>.*?</think>\s*<answer>.*?</answer>", re.DOTALL),
+    "no_think": re.compile(r"\s*<answer>.*?</answer>", re.DOTALL),
+    "think_after": re.compile(r"<answer>.*?</answer>\s*<think>.*?</think>", re.DOTALL),
+}
+
+
+def format_published(completion: str, style: ReasoningStyle) -> float:
+    """1 if the released pattern spans the whole completion, however many blocks that takes.
+
+    Source: Med-R1, arXiv 2503.13939, released code.
+
+    Example:
+        >>> from medr1_lib.data.styles import STYLES
+        >>> format_published("<answer>C</answer> or <answer>D</answer>", STYLES["no_think"])
+        1.0
+    """
+    return float(PUBLISHED[style.name].fullmatch(completion) is not None)
+
+
+def accuracy_published(completion: str, answer: str, style: ReasoningStyle) -> float:
+    """1 if the first answer block on one line, or all of a completion without one, is the letter.
+
+    It is the same in every style. The released code asks `math_verify` first, which never agrees
+    on a letter and is left out.
+
+    Source: Med-R1, arXiv 2503.13939, released code.
+
+    Example:
+        >>> from medr1_lib.data.styles import STYLES
+        >>> accuracy_published("<answer>C</answer> or <answer>D</answer>", "C", STYLES["no_think"])
+        1.0
+    """
+    block = re.search(r"<answer>(.*?)</answer>", completion)
+    said = block[1] if block else completion
+    return float(said.strip() == answer)
+
+
+def format_strict(completion: str, style: ReasoningStyle) -> float:
+    """1 if the completion has exactly the form asked for, as `styles.read_strict` has it.
+
+    Example:
+        >>> from medr1_lib.data.styles import STYLES
+        >>> format_strict("<answer>C</answer> or <answer>D</answer>", STYLES["no_think"])
+        0.0
+    """
+    return float(read_strict(completion, style) is not None)
+
+
+def accuracy_strict(completion: str, answer: str, style: ReasoningStyle) -> float:
+    """1 if the completion has the form asked for and the letter in it is right.
+
+    Example:
+        >>> from medr1_lib.data.styles import STYLES
+        >>> accuracy_strict("<answer>c</answer>", "C", STYLES["no_think"])
+        1.0
+    """
+    return float(read_strict(completion, style) == answer)
+
+
+_SCORES = {
+    "strict": (format_strict, accuracy_strict),
+    "published": (format_published, accuracy_published),
+}
+RULES = tuple(_SCORES)
+
+
+def points(
+    completion: str, answer: str, style: ReasoningStyle, rules: str = "strict"
+) -> tuple[float, float]:
+    """What one completion earns for its form and for its answer.
+
+    Raises:
+        InputError: If there are no such rules.
+
+    Example:
+        >>> from medr1_lib.data.styles import STYLES
+        >>> points("<answer>A</answer>", "C", STYLES["no_think"])
+        (1.0, 0.0)
+    """
+    form, accuracy = _scores(rules)
+    return form(completion, style), accuracy(completion, answer, style)
+
+
+def rewards(style: ReasoningStyle, rules: str = "strict") -> list[RewardFunction]:
+    """The format and the accuracy reward, for `reward_funcs` of TRL's `GRPOTrainer`.
+
+    They can be pickled, and are called as TRL logs them.
+
+    Args:
+        style: The form that the prompt asks for.
+        rules: One of `RULES`.
+
+    Raises:
+        InputError: If there are no such rules.
+
+    Example:
+        >>> from medr1_lib.data.styles import STYLES
+        >>> form, accuracy = rewards(STYLES["no_think"])
+        >>> accuracy(completions=["<answer>A</answer>", "<answer>B</answer>"], answer=["B", "B"])
+        [0.0, 1.0]
+    """
+    form, accuracy = _scores(rules)
+    return [
+        update_wrapper(partial(format_reward, form, style), format_reward),
+        update_wrapper(partial(accuracy_reward, accuracy, style), accuracy_reward),
+    ]
+
+
+# TRL passes every column of the data set by its name. What stands before the slash cannot be
+# overwritten by one, whatever it is called.
+def format_reward(
+    score: FormatScore,
+    style: ReasoningStyle,
+    /,
+    completions: Sequence[Completion],
+    **columns: object,
+) -> list[float]:
+    """The format points of a batch, one for each completion.
+
+    Example:
+        >>> from medr1_lib.data.styles import STYLES
+        >>> format_reward(format_strict, STYLES["no_think"], completions=["<answer>A</answer>"])
+        [1.0]
+    """
+    return [score(text(completion), style) for completion in completions]
+
+
+def accuracy_reward(
+    score: AccuracyScore,
+    style: ReasoningStyle,
+    /,
+    completions: Sequence[Completion],
+    answer: Sequence[str],
+    **columns: object,
+) -> list[float]:
+    """The accuracy points of a batch; `answer` is a column with the right letters.
+
+    Example:
+        >>> from medr1_lib.data.styles import STYLES
+        >>> said = [[{"role": "assistant", "content": "<answer>A</answer>"}]]
+        >>> accuracy_reward(accuracy_strict, STYLES["no_think"], completions=said, answer=["A"])
+        [1.0]
+    """
+    pairs = zip(completions, answer, strict=True)
+    return [score(text(completion), letter, style) for completion, letter in pairs]
+
+
+def text(completion: Completion) -> str:
+    """What was said: TRL hands over a list of one message where the prompt is a conversation.
+
+    Example:
+        >>> text([{"role": "assistant", "content": "<answer>A</answer>"}])
+        '<answer>A</answer>'
+    """
+    return completion if isinstance(completion, str) else completion[0]["content"]
+
+
+def _scores(rules: str) -> tuple[FormatScore, AccuracyScore]:
+    if rules not in _SCORES:
+        raise InputError(f"rules {rules!r}", "no such rules", f"use one of {', '.join(RULES)}")
+    return _SCORES[rules]
