@@ -2,12 +2,16 @@
 
 from medr1_lib.course.checks.chapter_00 import questions_needed, wilson
 from medr1_lib.course.checks.chapter_01 import leak_share, normalise, option_ratios, window
+from medr1_lib.course.checks.chapter_03 import accuracy_published, accuracy_reward, read_strict
 
 __all__ = [
+    "accuracy_published",
+    "accuracy_reward",
     "leak_share",
     "normalise",
     "option_ratios",
     "questions_needed",
+    "read_strict",
     "wilson",
     "window",
 ]
