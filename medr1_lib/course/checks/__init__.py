@@ -3,15 +3,25 @@
 from medr1_lib.course.checks.chapter_00 import questions_needed, wilson
 from medr1_lib.course.checks.chapter_01 import leak_share, normalise, option_ratios, window
 from medr1_lib.course.checks.chapter_03 import accuracy_published, accuracy_reward, read_strict
+from medr1_lib.course.checks.chapter_04 import (
+    clipped_objective,
+    group_advantages,
+    kl_k3,
+    token_weights,
+)
 
 __all__ = [
     "accuracy_published",
     "accuracy_reward",
+    "clipped_objective",
+    "group_advantages",
+    "kl_k3",
     "leak_share",
     "normalise",
     "option_ratios",
     "questions_needed",
     "read_strict",
+    "token_weights",
     "wilson",
     "window",
 ]
