@@ -121,3 +121,8 @@ def test_an_unknown_style_is_refused():
     with pytest.raises(InputError, match="think_before, no_think, think_after"):
         style("think")
     assert style("no_think") is NONE
+
+
+def test_a_rationale_keeps_its_own_letters():
+    asked = STYLES["think_before"]
+    assert asked.completion("B", "X-Ray") == "<think>X-Ray</think><answer>B</answer>"

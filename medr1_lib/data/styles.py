@@ -40,7 +40,7 @@ class ReasoningStyle:
             >>> STYLES["think_before"].completion("B", "a ring in the liver")
             '<think>a ring in the liver</think><answer>B</answer>'
         """
-        return self.form.replace("reasons", rationale).replace("X", letter)
+        return self.form.replace("X", letter).replace("reasons", rationale)
 
 
 def _style(name: str, form: str) -> ReasoningStyle:
