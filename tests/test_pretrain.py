@@ -1,5 +1,9 @@
 """Pretraining: only true targets, the same numbers as the real processor and model, resumable."""
 
+from dataclasses import replace
+from itertools import combinations
+from types import SimpleNamespace
+
 import numpy as np
 import policies
 import pytest
@@ -10,11 +14,19 @@ from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.schema import LETTERS
 from medr1_lib.data.styles import STYLES, prompt, read, read_strict
-from medr1_lib.policy.pretraining import exam, lessons, scenes, teach, tower
+from medr1_lib.policy.pretraining import (
+    errors,
+    exam,
+    lessons,
+    report,
+    scenes,
+    teach,
+    tower,
+)
 from medr1_lib.policy.pretraining.command import album
 from medr1_lib.policy.pretraining.language import Pupil
 from medr1_lib.policy.processor import ASK_CAPTION
-from medr1_lib.policy.tiny import tiny_model
+from medr1_lib.policy.tiny import HEAD, tiny_model
 
 TEXTS = ["Which organ?", ASK_CAPTION, "Where in the picture is the lesion? A)here, B)there"]
 
@@ -27,7 +39,9 @@ def shown():
 @pytest.fixture
 def pupil():
     tokenizer = policies.processor().tokenizer
-    return Pupil(tiny_model(tokenizer, seed=3).eval(), tokenizer)
+    model = tiny_model(tokenizer, seed=3).eval()
+    model.set_attn_implementation("eager")  # errors look at the attention
+    return Pupil(model, tokenizer)
 
 
 def inputs(texts, pixels):
@@ -51,7 +65,7 @@ def test_patches_are_those_of_the_image_processor(shown):
 
 def test_a_lesson_is_what_the_chat_template_writes(pupil):
     theirs = inputs(TEXTS[:1], np.zeros((1, 112, 112, 3), np.uint8))["input_ids"][0].tolist()
-    ids, labels = pupil.row([(lessons.turn(TEXTS[0]), False)], image=True)
+    ids, labels = pupil.row(lessons.Lesson(((lessons.turn(TEXTS[0]), False),)), image=True)
     assert ids == theirs
     assert set(labels) == {-100}
 
@@ -89,7 +103,7 @@ def test_every_target_is_true(name, shown):
 def test_a_look_up_pairs_every_key_with_its_letter():
     rng = np.random.default_rng(0)
     for _ in range(20):
-        (listed, _), *rest = lessons.looked_up(rng)
+        (listed, _), *rest = lessons.looked_up(rng).parts
         taught = [text for text, is_taught in rest if is_taught]
         keys = [text.split(": ")[1].split("<")[0] for text, _ in rest if ": " in text]
         assert len(taught) == lessons.LOOK_UPS
@@ -113,13 +127,14 @@ def test_a_lesion_lies_in_the_token_of_its_place(shown):
 def test_teaching_resumes_where_it_stopped(pupil, shown, tmp_path):
     seen = album(pupil.model.model.visual, shown)
     once = teach.Teacher(pupil, seen, 0, tmp_path / "state.pt")
-    once.give(teach.CAPTIONS, 1.0)
+    once.give(teach.DIRECT, 1.0)
     once.save()
-    once.give(teach.CAPTIONS, 1.0)
+    once.give(teach.DIRECT, 1.0)
     again = Pupil(tiny_model(pupil.tokenizer, seed=4), pupil.tokenizer)
+    again.model.set_attn_implementation("eager")
     resumed = teach.Teacher(again, seen, 9, tmp_path / "state.pt")
     assert resumed.steps == 1
-    resumed.give(teach.CAPTIONS, 1.0)
+    resumed.give(teach.DIRECT, 1.0)
     for first, second in zip(pupil.model.parameters(), again.model.parameters(), strict=True):
         assert torch.equal(first, second)
 
@@ -147,6 +162,69 @@ def test_the_tower_resumes_where_it_stopped(shown, tmp_path):
 
 def test_an_exam_of_an_untrained_model_finds_nothing(pupil, shown):
     seen = album(pupil.model.model.visual, shown)
-    marks = exam.examine(pupil, seen.scenes[:8], seen.features[:8], STYLES["no_think"], 0)
+    asked = exam.asked_about(seen.scenes[:8], 0)
+    marks = exam.examine(pupil, asked, seen.features[:8], STYLES["no_think"])
     assert (marks.accuracy, marks.form) == (0, 0)
-    assert exam.oracle(pupil, seen.scenes[:8], seen.features[:8], 0) == 0
+    assert not exam.oracle(pupil, asked, seen.features[:8]).any()
+
+
+def test_a_lent_head_finds_the_text_that_the_model_would_say(pupil):
+    errors.lend_heads(pupil)
+    layers = pupil.model.model.language_model.layers
+    learned, last = layers[1].self_attn, layers[-1].self_attn
+    rows = slice(0, errors.MATCHING * HEAD)
+    assert torch.equal(last.q_proj.weight[rows], learned.k_proj.weight[rows])
+    assert torch.equal(last.o_proj.weight[:, rows], learned.o_proj.weight[:, rows])
+    assert not torch.equal(last.k_proj.weight[rows.stop :], learned.k_proj.weight[rows.stop :])
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_the_hints_look_where_the_right_option_stands(pupil, shown, told):
+    """A model that says the right word below the last layer, and looks at it, has no hint left."""
+    rng, scene = np.random.default_rng(0), shown.scenes[0]
+    lesson = lessons.told(scene, rng) if told else lessons.answered("no_think")(scene, rng)
+    letter, text = lesson.named
+    ids = pupil.row(lesson, image=not told)[0]
+    due = len(ids) - 1 - ids[::-1].index(pupil.tokens("<answer>")[0])
+    pair = [*pupil.tokens(f"{letter})"), *pupil.tokens(text)]
+    right = next(k for k in range(due) if ids[k : k + 3] == pair) + 2
+    assert pupil.tokenizer.decode(ids[due + 1]) == letter
+
+    words = pupil.model.get_input_embeddings().weight
+    below, looks = torch.zeros(1, len(ids), 192), torch.zeros(1, 6, len(ids), len(ids))
+    below[0, due] = 100 * words[ids[right]]
+    looks[0, :2, due, right] = 1
+    output = SimpleNamespace(hidden_states=(below, below), attentions=(looks,))
+    hints = errors._hints(pupil, torch.tensor([ids]), output, {0: lesson.named})
+    assert hints["word"][1] == 1
+    assert float(hints["look"][0]) == 0
+    looks[0, :2, due, right], looks[0, :2, due, right - 1] = 0, 1
+    missed = errors._hints(pupil, torch.tensor([ids]), output, {0: lesson.named})
+    assert float(missed["look"][0]) > 1
+
+
+def test_padding_does_not_change_what_a_lesson_is_scored(pupil, shown):
+    rng = np.random.default_rng(0)
+    short, long = lessons.told(shown.scenes[0], rng), lessons.looked_up(rng)
+    longer = replace(long, parts=long.parts + long.parts)
+    alone = errors.errors(pupil, [short], None)
+    unnamed = replace(longer, parts=tuple((text, False) for text, _ in longer.parts))
+    beside = errors.errors(pupil, [short, unnamed], None)
+    for name in ("letter", "text", "word", "look"):
+        torch.testing.assert_close(alone[name][0], beside[name][0])
+
+
+def test_pass_at_k_is_the_chance_of_drawing_a_hit():
+    hits = np.array([2])
+    drawn = [any(pick) for pick in combinations([1, 1, 0, 0, 0, 0], 3)]
+    assert report.pass_at(3, hits, 6) == pytest.approx(np.mean(drawn))
+    assert report.pass_at(6, hits, 6) == 1
+
+
+def test_the_report_of_an_untrained_model(pupil, shown):
+    seen = album(pupil.model.model.visual, shown)
+    few = teach.Album(seen.scenes[:4], seen.features[:4])
+    found = report.report(pupil, few, 0)
+    assert found["n"] == 4
+    assert found["styles"]["think_after"]["pass_at"] == {1: 0, 4: 0, 8: 0, 16: 0}
+    assert found["styles"]["think_after"]["no_spread"] == 1

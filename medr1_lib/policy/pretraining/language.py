@@ -1,4 +1,4 @@
-"""How lessons become batches: tokens, positions and cached image features in, logits out."""
+"""How lessons become rows of tokens, and how the model answers from cached image features."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, pad
+from torch.nn.functional import pad
 from transformers import PreTrainedTokenizerBase, Qwen2VLForConditionalGeneration
 
-from medr1_lib.data.schema import LETTERS
+from medr1_lib.policy.pretraining.lessons import Lesson
 from medr1_lib.policy.pretraining.scenes import TOKENS
 
 OPENING = "<|im_start|>user\n<|vision_start|>"
@@ -37,11 +37,11 @@ class Pupil:
         image = self.model.config.image_token_id
         return [*self.tokens(OPENING), *[image] * TOKENS]
 
-    def row(self, parts: Sequence[tuple[str, bool]], image: bool) -> tuple[list[int], list[int]]:
+    def row(self, lesson: Lesson, image: bool) -> tuple[list[int], list[int]]:
         """The ids and labels of one lesson."""
         ids = self.opening() if image else []
         labels = [IGNORED] * len(ids)
-        for text, taught in parts:
+        for text, taught in lesson.parts:
             piece = self.tokens(text)
             ids += piece
             labels += piece if taught else [IGNORED] * len(piece)
@@ -64,29 +64,6 @@ class Pupil:
             return vectors
         held = (ids == self.model.config.image_token_id).unsqueeze(-1)
         return vectors.masked_scatter(held, features.to(vectors.dtype))
-
-    def errors(
-        self, rows: Sequence[tuple[list[int], list[int]]], features: Tensor | None
-    ) -> dict[str, tuple[Tensor, float]]:
-        """Mean cross-entropy and share right of the taught tokens, `letter`s apart from `text`.
-
-        Rows are padded on the right, where a causal model does not look.
-        """
-        longest, blank = max(len(ids) for ids, _ in rows), self.tokenizer.pad_token_id
-        ids = torch.tensor([ids + [blank] * (longest - len(ids)) for ids, _ in rows])
-        labels = torch.tensor([given + [IGNORED] * (longest - len(given)) for _, given in rows])
-        positions = self.positions(longest, features is not None)[:, None].expand(3, len(rows), -1)
-        hidden = self.model.model.language_model(
-            inputs_embeds=self.embed(ids, features), position_ids=positions, use_cache=False
-        ).last_hidden_state[:, :-1]
-        wanted = labels[:, 1:]
-        letter = torch.isin(wanted, torch.tensor([self.tokens(c)[0] for c in LETTERS]))
-        kinds = {"text": ~letter & (wanted != IGNORED), "letter": letter}
-        return {
-            name: _error(self.model.lm_head(hidden[chosen]), wanted[chosen])
-            for name, chosen in kinds.items()
-            if chosen.any()
-        }
 
     @torch.no_grad()
     def reply(
@@ -127,9 +104,17 @@ class Pupil:
             positions = positions[:, :, -1:].amax(0, keepdim=True).expand(3, -1, -1) + 1
         return self.tokenizer.batch_decode(torch.stack(written, 1), skip_special_tokens=True)
 
-
-def _error(logits: Tensor, wanted: Tensor) -> tuple[Tensor, float]:
-    return cross_entropy(logits, wanted), float((logits.argmax(1) == wanted).float().mean())
+    @torch.no_grad()
+    def odds(self, text: str, features: Tensor, words: Sequence[str]) -> Tensor:
+        """How likely each of some words is to be the next token, by their shares of one."""
+        ids = torch.tensor([[*self.opening(), *self.tokens(text)]])
+        hidden = self.model.model.language_model(
+            inputs_embeds=self.embed(ids, features),
+            position_ids=self.positions(ids.shape[1], True)[:, None],
+            use_cache=False,
+        ).last_hidden_state[0, -1]
+        chosen = [self.tokens(word)[0] for word in words]
+        return self.model.lm_head(hidden)[chosen].softmax(0)
 
 
 def _choose(logits: Tensor, sampler: torch.Generator | None) -> Tensor:

@@ -1,7 +1,7 @@
 """What the language half is taught: captions, look-ups and questions, all true, all text."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,8 +17,17 @@ QUESTION_TYPE_OF = {name: question_type for question_type, name in ATTRIBUTES.it
 LOOK_UPS = 6  # keys per list of options
 
 
-# One training row: pieces of text in order, each with whether it is taught or only read.
-Lesson = list[tuple[str, bool]]
+@dataclass(frozen=True)
+class Lesson:
+    """One training row.
+
+    Attributes:
+        parts: Pieces of text in order, each with whether it is taught or only read.
+        named: Letter and text of the right option where the letter is due before any reasoning.
+    """
+
+    parts: tuple[tuple[str, bool], ...]
+    named: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,10 @@ class Asked:
     def answer(self, style: ReasoningStyle) -> str:
         """The right completion."""
         return style.completion(self.letter, rationale(self.scene, self.attribute))
+
+    def named(self) -> tuple[str, str]:
+        """The right option, letter and text."""
+        return self.letter, self.options[LETTERS.index(self.letter)]
 
 
 def ask(scene: Scene, rng: np.random.Generator) -> Asked:
@@ -84,18 +97,28 @@ def described(scene: Scene, rng: np.random.Generator) -> Lesson:
     return _lesson(asked.stem, rationale(scene, asked.attribute))
 
 
-def answered(style: str) -> Callable[[Scene, np.random.Generator], Lesson]:
-    """Questions answered in a style."""
+def answered(name: str) -> Callable[[Scene, np.random.Generator], Lesson]:
+    """Questions answered in the style of that name."""
+    style = STYLES[name]
 
     def lesson(scene: Scene, rng: np.random.Generator) -> Lesson:
         asked = ask(scene, rng)
-        return _lesson(asked.prompt(STYLES[style]), asked.answer(STYLES[style]))
+        taught = _lesson(asked.prompt(style), asked.answer(style))
+        return replace(taught, named=None if name == "think_before" else asked.named())
 
     return lesson
 
 
+def told(scene: Scene, rng: np.random.Generator) -> Lesson:
+    """A question whose image is a caption: text alone."""
+    asked, style = ask(scene, rng), STYLES["no_think"]
+    shown = (f"<|im_start|>user\n<|vision_start|>{caption(scene)}. ", False)
+    rest = _lesson(asked.prompt(style), asked.answer(style))
+    return Lesson((shown, *rest.parts), asked.named())
+
+
 def _lesson(prompt: str, reply: str) -> Lesson:
-    return [(turn(prompt), False), (reply + "<|im_end|>", True)]
+    return Lesson(((turn(prompt), False), (reply + "<|im_end|>", True)))
 
 
 def looked_up(rng: np.random.Generator) -> Lesson:
@@ -107,8 +130,8 @@ def looked_up(rng: np.random.Generator) -> Lesson:
     choices = values(MODALITIES[rng.integers(len(MODALITIES))], QUESTION_TYPE_OF[attribute])
     pool = choices if rng.random() < 0.5 else phrases()
     options = [str(text) for text in rng.choice(pool, len(LETTERS), replace=False)]
-    parts: Lesson = [(listed(options) + ". ", False)]
+    parts = [(listed(options) + ". ", False)]
     for place in rng.integers(0, len(LETTERS), LOOK_UPS):
         parts.append((f"{attribute}: {options[place]}</think><answer>", False))
         parts += [(LETTERS[place], True), ("</answer>", False)]
-    return parts
+    return Lesson(tuple(parts))

@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +12,13 @@ from torch import Tensor
 
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.styles import STYLES
-from medr1_lib.policy.pretraining.exam import examine
+from medr1_lib.policy.pretraining.errors import errors, lend_heads
+from medr1_lib.policy.pretraining.exam import asked_about, examine
 from medr1_lib.policy.pretraining.language import Pupil
-from medr1_lib.policy.pretraining.lessons import Lesson, answered, described, looked_up
-from medr1_lib.policy.pretraining.optimizer import Optimizer
+from medr1_lib.policy.pretraining.lessons import Lesson, answered, described, looked_up, told
 
-WARM_UP = 30  # steps
-LOOK_UP_STEPS = 60
-CAPTION_STEPS = 180  # look-ups included
-QUESTION_STEPS, QUESTION_SHARE = 100, 0.4  # at most; of the peak learning rate
-EXAM_EVERY = 4  # steps
-ENOUGH = 0.40  # greedy accuracy of think_before at which teaching ends
+LEARNING_RATE, WARM_UP = 1e-3, 50  # steps
+LOOK_UP_STEPS = 80
 log = logging.getLogger(__name__)
 
 
@@ -44,41 +40,53 @@ class Dose:
     """How many rows of each lesson go into one step.
 
     Attributes:
-        described: Captions and open questions.
-        styles: Questions, by style.
         looked_up: Look-ups in text alone.
+        told: Questions about a caption, text alone.
+        described: Captions and open questions.
+        styles: Questions about images, by style.
     """
 
-    described: int
-    styles: dict[str, int]
     looked_up: int
+    told: int = 0
+    described: int = 0
+    styles: dict[str, int] = field(default_factory=dict)
 
 
-LOOK_UPS = Dose(30, {}, 12)
-CAPTIONS = Dose(38, {}, 4)
-QUESTIONS = Dose(12, {"think_before": 10, "no_think": 5, "think_after": 5}, 2)
+LOOK_UPS = Dose(40)
+DIRECT = Dose(5, 14, 12, {"no_think": 10, "think_after": 6})
+REASONED, SHARE = Dose(5, 0, 8, {"think_before": 6}), 0.3  # of the peak learning rate
+BEGUN = 0.5  # share of letters right about captions told as text: direct answers come next
+ENOUGH, FORMED = 0.40, 0.62  # greedy accuracy and form at which a style is taught no further
 
 
 def teach(pupil: Pupil, album: Album, held_out: Album, seed: int, checkpoint: Path) -> None:
     """Teach the language half in place; resumes from its checkpoint.
 
-    Captions, with many look-ups at first and few later. Then questions in small steps, until enough
-    of what the model knows comes out as an answer: how far a style gets is decided by how much of
-    it is taught, and by nothing else.
+    First look-ups alone. Then captions and direct answers, until direct answers are right often
+    enough. Last the reasoned answers, which find their letter as look-ups do, until they have
+    their form: how far a style gets is decided by how much of it is taught, and by nothing else.
     """
     teacher = Teacher(pupil, album, seed, checkpoint)
-    while teacher.steps < CAPTION_STEPS:
-        dose = LOOK_UPS if teacher.steps < LOOK_UP_STEPS else CAPTIONS
-        teacher.give(dose, min(1, (teacher.steps + 1) / WARM_UP))
-    asked, half = STYLES["think_before"], slice(None, None, 2)
-    while teacher.steps < CAPTION_STEPS + QUESTION_STEPS:
-        teacher.give(QUESTIONS, QUESTION_SHARE)
-        if teacher.steps % EXAM_EVERY == 0:
-            marks = examine(pupil, held_out.scenes[half], held_out.features[half], asked, seed)
-            log.info("language step %d: think_before %s", teacher.steps, marks)
-            if marks.accuracy >= ENOUGH:
-                break
-    teacher.save()
+    asked = asked_about(held_out.scenes, seed)
+
+    def enough(names: Iterable[str]) -> bool:
+        sat = {name: examine(pupil, asked, held_out.features, STYLES[name]) for name in names}
+        said = "; ".join(f"{name} {mark}" for name, mark in sat.items())
+        log.info("language step %d: %s", teacher.steps, said)
+        return all(mark.accuracy >= ENOUGH and mark.form >= FORMED for mark in sat.values())
+
+    while teacher.steps < LOOK_UP_STEPS:
+        teacher.give(LOOK_UPS)
+    if teacher.steps == LOOK_UP_STEPS:
+        lend_heads(pupil)
+    while not teacher.bound:
+        marks = teacher.give(DIRECT)
+        if marks["told letter"] >= BEGUN and teacher.steps % 5 == 0:
+            teacher.bound = enough(DIRECT.styles)
+    while not enough(REASONED.styles):
+        for _ in range(4):
+            teacher.give(REASONED, SHARE)
+    enough(STYLES)
 
 
 class Teacher:
@@ -87,51 +95,65 @@ class Teacher:
     def __init__(self, pupil: Pupil, album: Album, seed: int, checkpoint: Path) -> None:
         self.pupil, self.album, self.checkpoint = pupil, album, checkpoint
         self.rng = np.random.default_rng(seed)
-        language = pupil.model.model.language_model
-        others = [language.embed_tokens.weight, language.norm.weight]
-        self.optimizer = Optimizer(language.layers.parameters(), others)
-        self.steps, self.begun = 0, time.perf_counter()
+        self.weights = list(pupil.model.model.language_model.parameters())
+        self.optimizer = torch.optim.AdamW(self.weights, weight_decay=0.01, betas=(0.9, 0.98))
+        self.steps, self.begun, self.bound = 0, time.perf_counter(), False
         if checkpoint.exists():
             self._load()
 
-    def give(self, dose: Dose, share: float) -> None:
-        """One step at that share of the peak learning rate."""
+    def give(self, dose: Dose, share: float = 1.0) -> dict[str, float]:
+        """One step at that share of the peak learning rate; what was right in it, by name."""
         self.steps += 1
-        marks = self._with_images(dose) | self._without(dose.looked_up)
+        marks = self._without_images(dose) | self._with_images(dose)
         sum((error for error, _ in marks.values()), torch.zeros(())).backward()
-        self.optimizer.step(share)
+        torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * share * min(1, self.steps / WARM_UP)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
         if self.steps % 20 == 0:
-            right = ", ".join(f"{name} {share:.1%}" for name, (_, share) in marks.items())
+            right = ", ".join(f"{name} {right:.0%}" for name, (_, right) in marks.items())
             spent = time.perf_counter() - self.begun
-            log.info("language step %d, %.0f s: tokens right: %s", self.steps, spent, right)
+            log.info("language step %d, %.0f s: %s", self.steps, spent, right)
             self.save()
+        return {name: right for name, (_, right) in marks.items()}
 
     def save(self) -> None:
         """Keep everything that the next step needs."""
         state = self.pupil.model.state_dict(), self.optimizer.state_dict()
         spent = time.perf_counter() - self.begun
-        torch.save((self.steps, spent, self.rng.bit_generator.state, *state), self.checkpoint)
+        told = self.steps, spent, self.bound, self.rng.bit_generator.state
+        torch.save((*told, *state), self.checkpoint)
 
     def _load(self) -> None:
-        self.steps, spent, rng, model, optimizer = torch.load(self.checkpoint, weights_only=True)
+        state = torch.load(self.checkpoint, weights_only=True)
+        self.steps, spent, self.bound, rng, model, optimizer = state
         self.begun -= spent
         self.rng.bit_generator.state = rng
         self.pupil.model.load_state_dict(model)
         self.optimizer.load_state_dict(optimizer)
 
-    def _with_images(self, dose: Dose) -> dict[str, tuple[Tensor, float]]:
-        lessons: list[Callable[[Scene, np.random.Generator], Lesson]] = [described] * dose.described
-        lessons += [answered(style) for style, count in dose.styles.items() for _ in range(count)]
-        chosen = self.rng.integers(len(self.album.scenes), size=len(lessons))
-        taught: list[Lesson] = [
-            lesson(self.album.scenes[index], self.rng)
-            for lesson, index in zip(lessons, chosen, strict=True)
-        ]
-        rows = [self.pupil.row(lesson, image=True) for lesson in taught]
-        return self.pupil.errors(rows, self.album.features[chosen].float())
+    def _without_images(self, dose: Dose) -> dict[str, tuple[Tensor, float]]:
+        sets = {
+            "look-up": [looked_up(self.rng) for _ in range(dose.looked_up)],
+            "told": [told(scene, self.rng) for scene, _ in self._drawn(dose.told)],
+        }
+        return {
+            f"{kind} {name}": mark
+            for kind, lessons in sets.items()
+            if lessons
+            for name, mark in errors(self.pupil, lessons, None).items()
+        }
 
-    def _without(self, count: int) -> dict[str, tuple[Tensor, float]]:
-        if not count:
+    def _with_images(self, dose: Dose) -> dict[str, tuple[Tensor, float]]:
+        kinds: list[Callable[[Scene, np.random.Generator], Lesson]] = [described] * dose.described
+        kinds += [answered(style) for style, count in dose.styles.items() for _ in range(count)]
+        if not kinds:
             return {}
-        rows = [self.pupil.row(looked_up(self.rng), image=False) for _ in range(count)]
-        return {f"look-up {name}": mark for name, mark in self.pupil.errors(rows, None).items()}
+        scenes, features = zip(*self._drawn(len(kinds)), strict=True)
+        lessons = [lesson(scene, self.rng) for lesson, scene in zip(kinds, scenes, strict=True)]
+        return errors(self.pupil, lessons, torch.stack(features).float())
+
+    def _drawn(self, count: int) -> list[tuple[Scene, Tensor]]:
+        chosen = self.rng.integers(len(self.album.scenes), size=count)
+        return [(self.album.scenes[index], self.album.features[index]) for index in chosen]
