@@ -1,0 +1,108 @@
+"""The objective that a GRPO configuration computes, read off its fields."""
+
+from typing import Any
+
+from trl.trainer.grpo_config import GRPOConfig
+
+from medr1_lib.data.errors import InputError
+
+# How each kind of loss weighs the tokens of B rollouts o_1 ... o_B.
+WEIGHTS = {
+    "grpo": r"\frac{1}{B}\sum_{i=1}^{B}\frac{1}{|o_i|}\sum_{t=1}^{|o_i|}",
+    "bnpo": r"\frac{1}{\sum_{i=1}^{B}|o_i|}\sum_{i=1}^{B}\sum_{t=1}^{|o_i|}",
+    "dapo": r"\frac{1}{\sum_{i=1}^{N}|o_i|}\sum_{i=1}^{N}\sum_{t=1}^{|o_i|}",
+    "dr_grpo": r"\frac{1}{B\,%(longest)s}\sum_{i=1}^{B}\sum_{t=1}^{|o_i|}",
+}
+CENTERED = r"R_i - \mathrm{mean}(R_{\mathrm{group}(i)})"
+ADVANTAGES = {
+    "group": rf"\frac{{{CENTERED}}}{{\mathrm{{std}}(R_{{\mathrm{{group}}(i)}}) + 10^{{-4}}}}",
+    "batch": rf"\frac{{{CENTERED}}}{{\mathrm{{std}}(R_1, \dots, R_N) + 10^{{-4}}}}",
+    "none": CENTERED,
+}
+RATIO = r"\frac{\pi_\theta(o_{i,t})}{\pi_{\mathrm{old}}(o_{i,t})}"
+RATIOS = {
+    "token": rf"\rho_{{i,t}} &= {RATIO}",
+    "sequence": rf"\rho_{{i,t}} &= \Big(\prod_{{s=1}}^{{|o_i|}} {RATIO.replace('t}', 's}')}"
+    r"\Big)^{1/|o_i|}",
+}
+# Fields that would change the objective in a way that is not written here, at their neutral value.
+NEUTRAL = {
+    "delta": None,
+    "top_entropy_quantile": 1.0,
+    "entropy_coef": 0.0,
+    "use_adaptive_entropy": False,
+    "off_policy_mask_threshold": None,
+    "multi_objective_aggregation": "sum_then_normalize",
+    "mask_truncated_completions": False,
+    "reward_weights": None,
+    "use_vllm": False,
+}
+
+
+def formula(config: GRPOConfig) -> str:
+    r"""The loss as LaTeX, with the numbers of this configuration in it.
+
+    B rollouts share a micro-batch and N an optimizer step. B is N unless gradients are accumulated;
+    then the loss of a step is the mean of those of its micro-batches. Probabilities are those of
+    the logits divided by the temperature; standard deviations divide by one less than the count.
+
+    Raises:
+        InputError: If a field asks for an objective that is not written here.
+
+    Example:
+        >>> config = GRPOConfig(loss_type="grpo", beta=0, bf16=False, use_cpu=True)
+        >>> print(formula(config).splitlines()[1])
+        \mathcal{L}(\theta) &= -\frac{1}{B}\sum_{i=1}^{B}\frac{1}{|o_i|}\sum_{t=1}^{|o_i|}\;\
+\min\!\big(\rho_{i,t} A_i,\ \mathrm{clip}(\rho_{i,t}, 0.8, 1.2)\, A_i\big) \\
+    """
+    _check(config)
+    lines = [_loss(config), _advantage(config), _ratio(config)]
+    if config.beta:
+        lines.append(_divergence(config))
+    return "\n".join([r"\begin{aligned}", " \\\\\n".join(lines), r"\end{aligned}"])
+
+
+def _check(config: GRPOConfig) -> None:
+    written: dict[str, Any] = {
+        "loss_type": WEIGHTS,
+        "scale_rewards": ADVANTAGES,
+        "importance_sampling_level": RATIOS,
+    } | {name: (value,) for name, value in NEUTRAL.items()}
+    for name, known in written.items():
+        if getattr(config, name) not in known:
+            remedy = f"use {' or '.join(map(str, known))}"
+            raise InputError(f"{name}={getattr(config, name)!r}", "is not supported", remedy)
+
+
+def _loss(config: GRPOConfig) -> str:
+    low, high = config.epsilon, config.epsilon_high
+    upper = low if high is None else high
+    gain = (
+        r"\min\!\big(\rho_{i,t} A_i,\ "
+        rf"\mathrm{{clip}}(\rho_{{i,t}}, {1 - low:g}, {1 + upper:g})\, A_i\big)"
+    )
+    if config.beta:
+        gain = rf"\Big[{gain} - {config.beta:g}\, D_{{i,t}}\Big]"
+    weights = WEIGHTS[config.loss_type].replace("%(longest)s", str(config.max_completion_length))
+    return rf"\mathcal{{L}}(\theta) &= -{weights}\;{gain}"
+
+
+def _advantage(config: GRPOConfig) -> str:
+    group = rf"\qquad \text{{groups of {config.num_generations}}}"
+    return rf"A_i &= {ADVANTAGES[config.scale_rewards]},{group}"
+
+
+def _ratio(config: GRPOConfig) -> str:
+    held = (config.steps_per_generation or 1) * config.num_iterations
+    text = rf"\text{{temperature {config.temperature:g}}}"
+    if config.gradient_accumulation_steps % held == 0:
+        # TRL then takes the policy itself, without gradient, for the old one.
+        text += r"\text{, one update per rollout: } \rho_{i,t} = 1 \text{, only its gradient acts}"
+    return rf"{RATIOS[config.importance_sampling_level]},\qquad {text}"
+
+
+def _divergence(config: GRPOConfig) -> str:
+    gap = r"\frac{\pi_{\mathrm{ref}}(o_{i,t})}{\pi_\theta(o_{i,t})}"
+    k3 = rf"{gap} - \log{gap} - 1"
+    corrected = rf"\rho_{{i,t}} \Big({k3}\Big)" if config.use_bias_correction_kl else k3
+    return rf"D_{{i,t}} &= {corrected}"

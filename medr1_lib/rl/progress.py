@@ -1,0 +1,57 @@
+"""A plain line that says how far a training is."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tqdm import tqdm
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+SHOWN = {
+    "reward": "reward",
+    "accuracy": "rewards/accuracy_reward/mean",
+    "format": "rewards/format_reward/mean",
+    "kl": "kl",
+    "length": "completions/mean_length",
+    "loss": "loss",
+}
+
+
+class Progress(TrainerCallback):
+    """One line, rewritten at every step: steps, time left, and what was measured last."""
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """Show the line."""
+        done, hidden = state.global_step, not state.is_world_process_zero
+        self._bar = tqdm(
+            desc="train", total=state.max_steps, initial=done, disable=hidden, unit="step"
+        )
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, Any] | None = None,
+        **kwargs: object,
+    ) -> None:
+        """Rewrite it."""
+        if logs is not None and "loss" in logs:
+            found = {name: f"{logs[key]:.3g}" for name, key in SHOWN.items() if key in logs}
+            self._bar.set_postfix(found, refresh=False)
+            self._bar.update(state.global_step - self._bar.n)
+
+    def on_train_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """Leave it as it is."""
+        self._bar.close()

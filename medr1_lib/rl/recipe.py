@@ -1,0 +1,176 @@
+"""The frozen recipe of a training run, and the TRL configuration that follows from it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.sft_config import SFTConfig
+
+from medr1_lib.data.errors import InputError
+from medr1_lib.data.styles import style
+from medr1_lib.data.taxonomy import modality, question_type
+from medr1_lib.rl.rewards import RULES
+
+CONFIGS: dict[str, type[GRPOConfig] | type[SFTConfig]] = {"grpo": GRPOConfig, "sft": SFTConfig}
+# The language model's linear layers. "all-linear" would adapt the vision tower as well.
+LANGUAGE_LINEAR = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+# What the run folder, the log and an exact resume rest on; a recipe cannot change it. The questions
+# are shuffled once by the seed, so that both methods meet the same ones in the same order.
+FIXED: dict[str, Any] = {
+    "logging_strategy": "steps",
+    "logging_steps": 1,
+    "save_strategy": "steps",
+    "report_to": "none",
+    "disable_tqdm": True,
+    "remove_unused_columns": False,
+    "ddp_find_unused_parameters": False,
+}
+ORDER: dict[str, dict[str, Any]] = {
+    "grpo": {"shuffle_dataset": False},
+    "sft": {"train_sampling_strategy": "sequential", "dataloader_drop_last": True},
+}
+ELSEWHERE = {
+    "output_dir": "--out",
+    "data_seed": "seed",
+    "resume_from_checkpoint": "--resume",
+    "gradient_checkpointing": "activation_checkpointing",  # the name that transformers gave it
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a training run depends on.
+
+    Attributes:
+        method: `grpo` or `sft`.
+        style: The reasoning style that is asked for.
+        rules: The reward rules of GRPO, one of `rewards.RULES`.
+        model: Directory of the base model.
+        data: Data set made by `data build` or `data import`; its split `train` is used.
+        modality: Only these modalities; all if empty.
+        question_type: Only these question types; all if empty.
+        seed: Of the order of questions, the adapter and the sampling.
+        quantize: `nf4` stores the base in 4 bits (QLoRA).
+        lora_r: Rank of the adapter.
+        lora_alpha: Its scale, in units of the rank.
+        lora_targets: Which layers it adapts, a regular expression.
+        config: Fields of TRL's `GRPOConfig` or `SFTConfig`, under their own names.
+
+    Raises:
+        InputError: If a value is none of those allowed.
+    """
+
+    method: Literal["grpo", "sft"]
+    style: str
+    model: str
+    data: str
+    rules: str = "strict"
+    modality: tuple[str, ...] = ()
+    question_type: tuple[str, ...] = ()
+    seed: int = 0
+    quantize: Literal["nf4"] | None = None
+    lora_r: int = 16
+    lora_alpha: int = 32
+    lora_targets: str = LANGUAGE_LINEAR
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("method", CONFIGS), ("rules", RULES), ("quantize", (None, "nf4"))):
+            if getattr(self, name) not in allowed:
+                known = ", ".join(map(str, allowed))
+                raise _refused(f"{name} is {getattr(self, name)!r}", f"use one of {known}")
+        for name in ("lora_r", "lora_alpha"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise _refused(f"{name} is {getattr(self, name)!r}", "use a whole number above 0")
+        style(self.style)
+        kinds = {"modality": modality, "question_type": question_type}
+        for name, canonical in kinds.items():
+            object.__setattr__(self, name, tuple(map(canonical, getattr(self, name))))
+        self._check_config()
+
+    def _check_config(self) -> None:
+        known = {field.name for field in fields(CONFIGS[self.method])}
+        fixed = FIXED | ORDER[self.method]
+        for name, value in self.config.items():
+            if name not in known:
+                where = CONFIGS[self.method].__name__
+                raise _refused(f"unknown key {name!r}", f"use a key of the recipe or of {where}")
+            if name in ELSEWHERE:
+                raise _refused(f"{name} is not set here", f"use {ELSEWHERE[name]} instead")
+            if value != fixed.get(name, value):
+                raise _refused(f"{name} is always {fixed[name]}", "leave it out")
+
+    def changed(self, **changes: object) -> "Recipe":
+        """A copy with other values, of the recipe's own keys or of the configuration's.
+
+        Example:
+            >>> recipe = Recipe("grpo", "no_think", "model", "data", config={"beta": 0.04})
+            >>> recipe.changed(seed=1, beta=0.0).config
+            {'beta': 0.0}
+        """
+        own = {name: value for name, value in changes.items() if name in OWN}
+        rest = {name: value for name, value in changes.items() if name not in OWN}
+        return replace(self, **own | {"config": {**self.config, **rest}})  # type: ignore[arg-type]
+
+    def flat(self) -> dict[str, Any]:
+        """The recipe as one mapping, as a YAML file has it."""
+        known = asdict(self)
+        listed = {name: list(known[name]) for name in ("modality", "question_type")}
+        return {name: known[name] for name in OWN} | listed | dict(self.config)
+
+    def grpo_config(self, out: Path) -> GRPOConfig:
+        """TRL's configuration of this run, checkpoints going to `out`.
+
+        Raises:
+            InputError: If the recipe is for SFT, its values contradict each other, or it needs a
+                GPU and there is none.
+        """
+        config = self._trl_config("grpo", out)
+        assert isinstance(config, GRPOConfig)
+        return config
+
+    def sft_config(self, out: Path) -> SFTConfig:
+        """As `grpo_config`, for supervised fine-tuning."""
+        config = self._trl_config("sft", out)
+        assert isinstance(config, SFTConfig)
+        return config
+
+    def _trl_config(self, method: str, out: Path) -> GRPOConfig | SFTConfig:
+        if self.method != method:
+            raise _refused(f"it is a recipe for {self.method}, not for {method}", "use another one")
+        if not self.config.get("use_cpu") and not torch.cuda.is_available():
+            raise _refused("it needs a GPU, and torch finds none", "set use_cpu: true, or use one")
+        own = {"output_dir": str(out), "seed": self.seed}
+        given = {**self.config, **FIXED, **ORDER[method], **own}
+        try:
+            config = CONFIGS[method](**given)
+        except (ValueError, TypeError) as error:
+            raise _refused(str(error), "correct the recipe") from error
+        if config.save_steps < 1:
+            raise _refused(f"save_steps is {config.save_steps}", "use a whole number above 0")
+        if isinstance(config, GRPOConfig):
+            _align(config)
+        return config
+
+
+OWN = tuple(field.name for field in fields(Recipe) if field.name != "config")
+
+
+def _align(config: GRPOConfig) -> None:
+    """Save only where no rollout waits for a later step: TRL does not store those it holds.
+
+    Groups must be whole in an evaluation batch, which the pre-flight is.
+    """
+    held = (config.steps_per_generation or 1) * config.num_iterations
+    whole = math.lcm(held, config.gradient_accumulation_steps) // config.gradient_accumulation_steps
+    config.save_steps = math.ceil(config.save_steps / whole) * whole
+    group = config.num_generations or 1
+    config.per_device_eval_batch_size = math.lcm(config.per_device_train_batch_size, group)
+
+
+def _refused(problem: str, remedy: str) -> InputError:
+    return InputError("recipe", problem, remedy)

@@ -1,0 +1,68 @@
+"""Supervised fine-tuning through TRL's own trainer, on completions that are true."""
+
+from typing import Any
+
+import datasets
+from trl.trainer.sft_trainer import SFTTrainer
+
+from medr1_lib.data.errors import InputError
+from medr1_lib.data.phantom_vqa import ATTRIBUTES
+from medr1_lib.data.phantoms import Scene
+from medr1_lib.data.rationales import rationale
+from medr1_lib.data.styles import STYLES, ReasoningStyle
+from medr1_lib.policy.loading import base_model
+from medr1_lib.policy.vision_cache import VisionCache
+from medr1_lib.rl.examples import Rows, questions, reader
+from medr1_lib.rl.recipe import Recipe
+
+
+class SupervisedTrainer(SFTTrainer):
+    """TRL's `SFTTrainer`, each image encoded once and adapters in float32, as `PolicyTrainer`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - TRL's own
+        super().__init__(*args, **kwargs)
+        policy: Any = self.model
+        for weight in policy.parameters():
+            if weight.requires_grad:
+                weight.data = weight.data.float()
+        tower = base_model(policy).model.visual
+        if not any(weight.requires_grad for weight in tower.parameters()):
+            VisionCache(policy)
+
+
+def target(style: ReasoningStyle, answer: str, question_type: str, scene: str | None) -> str:
+    """The completion that a model is taught.
+
+    Args:
+        style: Where the reasoning stands in it.
+        answer: The right letter.
+        question_type: What the question is about.
+        scene: What the image shows, as JSON; only a style without reasoning can do without it.
+
+    Example:
+        >>> target(STYLES["no_think"], "B", "Disease Diagnosis", None)
+        '<answer>B</answer>'
+    """
+    reasons = rationale(Scene.from_json(scene), ATTRIBUTES[question_type]) if scene else ""
+    return style.completion(answer, reasons)
+
+
+def demonstrations(recipe: Recipe) -> datasets.Dataset:
+    """Rows with `prompt`, `image` and `completion`, for `SFTTrainer`.
+
+    A completion holds the letter and, in a style with reasoning, what the phantom truly shows.
+
+    Raises:
+        InputError: As `examples.questions`; or if the style needs rationales and nobody knows them.
+    """
+    asked, table = STYLES[recipe.style], questions(recipe)
+    if "<think>" in asked.form and None in table["scene"]:
+        problem = f"nobody knows what its images show, so {recipe.style} has no true rationale"
+        raise InputError(recipe.data, problem, "use --style no_think, or phantoms")
+
+    def completions(rows: Rows) -> Rows:
+        known = zip(rows["answer"], rows["question_type"], rows["scene"], strict=True)
+        texts = (target(asked, *row) for row in known)
+        return {"completion": [[{"role": "assistant", "content": text}] for text in texts]}
+
+    return table.with_transform(reader(recipe, completions))
