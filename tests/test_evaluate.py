@@ -236,10 +236,11 @@ def test_a_cut_image_is_named_when_it_is_shown(tmp_path):
         items.image(Task(0, 0, "no_think", "none"))
 
 
-def test_a_data_set_without_a_test_split_is_refused(tmp_path):
+def test_a_split_that_is_not_there_is_refused(tmp_path):
     store.write(tmp_path / "data", {"train": [QUESTION.record({"bytes": png(picture())})]}, {})
-    with pytest.raises(InputError, match="has no test split"):
+    with pytest.raises(InputError, match="has no test split.*choose one of train"):
         Items(tmp_path / "data")
+    assert len(Items(tmp_path / "data", "train").questions) == 1
 
 
 # Records

@@ -1,4 +1,4 @@
-"""`python -m medr1_lib evaluate`: ask a model every question of a test split, greedily."""
+"""`python -m medr1_lib evaluate`: ask a model every question of a split, greedily."""
 
 import argparse
 import hashlib
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
         options.seed,
         options.max_new_tokens,
     )
-    items = Items(options.data)
+    items = Items(options.data, options.split)
     journal = _journal(options, settings, items)
     report = _run(options, settings, items, journal)
     for style, found in report.items():
@@ -78,7 +78,7 @@ def _journal(options: argparse.Namespace, settings: Settings, items: Items) -> J
     }
     notes = {
         "model": str(options.model),
-        "data": str(options.data),
+        "data": f"{options.data}, {options.split}",
         "hardware": hardware(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "threads": torch.get_num_threads(),
@@ -106,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", type=Path, required=True, metavar="DIR", help="a Qwen2-VL, or an adapter of one")
     add("--data", type=Path, required=True, metavar="DIR", help="data set made by build or import")
     add("--out", type=Path, required=True, metavar="DIR", help="folder for records and card")
+    add("--split", default="test", help="train to see how much was learned by heart (test)")
     styles = "reasoning style; several share the images"
     add("--style", nargs="+", choices=STYLES, required=True, help=styles)
     controls = "ask again with a grey image, another image of the modality, no image"

@@ -37,25 +37,27 @@ class Task:
 
 
 class Items:
-    """The test split of a data set.
+    """One split of a data set.
 
     Args:
         root: A data set made by `data build` or `data import`.
+        split: Which of its splits.
 
     Attributes:
         questions: All of them, in the order of the file.
         sha256: Changes whenever a question or an image does.
 
     Raises:
-        InputError: If there is no test split, or a record lacks its image.
+        InputError: If there is no such split, or a record lacks its image.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, split: str = "test") -> None:
         splits = store.read(root)
-        if "test" not in splits:
-            raise InputError(root, "has no test split", "build or import it with one")
-        table = splits["test"].cast_column("image", datasets.Image(decode=False))
-        self._where, self._images = f"{root}, test", table.select_columns("image")
+        if split not in splits:
+            remedy = f"choose one of {', '.join(splits)}, or build or import it again"
+            raise InputError(root, f"has no {split} split", remedy)
+        table = splits[split].cast_column("image", datasets.Image(decode=False))
+        self._where, self._images = f"{root}, {split}", table.select_columns("image")
         rows = table.remove_columns("image").to_list()
         self.questions = [Question.from_record(row) for row in rows]
         digest = hashlib.sha256(json.dumps(rows).encode())
