@@ -1,7 +1,9 @@
 """`python -m medr1_lib pretrain`: rebuild the tiny base model from seeds."""
 
 import argparse
+import json
 import logging
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransforme
 from medr1_lib.data.errors import InputError
 from medr1_lib.data.json_file import write_json
 from medr1_lib.data.machine import hardware
+from medr1_lib.policy.pretraining.card import card
 from medr1_lib.policy.pretraining.language import Pupil
 from medr1_lib.policy.pretraining.report import report
 from medr1_lib.policy.pretraining.scenes import Pool, pool
@@ -44,32 +47,42 @@ def main(arguments: list[str]) -> int:
     ]
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers)
     torch.set_num_threads(1)
+    _rebuild(asked.out, asked.seed)
+    return 0
+
+
+def _rebuild(out: Path, seed: int) -> None:
+    """Stage by stage; what a stage has finished is taken from its checkpoint."""
     processor = tiny_processor()
-    model = tiny_model(processor.tokenizer, asked.seed)
+    model = tiny_model(processor.tokenizer, seed)
     pupil, tower = Pupil(model, processor.tokenizer), model.model.visual
-    seeds = range(len(POOLS) * asked.seed, len(POOLS) * (asked.seed + 1))
+    seeds = range(len(POOLS) * seed, len(POOLS) * (seed + 1))
     pools = dict(zip(POOLS, seeds, strict=True))
     held_out = _drawn(pools, "held out")
-    checkpoint = asked.out / "tower.pt"
-    if not finished(tower, checkpoint, TOWER_STEPS):
-        train_tower(
-            model,
-            processor.tokenizer,
-            _drawn(pools, "tower"),
-            held_out,
-            TOWER_STEPS,
-            asked.seed,
-            checkpoint,
-        )
+    stages = {"tower": out / "tower.pt", "language": out / "language.pt"}
+    if not finished(tower, stages["tower"], TOWER_STEPS):
+        shown = _drawn(pools, "tower")
+        train_tower(model, processor.tokenizer, shown, held_out, TOWER_STEPS, seed, stages["tower"])
+        del shown  # two gigabytes
     model.set_attn_implementation("eager")  # the teacher looks at the attention
-    shown = album(tower, _drawn(pools, "language"))
-    teach(pupil, shown, album(tower, held_out), asked.seed, asked.out / "language.pt")
-    model.save_pretrained(asked.out)
-    processor.save_pretrained(asked.out)
-    log.info("saved; now the report")
-    found = report(pupil, album(tower, _drawn(pools, "report")), asked.seed)
-    write_json(asked.out / "report.json", {"seed": asked.seed, "hardware": hardware()} | found)
-    return 0
+    pictures = album(tower, _drawn(pools, "language"))
+    teach(pupil, pictures, album(tower, held_out), seed, stages["language"])
+    model.save_pretrained(out)
+    processor.save_pretrained(out)
+    log.info("saved; now the report, on other scenes")
+    unseen = album(tower, _drawn(pools, "report"))
+    steps, spent = zip(*(torch.load(path)[:2] for path in stages.values()), strict=True)
+    found = {
+        "seed": seed,
+        "hardware": hardware(),
+        "date": time.strftime("%Y-%m-%d"),
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "seconds": round(sum(spent)),
+        **dict(zip(stages, steps, strict=True)),
+        **report(pupil, unseen, seed),
+    }
+    write_json(out / "report.json", found)
+    (out / "README.md").write_text(card(json.loads(json.dumps(found))))
 
 
 def _drawn(pools: dict[str, int], name: str) -> Pool:

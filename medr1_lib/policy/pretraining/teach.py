@@ -87,6 +87,7 @@ def teach(pupil: Pupil, album: Album, held_out: Album, seed: int, checkpoint: Pa
         for _ in range(4):
             teacher.give(REASONED, SHARE)
     enough(STYLES)
+    teacher.save()
 
 
 class Teacher:
