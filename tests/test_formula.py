@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import pytest
+import trainings
+
+from medr1_lib.data.errors import InputError
+from medr1_lib.rl.formula import formula
+
+
+def written(**changes):
+    return formula(trainings.grpo(**changes).grpo_config(Path("out")))
+
+
+CHANGES = [
+    {},
+    {"loss_type": "bnpo"},
+    {"loss_type": "dapo"},
+    {"loss_type": "dr_grpo"},
+    {"beta": 0.0},
+    {"beta": 0.1},
+    {"use_bias_correction_kl": True},
+    {"epsilon": 0.1},
+    {"epsilon_high": 0.3},
+    {"scale_rewards": "none"},
+    {"scale_rewards": "batch"},
+    {"importance_sampling_level": "sequence"},
+    {"temperature": 0.7},
+    {"num_generations": 8},
+    {"num_iterations": 2},
+]
+OF_NO_MATTER = [{"learning_rate": 1e-5}, {"max_steps": 9}, {"max_completion_length": 9}]
+
+
+def test_every_setting_of_the_objective_shows_and_no_other():
+    formulas = [written(**change) for change in CHANGES]
+    assert len(set(formulas)) == len(CHANGES)
+    assert {written(**change) for change in OF_NO_MATTER} == {written()}
+    assert written(loss_type="dr_grpo") != written(loss_type="dr_grpo", max_completion_length=9)
+    assert written(beta=0.0) == written(beta=0.0, use_bias_correction_kl=True)  # there is no KL
+
+
+def test_the_published_loss_reads_as_published():
+    loss, advantage, ratio, divergence = written().splitlines()[1:-1]
+    assert r"-\frac{1}{B}\sum_{i=1}^{B}\frac{1}{|o_i|}\sum_{t=1}^{|o_i|}" in loss
+    assert "0.8, 1.2" in loss
+    assert r"- 0.04\, D_{i,t}" in loss
+    assert r"\mathrm{std}" in advantage
+    assert "groups of 4" in advantage
+    assert "one update per rollout" in ratio
+    assert divergence.startswith(r"D_{i,t} &= \frac{\pi_{\mathrm{ref}}")
+    assert "one update per rollout" not in written(num_iterations=2)
+
+
+@pytest.mark.parametrize(
+    "change", [{"loss_type": "sapo"}, {"delta": 2.0}, {"entropy_coef": 0.1}]
+)
+def test_an_objective_that_is_not_written_here_is_refused(change):
+    (name,) = change
+    with pytest.raises(InputError, match=f"{name}=.* is not supported"):
+        written(**change)

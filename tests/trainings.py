@@ -1,0 +1,64 @@
+"""Data, recipes and rewards for trainings of a few seconds."""
+
+import functools
+import tempfile
+from itertools import islice
+from pathlib import Path
+
+import policies
+
+from medr1_lib.data import phantom_vqa, store
+from medr1_lib.data.images import png
+from medr1_lib.data.phantoms import Scene, draw
+from medr1_lib.rl import building
+from medr1_lib.rl.recipe_file import load_recipe
+
+
+@functools.cache
+def _root():
+    return tempfile.TemporaryDirectory(prefix="medr1-trainings-")  # kept open until the tests end
+
+
+def rows(count):
+    """Questions about CT and, from the eleventh on, MRI, as they are stored."""
+    asked = islice(phantom_vqa.questions("train", per_cell=2), count)
+    return [q.record({"bytes": png(draw(Scene.from_json(q.scene))), "path": None}) for q in asked]
+
+
+@functools.cache
+def data() -> Path:
+    """Twenty phantoms; read only."""
+    folder = Path(_root().name) / "phantoms"
+    store.write(folder, {"train": rows(20), "test": rows(2)}, {"seed": 0})
+    return folder
+
+
+def _small():
+    paths = {"model": str(policies.saved()), "data": str(data())}
+    return paths | {"style": "no_think", "learning_rate": 1e-3, "max_steps": 3}
+
+
+GRPO = {"num_generations": 4, "per_device_train_batch_size": 8, "max_completion_length": 4}
+
+
+def grpo(**changes):
+    """Two prompts x four rollouts of four tokens at a step, ten steps to an epoch."""
+    return load_recipe("course", **_small() | GRPO | changes)
+
+
+def sft(**changes):
+    """The questions that `grpo` is asked, two at a step."""
+    return load_recipe("course-sft", **_small() | {"per_device_train_batch_size": 2} | changes)
+
+
+def format_reward(completions, **columns):
+    return [float("A" in turns[0]["content"]) for turns in completions]
+
+
+def accuracy_reward(completions, **columns):
+    return [len(turns[0]["content"]) % 5 / 4 for turns in completions]
+
+
+def reward_anything(monkeypatch):
+    """A model with random weights never answers; these rewards tell its rollouts apart."""
+    monkeypatch.setattr(building, "rewards", lambda *asked: [format_reward, accuracy_reward])
