@@ -252,7 +252,7 @@ inputs = start | {
 }
 
 
-def logps_of(policy):
+def our_logps(policy):
     """Log-probabilities of the four rollouts under a policy, [B, T]."""
     before = policy(**inputs).logits[:, -ids.shape[1] - 1 : -1]
     return token_logps(before, ids, TEMPERATURE)
@@ -264,7 +264,7 @@ def logps_of(policy):
 # token by token. Summed over a rollout, log-probabilities measure length more than anything else.
 
 # %%
-old = logps_of(model).detach()
+old = our_logps(model).detach()
 sheet["3 log-prob."] = (old * mask).sum(1).tolist()
 sheet["per token"] = sheet["3 log-prob."] / sheet["tokens"]
 count = model.config.text_config.vocab_size
@@ -324,10 +324,10 @@ _ = plt.legend()
 # ## Stage 5: KL
 #
 # The penalty keeps the policy near the reference model, the one that training began with. The exact
-# divergence is a sum over all words at all places, and over all places not visited. From the tokens
-# that were sampled it can be estimated. The plain estimate $\log\pi - \log\pi_\text{ref}$ is right
-# on average and often negative, although no divergence is. Schulman's third estimator, known as k3,
-# adds a term whose mean is zero, and is never negative:
+# divergence is a sum over all texts that could have been written. From the tokens that were sampled
+# it can be estimated. The plain estimate $\log\pi - \log\pi_\text{ref}$ is right on average and
+# often negative, although no divergence is. Schulman's third estimator, known as k3, adds a term
+# whose mean is zero, and is never negative:
 #
 # $$ k_{i,t} = e^{d} - 1 - d, \qquad d = \log\pi_\text{ref}(o_{i,t}) - \log\pi(o_{i,t}) \tag{5} $$
 #
@@ -480,33 +480,33 @@ def grpo_loss(
 
 
 # %% [markdown]
-# Three helpers put the stages together. `loss_of` runs 3 to 6 for the rollouts of `model`, which is
-# old policy and reference in one. `gradient` is what the loss asks of each weight. `train` takes
+# Three helpers put the stages together. `our_loss` runs 3 to 6 for the rollouts of `model`, which is
+# old policy and reference in one. `our_gradient` is what the loss asks of each weight. `descend` takes
 # steps on the same four rollouts, and remembers how the mean ratio of each rollout moves.
 
 
 # %%
-def loss_of(policy, kind="grpo", clip=CLIP, advantages=advantages):
+def our_loss(policy, kind="grpo", clip=CLIP, advantages=advantages):
     """The loss of our four rollouts, which `model` is taken to have written."""
     weights = token_weights(mask, kind, MAX_LENGTH)
-    return grpo_loss(logps_of(policy), old, old, advantages, weights, clip, BETA)
+    return grpo_loss(our_logps(policy), old, old, advantages, weights, clip, BETA)
 
 
-def gradient(policy, loss):
+def our_gradient(policy, loss):
     """The gradient of a loss, all trainable weights in one row."""
     weights = [w for w in policy.parameters() if w.requires_grad]
     return torch.cat([g.flatten() for g in torch.autograd.grad(loss, weights)])
 
 
-def train(policy, steps, clip=CLIP):
+def descend(policy, steps, clip=CLIP):
     """Mean ratio of each rollout after each step down the gradient."""
     optimizer = torch.optim.SGD(policy.parameters(), lr=1e-3)
     history = []
     for _ in range(steps):
         optimizer.zero_grad()
-        loss_of(policy, clip=clip).backward()
+        our_loss(policy, clip=clip).backward()
         optimizer.step()
-        ratio = (logps_of(policy).detach() - old).exp()
+        ratio = (our_logps(policy).detach() - old).exp()
         history.append((ratio * mask).sum(1) / mask.sum(1))
     return torch.stack(history)  # [steps, B]
 
@@ -518,10 +518,10 @@ def train(policy, steps, clip=CLIP):
 # line is the group of equal rewards from stage 2. Its loss is the same zero, with nothing behind it.
 
 # %%
-losses = {kind: loss_of(model, kind) for kind in KINDS}
-losses["equal rewards"] = loss_of(model, advantages=torch.zeros(GROUP))
+losses = {kind: our_loss(model, kind) for kind in KINDS}
+losses["equal rewards"] = our_loss(model, advantages=torch.zeros(GROUP))
 for name, loss in losses.items():
-    steepness = gradient(model, loss).double().norm()
+    steepness = our_gradient(model, loss).double().norm()
     print(f"{name:>13}: loss {abs(loss):.2f} in size, gradient {steepness:.1f}")
 
 # %% [markdown]
@@ -531,8 +531,8 @@ for name, loss in losses.items():
 
 # %%
 moved = copy.deepcopy(model)
-sheet["4 ratio"] = train(moved, steps=1)[0].tolist()
-logps = logps_of(moved).detach()
+sheet["4 ratio"] = descend(moved, steps=1)[0].tolist()
+logps = our_logps(moved).detach()
 sheet["5 KL"] = ((kl_k3(logps, old) * mask).sum(1) / mask.sum(1)).tolist()
 shown = {"1 reward": 0, "2 advantage": 2, "4 ratio": 2, "5 KL": 3}
 sheet[list(shown)].round(shown)
@@ -578,7 +578,7 @@ titles = (f"clip {CLIP}", "no clip")
 for axis, title, (limit, policy) in zip(
     axes, titles, policies.items(), strict=True
 ):
-    history = torch.cat([torch.ones(1, GROUP), train(policy, 8, limit)])
+    history = torch.cat([torch.ones(1, GROUP), descend(policy, 8, limit)])
     sns.lineplot(pd.DataFrame(history, columns=list(rollouts)), ax=axis)
     axis.set(title=title, xlabel="steps", ylabel="mean ratio of a rollout")
     for end in (1 - CLIP, 1 + CLIP):
@@ -667,9 +667,11 @@ def compared(theirs, ours):
     """Whether TRL's loss of one kind is ours of another, and the gradient too."""
     policy, trainer.loss_type = trainer.model, theirs
     weights = token_weights(mask, ours, MAX_LENGTH)
-    found = grpo_loss(logps_of(policy), logps, old, advantages, weights, CLIP, BETA)
+    found = grpo_loss(
+        our_logps(policy), logps, old, advantages, weights, CLIP, BETA
+    )
     wanted = trainer._compute_loss(policy, batch)
-    found_slope, slope = gradient(policy, found), gradient(policy, wanted)
+    found_slope, slope = our_gradient(policy, found), our_gradient(policy, wanted)
     relative = (found_slope - slope).norm() / slope.norm()
     return bool(abs(found - wanted) < 1e-6), bool(relative < 1e-5)
 
