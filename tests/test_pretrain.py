@@ -127,14 +127,14 @@ def test_a_lesion_lies_in_the_token_of_its_place(shown):
 def test_teaching_resumes_where_it_stopped(pupil, shown, tmp_path):
     seen = album(pupil.model.model.visual, shown)
     once = teach.Teacher(pupil, seen, 0, tmp_path / "state.pt")
-    once.give(teach.DIRECT, 1.0)
+    once.give(teach._dose(STYLES))
     once.save()
-    once.give(teach.DIRECT, 1.0)
+    once.give(teach._dose(STYLES))
     again = Pupil(tiny_model(pupil.tokenizer, seed=4), pupil.tokenizer)
     again.model.set_attn_implementation("eager")
     resumed = teach.Teacher(again, seen, 9, tmp_path / "state.pt")
     assert resumed.steps == 1
-    resumed.give(teach.DIRECT, 1.0)
+    resumed.give(teach._dose(STYLES))
     for first, second in zip(pupil.model.parameters(), again.model.parameters(), strict=True):
         assert torch.equal(first, second)
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,41 +53,44 @@ class Dose:
 
 
 LOOK_UPS = Dose(40)
-DIRECT = Dose(5, 14, 12, {"no_think": 10, "think_after": 6})
-REASONED, SHARE = Dose(5, 0, 8, {"think_before": 6}), 0.3  # of the peak learning rate
+CAPTIONS, TOLD = 12, 14  # rows per step, beside a few look-ups
+ROWS = {"think_before": 2, "no_think": 10, "think_after": 6}  # of a style that is being taught
+ENOUGH, FORMED = 0.40, 0.65  # greedy accuracy and form at which a style is taught no further
 BEGUN = 0.5  # share of letters right about captions told as text: direct answers come next
-ENOUGH, FORMED = 0.40, 0.62  # greedy accuracy and form at which a style is taught no further
+EXAM_EVERY, SOON = 20, 5  # steps; and once that has begun
 
 
 def teach(pupil: Pupil, album: Album, held_out: Album, seed: int, checkpoint: Path) -> None:
     """Teach the language half in place; resumes from its checkpoint.
 
-    First look-ups alone. Then captions and direct answers, until direct answers are right often
-    enough. Last the reasoned answers, which find their letter as look-ups do, until they have
-    their form: how far a style gets is decided by how much of it is taught, and by nothing else.
+    First look-ups alone. Then captions with questions in those styles that are not yet right often
+    enough, until none is left: how far a style gets is decided by how much of it is taught, and by
+    nothing else.
     """
     teacher = Teacher(pupil, album, seed, checkpoint)
     asked = asked_about(held_out.scenes, seed)
 
-    def enough(names: Iterable[str]) -> bool:
-        sat = {name: examine(pupil, asked, held_out.features, STYLES[name]) for name in names}
+    def lacking() -> list[str]:
+        sat = {n: examine(pupil, asked, held_out.features, STYLES[n]) for n in STYLES}
         said = "; ".join(f"{name} {mark}" for name, mark in sat.items())
         log.info("language step %d: %s", teacher.steps, said)
-        return all(mark.accuracy >= ENOUGH and mark.form >= FORMED for mark in sat.values())
+        return [n for n, mark in sat.items() if mark.accuracy < ENOUGH or mark.form < FORMED]
 
     while teacher.steps < LOOK_UP_STEPS:
         teacher.give(LOOK_UPS)
     if teacher.steps == LOOK_UP_STEPS:
         lend_heads(pupil)
-    while not teacher.bound:
-        marks = teacher.give(DIRECT)
-        if marks["told letter"] >= BEGUN and teacher.steps % 5 == 0:
-            teacher.bound = enough(DIRECT.styles)
-    while not enough(REASONED.styles):
-        for _ in range(4):
-            teacher.give(REASONED, SHARE)
-    enough(STYLES)
+    while styles := lacking():
+        while True:
+            right = teacher.give(_dose(styles)).get("told letter", 1.0)
+            if teacher.steps % (SOON if right >= BEGUN else EXAM_EVERY) == 0:
+                break
     teacher.save()
+
+
+def _dose(styles: Sequence[str]) -> Dose:
+    direct = any(name != "think_before" for name in styles)
+    return Dose(5, TOLD if direct else 0, CAPTIONS, {name: ROWS[name] for name in styles})
 
 
 class Teacher:
@@ -98,7 +101,7 @@ class Teacher:
         self.rng = np.random.default_rng(seed)
         self.weights = list(pupil.model.model.language_model.parameters())
         self.optimizer = torch.optim.AdamW(self.weights, weight_decay=0.01, betas=(0.9, 0.98))
-        self.steps, self.begun, self.bound = 0, time.perf_counter(), False
+        self.steps, self.begun = 0, time.perf_counter()
         if checkpoint.exists():
             self._load()
 
@@ -123,12 +126,12 @@ class Teacher:
         """Keep everything that the next step needs."""
         state = self.pupil.model.state_dict(), self.optimizer.state_dict()
         spent = time.perf_counter() - self.begun
-        told = self.steps, spent, self.bound, self.rng.bit_generator.state
+        told = self.steps, spent, self.rng.bit_generator.state
         torch.save((*told, *state), self.checkpoint)
 
     def _load(self) -> None:
         state = torch.load(self.checkpoint, weights_only=True)
-        self.steps, spent, self.bound, rng, model, optimizer = state
+        self.steps, spent, rng, model, optimizer = state
         self.begun -= spent
         self.rng.bit_generator.state = rng
         self.pupil.model.load_state_dict(model)
