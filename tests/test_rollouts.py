@@ -1,0 +1,184 @@
+"""Sampling and scoring behind a shared prefix give what the plain way gives."""
+
+import policies
+import pytest
+import torch
+from layouts import picture
+from peft import LoraConfig, get_peft_model
+from transformers import GenerationConfig
+
+from medr1_lib.policy.loading import base_model, load_policy
+from medr1_lib.rl.distinct import distinct_prompts
+from medr1_lib.rl.grpo import token_logps
+from medr1_lib.rl.rollouts import completion_logps, continuation, read_prompts, sample_group
+
+TEXTS = ("Which organ?", "How severe is the lesion? A)mild, B)severe", "What?")
+SIZES = ((64, 64), (112, 56), (84, 112))  # so that prompts differ in image tokens and in words
+LORA = r".*language_model.*\.(q_proj|v_proj|down_proj)"
+
+
+def prompts(*rows):
+    chats = [
+        [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": TEXTS[row]}]}]
+        for row in rows
+    ]
+    template = policies.processor().apply_chat_template
+    text = template(chats, tokenize=False, add_generation_prompt=True)
+    images = [picture(row, SIZES[row]) for row in rows]
+    return policies.processor()(text=text, images=images, padding=True, return_tensors="pt")
+
+
+def repeated(inputs, owner):
+    """The batch that the plain way takes, a prompt for each completion."""
+    patches = inputs["pixel_values"].split(inputs["image_grid_thw"].prod(1).tolist())
+    rows = {name: inputs[name][owner] for name in inputs if name != "pixel_values"}
+    return rows | {"pixel_values": torch.cat([patches[place] for place in owner])}
+
+
+def completions(lengths, seed=0):
+    """Random tokens, padded on the right."""
+    torch.manual_seed(seed)
+    tokens = torch.randint(20, 400, (len(lengths), max(lengths)))
+    mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
+    return tokens.masked_fill(mask == 0, policies.processor().tokenizer.pad_token_id), mask
+
+
+def plain_logps(model, inputs, tokens, mask, owner, temperature):
+    rows = repeated(inputs, owner)
+    logits = model(
+        input_ids=torch.cat([rows["input_ids"], tokens], 1),
+        attention_mask=torch.cat([rows["attention_mask"], mask], 1),
+        mm_token_type_ids=torch.cat([rows["mm_token_type_ids"], torch.zeros_like(tokens)], 1),
+        pixel_values=rows["pixel_values"],
+        image_grid_thw=rows["image_grid_thw"],
+        logits_to_keep=tokens.shape[1] + 1,
+    ).logits[:, :-1]
+    return token_logps(logits, tokens, temperature).masked_fill(mask == 0, 0)
+
+
+def gradients(model, loss):
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    found = torch.autograd.grad(loss, weights, allow_unused=True)
+    return [torch.zeros_like(w) if g is None else g for w, g in zip(weights, found, strict=True)]
+
+
+def relative_error(found, wanted):
+    error = sum(((a - b) ** 2).sum() for a, b in zip(found, wanted, strict=True))
+    return float((error / sum((b**2).sum() for b in wanted)).sqrt())
+
+
+@pytest.fixture(params=["2 lora", "2 nf4", "2.5 lora", "2 all"])
+def model(request):
+    folder = policies.newer() if "2.5" in request.param else policies.saved()
+    base, _ = load_policy(folder, "nf4" if "nf4" in request.param else None, device="cpu")
+    torch.manual_seed(0)
+    if "all" in request.param:
+        base.requires_grad_(True)
+        return base.train()
+    config = LoraConfig(r=4, target_modules=LORA, init_lora_weights=False)
+    return get_peft_model(base, config).train()
+
+
+CASES = {
+    "even groups": ([0, 0, 1, 1, 2, 2], [5, 5, 5, 5, 5, 5]),
+    "different lengths": ([0, 0, 1, 1, 2, 2], [5, 3, 1, 5, 2, 4]),
+    "mixed up": ([2, 0, 1, 1, 0, 1, 2], [5, 3, 1, 5, 2, 4, 4]),
+    "alone": ([0, 1, 2], [4, 6, 5]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_log_probabilities_and_gradients_are_those_of_the_plain_way(model, case):
+    owner, lengths = torch.tensor(CASES[case][0]), CASES[case][1]
+    inputs, (tokens, mask) = prompts(0, 1, 2), completions(lengths)
+    weights = torch.randn(len(lengths), 1)
+    wanted = plain_logps(model, inputs, tokens, mask, owner, 0.9)
+    found = completion_logps(model, inputs, tokens, mask, owner, 0.9)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
+    ours, theirs = (gradients(model, (logps * weights).sum()) for logps in (found, wanted))
+    assert relative_error(ours, theirs) < 1e-5
+
+
+def test_the_prompt_gets_its_share_of_the_gradient(model):
+    """Plants a fault: a prefix that was cut out of the graph."""
+    inputs, (tokens, mask) = prompts(0, 1, 2), completions([4] * 6)
+    owner = torch.arange(3).repeat_interleave(2)
+    wanted = gradients(model, plain_logps(model, inputs, tokens, mask, owner, 1.0).sum())
+    with torch.no_grad():
+        prefix = read_prompts(model, inputs)
+    logits = model(**continuation(prefix, tokens, mask, owner)).logits
+    cut = gradients(model, token_logps(logits, tokens, 1.0).sum())
+    assert relative_error(cut, wanted) > 1e-2
+
+
+SAMPLED = {"do_sample": True, "temperature": 0.8, "top_p": 0.95, "top_k": 50}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [SAMPLED, SAMPLED | {"repetition_penalty": 1.3, "min_new_tokens": 3}, {"do_sample": False}],
+    ids=["sampled", "penalized", "greedy"],
+)
+@pytest.mark.parametrize("folder", [policies.saved, policies.newer], ids=["2", "2.5"])
+def test_the_tokens_are_those_of_generate_from_the_same_seed(folder, settings):
+    model, _ = load_policy(folder(), device="cpu")
+    config = GenerationConfig(max_new_tokens=12, **settings)
+    inputs = prompts(0, 1, 2)
+    torch.manual_seed(3)
+    found = sample_group(model, inputs, 4, config)
+    torch.manual_seed(3)
+    rows = repeated(inputs, torch.arange(3).repeat_interleave(4))
+    wanted = model.generate(**rows, generation_config=config)
+    assert torch.equal(found, wanted[:, inputs["input_ids"].shape[1] :])
+    assert len(found) == 12
+
+
+def test_completions_end_one_by_one_and_all_together_stop_the_loop():
+    model, _ = load_policy(policies.saved(), device="cpu")
+    end, blank = 7, policies.processor().tokenizer.pad_token_id
+    with torch.no_grad():
+        base_model(model).lm_head.weight[end] *= 3  # likely, not certain
+    config = GenerationConfig(max_new_tokens=60, do_sample=True, eos_token_id=end)
+    torch.manual_seed(0)
+    found = sample_group(model, prompts(0, 1), 4, config)
+    lengths = []
+    for row in found.tolist():
+        length = row.index(end) + 1 if end in row else len(row)
+        assert set(row[length:]) <= {blank}
+        lengths.append(length)
+    assert len(set(lengths)) > 2
+    assert max(lengths) == found.shape[1] < 60
+
+
+def test_each_prompt_is_read_once():
+    model, _ = load_policy(policies.saved(), device="cpu")
+    seen = []
+    first = model.model.language_model.layers[0]
+    first.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape[:2])))
+    inputs = prompts(0, 1, 2)
+    length = inputs["input_ids"].shape[1]
+    sample_group(model, inputs, 4, GenerationConfig(max_new_tokens=3, do_sample=True))
+    assert seen == [(3, length - 1), (3, 4), (3, 4), (3, 4)]
+
+
+def test_distinct_prompts_differ_in_a_token_or_in_a_pixel():
+    model, _ = load_policy(policies.saved(), device="cpu")
+    rows = repeated(prompts(0, 1), torch.tensor([0, 0, 1, 0, 1]))
+    found, owner = distinct_prompts(model, rows)
+    assert owner.tolist() == [0, 0, 1, 0, 1]
+    for name, value in prompts(0, 1).items():
+        assert torch.equal(found[name], value)
+    rows["pixel_values"][0, 0] += 1
+    assert distinct_prompts(model, rows)[1].tolist() == [0, 1, 2, 1, 2]
+    rows["input_ids"][3, -1] += 1
+    found, owner = distinct_prompts(model, rows)
+    assert owner.tolist() == [0, 1, 2, 3, 2]
+    assert len(found["image_grid_thw"]) == 4
+
+
+def test_distinct_prompts_without_images():
+    model, _ = load_policy(policies.saved(), device="cpu")
+    ids = torch.tensor([[1, 2], [3, 4], [1, 2]])
+    found, owner = distinct_prompts(model, {"input_ids": ids, "attention_mask": ids > 0})
+    assert owner.tolist() == [0, 1, 0]
+    assert torch.equal(found["input_ids"], ids[:2])
