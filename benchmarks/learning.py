@@ -15,6 +15,7 @@ import time
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -44,17 +45,18 @@ def main() -> None:
         for style in asked.styles
     }
     rows = [labelled(records, "base", style, -1) for style, records in before.items()]
-    found = {"base": {style: share(records) for style, records in before.items()}, "runs": []}
+    shares = {style: share(records) for style, records in before.items()}
+    runs = []
     plan = list(product(asked.recipes, asked.styles, asked.seeds))
     for name, style, seed in tqdm(plan, desc="runs"):
         run, after = one(asked, items, name, style, seed)
         minutes = round(run.log["seconds"].sum() / 60, 2)
         paired = asdict(compare(before[style], after))
         told = {"recipe": name, "style": style, "seed": seed, "steps": len(run.log)}
-        found["runs"].append(told | {"minutes": minutes} | share(after) | {"paired": paired})
+        runs.append(told | {"minutes": minutes} | share(after) | {"paired": paired})
         rows.append(labelled(after, name, style, seed))
-        print(json.dumps(found["runs"][-1]), flush=True)
-    record(asked, found, pd.concat(rows))
+        print(json.dumps(runs[-1]), flush=True)
+    record(asked, {"base": shares, "runs": runs}, pd.concat(rows))
 
 
 def one(
@@ -69,7 +71,7 @@ def one(
 
 
 def score(
-    model: Path, quantize: str | None, style: str, items: Items, out: Path, limit: int
+    model: Path, quantize: Literal["nf4"] | None, style: str, items: Items, out: Path, limit: int
 ) -> pd.DataFrame:
     settings = Settings((style,), limit=limit)
     journal = Journal(out, {"model": str(model), "style": style, "limit": limit}, {})
@@ -82,7 +84,7 @@ def labelled(records: pd.DataFrame, recipe: str, style: str, seed: int) -> pd.Da
     return records[KEPT].assign(recipe=recipe, style=style, seed=seed)
 
 
-def record(asked: argparse.Namespace, found: dict, rows: pd.DataFrame) -> None:
+def record(asked: argparse.Namespace, found: dict[str, Any], rows: pd.DataFrame) -> None:
     head = {
         "command": shlex.join(["python", *sys.argv]),
         "hardware": hardware() + ", one thread",
