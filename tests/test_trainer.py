@@ -1,0 +1,172 @@
+"""`PolicyTrainer` does what TRL's trainer does: same rollouts, losses, gradients and weights."""
+
+import policies
+import pytest
+import torch
+from datasets import Dataset
+from layouts import picture
+from peft import LoraConfig
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
+
+from medr1_lib.policy.loading import base_model, load_policy
+from medr1_lib.rl.trainer import PolicyTrainer
+
+LORA = r".*language_model.*\.(q_proj|v_proj|down_proj)"
+TEXTS = ("Which organ?", "How severe is the lesion? A)mild, B)severe", "What?", "Which organ?")
+SIZES = ((64, 64), (112, 56), (84, 112), (64, 64))
+
+
+def data():
+    turns = [[{"role": "user", "content": text}] for text in TEXTS]
+    images = [picture(seed, size) for seed, size in enumerate(SIZES)]
+    return Dataset.from_dict({"prompt": turns, "image": images})
+
+
+def odd_tokens(completion_ids, **_):
+    return [sum(token % 2 for token in row) / len(row) for row in completion_ids]
+
+
+def build(kind, folder, quantize=None, lora=True, **settings):
+    model, processor = load_policy(policies.saved(), quantize, device="cpu")
+    end = base_model(model).lm_head.weight
+    with torch.no_grad():
+        end[processor.tokenizer.eos_token_id] *= 3  # so that completions differ in length
+    defaults = {
+        "per_device_train_batch_size": 8,
+        "num_generations": 4,
+        "beta": 0.04,
+        "loss_type": "grpo",
+        "max_completion_length": 12,
+        "max_steps": 2,
+        "gradient_checkpointing": False,
+        "learning_rate": 0.1,
+        "optim": "sgd",  # Adam would blow up the rounding of gradients near zero
+        "temperature": 0.9,
+    }
+    quiet = {"report_to": [], "save_strategy": "no", "disable_tqdm": True, "logging_steps": 1}
+    config = GRPOConfig(str(folder), use_cpu=True, bf16=False, **quiet, **(defaults | settings))
+    adapter = LoraConfig(r=4, target_modules=LORA, init_lora_weights=lora != "far")
+    if not lora:
+        model.requires_grad_(True)
+        model.model.visual.requires_grad_(lora is None)
+        model.config.name_or_path = str(policies.saved())  # TRL loads the reference from there
+    return kind(
+        model=model,
+        reward_funcs=odd_tokens,
+        args=config,
+        train_dataset=data(),
+        eval_dataset=data(),
+        processing_class=processor,
+        peft_config=adapter if lora else None,
+    )
+
+
+def trained(kind, folder, **settings):
+    """The log of a short training, and the weights at its end."""
+    trainer = build(kind, folder, **settings)
+    trainer.train()
+    kept = ("loss", "grad_norm", "kl", "reward", "entropy", "completions/mean_length")
+    steps = [row for row in trainer.state.log_history if "loss" in row]
+    log = [{name: row[name] for name in kept if name in row} for row in steps]
+    weights = [w.detach() for w in trainer.model.parameters() if w.requires_grad]
+    return log, weights
+
+
+SETTINGS = {
+    "as the course": {},
+    "two steps per rollout": {"num_iterations": 2, "max_steps": 3},
+    "shuffled over micro-batches": {
+        "gradient_accumulation_steps": 2,
+        "per_device_train_batch_size": 8,
+        "loss_type": "dr_grpo",
+    },
+    "half a group at a time": {"gradient_accumulation_steps": 4, "per_device_train_batch_size": 2},
+    "truncated ones masked": {"mask_truncated_completions": True, "max_completion_length": 6},
+    "activation checkpointing": {"gradient_checkpointing": True},
+    "every weight but the tower": {"lora": False},
+    "every weight": {"lora": None, "beta": 0.0, "loss_type": "dapo"},
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_training_is_that_of_trl(name, tmp_path):
+    wanted, theirs = trained(GRPOTrainer, tmp_path / "trl", **SETTINGS[name])
+    found, ours = trained(PolicyTrainer, tmp_path / "ours", **SETTINGS[name])
+    assert len({row.get("completions/mean_length") for row in found}) > 1 or "truncated" in name
+    for mine, other in zip(found, wanted, strict=True):
+        for key, value in other.items():
+            assert mine[key] == pytest.approx(value, rel=1e-4, abs=1e-5), key
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-4)
+
+
+def first_inputs(trainer):
+    """The inputs of the first step, sampled and scored."""
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = 1
+    return trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+
+
+def loss_and_gradient(trainer, inputs):
+    weights = [weight for weight in trainer.model.parameters() if weight.requires_grad]
+    loss = trainer._compute_loss(trainer.model, inputs)
+    return loss.item(), torch.autograd.grad(loss, weights)
+
+
+@pytest.mark.parametrize("quantize", [None, "nf4"])
+def test_loss_and_gradient_on_the_same_inputs_are_those_of_trl(quantize, tmp_path, monkeypatch):
+    trainer = build(PolicyTrainer, tmp_path, quantize=quantize, lora="far")
+    inputs = first_inputs(trainer)
+    assert inputs["ref_per_token_logps"].abs().sum() > 0
+    found, ours = loss_and_gradient(trainer, inputs)
+    name = "_get_per_token_logps_and_entropies"
+    monkeypatch.setattr(PolicyTrainer, name, getattr(GRPOTrainer, name))
+    wanted, theirs = loss_and_gradient(trainer, inputs)
+    assert found == pytest.approx(wanted, abs=1e-6)
+    error = sum(((a - b) ** 2).sum() for a, b in zip(ours, theirs, strict=True))
+    assert (error / sum((b**2).sum() for b in theirs)).sqrt() < 1e-5
+
+
+def test_adapters_of_a_quantized_model_stay_in_float32(tmp_path):
+    for kind, dtype in ((GRPOTrainer, torch.bfloat16), (PolicyTrainer, torch.float32)):
+        weights = build(kind, tmp_path, quantize="nf4").model.parameters()
+        assert {weight.dtype for weight in weights if weight.requires_grad} == {dtype}
+
+
+def test_images_are_encoded_once_and_prompts_read_once_per_pass(tmp_path):
+    trainer = build(PolicyTrainer, tmp_path, num_generations=4)
+    core = base_model(trainer.model).model
+    images, rows = [], []
+    core.visual.register_forward_pre_hook(
+        lambda _, args, given: images.append(len(given["grid_thw"])), with_kwargs=True
+    )
+    core.language_model.layers[0].register_forward_pre_hook(
+        lambda _, args: rows.append(tuple(args[0].shape[:2]))
+    )
+    trainer.train()
+    assert images == [2, 2]  # two steps with two new images each
+    reads = [shape for shape in rows if shape[1] > 12]
+    assert {count for count, _ in reads} == {2}
+    assert len(reads) == 2 * 3  # sampled, scored under the reference, scored under the policy
+
+
+def test_generate_is_the_model_s_own_again_after_a_step(tmp_path):
+    trainer = build(PolicyTrainer, tmp_path, max_steps=1)
+    trainer.train()
+    assert "generate" not in vars(base_model(trainer.model))
+    assert trainer.evaluate()["eval_reward"] > 0
+
+
+def test_checkpointing_falls_back_and_says_so(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("medr1_lib.rl.trainer.logger.warning_once", said.append)
+    build(PolicyTrainer, tmp_path, max_steps=1).train()
+    assert said == []
+    build(PolicyTrainer, tmp_path, max_steps=1, gradient_checkpointing=True).train()
+    assert said == ["Completions are scored with a prompt each, in TRL's way."]
+
+
+def test_a_tower_in_training_is_left_alone(tmp_path):
+    core = base_model(build(PolicyTrainer, tmp_path, lora=None, beta=0.0).model).model
+    assert "get_image_features" not in vars(core)
