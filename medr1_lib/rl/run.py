@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,13 +84,22 @@ class RunFolder:
                 out, "holds this run already", "add --resume, or choose another folder"
             )
 
+    def reserve(self) -> None:
+        """Make the folder, so that it fails now if it has to fail."""
+        with writing(self.out):
+            (self.out / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+
+    def release(self) -> None:
+        """Remove it again if nothing came into it."""
+        for empty in (self.out / CHECKPOINTS, self.out):
+            with suppress(OSError):
+                empty.rmdir()
+
     def begin(self, notes: dict[str, Any]) -> None:
         """Start afresh: describe the run, forget what an attempt without a checkpoint left."""
-        with writing(self.out):
-            self.out.mkdir(parents=True, exist_ok=True)
-            for name in (LOG, ROLLOUTS):
-                (self.out / name).unlink(missing_ok=True)
-            shutil.rmtree(self.out / CHECKPOINTS, ignore_errors=True)
+        for name in (LOG, ROLLOUTS):
+            (self.out / name).unlink(missing_ok=True)
+        shutil.rmtree(self.out / CHECKPOINTS, ignore_errors=True)
         self.note({"recipe": self._recipe} | notes)
 
     def go_on(self) -> None:

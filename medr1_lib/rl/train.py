@@ -16,6 +16,8 @@ import pandas as pd
 import torch
 from accelerate import PartialState
 from transformers import TrainerCallback
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.sft_config import SFTConfig
 
 from medr1_lib.data.errors import InputError
 from medr1_lib.data.machine import hardware
@@ -59,18 +61,33 @@ def train(
     everyone = PartialState()
     everyone.wait_for_everyone()  # all have looked at the folder before one writes
     if not folder.finished:
-        with _plainly():
-            trainer = build(recipe, config)
-            _begin(folder, recipe, trainer, force)
-            for callback in (Recorder(out, recipe.method, trainer), *callbacks):
-                trainer.add_callback(callback)
-            start = folder.checkpoint
-            if start is None or not is_last(start):  # else only the end is missing
-                trainer.train(resume_from_checkpoint=start and str(start))
+        _go(recipe, config, folder, force, callbacks)
         if everyone.is_main_process:
             _finish(folder, recipe)
         everyone.wait_for_everyone()
     return Run.load(out)
+
+
+def _go(
+    recipe: Recipe,
+    config: GRPOConfig | SFTConfig,
+    folder: RunFolder,
+    force: bool,
+    callbacks: Sequence[TrainerCallback],
+) -> None:
+    """All steps, or those that are left."""
+    folder.reserve()
+    try:
+        with _plainly():
+            trainer = build(recipe, config)
+            _begin(folder, recipe, trainer, force)
+            for callback in (Recorder(folder.out, recipe.method, trainer), *callbacks):
+                trainer.add_callback(callback)
+            start = folder.checkpoint
+            if start is None or not is_last(start):  # else only the end is missing
+                trainer.train(resume_from_checkpoint=start and str(start))
+    finally:
+        folder.release()
 
 
 def _begin(folder: RunFolder, recipe: Recipe, trainer: Any, force: bool) -> None:  # noqa: ANN401

@@ -1,0 +1,217 @@
+import json
+import resource
+
+import pandas as pd
+import policies
+import pytest
+import torch
+import trainings
+from safetensors.torch import load_file
+from transformers import TrainerCallback
+
+from medr1_lib.data.errors import InputError
+from medr1_lib.data.styles import STYLES
+from medr1_lib.policy.loading import load_policy
+from medr1_lib.rl import building, preflight
+from medr1_lib.rl.rewards import rewards
+from medr1_lib.rl.run import Run, last_checkpoint
+from medr1_lib.rl.train import train
+
+TRL_REWARDS = ["format_reward", "accuracy_reward"]
+
+
+FEW = {"modality": ("CT",), "question_type": ("AI", "DD", "LG")}  # six questions
+
+
+class Interrupt(TrainerCallback):
+    """Ctrl-C in the middle of a step."""
+
+    def __init__(self, after):
+        self.after = after
+
+    def on_pre_optimizer_step(self, args, state, control, **kwargs):
+        if state.global_step == self.after:
+            raise KeyboardInterrupt
+
+
+class SmallDisk(TrainerCallback):
+    """No file may grow beyond half of what the optimizer takes, once this is reached."""
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, resource.RLIM_INFINITY))
+
+
+@pytest.fixture(autouse=True)
+def _soon_and_rewarded(monkeypatch):
+    trainings.reward_anything(monkeypatch)
+    monkeypatch.setattr(preflight, "GROUPS", 2)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A finished run of three steps; read only."""
+    with pytest.MonkeyPatch.context() as patch:
+        trainings.reward_anything(patch)
+        return train(trainings.grpo(), tmp_path_factory.mktemp("runs") / "run")
+
+
+def weights(run):
+    return load_file(run.adapter / "adapter_model.safetensors")
+
+
+def same(one, other):
+    """Equal to the last bit, in weights and log."""
+    left, right = weights(one), weights(other)
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[name], right[name]) for name in left)
+    pd.testing.assert_frame_equal(
+        one.log.drop(columns="seconds"), other.log.drop(columns="seconds"), check_exact=True
+    )
+
+
+def test_a_run_leaves_all_that_was_asked_for(done):
+    found = {path.name for path in done.folder.iterdir()}
+    assert found == {"recipe.json", "log.csv", "rollouts.parquet", "adapter", "README.md"}
+    notes = json.loads((done.folder / "recipe.json").read_text())
+    assert notes["recipe"] == json.loads(json.dumps(done.recipe.flat()))
+    assert notes["finished"]["steps"] == 3
+    assert notes["questions"] == 20
+    assert {"command", "date", "hardware", "versions", "threads", "formula"} <= set(notes)
+    assert list(done.log["step"]) == [1, 2, 3]
+    assert (done.log["reward"] == done.log["accuracy"] + done.log["format"]).all()
+    assert done.log["kl"].iloc[0] == 0 < done.log["kl"].iloc[2]
+    assert done.log.notna().all(axis=None)
+    assert (done.log["seconds"] > 0).all()
+    card = (done.folder / "README.md").read_text()
+    assert "not for clinical use" in card
+    assert notes["preflight"]["text"] in card
+
+
+def test_the_rollouts_are_those_that_were_rewarded(done):
+    rollouts = pd.read_parquet(done.folder / "rollouts.parquet")
+    assert list(rollouts["step"]) == [1] * 8 + [2] * 8 + [3] * 8  # two groups of four
+    as_turns = [[{"content": text}] for text in rollouts["completion"]]
+    for name in TRL_REWARDS:
+        assert list(rollouts[name]) == getattr(trainings, name)(as_turns)
+    for _, group in rollouts.groupby(["step", "image_id"]):
+        assert group["advantage"].sum() == pytest.approx(0, abs=1e-5)
+        assert group["prompt"].nunique() == 1
+    mean = rollouts.groupby("step")["accuracy_reward"].mean()
+    assert list(mean) == pytest.approx(list(done.log["accuracy"]), abs=1e-6)
+
+
+def test_the_adapter_is_loaded_like_any_other(done):
+    model, _ = load_policy(done.adapter)
+    trained = {name: p for name, p in model.named_parameters() if "lora_B" in name}
+    assert len(trained) == 5 * 7
+    assert all("language_model" in name and p.abs().max() > 0 for name, p in trained.items())
+
+
+def test_a_run_is_read_back(done):
+    again = Run.load(done.folder)
+    assert again.recipe == done.recipe == trainings.grpo()
+    same(again, done)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "kept"),
+    [
+        (trainings.grpo, {"max_steps": 4, "num_iterations": 2}, 2),  # rollouts serve two steps
+        (trainings.grpo, {"max_steps": 5} | FEW, 4),  # three steps to an epoch
+        (trainings.grpo, {"max_steps": 3, "quantize": "nf4", "lr_scheduler_type": "linear"}, 2),
+        (trainings.sft, {"max_steps": 6, "save_steps": 4} | FEW, 4),
+    ],
+    ids=["rollouts used twice", "second epoch", "nf4", "sft"],
+)
+def test_an_interrupted_run_ends_as_if_it_had_not_been(recipe, changes, kept, tmp_path):
+    recipe = recipe(**changes)
+    whole, cut = train(recipe, tmp_path / "whole"), tmp_path / "cut"
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, cut, callbacks=[Interrupt(changes["max_steps"] - 1)])
+    with pytest.raises(InputError, match="is not finished; go on with --resume"):
+        Run.load(cut)
+    assert last_checkpoint(cut).name == f"checkpoint-{kept}"
+    resumed = train(recipe, cut, resume=True)
+    same(resumed, whole)
+    if recipe.method == "grpo":
+        both = (pd.read_parquet(run.folder / "rollouts.parquet") for run in (resumed, whole))
+        pd.testing.assert_frame_equal(*both)
+    assert json.loads((cut / "recipe.json").read_text())["resumed_after_steps"] == [kept]
+    assert not (cut / "checkpoints").exists()
+
+
+def test_a_run_interrupted_at_its_very_end_only_needs_its_end(done, tmp_path, monkeypatch):
+    cut = tmp_path / "cut"
+    with monkeypatch.context() as patch:
+        patch.setattr("medr1_lib.rl.train._finish", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(trainings.grpo(), cut)
+    same(train(trainings.grpo(), cut, resume=True), done)
+
+
+def interrupted(*arguments):
+    raise KeyboardInterrupt
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(done, tmp_path):
+    same(train(trainings.grpo(), tmp_path / "again"), done)
+    other = train(trainings.grpo(seed=1), tmp_path / "other")
+    assert not torch.equal(*(next(iter(weights(run).values())) for run in (other, done)))
+
+
+def test_a_finished_run_is_not_done_again(done):
+    before = (done.folder / "recipe.json").read_text()
+    same(train(trainings.grpo(), done.folder, resume=True), done)
+    assert (done.folder / "recipe.json").read_text() == before
+    with pytest.raises(InputError, match="holds this run already; add --resume"):
+        train(trainings.grpo(), done.folder)
+
+
+def test_a_dead_signal_is_refused_unless_it_is_forced(tmp_path, monkeypatch):
+    monkeypatch.setattr(building, "rewards", rewards)  # a random model earns none of the real ones
+    with pytest.raises(InputError, match="the signal is dead") as refused:
+        train(trainings.grpo(max_steps=1, beta=0.0), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    run = train(trainings.grpo(max_steps=1, beta=0.0), tmp_path / "run", force=True)
+    notes = json.loads((run.folder / "recipe.json").read_text())
+    assert notes["forced"]
+    assert notes["preflight"]["problem"] in refused.value.problem
+    assert "Trained all the same" in (run.folder / "README.md").read_text()
+    assert run.log["zero_spread"].item() == 1
+    assert run.log["kl"].isna().all()  # there is no reference
+
+
+def test_a_full_disk_is_told_and_the_run_goes_on_from_its_last_checkpoint(done, tmp_path):
+    out = tmp_path / "run"
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(InputError, match=r"run: cannot be written .*with --resume goes on"):
+            train(trainings.grpo(), out, callbacks=[SmallDisk()])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert last_checkpoint(out).name == "checkpoint-1"
+    same(train(trainings.grpo(), out, resume=True), done)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_supervised_training_lowers_its_loss(style, tmp_path):
+    run = train(trainings.sft(style=style, max_steps=6), tmp_path / "run")
+    assert run.log["loss"].iloc[-1] < run.log["loss"].iloc[0]
+    assert set(run.log.columns) >= {"token_accuracy", "loss", "grad_norm", "seconds"}
+    assert not (run.folder / "rollouts.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"modality": ("CT",), "question_type": ("LG",), "num_generations": 2}, "2 questions are"),
+        ({"model": str(policies.adapter())}, "is an adapter, and training starts from a base"),
+        ({"model": "nowhere"}, "nowhere: is not a directory"),
+        ({"data": "nowhere"}, "nowhere: holds no data set"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_is_written(changes, words, tmp_path):
+    with pytest.raises(InputError, match=words):
+        train(trainings.grpo(**changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
