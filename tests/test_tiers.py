@@ -39,6 +39,27 @@ def test_a_gpu_is_taken(monkeypatch):
     assert tiers.current().name == "gpu"
 
 
+@pytest.mark.parametrize("name", ["replay", "laptop"])
+def test_the_small_tiers_ask_the_tiny_model(monkeypatch, name):
+    monkeypatch.delenv("MEDR1_MODEL", raising=False)
+    tier = tiers.TIERS[name]
+    assert tier.model_path == tiers.ROOT / "data" / "tiny-qwen2-vl"
+    assert tier.quantize is None
+
+
+def test_the_gpu_tier_has_to_be_told_its_model(monkeypatch):
+    monkeypatch.delenv("MEDR1_MODEL", raising=False)
+    with pytest.raises(InputError, match=r"MEDR1_MODEL: the gpu tier needs.*Qwen2-VL-2B-Instruct"):
+        _ = tiers.TIERS["gpu"].model_path
+
+
+@pytest.mark.parametrize("name", tiers.TIERS)
+def test_every_tier_asks_the_model_that_is_named(monkeypatch, tmp_path, name):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDR1_MODEL", "mine")
+    assert tiers.TIERS[name].model_path == tmp_path.resolve() / "mine"
+
+
 def test_start_prints_tier_cost_and_caution_and_sets_the_threads(monkeypatch, capsys):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     tier = tiers.start(1)

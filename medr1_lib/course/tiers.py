@@ -5,10 +5,12 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from medr1_lib.data.errors import InputError
 
 ROOT = Path(__file__).parents[2]
+TINY = ROOT / "data" / "tiny-qwen2-vl"
 COSTS = ROOT / "data" / "recorded" / "course_costs.json"  # written by `make course RECORD=1`
 
 
@@ -21,12 +23,35 @@ class Tier:
         model: The model of the chapters that use one.
         data: The data that it is asked about.
         threads: CPU threads, or `None` for as many as torch chooses.
+        quantize: How `load_policy` is to store the weights.
+        max_new_tokens: Where a reply is cut off; those of the tiny model are short.
     """
 
     name: str
     model: str
     data: str
     threads: int | None
+    quantize: Literal["nf4"] | None = None
+    max_new_tokens: int = 32
+
+    @property
+    def model_path(self) -> Path:
+        """The directory of the model to ask: `MEDR1_MODEL`, or else the tiny one of the course.
+
+        Nothing is trained to ask a model, so the replay tier has one as well.
+
+        Raises:
+            InputError: If the gpu tier is not told where its model is.
+
+        Example:
+            >>> TIERS["laptop"].model_path.name
+            'tiny-qwen2-vl'
+        """
+        named = os.environ.get("MEDR1_MODEL")
+        if not named and self.name == "gpu":
+            remedy = "set it to a directory of Qwen2-VL-2B-Instruct"
+            raise InputError("MEDR1_MODEL", "the gpu tier needs a model, none is named", remedy)
+        return Path(named).resolve() if named else TINY
 
 
 # One thread for the small tiers: on a busy machine a second one makes so small a model slower.
@@ -35,7 +60,14 @@ TIERS = {
     for tier in (
         Tier("replay", "none, recorded runs are shown", "recorded results", 1),
         Tier("laptop", "a tiny Qwen2-VL", "PhantomMedVQA", 1),
-        Tier("gpu", "Qwen2-VL-2B-Instruct in 4 bits", "OmniMedVQA or PhantomMedVQA", None),
+        Tier(
+            "gpu",
+            "Qwen2-VL-2B-Instruct in 4 bits",
+            "OmniMedVQA or PhantomMedVQA",
+            threads=None,
+            quantize="nf4",
+            max_new_tokens=256,
+        ),
     )
 }
 
