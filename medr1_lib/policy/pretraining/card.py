@@ -28,9 +28,8 @@ tokenizer and images follow from the seed.
 1. **The eye** ({tower} steps). The vision tower learns to write the attributes of a scene in the
    word vectors of the language model, and which lesion lies under which token.
 2. **The language half** ({language} steps). First look-ups in text alone: which letter stands
-   before this text? Then captions and direct answers (`no_think`, `think_after`), last reasoned
-   answers (`think_before`). Each style is taught until it is right in 40 % of held-out questions,
-   and no further; `think_before` until it also has its form.
+   before this text? Then captions, and questions in the three styles; a style is taught only while
+   it is right in less than 40 % of held-out questions, or in its form in less than 65 %.
 
 Every target is true, and no weight was spoiled to make room for improvement. Three things were
 given that a large model finds by itself in a longer training, since here they would take hours:
