@@ -9,18 +9,23 @@ from medr1_lib.course.checks.chapter_04 import (
     kl_k3,
     token_weights,
 )
+from medr1_lib.course.checks.chapter_05 import budget, gap_closed, mcnemar_p, running_mean
 
 __all__ = [
     "accuracy_published",
     "accuracy_reward",
+    "budget",
     "clipped_objective",
+    "gap_closed",
     "group_advantages",
     "kl_k3",
     "leak_share",
+    "mcnemar_p",
     "normalise",
     "option_ratios",
     "questions_needed",
     "read_strict",
+    "running_mean",
     "token_weights",
     "wilson",
     "window",

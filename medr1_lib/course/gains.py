@@ -1,0 +1,66 @@
+"""Small sums around a training run: what it costs, how its curve runs, what it gained."""
+
+import math
+from collections.abc import Sequence
+
+
+def budget(steps: int, rollouts: int, group: int, longest: int) -> dict[str, int]:
+    """What a run asks and writes at most. Built in chapter 05.
+
+    Args:
+        steps: Optimizer steps, each with rollouts of its own.
+        rollouts: Completions per step, over all prompts.
+        group: Completions per prompt.
+        longest: Most tokens of a completion.
+
+    Example:
+        >>> budget(150, 64, 8, 32)
+        {'prompts': 1200, 'rollouts': 9600, 'tokens': 307200}
+    """
+    written = steps * rollouts
+    return {"prompts": written // group, "rollouts": written, "tokens": written * longest}
+
+
+def running_mean(values: Sequence[float], width: int) -> list[float]:
+    """The mean of each value and of those before it, `width` in all or as many as there are.
+
+    Looks back only, so that the curve of a run does not change when the run goes on. Built in
+    chapter 05.
+
+    Example:
+        >>> running_mean([0, 2, 4, 6], 2)
+        [0.0, 1.0, 3.0, 5.0]
+    """
+    windows = [values[max(0, end - width) : end] for end in range(1, len(values) + 1)]
+    return [sum(window) / len(window) for window in windows]
+
+
+def mcnemar_p(lost: int, won: int) -> float:
+    """Exact two-sided p-value of McNemar's test. Built in chapter 05.
+
+    Items that both models answer alike say nothing about which is better. If neither were, each of
+    the others would be lost or won like a coin is tossed.
+
+    Source: McNemar 1947; the exact form is the sign test.
+
+    Args:
+        lost: Items right before and wrong after.
+        won: Items wrong before and right after.
+
+    Example:
+        >>> mcnemar_p(0, 9)
+        0.00390625
+    """
+    tossed = lost + won
+    tail = sum(math.comb(tossed, heads) for heads in range(min(lost, won) + 1))
+    return min(1.0, 2 * tail / 2**tossed)
+
+
+def gap_closed(before: float, after: float, oracle: float) -> float:
+    """Share of the way from one accuracy to the most that can be hoped for. Built in chapter 05.
+
+    Example:
+        >>> round(gap_closed(0.25, 0.65, 0.75), 2)
+        0.8
+    """
+    return (after - before) / (oracle - before)
