@@ -191,6 +191,11 @@ def test_a_full_disk_is_told_and_the_run_goes_on_from_its_last_checkpoint(done, 
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert last_checkpoint(out).name == "checkpoint-1"
+    notes = (out / "recipe.json").read_text()
+    (out / "recipe.json").write_text(notes.replace('"processes": 1', '"processes": 2'))
+    with pytest.raises(InputError, match="was begun by 2 processes, not 1; resume with as many"):
+        train(trainings.grpo(), out, resume=True)
+    (out / "recipe.json").write_text(notes)
     same(train(trainings.grpo(), out, resume=True), done)
 
 

@@ -39,8 +39,8 @@ def card(recipe: Recipe, notes: Mapping[str, Any], log: pd.DataFrame) -> str:
 def _facts(recipe: Recipe, notes: Mapping[str, Any], log: pd.DataFrame) -> str:
     asked = ", ".join([*recipe.modality, *recipe.question_type]) or "all"
     facts = {
-        "base model": recipe.model
-        + (", language model in 4 bits (NF4)" if recipe.quantize else ""),
+        "base model": recipe.model,
+        "base in 4 bits": recipe.quantize or "no",
         "data": f"{recipe.data}, split train, {notes['questions']} questions",
         "modalities and question types": asked,
         "steps": len(log),

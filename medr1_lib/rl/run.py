@@ -105,7 +105,7 @@ class RunFolder:
     def go_on(self) -> None:
         """Forget what was recorded after the checkpoint, since those steps are done again."""
         assert self.checkpoint is not None
-        step = _step(self.checkpoint)
+        step, notes = _step(self.checkpoint), _notes(self.out)
         log, rollouts = self.out / LOG, self.out / ROLLOUTS
         with writing(self.out):
             whole = log.read_text().rpartition("\n")[0].split("\n")  # the last line may be cut off
@@ -114,7 +114,7 @@ class RunFolder:
             if rollouts.is_file():
                 frame = pd.read_parquet(rollouts)
                 replace(rollouts, frame[frame["step"] <= step].to_parquet(index=False))
-        self.note({"resumed_after_steps": [*_notes(self.out).get("resumed_after_steps", []), step]})
+        self.note({"resumed_after_steps": [*notes.get("resumed_after_steps", []), step]})
 
     def note(self, notes: dict[str, Any]) -> None:
         """Write something more into `recipe.json`."""

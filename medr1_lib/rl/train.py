@@ -92,6 +92,11 @@ def _go(
 
 def _begin(folder: RunFolder, recipe: Recipe, trainer: Any, force: bool) -> None:  # noqa: ANN401
     """Make sure that there is something to learn, and prepare the folder."""
+    if folder.checkpoint:
+        before, now = folder.notes()["processes"], trainer.args.world_size
+        if before != now:
+            remedy = "resume with as many, or the batches would be others"
+            raise InputError(folder.out, f"was begun by {before} processes, not {now}", remedy)
     notes = {} if folder.checkpoint else _notes(recipe, trainer, force)
     if PartialState().is_main_process:
         folder.go_on() if folder.checkpoint else folder.begin(notes)

@@ -1,0 +1,134 @@
+"""Watch a policy learn: curves redrawn in place in a notebook, a plain line elsewhere."""
+
+import time
+from typing import Any
+
+import IPython
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import DisplayHandle, display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from medr1_lib.rl.progress import Progress
+from medr1_lib.rl.recorder import row
+
+# title of a panel: the columns of `log.csv` in it
+PANELS = {
+    "reward (points of 2)": ("reward",),
+    "accuracy and format reward": ("accuracy", "format"),
+    "KL from the base (nats per token)": ("kl",),
+    "completion length (tokens)": ("completion_length",),
+    "loss (nats per token)": ("loss",),
+    "token accuracy": ("token_accuracy",),
+}
+POLICY_LOSS = "loss (nats per token)"  # of GRPO it is near zero by construction, and not shown
+SHARES = ("accuracy", "format", "token_accuracy")
+SMOOTHED = 10  # steps in the running mean that is drawn over the pale line of single steps
+COLORS = ("#0072B2", "#D55E00")  # told apart by the color-blind too (Okabe and Ito)
+
+
+def live(pause: float = 1.0) -> TrainerCallback:
+    """What to hand to `train` as a callback, here: `LiveCurves` in a notebook, else `Progress`.
+
+    Args:
+        pause: Seconds between two drawings at least.
+
+    Example:
+        >>> type(live()).__name__
+        'Progress'
+    """
+    return LiveCurves(pause) if hasattr(IPython.get_ipython(), "kernel") else Progress()
+
+
+class LiveCurves(TrainerCallback):
+    """The curves of a run in one output of a notebook, brought up to date as it goes on.
+
+    Args:
+        pause: Seconds between two drawings at least.
+    """
+
+    def __init__(self, pause: float = 1.0) -> None:
+        self._pause, self._drawn = pause, 0.0
+        self._handle: DisplayHandle | None = None
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """Draw, unless it was done a moment ago."""
+        if state.is_world_process_zero and time.monotonic() - self._drawn > self._pause:
+            self._draw(state)
+
+    def on_train_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """Draw all of it."""
+        if state.is_world_process_zero:
+            self._draw(state)
+
+    def _draw(self, state: TrainerState) -> None:
+        log = table(state.log_history)
+        if log.empty:
+            return
+        figure = curves(log, state.max_steps)
+        if self._handle is None:
+            self._handle = display(figure, display_id=True)
+        else:
+            self._handle.update(figure)
+        plt.close(figure)  # or the notebook shows it once more
+        self._drawn = time.monotonic()
+
+
+def table(history: list[dict[str, Any]]) -> pd.DataFrame:
+    """The steps in a trainer's history as `log.csv` has them, those before a resume included."""
+    steps = [logs for logs in history if "loss" in logs]
+    method = "grpo" if any("reward" in logs for logs in steps) else "sft"
+    return pd.DataFrame([{"step": logs["step"], **row(method, logs)} for logs in steps])
+
+
+def curves(log: pd.DataFrame, steps: int | None = None) -> Figure:
+    """The log of a run, finished or not, as one row of panels.
+
+    Args:
+        log: As `Run.log`.
+        steps: Length of the horizontal axis, if the run is to go on.
+
+    Example:
+        >>> log = pd.DataFrame({"step": [1, 2], "loss": [2.0, 1.0]})
+        >>> [axes.get_title() for axes in curves(log).axes]
+        ['loss (nats per token)']
+    """
+    shown = {
+        title: columns
+        for title, columns in PANELS.items()
+        if not log.reindex(columns=columns).isna().all(axis=None)
+        and not (title == POLICY_LOSS and "reward" in log)
+    }
+    figure, panels = plt.subplots(
+        1, len(shown), figsize=(2.9 * len(shown), 2.6), squeeze=False, layout="constrained"
+    )
+    for axes, (title, columns) in zip(panels[0], shown.items(), strict=True):
+        axes.set(title=title, xlabel="step", xlim=(0, steps or log["step"].max()))
+        axes.title.set_fontsize("small")
+        _lines(axes, log, columns)
+    return figure
+
+
+def _lines(axes: Axes, log: pd.DataFrame, columns: tuple[str, ...]) -> None:
+    for column, color, style in zip(columns, COLORS, ("-", "--"), strict=False):
+        mean = log[column].rolling(SMOOTHED, min_periods=1).mean()
+        axes.plot(log["step"], log[column], color=color, alpha=0.3, linewidth=1)
+        axes.plot(log["step"], mean, color=color, linestyle=style, label=column)
+    if columns[0] in SHARES:
+        axes.set_ylim(-0.02, 1.02)
+    if len(columns) > 1:
+        axes.legend(fontsize="small", frameon=False)

@@ -1,0 +1,96 @@
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+from test_recorder import LOGS
+
+from medr1_lib.course import live as module
+from medr1_lib.course.live import LiveCurves, curves, live, table
+from medr1_lib.rl.progress import Progress
+
+GRPO = LOGS | {"kl": 0.1}
+
+
+def state(history, main=True):
+    step = history[-1].get("step", 0) if history else 0
+    return SimpleNamespace(
+        is_world_process_zero=main, log_history=history, max_steps=10, global_step=step
+    )
+
+
+def history(steps, logs=GRPO):
+    return [logs | {"step": step} for step in range(1, steps + 1)]
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What would be displayed: one list per output, of the figures that were in it in turn."""
+    outputs = []
+
+    def display(figure, display_id):
+        outputs.append([figure])
+        return SimpleNamespace(update=outputs[-1].append)
+
+    monkeypatch.setattr(module, "display", display)
+    return outputs
+
+
+def test_a_notebook_gets_curves_and_a_terminal_a_line(monkeypatch):
+    assert isinstance(live(), Progress)
+    monkeypatch.setattr(module.IPython, "get_ipython", lambda: SimpleNamespace(kernel=1))
+    assert isinstance(live(), LiveCurves)
+
+
+def test_one_output_is_brought_up_to_date(shown):
+    view = LiveCurves(pause=0)
+    for steps in (1, 2, 3):
+        view.on_log(None, state(history(steps)), None)
+    view.on_train_end(None, state(history(3)), None)
+    (output,) = shown
+    lengths = [len(figure.axes[0].lines[0].get_xdata()) for figure in output]
+    assert lengths == [1, 2, 3, 3]
+    assert not module.plt.get_fignums()  # nothing is left to be shown a second time
+
+
+def test_it_is_drawn_now_and_then_and_always_at_the_end(shown):
+    view = LiveCurves(pause=100)
+    for steps in (1, 2, 3):
+        view.on_log(None, state(history(steps)), None)
+    view.on_train_end(None, state(history(3)), None)
+    assert len(shown[0]) == 2
+
+
+def test_only_the_first_process_draws(shown):
+    view = LiveCurves(pause=0)
+    view.on_log(None, state(history(1), main=False), None)
+    view.on_train_end(None, state(history(1), main=False), None)
+    assert shown == []
+
+
+def test_before_the_first_step_there_is_nothing_to_draw(shown):
+    LiveCurves().on_train_end(None, state([]), None)
+    assert shown == []
+
+
+def test_the_panels_are_those_that_were_measured():
+    titles = [axes.get_title() for axes in curves(table(history(2))).axes]
+    assert [title.split(" (")[0] for title in titles] == [
+        "reward",
+        "accuracy and format reward",
+        "KL from the base",
+        "completion length",
+    ]
+    without = curves(table(history(2, LOGS)))  # beta is 0, so there is no KL
+    assert len(without.axes) == 3
+    supervised = {"loss": 1.0, "mean_token_accuracy": 0.5}
+    titles = [axes.get_title() for axes in curves(table(history(2, supervised))).axes]
+    assert [title.split(" (")[0] for title in titles] == ["loss", "token accuracy"]
+
+
+def test_the_line_that_stands_out_is_the_running_mean():
+    log = pd.DataFrame({"step": range(1, 21), "reward": [0.0, 2.0] * 10})
+    (axes,) = curves(log, steps=40).axes
+    single, mean = axes.lines
+    assert set(single.get_ydata()) == {0, 2}
+    assert mean.get_ydata()[-1] == 1
+    assert axes.get_xlim() == (0, 40)
