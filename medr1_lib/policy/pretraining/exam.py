@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medr1_lib.data.claims import claims
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.styles import ReasoningStyle, read, read_strict
 from medr1_lib.policy.pretraining.language import Pupil
@@ -61,8 +62,7 @@ def oracle(pupil: Pupil, asked: Sequence[Asked], features: Tensor) -> NDArray[np
 
 
 def _named(caption: str, asked: Asked) -> bool:
-    said = dict(part.split(": ", 1) for part in caption.split(", ") if ": " in part)
-    return said.get(asked.attribute) == asked.named()[1]
+    return claims(caption).get(asked.attribute) == asked.named()[1]
 
 
 def replies(
