@@ -64,6 +64,8 @@ def one(
 ) -> tuple[Run, pd.DataFrame]:
     """Train and score one model, or take up what is already there."""
     recipe = load_recipe(name).changed(style=style, seed=seed, data=str(asked.data))
+    if asked.steps:
+        recipe = recipe.changed(max_steps=asked.steps)
     out = asked.out / f"{name}-{style}-{seed}"
     run = train(recipe, out, resume=(out / "recipe.json").exists())
     scored = out.with_name(out.name + "-scored")
@@ -105,6 +107,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--recipes", nargs="+", default=["course"])
     parser.add_argument("--styles", nargs="+", choices=STYLES, default=list(STYLES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, help="instead of the recipes' own")
     parser.add_argument("--limit", type=int, default=1280)
     return parser.parse_args()
 

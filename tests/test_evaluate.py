@@ -238,7 +238,7 @@ def test_a_cut_image_is_named_when_it_is_shown(tmp_path):
 
 def test_a_split_that_is_not_there_is_refused(tmp_path):
     store.write(tmp_path / "data", {"train": [QUESTION.record({"bytes": png(picture())})]}, {})
-    with pytest.raises(InputError, match="has no test split.*choose one of train"):
+    with pytest.raises(InputError, match=r"has no test split.*choose one of train"):
         Items(tmp_path / "data")
     assert len(Items(tmp_path / "data", "train").questions) == 1
 
