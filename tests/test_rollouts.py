@@ -8,9 +8,11 @@ from peft import LoraConfig, get_peft_model
 from transformers import GenerationConfig
 
 from medr1_lib.policy.loading import base_model, load_policy
-from medr1_lib.rl.distinct import distinct_prompts
+from medr1_lib.rl.decoding import merged
+from medr1_lib.rl.distinct import distinct_images, distinct_prompts
 from medr1_lib.rl.grpo import token_logps
-from medr1_lib.rl.rollouts import completion_logps, continuation, read_prompts, sample_group
+from medr1_lib.rl.prefix import continuation, read_prompts
+from medr1_lib.rl.rollouts import completion_logps, sample_group
 
 TEXTS = ("Which organ?", "How severe is the lesion? A)mild, B)severe", "What?")
 SIZES = ((64, 64), (112, 56), (84, 112))  # so that prompts differ in image tokens and in words
@@ -119,9 +121,7 @@ SAMPLED = {"do_sample": True, "temperature": 0.8, "top_p": 0.95, "top_k": 50}
     [SAMPLED, SAMPLED | {"repetition_penalty": 1.3, "min_new_tokens": 3}, {"do_sample": False}],
     ids=["sampled", "penalized", "greedy"],
 )
-@pytest.mark.parametrize("folder", [policies.saved, policies.newer], ids=["2", "2.5"])
-def test_the_tokens_are_those_of_generate_from_the_same_seed(folder, settings):
-    model, _ = load_policy(folder(), device="cpu")
+def test_the_tokens_are_those_of_generate_from_the_same_seed(model, settings):
     config = GenerationConfig(max_new_tokens=12, **settings)
     inputs = prompts(0, 1, 2)
     torch.manual_seed(3)
@@ -182,3 +182,59 @@ def test_distinct_prompts_without_images():
     found, owner = distinct_prompts(model, {"input_ids": ids, "attention_mask": ids > 0})
     assert owner.tolist() == [0, 1, 0]
     assert torch.equal(found["input_ids"], ids[:2])
+
+
+@pytest.mark.parametrize("quantize", [None, "nf4"])
+def test_a_merged_adapter_computes_the_same_and_leaves_no_trace(quantize):
+    base, _ = load_policy(policies.saved(), quantize, device="cpu")
+    model = get_peft_model(base, LoraConfig(r=4, target_modules=LORA, init_lora_weights=False))
+    inputs, before = prompts(0, 1), {name: w.clone() for name, w in model.named_parameters()}
+    calls = []
+    model.base_model.model.model.language_model.layers[0].self_attn.q_proj.lora_A[
+        "default"
+    ].register_forward_hook(lambda *_: calls.append(1))
+    with torch.no_grad():
+        plain, calls[:] = model(**inputs).logits, []
+        with merged(model):
+            torch.testing.assert_close(model(**inputs).logits, plain, atol=1e-5, rtol=1e-5)
+            assert not calls
+        with model.disable_adapter():
+            base = model(**inputs).logits
+            with merged(model):
+                torch.testing.assert_close(model(**inputs).logits, base, atol=1e-5, rtol=1e-5)
+        assert (base - plain).abs().max() > 1e-2
+        assert torch.equal(model(**inputs).logits, plain)
+    assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
+
+
+@pytest.mark.parametrize("change", [{"lora_dropout": 0.1}, {"use_dora": True}])
+def test_what_cannot_be_merged_is_left_alone(change):
+    base, _ = load_policy(policies.saved(), device="cpu")
+    model = get_peft_model(base, LoraConfig(r=4, target_modules=LORA, **change))
+    layer = model.base_model.model.model.language_model.layers[0].self_attn.q_proj
+    with merged(model):
+        assert "forward" not in vars(layer)
+    shorter = get_peft_model(
+        load_policy(policies.saved(), device="cpu", dtype=torch.bfloat16)[0],
+        LoraConfig(r=4, target_modules=LORA),
+    )
+    with merged(shorter):
+        assert not [layer for layer in shorter.modules() if "forward" in vars(layer)]
+
+
+@pytest.mark.parametrize("kind", [None, "pt"])
+def test_each_image_is_cut_into_patches_once(kind):
+    processor = policies.processor().image_processor
+    images = [[picture(row, SIZES[row])] for row in (0, 1, 1, 2, 0)]
+    plain, seen, patchify = processor(images, return_tensors=kind), [], processor.patchify
+    processor.patchify = lambda *args, **given: seen.append(1) or patchify(*args, **given)
+    try:
+        with distinct_images(processor):
+            found = processor(images, return_tensors=kind)
+    finally:
+        del processor.patchify
+    assert len(seen) == 3
+    assert type(found["pixel_values"]) is type(plain["pixel_values"])
+    for name in ("pixel_values", "image_grid_thw"):
+        assert (found[name] == plain[name]).all()
+    assert "preprocess" not in vars(processor)

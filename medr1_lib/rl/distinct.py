@@ -1,10 +1,15 @@
-"""A batch of groups repeats its prompts; this finds the different ones."""
+"""A batch of groups repeats its prompts and their images; this finds the different ones."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import BatchFeature, PreTrainedModel
+from transformers.image_utils import make_flat_list_of_images
 
 TEXT = ("input_ids", "attention_mask", "mm_token_type_ids")
 
@@ -54,3 +59,32 @@ def _images(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> list[tuple[
 
 def _equal(some: tuple[Tensor, ...], others: tuple[Tensor, ...]) -> bool:
     return all(torch.equal(*pair) for pair in zip(some, others, strict=True))
+
+
+@contextmanager
+def distinct_images(processor: Any) -> Iterator[None]:  # noqa: ANN401 - any of Qwen's
+    """Within it, an image processor cuts each different image of a batch into patches once."""
+    plain = processor.preprocess
+
+    def preprocess(images: Any, **settings: Any) -> BatchFeature:  # noqa: ANN401
+        flat: Any = make_flat_list_of_images(images)
+        keys = [_key(image) for image in flat]
+        first = dict(zip(keys, flat, strict=True))
+        owner = [list(first).index(key) for key in keys]
+        found = plain(list(first.values()), **settings)
+        sizes = [int(grid.prod()) for grid in found["image_grid_thw"]]
+        spans = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+        rows = np.concatenate([spans[place] for place in owner])
+        found["image_grid_thw"] = found["image_grid_thw"][owner]
+        found["pixel_values"] = found["pixel_values"][rows]
+        return found
+
+    processor.preprocess = preprocess
+    try:
+        yield
+    finally:
+        del processor.preprocess
+
+
+def _key(image: Image.Image) -> tuple[object, ...]:
+    return image.mode, image.size, image.tobytes(), tuple(image.getpalette() or ())

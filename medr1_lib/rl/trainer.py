@@ -9,10 +9,10 @@ from transformers import GenerationConfig, PreTrainedModel
 from transformers.utils import logging
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from medr1_lib.policy.loading import base_model
 from medr1_lib.policy.vision_cache import VisionCache
-from medr1_lib.rl.distinct import distinct_prompts
-from medr1_lib.rl.rollouts import continuation, read_prompts, sample_group
+from medr1_lib.rl.distinct import distinct_images, distinct_prompts
+from medr1_lib.rl.prefix import continuation, read_prompts, unwrapped
+from medr1_lib.rl.rollouts import sample_group
 
 IGNORED = -100
 KNOWN = {"pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids"}
@@ -40,13 +40,18 @@ class PolicyTrainer(GRPOTrainer):
                     weight.data = weight.data.float()
         models: list[Any] = [policy] if self.ref_model is None else [policy, self.ref_model]
         for model in models:
-            tower = base_model(model).model.visual
+            tower = unwrapped(model).model.visual
             if not any(weight.requires_grad for weight in tower.parameters()):
                 VisionCache(model)
 
+    def _generate_and_score_completions(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        processor: Any = self.processing_class
+        with distinct_images(processor.image_processor):
+            return super()._generate_and_score_completions(*args, **kwargs)
+
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - TRL's own
         """TRL's way, with another `generate` underneath."""
-        core: Any = base_model(self.accelerator.unwrap_model(self.model))
+        core = unwrapped(self.model)
         core.generate = partial(_generate, core)
         try:
             return super()._generate_single_turn(*args, **kwargs)
@@ -65,7 +70,7 @@ class PolicyTrainer(GRPOTrainer):
         **given: Any,  # noqa: ANN401 - TRL's own
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         given = {name: value for name, value in given.items() if value is not None}
-        core = base_model(self.accelerator.unwrap_model(model))
+        core = unwrapped(model)
         if core.is_activation_checkpointing or compute_aux_loss or not given.keys() <= KNOWN:
             logger.warning_once("Completions are scored with a prompt each, in TRL's way.")
             return super()._get_per_token_logps_and_entropies(
