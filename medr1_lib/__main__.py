@@ -11,6 +11,7 @@ COMMANDS = {
     "doctor": ("medr1_lib.course.doctor", "say what this machine can run"),
     "data": ("medr1_lib.data.command", "build phantoms, import real data, audit either"),
     "pretrain": ("medr1_lib.policy.pretraining.command", "rebuild the tiny base model"),
+    "fake-2b": ("medr1_lib.policy.fake_2b_command", "write random weights in the true size"),
     "train": ("medr1_lib.rl.train_command", "train by GRPO or by supervised fine-tuning"),
     "evaluate": ("medr1_lib.study.evaluate_command", "score a model on a test split"),
 }

@@ -1,0 +1,179 @@
+"""Qwen2-VL-2B counted on the meta device, and the fake checkpoint in small."""
+
+import copy
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import policies
+import pytest
+import torch
+from bitsandbytes.nn.modules import Linear4bit
+from PIL import Image
+from safetensors import safe_open
+
+from medr1_lib.data.errors import InputError
+from medr1_lib.policy import fake_2b_command, true_size
+from medr1_lib.policy.loading import load_policy
+from medr1_lib.policy.tiny import tiny_model
+from medr1_lib.rl.recipe_file import load_recipe
+
+
+def count(module) -> int:
+    return sum(weight.numel() for weight in module.parameters())
+
+
+@pytest.fixture(scope="module")
+def quantized():
+    return true_size.on_meta(true_size.qwen2_vl_2b(), quantize=True)
+
+
+def test_it_has_the_published_size():
+    model = true_size.on_meta(true_size.qwen2_vl_2b())
+    assert {weight.device.type for weight in model.parameters()} == {"meta"}
+    assert count(model) == 2_208_985_600
+    assert count(model.model.visual) == 665_271_296
+    assert model.lm_head.weight is model.get_input_embeddings().weight
+
+
+def test_only_the_language_model_is_quantized(quantized):
+    found = {name for name, m in quantized.named_modules() if isinstance(m, Linear4bit)}
+    layers = [name for name in found if name.startswith("model.language_model.layers.")]
+    assert len(found) == len(layers) == 28 * 7
+
+
+def test_the_gpu_recipe_trains_18_million_weights(quantized):
+    from peft import LoraConfig, get_peft_model
+
+    recipe = load_recipe("gpu")
+    lora = LoraConfig(r=recipe.lora_r, target_modules=recipe.lora_targets)
+    with torch.device("meta"):
+        policy = get_peft_model(copy.deepcopy(quantized), lora)
+    trained = {name: w.numel() for name, w in policy.named_parameters() if w.requires_grad}
+    assert recipe.lora_r == 16
+    assert sum(trained.values()) == 18_464_768
+    assert not [name for name in trained if "visual" in name]
+
+
+@pytest.fixture(scope="module")
+def small():
+    """The published configuration, but for its sizes."""
+    sizes = {"hidden_size": 128, "intermediate_size": 192, "num_hidden_layers": 2}
+    config = true_size.qwen2_vl_2b()
+    for name, value in sizes.items():
+        setattr(config.text_config, name, value)
+    config.text_config.layer_types = config.text_config.layer_types[:2]
+    config.text_config.num_attention_heads = config.text_config.num_key_value_heads = 1
+    config.vision_config.depth, config.vision_config.embed_dim = 1, 64
+    config.vision_config.num_heads, config.vision_config.hidden_size = 2, 128
+    return config
+
+
+@pytest.fixture(scope="module")
+def fake(small, tmp_path_factory):
+    """A fake in small, written by the command in several shards; read only."""
+    out = tmp_path_factory.mktemp("fakes") / "fake"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fake_2b_command, "SHARD", 2**18)
+        patch.setattr(true_size, "qwen2_vl_2b", lambda: copy.deepcopy(small))
+        assert fake_2b_command.main(["--out", str(out)]) == 0
+    return out
+
+
+def tensors(folder) -> dict[str, torch.Tensor]:
+    found = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, "pt") as shard:
+            found |= {name: shard.get_tensor(name) for name in shard.keys()}  # noqa: SIM118
+    return found
+
+
+def test_nobody_mistakes_it(fake):
+    assert "knows nothing" in (fake / "README.md").read_text()
+    assert "not Qwen2-VL-2B" in json.loads((fake / "config.json").read_text())["fake"]
+    names = [path.name for path in fake.glob("*.safetensors")]
+    assert len(names) > 1
+    assert all(name.startswith("fake-") for name in names)
+
+
+def test_it_is_written_shard_by_shard(fake):
+    for path in fake.glob("*.safetensors"):
+        with safe_open(path, "pt") as shard:
+            held = [shard.get_tensor(name).nbytes for name in shard.keys()]  # noqa: SIM118
+        assert sum(held) <= 2**18 or len(held) == 1
+    index = json.loads((fake / "model.safetensors.index.json").read_text())
+    found = tensors(fake)
+    assert index["weight_map"].keys() == found.keys()
+    assert index["metadata"]["total_size"] == sum(weight.nbytes for weight in found.values())
+
+
+def test_its_names_are_those_of_a_published_checkpoint(fake, tmp_path):
+    tiny_model(policies.processor().tokenizer).save_pretrained(tmp_path)
+    kinds = [{_kind(name) for name in tensors(folder)} for folder in (fake, tmp_path)]
+    assert kinds[0] == kinds[1]
+
+
+def _kind(name) -> str:
+    return ".".join("N" if part.isdigit() else part for part in name.split("."))
+
+
+@pytest.mark.parametrize("quantize", [None, "nf4"])
+def test_it_is_loaded_as_the_real_one_would_be(fake, quantize):
+    model, processor = load_policy(fake, quantize, dtype=torch.bfloat16)
+    picture = Image.new("RGB", (384, 384))
+    turn = processor.apply_chat_template(
+        [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What?"}]}],
+        add_generation_prompt=True,
+    )
+    inputs = processor(text=[turn], images=[picture], return_tensors="pt")
+    assert (inputs.input_ids == model.config.image_token_id).sum() == 196
+    with torch.no_grad():
+        logits = model(**inputs).logits
+    assert logits.shape[-1] == 151936
+    assert logits.isfinite().all()
+    processor.batch_decode(torch.tensor([[5, 151935]]))  # a word that the tokenizer lacks
+
+
+def test_its_weights_are_those_of_a_model_that_has_not_learned(fake):
+    found = tensors(fake)
+    assert (found["model.norm.weight"] == 1).all()
+    assert (found["model.layers.0.self_attn.q_proj.bias"] == 0).all()
+    assert found["model.layers.0.mlp.up_proj.weight"].float().std() == pytest.approx(0.02, rel=0.02)
+    assert {weight.dtype for weight in found.values()} == {torch.bfloat16}
+
+
+def test_the_seed_decides(small, fake, tmp_path):
+    for seed in (0, 1):
+        fake_2b_command.write_fake(tmp_path / str(seed), copy.deepcopy(small), seed)
+    name = "visual.merger.mlp.0.weight"
+    same, other = (tensors(tmp_path / str(seed))[name] for seed in (0, 1))
+    assert torch.equal(same, tensors(fake)[name])
+    assert not torch.equal(other, same)
+
+
+def test_a_disk_that_is_too_small_is_told_before_anything_is_written(small, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=10**9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(InputError, match=r"needs 4\.5 GB, and its disk has 1\.0 GB free"):
+        fake_2b_command.main(["--out", str(tmp_path / "deep" / "fake")])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_leaves_no_half_a_checkpoint(small, tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fake_2b_command, "save_file", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        fake_2b_command.write_fake(tmp_path / "fake", copy.deepcopy(small))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_use_is_left_alone(fake):
+    command = [sys.executable, "-m", "medr1_lib", "fake-2b", "--out", str(fake)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "is already in use" in done.stderr
+    assert (fake / "config.json").is_file()
