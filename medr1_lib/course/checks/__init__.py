@@ -2,6 +2,7 @@
 
 from medr1_lib.course.checks.chapter_00 import questions_needed, wilson
 from medr1_lib.course.checks.chapter_01 import leak_share, normalise, option_ratios, window
+from medr1_lib.course.checks.chapter_02 import claims, pass_at, share
 from medr1_lib.course.checks.chapter_03 import accuracy_published, accuracy_reward, read_strict
 from medr1_lib.course.checks.chapter_04 import (
     clipped_objective,
@@ -10,22 +11,29 @@ from medr1_lib.course.checks.chapter_04 import (
     token_weights,
 )
 from medr1_lib.course.checks.chapter_05 import budget, gap_closed, mcnemar_p, running_mean
+from medr1_lib.course.checks.chapter_07 import kv_cache_bytes, lora_parameters, quantize_blocks
 
 __all__ = [
     "accuracy_published",
     "accuracy_reward",
     "budget",
+    "claims",
     "clipped_objective",
     "gap_closed",
     "group_advantages",
     "kl_k3",
+    "kv_cache_bytes",
     "leak_share",
+    "lora_parameters",
     "mcnemar_p",
     "normalise",
     "option_ratios",
+    "pass_at",
+    "quantize_blocks",
     "questions_needed",
     "read_strict",
     "running_mean",
+    "share",
     "token_weights",
     "wilson",
     "window",

@@ -1,0 +1,63 @@
+import torch
+
+from medr1_lib.policy.memory import kv_cache_bytes
+from medr1_lib.policy.nf4 import levels
+
+
+def quantized_with(scale=None, pick=None, values=None):
+    """A `quantize_blocks` with something else in the place of one of its parts."""
+
+    def quantize_blocks(blocks):
+        scales = blocks.abs().amax(1, keepdim=True) if scale is None else scale(blocks)
+        distances = (blocks / scales)[..., None] - (levels() if values is None else values)
+        return (distances.abs().argmin(-1) if pick is None else pick(distances)), scales
+
+    return quantize_blocks
+
+
+def not_divided(blocks):
+    return quantized_with(lambda blocks: torch.ones(len(blocks), 1))(blocks)[0], blocks.abs().amax(
+        1, keepdim=True
+    )
+
+
+WRONG = {
+    "quantize_blocks": {
+        "numbers go from 0": lambda blocks: (
+            levels()[quantized_with()(blocks)[0]],
+            blocks.abs().amax(1, keepdim=True),
+        ),
+        "divided by the scale": not_divided,
+        "largest absolute value": quantized_with(lambda blocks: blocks.amax(1, keepdim=True).abs()),
+        "a scale of its own": quantized_with(
+            lambda blocks: blocks.abs().max().expand(len(blocks), 1)
+        ),
+        "not the next one below": quantized_with(
+            pick=lambda distances: (distances >= 0).sum(-1) - 1
+        ),
+        "not evenly spaced": quantized_with(
+            values=torch.cat([torch.linspace(-1, 0, 8), torch.linspace(0, 1, 9)[1:]])
+        ),
+    },
+    "lora_parameters": {
+        "A has one row": lambda shapes, rank: sum(i * o for i, o in shapes),
+        "grows with the rank": lambda shapes, rank: sum(i + o for i, o in shapes),
+        "all of them count": lambda shapes, rank: rank * sum(shapes[0]),
+    },
+    "kv_cache_bytes": {
+        "a key and a value": lambda *numbers: kv_cache_bytes(*numbers) // 2,
+        "every layer": lambda layers, *numbers: kv_cache_bytes(1, *numbers),
+        "head_size": lambda layers, heads, head_size, *rest: kv_cache_bytes(
+            layers, heads, 1, *rest
+        ),
+        "all tokens": lambda layers, heads, head_size, tokens, size=2: kv_cache_bytes(
+            layers, heads, head_size, 1, size
+        ),
+        "takes `size` bytes": lambda layers, heads, head_size, tokens, size=2: kv_cache_bytes(
+            layers, heads, head_size, tokens, size=1
+        ),
+        "two bytes if nothing else": lambda layers, heads, head_size, tokens, size=4: (
+            kv_cache_bytes(layers, heads, head_size, tokens, size)
+        ),
+    },
+}
