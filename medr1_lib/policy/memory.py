@@ -1,8 +1,8 @@
 """What a step of GRPO with LoRA takes of a GPU's memory, term by term, from a configuration.
 
-Not in it, about 1 GB together: the CUDA context, what the allocator wastes, one weight matrix that
-is being unpacked from four bits, and the vision tower's own work on a few images. Nothing here has
-been compared with a GPU yet; `tests/test_memory.py` compares with what can be measured on a CPU.
+Not in it: the CUDA context, what the allocator wastes, one weight matrix that is being unpacked
+from four bits, the vision tower's own work, and what only passes through a layer. Nothing here has
+been compared with a GPU yet; `tests/test_memory.py` compares with what a CPU can measure.
 """
 
 import math
@@ -163,7 +163,7 @@ def activation_bytes(config: Qwen2VLConfig, step: Step, rank: int, quantize: boo
 
 def weight_bytes(config: Qwen2VLConfig, quantize: bool) -> dict[str, int]:
     """Bytes of the frozen weights: bfloat16, but for what NF4 stores."""
-    model = on_meta(config)
+    model: Any = on_meta(config)
     everything = sum(weight.numel() for weight in model.parameters())
     tower = sum(weight.numel() for weight in model.model.visual.parameters())
     words = model.get_input_embeddings().weight.numel()

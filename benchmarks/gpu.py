@@ -1,0 +1,129 @@
+"""Peak memory and seconds of a step of GRPO in the true size, stock TRL against ours, on a GPU.
+
+    python -m medr1_lib fake-2b --out models/fake-qwen2-vl-2b
+    python benchmarks/gpu.py --model models/fake-qwen2-vl-2b --json data/recorded/gpu.json
+
+The recipe is `gpu`: NF4, LoRA, 8 prompts x 8 rollouts x 200 tokens, images of 384 px. The sides run
+one after the other, so that each has the memory to itself. This script has not been run on a GPU
+yet, and no figure of the course comes from it.
+"""
+
+import argparse
+import gc
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from transformers import TrainerCallback
+from trl.trainer.grpo_trainer import GRPOTrainer
+
+from medr1_lib.data.errors import InputError
+from medr1_lib.data.json_file import check_writable, write_json
+from medr1_lib.data.machine import hardware
+from medr1_lib.policy.loading import load_policy
+from medr1_lib.policy.memory import Step, memory, peak
+from medr1_lib.policy.true_size import qwen2_vl_2b
+from medr1_lib.rl.bench_sides import odd_tokens, questions
+from medr1_lib.rl.recipe_file import load_recipe
+from medr1_lib.rl.trainer import PolicyTrainer
+
+SIZE, TOKENS = 384, 200
+SIDES: dict[str, tuple[type[GRPOTrainer], Step]] = {
+    "TRL": (GRPOTrainer, Step(shared=False, checkpointing=True)),
+    "TRL, no checkpointing": (GRPOTrainer, Step(shared=False)),
+    "ours": (PolicyTrainer, Step()),
+}
+
+
+class Clock(TrainerCallback):
+    """Seconds of every step, sampling included."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._last = 0.0
+
+    def on_step_end(self, *args: object, **kwargs: object) -> None:
+        """Note the time when the GPU has done what it was told."""
+        torch.cuda.synchronize()
+        now = time.perf_counter()
+        self.seconds.append(now - self._last)
+        self._last = now
+
+    def on_train_begin(self, *args: object, **kwargs: object) -> None:
+        """Start."""
+        self._last = time.perf_counter()
+
+
+def main() -> None:
+    asked = arguments()
+    if not torch.cuda.is_available():
+        raise InputError("benchmarks/gpu.py", "torch finds no GPU", "run it where there is one")
+    check_writable(asked.json)
+    report: dict[str, Any] = {
+        "model": asked.model.name,
+        "steps": asked.steps,
+        "gpu": torch.cuda.get_device_name(),
+        "hardware": hardware(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+    for name, (kind, step) in SIDES.items():
+        report[name] = measured(kind, step, asked)
+        print(name, report[name], flush=True)
+        gc.collect()
+        torch.cuda.empty_cache()
+    write_json(asked.json, report)
+
+
+def measured(kind: type[GRPOTrainer], step: Step, asked: argparse.Namespace) -> dict[str, float]:
+    """Train some steps; the first one warms up and does not count."""
+    torch.cuda.reset_peak_memory_stats()
+    trainer, clock = built(kind, step.checkpointing, asked), Clock()
+    trainer.add_callback(clock)
+    trainer.train()
+    return {
+        "seconds": statistics.median(clock.seconds[1:]),
+        "peak_bytes": torch.cuda.max_memory_allocated(),
+        "expected_bytes": peak(memory(qwen2_vl_2b(), step)),
+    }
+
+
+def built(kind: type[GRPOTrainer], checkpointing: bool, asked: argparse.Namespace) -> GRPOTrainer:
+    """A trainer as the recipe wants it; rewards tell the rollouts of a random model apart."""
+    recipe = load_recipe("gpu", model=str(asked.model)).changed(
+        max_steps=asked.steps + 1,
+        max_completion_length=TOKENS,
+        generation_kwargs={"min_new_tokens": TOKENS},
+        activation_checkpointing=checkpointing,
+        save_steps=asked.steps + 2,
+    )
+    model, processor = load_policy(asked.model, recipe.quantize)
+    trainer: Any = kind(
+        model=model,
+        reward_funcs=[odd_tokens],  # type: ignore[list-item]
+        args=recipe.grpo_config(asked.out),
+        train_dataset=questions(SIZE),
+        processing_class=processor,
+        peft_config=LoraConfig(
+            r=recipe.lora_r, lora_alpha=recipe.lora_alpha, target_modules=recipe.lora_targets
+        ),
+    )
+    for weight in trainer.model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()  # TRL rounds them to bfloat16, ours does not
+    return trainer
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="the real one or a fake")
+    parser.add_argument("--steps", type=int, default=5, help="that count, of each side")
+    parser.add_argument("--out", type=Path, default=Path("_output/gpu"))
+    parser.add_argument("--json", type=Path, default=Path("data/recorded/gpu.json"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
