@@ -71,6 +71,17 @@ def test_start_prints_tier_cost_and_caution_and_sets_the_threads(monkeypatch, ca
     assert os.environ["OMP_NUM_THREADS"] == str(tier.threads) == "1"
 
 
+@pytest.mark.parametrize("variable", ["", "1"])
+def test_bars_are_hidden_where_that_is_asked_for(variable):
+    code = (
+        "from medr1_lib.course import tiers; from tqdm.notebook import tqdm_notebook;"
+        "assert not tqdm_notebook(total=1, display=False).disable, 'it would not need us';"
+        f"tiers.start(0); assert tqdm_notebook(total=1, display=False).disable is {bool(variable)}"
+    )
+    environment = os.environ | {"TQDM_DISABLE": variable}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
 def test_start_reaches_a_torch_that_is_loaded_already():
     import torch
 

@@ -1,11 +1,13 @@
 """Three sizes of one course, and the first cell of every chapter."""
 
 import json
+import logging
 import os
 import sys
 from dataclasses import dataclass
+from functools import partialmethod
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from medr1_lib.data.errors import InputError
 
@@ -103,6 +105,9 @@ def start(chapter: int) -> Tier:
     tier = current()
     if tier.threads:
         _limit_threads(tier.threads)
+    if os.environ.get("TQDM_DISABLE"):
+        _hide_bars()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else: misses a kernel, on stderr
     print(banner(chapter, tier))
     return tier
 
@@ -138,6 +143,14 @@ def _limit_threads(count: int) -> None:
     os.environ["OMP_NUM_THREADS"] = str(count)
     if "torch" in sys.modules:  # too late for the variable; a chapter without torch never loads it
         sys.modules["torch"].set_num_threads(count)
+
+
+def _hide_bars() -> None:
+    """A bar in a notebook ignores `TQDM_DISABLE`, and would be stored with its times."""
+    from tqdm.notebook import tqdm_notebook
+
+    bars: Any = tqdm_notebook
+    bars.__init__ = partialmethod(bars.__init__, disable=True)
 
 
 def _cuda() -> bool:
