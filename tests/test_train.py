@@ -1,5 +1,9 @@
 import json
+import os
 import resource
+import subprocess
+import sys
+from pathlib import Path
 
 import pandas as pd
 import policies
@@ -20,6 +24,7 @@ from medr1_lib.rl.train import train
 TRL_REWARDS = ["format_reward", "accuracy_reward"]
 
 
+ROOT = Path(__file__).parents[1]
 FEW = {"modality": ("CT",), "question_type": ("AI", "DD", "LG")}  # six questions
 
 
@@ -197,6 +202,50 @@ def test_a_full_disk_is_told_and_the_run_goes_on_from_its_last_checkpoint(done, 
         train(trainings.grpo(), out, resume=True)
     (out / "recipe.json").write_text(notes)
     same(train(trainings.grpo(), out, resume=True), done)
+
+
+TOGETHER = """
+import sys
+import torch
+import trainings
+from pathlib import Path
+from transformers import TrainerCallback
+from medr1_lib.rl import building
+from medr1_lib.rl.train import train
+
+building.rewards = lambda *asked: [trainings.format_reward, trainings.accuracy_reward]
+
+class Compared(TrainerCallback):
+    def on_train_end(self, args, state, control, model=None, **kwargs):
+        own = torch.cat([p.flatten() for p in model.parameters() if p.requires_grad])
+        all_of_them = [torch.empty_like(own) for _ in range(args.world_size)]
+        torch.distributed.all_gather(all_of_them, own)
+        assert args.world_size == 2 and all(torch.equal(own, other) for other in all_of_them)
+
+train(trainings.grpo(max_steps=2), Path(sys.argv[1]), callbacks=[Compared()])
+"""
+
+
+def test_two_processes_learn_together(tmp_path):
+    script = tmp_path / "together.py"
+    script.write_text(TOGETHER)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    done = subprocess.run(
+        [*command, script, tmp_path / "run"],
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    run = Run.load(tmp_path / "run")
+    assert list(run.log["step"]) == [1, 2]
+    assert json.loads((run.folder / "recipe.json").read_text())["processes"] == 2
+    assert "processes and threads of each: 2 and" in (run.folder / "README.md").read_text()
+    rollouts = pd.read_parquet(run.folder / "rollouts.parquet")
+    assert len(rollouts) == 2 * 8  # gathered from both
+    assert list(run.log["grad_norm"] > 0) == [True, True]
 
 
 @pytest.mark.parametrize("style", STYLES)

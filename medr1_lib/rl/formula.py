@@ -51,9 +51,8 @@ def formula(config: GRPOConfig) -> str:
 
     Example:
         >>> config = GRPOConfig(loss_type="grpo", beta=0, bf16=False, use_cpu=True)
-        >>> print(formula(config).splitlines()[1])
-        \mathcal{L}(\theta) &= -\frac{1}{B}\sum_{i=1}^{B}\frac{1}{|o_i|}\sum_{t=1}^{|o_i|}\;\
-\min\!\big(\rho_{i,t} A_i,\ \mathrm{clip}(\rho_{i,t}, 0.8, 1.2)\, A_i\big) \\
+        >>> r"\frac{1}{|o_i|}" in formula(config)
+        True
     """
     _check(config)
     lines = [_loss(config), _advantage(config), _ratio(config)]

@@ -1,35 +1,27 @@
 """Train a policy by GRPO or by supervised fine-tuning, through TRL, into a folder of its own."""
 
-import platform
-import shlex
-import sys
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from accelerate import PartialState
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
 from medr1_lib.data.errors import InputError
-from medr1_lib.data.machine import hardware
 from medr1_lib.rl.building import build, trl_config
 from medr1_lib.rl.card import card
-from medr1_lib.rl.formula import formula
 from medr1_lib.rl.preflight import check, preflight
+from medr1_lib.rl.provenance import provenance, today
 from medr1_lib.rl.recipe import Recipe
 from medr1_lib.rl.recorder import Recorder
 from medr1_lib.rl.run import LOG, Run, RunFolder, is_last
-
-LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate")
 
 
 def train(
@@ -79,76 +71,68 @@ def _go(
     folder.reserve()
     try:
         with _plainly():
-            trainer = build(recipe, config)
-            _begin(folder, recipe, trainer, force)
-            for callback in (Recorder(folder.out, recipe.method, trainer), *callbacks):
+            trainer, start = build(recipe, config), folder.checkpoint
+            if start:
+                _go_on(folder, config)
+            first = () if start else (Opening(folder, trainer, force),)
+            recorder = Recorder(folder.out, recipe.method, trainer)
+            for callback in (*first, recorder, *callbacks):
                 trainer.add_callback(callback)
-            start = folder.checkpoint
             if start is None or not is_last(start):  # else only the end is missing
                 trainer.train(resume_from_checkpoint=start and str(start))
     finally:
         folder.release()
 
 
-def _begin(folder: RunFolder, recipe: Recipe, trainer: Any, force: bool) -> None:  # noqa: ANN401
-    """Make sure that there is something to learn, and prepare the folder."""
-    if folder.checkpoint:
-        before, now = folder.notes()["processes"], trainer.args.world_size
-        if before != now:
-            remedy = "resume with as many, or the batches would be others"
-            raise InputError(folder.out, f"was begun by {before} processes, not {now}", remedy)
-    notes = {} if folder.checkpoint else _notes(recipe, trainer, force)
+class Opening(TrainerCallback):
+    """Looks for a signal and describes the run, before its first step.
+
+    Not earlier: a trainer that evaluates before it trains does not spread its model over several
+    processes any more, and each would learn something else.
+
+    Args:
+        folder: Of the run.
+        trainer: What is about to train.
+        force: Do not mind a dead signal.
+    """
+
+    def __init__(self, folder: RunFolder, trainer: Any, force: bool) -> None:  # noqa: ANN401
+        self._folder, self._trainer, self._force = folder, trainer, force
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """Begin the run, unless there is nothing to learn."""
+        config, questions = self._trainer.args, self._trainer.train_dataset
+        notes = provenance(config) | {"questions": len(questions)}
+        if isinstance(config, GRPOConfig):
+            signal = preflight(self._trainer, questions)
+            if not self._force:
+                check(signal)
+            found = asdict(signal) | {"text": str(signal), "problem": signal.problem}
+            notes |= {"preflight": found, "forced": signal.problem is not None}
+        if state.is_world_process_zero:
+            self._folder.begin(notes)
+
+
+def _go_on(folder: RunFolder, config: GRPOConfig | SFTConfig) -> None:
+    before, now = folder.notes()["processes"], config.world_size
+    if before != now:
+        remedy = "resume with as many, or the batches would be others"
+        raise InputError(folder.out, f"was begun by {before} processes, not {now}", remedy)
     if PartialState().is_main_process:
-        folder.go_on() if folder.checkpoint else folder.begin(notes)
-    PartialState().wait_for_everyone()
+        folder.go_on()
 
 
 def _finish(folder: RunFolder, recipe: Recipe) -> None:
     log = pd.read_csv(folder.out / LOG)
     seconds = round(float(log["seconds"].sum()), 1)
     text = card(recipe, folder.notes(), log)
-    folder.finish(text, {"date": _today(), "steps": len(log), "seconds": seconds})
-
-
-def _notes(recipe: Recipe, trainer: Any, force: bool) -> dict[str, Any]:  # noqa: ANN401
-    """What `recipe.json` says beside the recipe, the pre-flight included."""
-    config = trainer.args
-    on_gpu = torch.cuda.is_available() and not config.use_cpu
-    notes: dict[str, Any] = {
-        "command": _command(),
-        "date": _today(),
-        "questions": len(trainer.train_dataset),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in LIBRARIES},
-        "hardware": hardware(),
-        "gpu": torch.cuda.get_device_name() if on_gpu else None,
-        "threads": torch.get_num_threads(),
-        "processes": config.world_size,
-    }
-    return notes | (_signal(trainer, force) if recipe.method == "grpo" else {})
-
-
-def _signal(trainer: Any, force: bool) -> dict[str, Any]:  # noqa: ANN401 - a `GroupTrainer`
-    signal = preflight(trainer, trainer.train_dataset)
-    if not force:
-        check(signal)
-    try:
-        written = formula(trainer.args)
-    except InputError as error:  # TRL computes more than is written out here
-        written = rf"\text{{{error}}}"
-    found = asdict(signal) | {"text": str(signal), "problem": signal.problem}
-    return {"formula": written, "preflight": found, "forced": signal.problem is not None}
-
-
-def _today() -> str:
-    return time.strftime("%Y-%m-%d")
-
-
-def _command() -> str:
-    """What was typed, or that nothing was."""
-    if Path(sys.argv[0]).name == "__main__.py":
-        return shlex.join(["python", "-m", "medr1_lib", *sys.argv[1:]])
-    return "medr1_lib.rl.train.train"
+    folder.finish(text, {"date": today(), "steps": len(log), "seconds": seconds})
 
 
 @contextmanager
