@@ -1,0 +1,69 @@
+"""What `Asker` says is what the model says: beside `generate`, the evaluator and a forward pass."""
+
+import numpy as np
+import policies
+import pytest
+import torch
+
+from medr1_lib.data.phantom_vqa import questions
+from medr1_lib.data.phantoms import Scene, draw
+from medr1_lib.data.styles import STYLES
+from medr1_lib.policy.loading import load_policy
+from medr1_lib.study.ask import Asker
+from medr1_lib.study.greedy import draft
+
+ASKED = list(questions("test", per_cell=1))[::13]
+PICTURES = [draw(Scene.from_json(question.scene)) for question in ASKED]
+TOKENS = 6
+
+
+@pytest.fixture(scope="module")
+def asker():
+    return Asker(*load_policy(policies.saved(), device="cpu"), max_new_tokens=TOKENS)
+
+
+@pytest.fixture(scope="module")
+def chats(asker):
+    return [asker.posed(question, "no_think") for question in ASKED]
+
+
+def test_a_question_is_posed_as_in_an_evaluation(asker):
+    for name, style in STYLES.items():
+        for question in ASKED:
+            same = draft(asker.processor, question, style, sees=True).prompt
+            assert asker.posed(question, name) == same
+
+
+def test_a_reply_is_what_generate_says_of_one_chat_alone(asker, chats):
+    alone = []
+    for chat, picture in zip(chats, PICTURES, strict=True):
+        batch = asker.processor(text=[chat], images=[picture], return_tensors="pt")
+        tokens = asker.model.generate(**batch, do_sample=False, max_new_tokens=TOKENS)
+        new = tokens[0, batch["input_ids"].shape[1] :]
+        alone.append(asker.processor.decode(new, skip_special_tokens=True))
+    assert asker.reply(chats, PICTURES) == alone
+    assert len(set(alone)) > 1
+
+
+def test_samples_follow_from_the_seed_and_differ(asker, chats):
+    some = asker.sample(chats, PICTURES, 3)
+    assert [len(said) for said in some] == [3] * len(chats)
+    assert asker.sample(chats, PICTURES, 3) == some
+    assert asker.sample(chats, PICTURES, 3, seed=1) != some
+    assert all(len(set(said)) == 3 for said in some)
+
+
+def test_the_odds_are_those_of_a_forward_pass(asker, chats):
+    found = asker.odds(chats, PICTURES, "ABCD")
+    assert found.shape == (len(chats), 4)
+    batch = asker.processor(text=chats[:1], images=PICTURES[:1], return_tensors="pt")
+    with torch.no_grad():
+        odds = asker.model(**batch).logits[0, -1].softmax(-1)
+    letters = [asker.processor.tokenizer.convert_tokens_to_ids(letter) for letter in "ABCD"]
+    np.testing.assert_allclose(found[0], odds[letters].numpy(), rtol=1e-4)
+
+
+def test_the_odds_of_some_words_leave_room_for_others(asker, chats):
+    words = list(asker.processor.tokenizer.get_vocab())[:50]
+    assert (asker.odds(chats, PICTURES, words) > 0).all()
+    assert (asker.odds(chats, PICTURES, "ABCD").sum(1) < 1).all()
