@@ -10,6 +10,7 @@ import pytest
 import trainings
 
 from medr1_lib.__main__ import main
+from medr1_lib.rl.recipe_file import presets
 from medr1_lib.rl.run import Run
 
 SMALL = (
@@ -25,9 +26,7 @@ def words(method, preset, out, *more):
 
 def test_help_names_the_presets_and_every_setting(capsys):
     assert main(["train"]) == main(["train", "--help"]) == 0
-    assert (
-        "Presets: course, course-qlora, course-sft, gpu, gpu-sft, med-r1" in capsys.readouterr().out
-    )
+    assert f"Presets: {', '.join(presets())}" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="0"):
         main(["train", "grpo", "--help"])
     printed = capsys.readouterr().out
