@@ -1,7 +1,8 @@
 """GRPO through TRL's own trainer, spared the work that it would do more than once."""
 
+import math
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -11,11 +12,13 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from medr1_lib.policy.vision_cache import VisionCache
 from medr1_lib.rl.distinct import distinct_images, distinct_prompts
-from medr1_lib.rl.prefix import continuation, read_prompts, unwrapped
+from medr1_lib.rl.prefix import Prefix, continuation, read_prompts, unwrapped
 from medr1_lib.rl.rollouts import sample_group
 
 IGNORED = -100
 KNOWN = {"pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids"}
+
+Untyped: TypeAlias = Any  # as TRL leaves it
 
 logger = logging.get_logger(__name__)
 
@@ -31,44 +34,72 @@ class PolicyTrainer(GRPOTrainer):
       learning rate hardly moves them.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - TRL's own
+    def __init__(self, *args: Untyped, **kwargs: Untyped) -> None:
         super().__init__(*args, **kwargs)
-        policy: Any = self.model
+        policy: Untyped = self.model
         if hasattr(policy, "peft_config"):
             for weight in policy.parameters():
                 if weight.requires_grad:
                     weight.data = weight.data.float()
-        models: list[Any] = [policy] if self.ref_model is None else [policy, self.ref_model]
+        models: list[Untyped] = [policy] if self.ref_model is None else [policy, self.ref_model]
         for model in models:
             tower = unwrapped(model).model.visual
             if not any(weight.requires_grad for weight in tower.parameters()):
                 VisionCache(model)
 
-    def _generate_and_score_completions(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        processor: Any = self.processing_class
+    def _generate_and_score_completions(self, *args: Untyped, **kwargs: Untyped) -> Untyped:
+        processor: Untyped = self.processing_class
         with distinct_images(processor.image_processor):
             return super()._generate_and_score_completions(*args, **kwargs)
 
-    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - TRL's own
-        """TRL's way, with another `generate` underneath."""
+    def _tokenize_prompts(self, prompts: list[Untyped]) -> Untyped:
+        """TRL's way for one prompt of each group; what is for images comes back for these alone."""
+        count = self._repeats(prompts)
+        ids, images, fields = super()._tokenize_prompts(prompts[::count])
+        groups = [row // count for row in range(len(prompts))]
+        return [ids[i] for i in groups], images and [images[i] for i in groups], fields
+
+    def _repeats(self, prompts: list[Untyped]) -> int:
+        """How many times in a row each prompt stands; a process may hold parts of groups."""
+        policy: Untyped = self.model
+        group: Untyped = self.num_generations if policy.training else self.num_generations_eval
+        count = math.gcd(group, len(prompts))
+        same = all(prompt == prompts[i - i % count] for i, prompt in enumerate(prompts))
+        if same and not (self.use_vllm or self.tools or self.environment_factories):
+            return count
+        logger.warning_once("Prompts are read once for each completion, in TRL's way.")
+        return 1
+
+    def _generate_single_turn(
+        self,
+        prompt_ids: list[list[int]],
+        images: list[Untyped] | None,
+        multimodal_fields: dict[str, Untyped],
+        *args: Untyped,
+        **kwargs: Untyped,
+    ) -> Untyped:
+        """TRL's way for one prompt of each group, with another `generate` underneath."""
+        count = len(prompt_ids) // len(multimodal_fields.get("mm_token_type_ids", prompt_ids))
+        prompts = prompt_ids[::count], images and images[::count], multimodal_fields
         core = unwrapped(self.model)
-        core.generate = partial(_generate, core)
+        core.generate = partial(_generate, core, count)
         try:
-            return super()._generate_single_turn(*args, **kwargs)
+            return super()._generate_single_turn(*prompts, *args, **kwargs)
         finally:
             del core.generate
 
     def _get_per_token_logps_and_entropies(
         self,
-        model: Any,  # noqa: ANN401 - a model in any wrapping
+        model: Untyped,
         input_ids: Tensor,
         attention_mask: Tensor,
         logits_to_keep: int,
         batch_size: int | None = None,
         compute_entropy: bool = False,
         compute_aux_loss: bool = False,
-        **given: Any,  # noqa: ANN401 - TRL's own
+        **given: Untyped,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Completions in rows of their own, each with a copy of the prefix of its prompt."""
         given = {name: value for name, value in given.items() if value is not None}
         core = unwrapped(model)
         if core.is_activation_checkpointing or compute_aux_loss or not given.keys() <= KNOWN:
@@ -87,15 +118,24 @@ class PolicyTrainer(GRPOTrainer):
         length = input_ids.shape[1] - logits_to_keep
         rows = {"input_ids": input_ids, "attention_mask": attention_mask, **given}
         prompts, owner = distinct_prompts(core, _cut(rows, length))
-        completions, mask = input_ids[:, length:], attention_mask[:, length:]
+        tables = input_ids[:, length:], attention_mask[:, length:], owner
         with self.accelerator.autocast():
             prefix = read_prompts(model, prompts)
-            output = model(
-                **continuation(prefix, completions, mask, owner),
-                shift_labels=completions.masked_fill(mask == 0, IGNORED),
-                fused_lm_head=True,
-            )
-        return output.log_probs, output.entropy if compute_entropy else None, None
+            parts = zip(*(table.split(batch_size or len(owner)) for table in tables), strict=True)
+            scored = [_score(model, prefix, *part) for part in parts]
+        logps, entropies = zip(*scored, strict=True)
+        return torch.cat(logps), torch.cat(entropies) if compute_entropy else None, None
+
+
+def _score(
+    model: Untyped, prefix: Prefix, completions: Tensor, mask: Tensor, owner: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    output = model(
+        **continuation(prefix, completions, mask, owner),
+        shift_labels=completions.masked_fill(mask == 0, IGNORED),
+        fused_lm_head=True,  # TRL's own head: no logits of a large vocabulary are kept
+    )
+    return output.log_probs, output.entropy
 
 
 def _cut(rows: dict[str, Tensor], length: int) -> dict[str, Tensor]:
@@ -103,13 +143,8 @@ def _cut(rows: dict[str, Tensor], length: int) -> dict[str, Tensor]:
     return rows | {name: rows[name][:, :length] for name in names if name in rows}
 
 
-def _generate(core: PreTrainedModel, generation_config: GenerationConfig, **rows: Tensor) -> Tensor:
-    """`generate` for rows in groups of the same prompt."""
-    prompts, owner = distinct_prompts(core, rows)
-    count = len(owner) // len(prompts["input_ids"])
-    places = torch.arange(len(prompts["input_ids"]), device=owner.device)
-    if not torch.equal(owner, places.repeat_interleave(count)):
-        logger.warning_once("Prompts come in groups of different size and are sampled one by one.")
-        prompts, count = rows, 1
+def _generate(
+    core: PreTrainedModel, count: int, generation_config: GenerationConfig, **prompts: Tensor
+) -> Tensor:
     tokens = sample_group(core, prompts, count, generation_config)
-    return torch.cat([rows["input_ids"], tokens], 1)
+    return torch.cat([prompts["input_ids"].repeat_interleave(count, 0), tokens], 1)
