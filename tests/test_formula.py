@@ -51,9 +51,7 @@ def test_the_published_loss_reads_as_published():
     assert "one update per rollout" not in written(num_iterations=2)
 
 
-@pytest.mark.parametrize(
-    "change", [{"loss_type": "sapo"}, {"delta": 2.0}, {"entropy_coef": 0.1}]
-)
+@pytest.mark.parametrize("change", [{"loss_type": "sapo"}, {"delta": 2.0}, {"entropy_coef": 0.1}])
 def test_an_objective_that_is_not_written_here_is_refused(change):
     (name,) = change
     with pytest.raises(InputError, match=f"{name}=.* is not supported"):

@@ -86,7 +86,7 @@ def test_bad_input_is_told_in_one_line(arguments, message, tmp_path, monkeypatch
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill"])
 def test_a_stopped_command_is_resumed_by_the_same_command(stop, tmp_path, capsys):
     out = tmp_path / "run"
-    more = ("--per_device_train_batch_size", "2", "--max_steps", "40", "--save_steps", "1")
+    more = ("--per_device_train_batch_size", "2", "--max_steps", "15", "--save_steps", "1")
     command = [sys.executable, "-m", "medr1_lib", *words("sft", "course-sft", out, *more)]
     process = subprocess.Popen(command, env=os.environ, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not list(out.glob("checkpoints/checkpoint-3/complete")):
@@ -95,6 +95,6 @@ def test_a_stopped_command_is_resumed_by_the_same_command(stop, tmp_path, capsys
     told = process.communicate(timeout=60)[1]
     assert process.returncode == (130 if stop == signal.SIGINT else -signal.SIGKILL), told
     assert main(words("sft", "course-sft", out, *more, "--resume")) == 0
-    assert list(Run.load(out).log["step"]) == list(range(1, 41))
+    assert list(Run.load(out).log["step"]) == list(range(1, 16))
     (kept,) = json.loads((out / "recipe.json").read_text())["resumed_after_steps"]
     assert kept >= 3
