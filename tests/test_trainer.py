@@ -17,17 +17,19 @@ TEXTS = ("Which organ?", "How severe is the lesion? A)mild, B)severe", "What?", 
 SIZES = ((64, 64), (112, 56), (84, 112), (64, 64))
 
 
-def data():
+def data(images):
     turns = [[{"role": "user", "content": text}] for text in TEXTS]
-    images = [picture(seed, size) for seed, size in enumerate(SIZES)]
-    return Dataset.from_dict({"prompt": turns, "image": images})
+    if not images:
+        return Dataset.from_dict({"prompt": turns})
+    pictures = [picture(seed, size) for seed, size in enumerate(SIZES)]
+    return Dataset.from_dict({"prompt": turns, "image": pictures})
 
 
 def odd_tokens(completion_ids, **_):
     return [sum(token % 2 for token in row) / len(row) for row in completion_ids]
 
 
-def build(kind, folder, quantize=None, lora=True, **settings):
+def build(kind, folder, quantize=None, lora=True, images=True, **settings):
     model, processor = load_policy(policies.saved(), quantize, device="cpu")
     end = base_model(model).lm_head.weight
     with torch.no_grad():
@@ -55,8 +57,8 @@ def build(kind, folder, quantize=None, lora=True, **settings):
         model=model,
         reward_funcs=odd_tokens,
         args=config,
-        train_dataset=data(),
-        eval_dataset=data(),
+        train_dataset=data(images),
+        eval_dataset=data(images),
         processing_class=processor,
         peft_config=adapter if lora else None,
     )
@@ -75,6 +77,7 @@ def trained(kind, folder, **settings):
 
 SETTINGS = {
     "as the course": {},
+    "without images": {"images": False},
     "two steps per rollout": {"num_iterations": 2, "max_steps": 3},
     "shuffled over micro-batches": {
         "gradient_accumulation_steps": 2,
@@ -149,6 +152,24 @@ def test_images_are_encoded_once_and_prompts_read_once_per_pass(tmp_path):
     reads = [shape for shape in rows if shape[1] > 12]
     assert {count for count, _ in reads} == {2}
     assert len(reads) == 2 * 3  # sampled, scored under the reference, scored under the policy
+
+
+def test_a_prompt_is_tokenized_once_for_its_group(tmp_path, monkeypatch):
+    asked = []
+    plain = GRPOTrainer._tokenize_prompts
+    monkeypatch.setattr(
+        GRPOTrainer,
+        "_tokenize_prompts",
+        lambda self, prompts: asked.append(len(prompts)) or plain(self, prompts),
+    )
+    trainer = build(PolicyTrainer, tmp_path, max_steps=1)
+    trainer.train()
+    assert asked == [2]  # of 8 rollouts
+    odd = [[{"role": "user", "content": text}] for text in "aaaabbac"]
+    assert trainer._repeats(odd) == 1
+    assert trainer._repeats(odd[:4] * 2) == 4
+    assert trainer._repeats(odd[2:6]) == 1
+    assert trainer._repeats(odd[:4] + odd[:2]) == 2
 
 
 def test_generate_is_the_model_s_own_again_after_a_step(tmp_path):

@@ -55,7 +55,7 @@ def _results(trainer: Any, inputs: dict[str, Any]) -> tuple[float, Tensor, Tenso
     weights = [weight for weight in trainer.model.parameters() if weight.requires_grad]
     loss = trainer._compute_loss(trainer.model, inputs)
     gradient = torch.autograd.grad(loss, weights)
-    return float(loss), torch.cat([part.flatten() for part in gradient]), logps.detach()
+    return loss.item(), torch.cat([part.flatten() for part in gradient]), logps.detach()
 
 
 def floor(side: Side, case: Case) -> float:
