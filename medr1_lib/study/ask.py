@@ -16,6 +16,7 @@ from medr1_lib.data.styles import STYLES, prompt
 from medr1_lib.policy.loading import Policy
 from medr1_lib.policy.processor import ImageOnlyQwen2VLProcessor
 from medr1_lib.rl.rollouts import sample_group
+from medr1_lib.study.controls import GREY
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,29 @@ class Asker:
         logits = model(**self.encode(chats, pictures), logits_to_keep=1).logits[:, -1]
         first = [self.processor.tokenizer.encode(word)[0] for word in words]
         return logits.double().softmax(-1)[:, first].cpu().numpy()
+
+    def occlusion(
+        self, chat: str, picture: Image.Image, word: str, side: int = 28
+    ) -> NDArray[np.float64]:
+        """How much the probability of the next word falls without each tile of a picture.
+
+        Args:
+            chat: About the picture, up to the word.
+            picture: A tile of it after the other is covered in grey.
+            word: Of which the first token counts.
+            side: Of a tile, in pixels; that of one token, if it is not said.
+
+        Returns:
+            Probability with all tiles less that without this one, (rows, columns).
+        """
+        rows, columns = picture.height // side, picture.width // side
+        covered = [picture.copy() for _ in range(rows * columns)]
+        for tile, image in enumerate(covered):
+            x, y = side * (tile % columns), side * (tile // columns)
+            image.paste(GREY, (x, y, x + side, y + side))
+        shown = [picture, *covered]
+        odds = self.odds([chat] * len(shown), shown, [word])
+        return (odds[0] - odds[1:]).reshape(rows, columns)
 
     @torch.inference_mode()
     def _continued(

@@ -1,0 +1,70 @@
+from math import comb, factorial
+
+import numpy as np
+
+from medr1_lib.study import scores
+
+
+def share_with(**parts):
+    """A `share` with something else in the place of one of its parts."""
+    return lambda records: (
+        scores.share(records) | {name: part(records) for name, part in parts.items()}
+    )
+
+
+def plain_interval(records):
+    """The textbook interval that Wilson's replaces."""
+    share = records["correct"].mean()
+    half = 1.959964 * (share * (1 - share) / len(records)) ** 0.5
+    return [share - half, share + half]
+
+
+def pass_with(missed):
+    """A `pass_at` with another chance to miss, from k, right samples and samples."""
+    return lambda k, hits, samples: float(np.mean([1 - missed(k, c, samples) for c in hits]))
+
+
+def by_factorials(k, c, n):
+    return factorial(n - c) * factorial(n - k) / factorial(n - c - k) / factorial(n)
+
+
+WRONG = {
+    "share": {
+        "interval is Wilson's": share_with(interval=plain_interval),
+        "between 0 and 1": share_with(accuracy=lambda records: 100 * records["correct"].mean()),
+        "a record like the others": lambda records: (
+            scores.share(records[records["format_ok"]])
+            | {"format_rate": float(records["format_ok"].mean())}
+        ),
+        "counted apart": share_with(
+            format_rate=lambda records: records["format_ok"][records["correct"]].mean()
+        ),
+    },
+    "claims": {
+        "stands before its value": lambda text: {
+            value: name for name, _, value in (part.partition(": ") for part in text.split(", "))
+        },
+        "between two parts": lambda text: dict(
+            part.split(": ", 1) for part in text.split(",") if ": " in part
+        ),
+        "is no claim": lambda text: {
+            name: value for name, _, value in (part.partition(": ") for part in text.split(", "))
+        },
+        "raises ValueError": lambda text: dict(part.split(": ") for part in text.split(", ")),
+        "the rest is the value": lambda text: {
+            name: value
+            for name, colon, value in (part.rpartition(": ") for part in text.split(", "))
+            if colon
+        },
+    },
+    "pass_at": {
+        "mean share": lambda k, hits, samples: float(np.mean([c > 0 for c in hits])),
+        "without replacement": pass_with(lambda k, c, n: (1 - c / n) ** k),
+        "leave one choice": pass_with(lambda k, c, n: max(0, 1 - c * k / n)),
+        "always right": pass_with(lambda k, c, n: comb(n - c, k) / comb(n, k) if n - c >= k else 1),
+        "raises ValueError": pass_with(by_factorials),
+        "its own chance": lambda k, hits, samples: (
+            1 - comb(len(hits) * samples - sum(hits), k) / comb(len(hits) * samples, k)
+        ),
+    },
+}
