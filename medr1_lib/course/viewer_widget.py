@@ -89,7 +89,7 @@ def sent(
     Example:
         >>> from medr1_lib.policy.processor import tiny_processor
         >>> asked = Question("Which?", ("lung", "skin"), "A", "CT", "Disease Diagnosis", "x", "y")
-        >>> sent(tiny_processor(), asked, "no_think", Image.new("RGB", (112, 112)))[:67]
+        >>> sent(tiny_processor(), asked, "no_think", Image.new("RGB", (112, 112)))[:68]
         '<|im_start|>user\\n<|vision_start|><|image_pad|> x 16 <|vision_end|>Wh'
     """
     text = draft(processor, question, STYLES[style], sees=image is not None).prompt
