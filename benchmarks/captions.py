@@ -1,0 +1,103 @@
+"""Ask the base and what `learning.py` trained for captions, which no reward reads, and record them.
+
+    python -m medr1_lib data build --out _output/phantoms
+    python benchmarks/learning.py --data _output/phantoms --out _output/learning
+    python benchmarks/captions.py --data _output/phantoms --learning _output/learning
+
+A caption counts if it names the right option of the question about its image; the questions are
+those that `learning.py` asks.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+import time
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from medr1_lib.data.claims import claims
+from medr1_lib.data.machine import hardware
+from medr1_lib.data.phantom_vqa import ATTRIBUTES
+from medr1_lib.data.styles import STYLES
+from medr1_lib.policy.loading import base_directory, load_policy
+from medr1_lib.policy.processor import ASK_CAPTION
+from medr1_lib.rl.run import Run
+from medr1_lib.study.items import Items, batches
+from medr1_lib.study.scores import ITEM, compare, share
+
+TOKENS, TOGETHER = 32, 128
+
+
+def main() -> None:
+    asked = arguments()
+    torch.set_num_threads(1)
+    items = Items(asked.data)
+    plan = list(product(STYLES, asked.seeds))
+    adapters = [Run.load(asked.learning / f"course-{style}-{seed}").adapter for style, seed in plan]
+    before = named(items, base_directory(adapters[0]), asked.limit)
+    runs = []
+    for (style, seed), adapter in zip(tqdm(plan, desc="runs"), adapters, strict=True):
+        after = named(items, adapter, asked.limit)
+        paired = {"paired": asdict(compare(before, after))}
+        runs.append({"style": style, "seed": seed} | shares(after) | paired)
+    found = {
+        "command": shlex.join(["python", *sys.argv]),
+        "hardware": hardware() + ", one thread",
+        "date": time.strftime("%Y-%m-%d"),
+        "base": shares(before),
+        "runs": runs,
+    }
+    asked.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+@torch.inference_mode()
+def named(items: Items, path: Path, limit: int) -> pd.DataFrame:
+    """Caption the image of every item, greedily, and look whether the right option is in it."""
+    policy, processor = load_policy(path)
+    said = [{"type": "image"}, {"type": "text", "text": ASK_CAPTION}]
+    chat = processor.apply_chat_template(
+        [{"role": "user", "content": said}], tokenize=False, add_generation_prompt=True
+    )
+    generate: Any = policy.generate
+    rows = []
+    for batch in batches(items.tasks(("no_think",), (), limit, 0), TOGETHER):
+        images = [items.image(task) for task in batch]
+        inputs = processor(text=[chat] * len(batch), images=images, return_tensors="pt")
+        written = generate(**inputs, max_new_tokens=TOKENS, do_sample=False)
+        new = written[:, inputs["input_ids"].shape[1] :]
+        captions = processor.tokenizer.batch_decode(new, skip_special_tokens=True)
+        rows += [told(items, task.item, text) for task, text in zip(batch, captions, strict=True)]
+    return pd.DataFrame(rows, columns=[*ITEM, "correct"])
+
+
+def told(items: Items, item: int, caption: str) -> tuple[int, str, str, str, bool]:
+    """One row: what names the item, and whether its caption has the right option."""
+    question = items.questions[item]
+    right = claims(caption).get(ATTRIBUTES[question.question_type]) == question.answer_text
+    return item, question.image_id, question.question, question.answer, right
+
+
+def shares(answered: pd.DataFrame) -> dict[str, Any]:
+    found = share(answered.assign(format_ok=True))
+    return {name: found[name] for name in ("n", "accuracy", "interval")}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--learning", type=Path, required=True, help="the --out of learning.py")
+    parser.add_argument("--json", type=Path, default=Path("data/recorded/learning_captions.json"))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--limit", type=int, default=1280)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
