@@ -23,11 +23,9 @@ def levels() -> Tensor:
         >>> [round(value, 2) for value in levels().tolist()[6:10]]
         [-0.09, 0.0, 0.08, 0.16]
     """
-    below, above = (
-        torch.special.ndtri(torch.linspace(TAIL, 0.5, count, dtype=torch.float64))
-        for count in (8, 9)
-    )
-    values = torch.cat([-below, above[:-1].flip(0)])
+    negative, positive = (torch.linspace(TAIL, 0.5, count, dtype=torch.float64) for count in (8, 9))
+    below, above = torch.special.ndtri(1 - negative), torch.special.ndtri(positive)
+    values = torch.cat([below, above[:-1].flip(0)])
     return (values / values.max()).float()
 
 
