@@ -185,7 +185,7 @@ def test_checkpointing_falls_back_and_says_so(tmp_path, monkeypatch):
     build(PolicyTrainer, tmp_path, max_steps=1).train()
     assert said == []
     build(PolicyTrainer, tmp_path, max_steps=1, gradient_checkpointing=True).train()
-    assert said == ["Completions are scored with a prompt each, in TRL's way."]
+    assert said == ["Each completion is scored with a prompt of its own, in TRL's way."]
 
 
 def test_a_tower_in_training_is_left_alone(tmp_path):

@@ -27,9 +27,10 @@ class PolicyTrainer(GRPOTrainer):
     """TRL's `GRPOTrainer`: same arguments, same results, each prompt and each image read once.
 
     - A frozen vision tower gets a `VisionCache`.
-    - The completions of a prompt share its prefix (`rl.rollouts`): in sampling, and in scoring
-      under the policy and under the reference. Gradient checkpointing cannot go with a cache of
-      keys and values; the policy is then scored in TRL's way.
+    - The completions of a prompt share what was read of it (`rl.rollouts`), in sampling and in
+      scoring under the policy and the reference. Where that cannot be, TRL's own way is taken and
+      said once: scoring with activation checkpointing, which has no use for keys and values kept
+      from before; sampling with vLLM, tools, or weights spread over devices.
     - Adapters stay in float32: TRL casts those of a quantized model to bfloat16, in which a small
       learning rate hardly moves them.
     """
@@ -65,9 +66,10 @@ class PolicyTrainer(GRPOTrainer):
         group: Untyped = self.num_generations if policy.training else self.num_generations_eval
         count = math.gcd(group, len(prompts))
         same = all(prompt == prompts[i - i % count] for i, prompt in enumerate(prompts))
-        if same and not (self.use_vllm or self.tools or self.environment_factories):
+        elsewhere = self.use_vllm or self.is_fsdp_enabled or self.is_deepspeed_enabled
+        if same and not (elsewhere or self.tools or self.environment_factories):
             return count
-        logger.warning_once("Prompts are read once for each completion, in TRL's way.")
+        logger.warning_once("Each completion is sampled with a prompt of its own, in TRL's way.")
         return 1
 
     def _generate_single_turn(
@@ -80,13 +82,14 @@ class PolicyTrainer(GRPOTrainer):
     ) -> Untyped:
         """TRL's way for one prompt of each group, with another `generate` underneath."""
         count = len(prompt_ids) // len(multimodal_fields.get("mm_token_type_ids", prompt_ids))
-        prompts = prompt_ids[::count], images and images[::count], multimodal_fields
         core = unwrapped(self.model)
-        core.generate = partial(_generate, core, count)
+        if count > 1:
+            core.generate = partial(_generate, core, count)
+        prompts = prompt_ids[::count], images and images[::count], multimodal_fields
         try:
             return super()._generate_single_turn(*prompts, *args, **kwargs)
         finally:
-            del core.generate
+            vars(core).pop("generate", None)
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -103,7 +106,7 @@ class PolicyTrainer(GRPOTrainer):
         given = {name: value for name, value in given.items() if value is not None}
         core = unwrapped(model)
         if core.is_activation_checkpointing or compute_aux_loss or not given.keys() <= KNOWN:
-            logger.warning_once("Completions are scored with a prompt each, in TRL's way.")
+            logger.warning_once("Each completion is scored with a prompt of its own, in TRL's way.")
             return super()._get_per_token_logps_and_entropies(
                 model,
                 input_ids,
