@@ -62,9 +62,8 @@ def named(items: Items, path: Path, limit: int) -> pd.DataFrame:
     """Caption the image of every item, greedily, and look whether the right option is in it."""
     policy, processor = load_policy(path)
     said = [{"type": "image"}, {"type": "text", "text": ASK_CAPTION}]
-    chat = processor.apply_chat_template(
-        [{"role": "user", "content": said}], tokenize=False, add_generation_prompt=True
-    )
+    turns: list[Any] = [{"role": "user", "content": said}]
+    chat = processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     generate: Any = policy.generate
     rows = []
     for batch in batches(items.tasks(("no_think",), (), limit, 0), TOGETHER):
