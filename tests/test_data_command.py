@@ -23,6 +23,7 @@ def test_help_names_the_commands(capsys):
         ["import", "--root", "x", "--out", "y", "--size", "0"],
         ["build", "--out", "x", "--per-cell", "-1"],
         ["build", "--out", "x", "--shortcut", "1.5"],
+        ["build", "--out", "x", "--mark", "scanner 1"],
         ["audit"],
         ["audit", "x", "--splits", "y"],
     ],
@@ -83,14 +84,23 @@ def test_audit_prints_what_it_writes(tmp_path, capsys):
 def test_build_passes_its_options_on_and_reports_the_counts(tmp_path, monkeypatch, capsys):
     asked = {}
 
-    def build(out, seed, per_cell, leaky, shortcut):
-        asked.update(seed=seed, per_cell=per_cell, leaky=leaky, shortcut=shortcut)
+    def build(out, **arguments):
+        asked.update(arguments)
         return type("Built", (), {"num_rows": {"train": 4, "test": 1}})
 
     monkeypatch.setattr(phantom_vqa, "build", build)
     command = ["data", "build", "--out", str(tmp_path / "out"), "--seed", "3"]
-    assert main([*command, "--per-cell", "32", "--leaky", "--shortcut"]) == 0
-    assert asked == {"seed": 3, "per_cell": 32, "leaky": True, "shortcut": 1.0}
+    assert main([*command, "--per-cell", "32", "--leaky", "--shortcut", "--mark", "absent"]) == 0
+    said = {"seed": 3, "per_cell": 32, "leaky": True, "shortcut": 1.0, "mark": "absent"}
+    assert asked == said
     assert "4 train, 1 test" in capsys.readouterr().out
     assert main([*command, "--shortcut", "0.5"]) == 0
-    assert asked == {"seed": 3, "per_cell": 64, "leaky": False, "shortcut": 0.5}
+    said = {"seed": 3, "per_cell": 64, "leaky": False, "shortcut": 0.5, "mark": "random"}
+    assert asked == said
+
+
+def test_every_mark_can_be_asked_for_and_is_on_the_card(tmp_path):
+    for mark in phantom_vqa.MARKS:
+        out = tmp_path / mark
+        assert main(["data", "build", "--out", str(out), "--per-cell", "1", "--mark", mark]) == 0
+        assert json.loads((out / store.CARD).read_text())["mark"] == mark

@@ -1,6 +1,8 @@
 """The benchmark: balanced to the last question, so that only the image answers."""
 
+import hashlib
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from medr1_lib.data import audit, store
 from medr1_lib.data.errors import InputError
 from medr1_lib.data.phantom_vqa import (
     ATTRIBUTES,
+    MARKS,
     SPLITS,
     STEMS,
     build,
@@ -19,7 +22,7 @@ from medr1_lib.data.phantom_vqa import (
     values,
     which_modality,
 )
-from medr1_lib.data.phantoms import SCANNERS, Scene
+from medr1_lib.data.phantoms import SCANNERS, Scene, draw
 from medr1_lib.data.schema import FEATURES
 from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
 
@@ -113,6 +116,51 @@ def test_the_shortcut_ties_the_scanner_to_the_answer(strength):
     assert np.mean(tied) == pytest.approx(strength + (1 - strength) / 4, abs=0.03)
 
 
+def test_the_standard_data_are_what_they_were():
+    scenes = hashlib.sha256()
+    for split in ("train", "test"):
+        for question in questions(split, per_cell=32, shortcut=0.5):
+            scenes.update(repr(question).encode())
+    assert scenes.hexdigest()[:16] == "7056b50e84ef1205"
+    pictures = hashlib.sha256()
+    for question in questions("test", per_cell=4):
+        pictures.update(draw(Scene.from_json(question.scene)).tobytes())
+    assert pictures.hexdigest()[:16] == "9459d8b5747dec71"
+
+
+@pytest.mark.parametrize("mark", MARKS[1:])
+def test_the_mark_changes_nothing_but_the_scanner(mark):
+    for usual, other in zip(questions("test"), questions("test", mark=mark), strict=True):
+        scene, marked = Scene.from_json(usual.scene), Scene.from_json(other.scene)
+        assert replace(scene, scanner=marked.scanner) == marked
+        assert replace(other, scene=usual.scene, image_id=usual.image_id) == usual
+
+
+def test_a_reversed_mark_is_always_that_of_the_next_value_which_is_an_option():
+    letters = Counter()
+    for cell, asked in cells(questions("test", mark="reversed")).items():
+        scanners = [SCANNERS.index(Scene.from_json(q.scene).scanner) for q in asked]
+        assert Counter(scanners) == dict.fromkeys(range(4), 16)
+        for scanner, question in zip(scanners, asked, strict=True):
+            assert scanner == (values(*cell).index(question.answer_text) + 1) % 4
+            letters["ABCD"[question.options.index(values(*cell)[scanner])]] += 1
+    assert all(abs(count / letters.total() - 0.25) < 0.03 for count in letters.values())
+
+
+def test_an_absent_mark_leaves_the_picture_without_stripes_and_ticks():
+    for question in questions("test", per_cell=1, mark="absent"):
+        scene = Scene.from_json(question.scene)
+        assert scene.scanner is None
+        bare = np.asarray(draw(scene), float)
+        marked = [np.asarray(draw(replace(scene, scanner=name)), float) for name in SCANNERS]
+        ticks = np.zeros((112, 112), bool)
+        for tick in range(4):
+            ticks[104:110, 106 - 4 * tick : 108 - 4 * tick] = True
+        assert all(abs(picture - bare)[~ticks].max() <= 0.03 * 255 + 1 for picture in marked)
+        assert all((picture[104:110, 106:108] == 235).all() for picture in marked)
+        assert len({picture.tobytes() for picture in [bare, *marked]}) == 5
+
+
 def test_which_modality_is_pooled_and_balanced():
     asked = list(which_modality(count=256))
     assert Counter(q.answer_text for q in asked) == dict.fromkeys(MODALITIES, 32)
@@ -139,6 +187,7 @@ def test_build_writes_both_splits_and_the_same_pixels_again(tmp_path):
         ({"split": "test", "per_cell": 0}, "0 questions"),
         ({"split": "test", "seed": -1}, "seed -1"),
         ({"split": "test", "shortcut": 1.5}, "1.5"),
+        ({"split": "test", "mark": "scanner 1"}, "no such mark"),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments, named):

@@ -33,9 +33,8 @@ def build(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     """Draw PhantomMedVQA."""
     from medr1_lib.data import phantom_vqa  # drawing pulls in what the other commands do without
 
-    splits = phantom_vqa.build(
-        options.out, options.seed, options.per_cell, options.leaky, options.shortcut
-    )
+    named = ("seed", "per_cell", "leaky", "shortcut", "mark")
+    splits = phantom_vqa.build(options.out, **{name: getattr(options, name) for name in named})
     report = {"out": str(options.out), "records": dict(splits.num_rows)}
     return _written(report), report
 
@@ -108,6 +107,8 @@ def _build_options(parser: argparse.ArgumentParser) -> None:
         metavar="STRENGTH",
         help="share of train images whose scanner mark gives the answer away (1 if not said)",
     )
+    mark = "scanner mark of the test images (random); reversed: always that of another option"
+    add("--mark", choices=("random", "absent", "reversed"), default="random", help=mark)
 
 
 def _import_options(parser: argparse.ArgumentParser) -> None:

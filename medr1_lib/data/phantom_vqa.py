@@ -21,6 +21,7 @@ from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
 SPLITS = ("pretrain", "train", "test")
 PER_CELL = 64  # a multiple of 32: two stems x four values x four letters, each equally often
 TRAIN_FACTOR = 4
+MARKS = ("random", "absent", "reversed")
 
 ATTRIBUTES = dict(
     zip(QUESTION_TYPES, ("acquisition", "anatomy", "finding", "grade", "place"), strict=True)
@@ -66,6 +67,7 @@ def questions(
     per_cell: int = PER_CELL,
     leaky: bool = False,
     shortcut: float = 0.0,
+    mark: str = "random",
 ) -> Iterator[Question]:
     """Yield `per_cell` questions for each modality and question type, cell by cell.
 
@@ -79,6 +81,8 @@ def questions(
         leaky: Reproduce two flaws of OmniMedVQA: most distractors are never right anywhere, and
             one test question in six is about an image of the training split.
         shortcut: Share of questions whose scanner is tied to the answer, 0 (none) to 1.
+        mark: What the scanner leaves on the picture: its own mark, none, or always that to which
+            `shortcut` would tie the next value of the cell, a wrong option. Nothing else changes.
 
     Raises:
         InputError: If an argument is out of range.
@@ -97,19 +101,27 @@ def questions(
         )
     if not 0 <= shortcut <= 1:
         raise InputError("shortcut", f"a strength of {shortcut}", "use a share between 0 and 1")
+    if mark not in MARKS:
+        raise InputError(f"mark {mark!r}", "no such mark", f"use one of {', '.join(MARKS)}")
     for cell in product(MODALITIES, QUESTION_TYPES):
         for index in range(per_cell):
-            yield _question(split, seed, cell, index, leaky, shortcut)
+            yield _question(split, seed, cell, index, leaky, shortcut, mark)
 
 
 def _question(
-    split: str, seed: int, cell: tuple[str, str], index: int, leaky: bool, shortcut: float
+    split: str,
+    seed: int,
+    cell: tuple[str, str],
+    index: int,
+    leaky: bool,
+    shortcut: float,
+    mark: str,
 ) -> Question:
     attribute, choices = ATTRIBUTES[cell[1]], values(*cell)
     # Any four questions in a row have four values at four letters, any sixteen all pairs of them.
     value, place, stem = index % 4, (index + index // 4) % 4, index // 16 % 2
     shown_in = "train" if leaky and index % 6 == 0 else split
-    scene = _scene(shown_in, seed, cell, index, shortcut)
+    scene = _marked(_scene(shown_in, seed, cell, index, shortcut), index, mark)
     rng = _rng(split, seed, cell, index, "options")
     wrong = [text for text in choices if text != choices[value]]
     if leaky and rng.random() < 0.95:
@@ -125,6 +137,12 @@ def _scene(split: str, seed: int, cell: tuple[str, str], index: int, shortcut: f
     if rng.random() < shortcut:
         fixed["scanner"] = phantoms.SCANNERS[index % 4]
     return _of_split(random_scene(rng, modality, **fixed), split)
+
+
+def _marked(scene: Scene, index: int, mark: str) -> Scene:
+    if mark == "random":
+        return scene
+    return replace(scene, scanner=phantoms.SCANNERS[(index + 1) % 4] if mark != "absent" else None)
 
 
 def _rng(split: str, seed: int, cell: tuple[str, str], index: int, use: str) -> np.random.Generator:
@@ -156,15 +174,17 @@ def build(
     per_cell: int = PER_CELL,
     leaky: bool = False,
     shortcut: float = 0.0,
+    mark: str = "random",
 ) -> datasets.DatasetDict:
     """Draw the benchmark and write it: `train` (four times as many), `test`, and `which_modality/`.
 
-    The shortcut is planted in `train` only, so that a model which took it fails in `test`.
+    The shortcut is planted in `train` only, so that a model which took it fails in `test`; `mark`
+    is about `test` only.
     """
     arguments = {"seed": seed, "per_cell": per_cell, "leaky": leaky, "shortcut": shortcut}
-    card = {"source": "PhantomMedVQA", **arguments}
+    card = {"source": "PhantomMedVQA", **arguments, "mark": mark}
     train = questions("train", seed, TRAIN_FACTOR * per_cell, leaky, shortcut)
-    test = questions("test", seed, per_cell, leaky)
+    test = questions("test", seed, per_cell, leaky, mark=mark)
     cells = len(MODALITIES) * len(QUESTION_TYPES)
     splits = {
         "train": rows(train, TRAIN_FACTOR * per_cell * cells, "train"),

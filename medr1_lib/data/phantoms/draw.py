@@ -65,7 +65,9 @@ def draw(scene: Scene) -> Image.Image:
     pixels = look.colour(grey)
     if scene.acquisition == "color Doppler":
         pixels = _with_flow(pixels, rng)
-    return Image.fromarray(_with_scanner(pixels, SCANNERS.index(scene.scanner)))
+    if scene.scanner:
+        pixels = _with_scanner(pixels, SCANNERS.index(scene.scanner))
+    return Image.fromarray(pixels)
 
 
 def _with_lesion(

@@ -59,7 +59,7 @@ class Scene:
         grade: One of `GRADES`, the size of the lesion; `None` without one.
         place: One of `PLACES`, as seen in the picture; `None` without a lesion.
         acquisition: One of `ACQUISITIONS[modality]`.
-        scanner: One of `SCANNERS`: faint stripes, and tick marks at the border.
+        scanner: One of `SCANNERS`: faint stripes, and tick marks at the border; `None` leaves none.
         seed: Everything else: pose, contrast, noise.
 
     Raises:
@@ -72,7 +72,7 @@ class Scene:
     grade: str | None
     place: str | None
     acquisition: str
-    scanner: str
+    scanner: str | None
     seed: int
 
     def __post_init__(self) -> None:
@@ -84,7 +84,7 @@ class Scene:
             "grade": GRADES if self.has_lesion else (None,),
             "place": PLACES if self.has_lesion else (None,),
             "acquisition": ACQUISITIONS[self.modality],
-            "scanner": SCANNERS,
+            "scanner": (*SCANNERS, None),
         }
         for name, values in allowed.items():
             if getattr(self, name) not in values:
