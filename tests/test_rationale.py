@@ -1,0 +1,184 @@
+"""Claims are held against the scene, and nothing else is."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medr1_lib.data.errors import InputError
+from medr1_lib.data.phantom_vqa import ATTRIBUTES, questions, which_modality
+from medr1_lib.data.phantoms import Scene
+from medr1_lib.data.rationales import rationale as true_rationale
+from medr1_lib.data.schema import LETTERS
+from medr1_lib.data.styles import STYLES
+from medr1_lib.policy.pretraining.lessons import caption
+from medr1_lib.study import rates, rationale
+
+ASKED = list(questions("test", per_cell=2))
+
+
+def record(item, thought, letter=None, **columns):
+    question = ASKED[item]
+    return {
+        "model": "m",
+        "style": "think_before",
+        "mark": "random",
+        "control": "none",
+        "item": item,
+        "question": question.question,
+        "options": np.array(question.options),
+        "answer": question.answer,
+        "completion": STYLES["think_before"].completion(letter or question.answer, thought),
+        "parsed": letter or question.answer,
+        "scene": question.scene,
+    } | columns
+
+
+def scored(*records):
+    return rationale.score(pd.DataFrame(list(records)))
+
+
+def about(question_type):
+    return next(i for i, question in enumerate(ASKED) if question.question_type == question_type)
+
+
+def truth(item):
+    scene = Scene.from_json(ASKED[item].scene)
+    return scene, true_rationale(scene, ATTRIBUTES[ASKED[item].question_type])
+
+
+def test_what_the_base_was_taught_is_true_complete_and_agrees():
+    found = scored(*(record(item, truth(item)[1]) for item in range(len(ASKED))))
+    anatomy = [q.question_type == "Anatomy Identification" for q in ASKED]
+    assert found["claims"].tolist() == np.where(anatomy, 2, 3).tolist()
+    for column in ("names_modality", "names_anatomy", "names_asked", "asked_true", "agrees"):
+        assert found[column].all(), column
+    assert not found["garbled"].any()
+    assert found["false_claims"].sum() == 0
+
+
+def test_a_true_caption_has_no_false_claim_and_every_claim_against_another_scene_may_be_one():
+    for item in range(len(ASKED)):
+        row = scored(record(item, caption(truth(item)[0]))).iloc[0]
+        assert (row["claims"], row["false_claims"]) == (6 if truth(item)[0].grade else 4, 0)
+    other = scored(record(0, "MRI, brain, grade: severe, acquisition: pelvis")).iloc[0]
+    assert (other["claims"], other["false_claims"]) == (4, 4)
+
+
+def test_a_grade_of_a_lesion_that_is_not_there_is_false():
+    item = next(i for i, q in enumerate(ASKED) if json.loads(q.scene)["grade"] is None)
+    assert scored(record(item, "grade: mild, place: upper left"))["false_claims"].item() == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "claims", "rest"),
+    [
+        ("", [], []),
+        ("CT, head", [("modality", "CT"), ("anatomy", "head")], []),
+        ("OCT,  , finding: drusen", [("modality", "OCT"), ("finding", "drusen")], []),
+        ("finding: mass, finding: cyst", [("finding", "mass"), ("finding", "cyst")], []),
+        ("it is not a mass, mass", [("finding", "mass")], ["it is not a mass"]),
+        ("place: D", [], ["place: D"]),
+        ("grade: mildDDD", [], ["grade: mildDDD"]),
+        ("scanner: mild, : CT", [], ["scanner: mild", ": CT"]),
+    ],
+)
+def test_claims_are_told_from_the_rest(text, claims, rest):
+    assert rationale.claimed(text) == (claims, rest)
+
+
+@pytest.mark.parametrize(
+    ("completion", "text"),
+    [
+        ("<think>a</think><answer>B</answer>", "a"),
+        ("<answer>B</answer><think>a\nb</think>", "a\nb"),
+        ("<answer>B</answer><think>a", "a"),
+        ("<think>a<answer>B</answer>", "a"),
+        ("<answer>B</answer>", ""),
+    ],
+)
+def test_a_thought_is_found_though_it_is_not_closed(completion, text):
+    assert rationale.thought(completion) == text
+
+
+def test_agreement_is_with_the_letter_answered_right_or_wrong():
+    item = about("Disease Diagnosis")
+    options, answer = ASKED[item].options, LETTERS.index(ASKED[item].answer)
+    wrong = (answer + 1) % 4
+    letter, named = LETTERS[wrong], f"finding: {options[wrong]}"
+    both = f"not {options[answer]}, {named}"
+    found = scored(
+        record(item, named, letter),  # wrong, and of one mind
+        record(item, named),  # the letter is right, the claim is not
+        record(item, both, letter),  # the right option is named to reject it
+        record(item, both),  # and answered all the same
+        record(item, truth(item)[1], letter),  # the claim is right, the letter is not
+        record(item, truth(item)[1], parsed=None),
+        record(item, "CT, head"),
+    )
+    assert found["agrees"].tolist() == [True, False, True, False, False, False, False]
+    assert found["asked_true"].tolist() == [False, False, False, False, True, True, False]
+    assert found["has_letter"].tolist() == [True, True, True, True, True, False, True]
+    table = rationale.summary(found, ["model"]).set_index("measure")
+    assert table.loc["agreement", ["n", "value"]].tolist() == [6, 2 / 6]
+    assert table.loc["right about what is asked", ["n", "value"]].tolist() == [6, 2 / 6]
+
+
+def test_the_pooled_question_asks_for_the_modality():
+    question = next(which_modality(count=1))
+    row = record(0, truth(0)[1], question.answer, question=question.question)
+    row |= {"options": question.options, "scene": question.scene}
+    assert scored(row | {"completion": "<think>CT</think>"})[["names_asked", "agrees"]].all(
+        axis=None
+    )
+
+
+def test_rates_over_claims_weigh_claims_and_styles_without_reasons_are_left_out():
+    item = about("Lesion Grading")
+    scene, said = truth(item)
+    false = next(name for name in ("MRI", "OCT") if name != scene.modality)
+    found = scored(
+        record(item, said),
+        record(item, false),
+        record(item, said, style="no_think"),
+    )
+    assert len(found) == 2
+    table = rationale.summary(found, ["style"]).set_index("measure")
+    assert table.loc["hallucination", ["n", "value"]].tolist() == [4, 0.25]
+    assert table.loc["names anatomy", "value"] == 0.5
+
+
+def test_a_control_is_compared_with_the_same_model_style_and_item():
+    records = [
+        record(0, "CT, head"),
+        record(1, "CT, chest"),
+        record(0, "CT, head", "B", control="blank"),
+        record(1, "CT, head", control="blank"),
+        record(0, "CT, head", model="other"),
+        record(0, "CT", control="blank", model="other"),
+    ]
+    found = rationale.changes(pd.DataFrame(records))
+    assert found.set_index(["model", "item"])["changed"].to_dict() == {
+        ("m", 0): False,
+        ("m", 1): True,
+        ("other", 0): True,
+    }
+    table = rates.table(found, ["model", "control"], {"changed": ("changed", None)})
+    assert table["value"].tolist() == [0.5, 1.0]
+
+
+def test_words_in_common_are_no_truth():
+    options = ["a mass", "a cyst", "fluid", "air"]
+    row = {"options": options, "answer": "A"}
+    said = ["Not a mass.", "a cyst", "it is large", ""]
+    records = pd.DataFrame([record(0, text) | row for text in said])
+    found = rationale.text_overlap(records)
+    assert found["text_overlap_answer"].round(2).tolist()[:3] == [0.67, 0.5, 0]
+    assert found["text_overlap_options"].round(2).tolist()[:3] == [0.67, 1, 0]
+    assert found.iloc[3][["text_overlap_options", "text_overlap_answer"]].isna().all()
+
+
+def test_real_images_have_no_truth_to_score_against():
+    with pytest.raises(InputError, match="text_overlap"):
+        scored(record(0, "CT", scene=None))
