@@ -1,0 +1,205 @@
+"""What a map is compared with: another map, a new seed, and rules that do not look."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t
+
+from medr1_lib.data import audit
+from medr1_lib.data.errors import InputError
+from medr1_lib.data.intervals import wilson
+from medr1_lib.data.schema import Question
+from medr1_lib.study.generalization import Answers, answers, at_home, matrix, select
+from medr1_lib.study.scores import ITEM, compare
+
+BLIND = {
+    "chance": audit.uniform,
+    "letter majority": audit.letter_majority,
+    "option prior": audit.option_ratio,
+}
+IMAGES = {"blank image": "blank", "shuffled image": "shuffled"}
+CELL = ["train", "test", "n", "seeds", "accuracy", "low", "high"]
+TEST = ["difference", "low", "high", "p"]
+
+
+def contrast(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, float, float, float]:
+    """Accuracy of the second less that of the first, its 95 % interval, and a p-value.
+
+    With one seed each this is `scores.compare`, McNemar's exact test, and speaks of these two
+    models. With several, Welch's t-test adds the variance between items to those between the seeds
+    of either side, so that it speaks of the methods; no pairing of seeds is assumed. A side with
+    one seed, the base say, adds none.
+
+    Source: Welch 1947, for the degrees of freedom of a sum of variances.
+
+    Args:
+        first: 0 or 1; one row per item, one column per seed.
+        second: Likewise, for the same items.
+
+    Raises:
+        InputError: If the items differ.
+    """
+    if not first.index.equals(second.index):
+        raise InputError("comparison", "the items differ", "score both on the same data")
+    if first.shape[1] == second.shape[1] == 1:
+        found = compare(_plain(first), _plain(second))
+        return found.difference, *found.interval, found.p
+    gaps = second.mean(axis=1) - first.mean(axis=1)
+    sides = [side.mean() for side in (first, second) if side.shape[1] > 1]
+    parts = [(float(values.var()) / len(values), len(values) - 1) for values in (gaps, *sides)]
+    error, freedom = _summed(parts)
+    difference, half = float(gaps.mean()), float(t.ppf(0.975, freedom)) * error
+    p = 2 * float(t.sf(abs(difference) / error, freedom)) if error else float(difference == 0)
+    return difference, max(-1.0, difference - half), min(1.0, difference + half), p
+
+
+def differences(first: Answers, second: Answers) -> pd.DataFrame:
+    """Two maps cell by cell, on the same items. Built in chapter 09.
+
+    Returns:
+        Columns `train`, `test`, `n`, `seeds` (of the side with fewer), `difference` (second less
+        first), `low`, `high`, `p`, and `p_holm`, corrected for all cells together.
+    """
+    others = {(train, test): part for train, test, part in second.cells()}
+    rows = [
+        (
+            *(train, test, len(part), _seeds(part, others[train, test])),
+            *contrast(part, others[train, test]),
+        )
+        for train, test, part in first.cells()
+        if (train, test) in others
+    ]
+    table = pd.DataFrame(rows, columns=["train", "test", "n", "seeds", *TEST])
+    return table.assign(p_holm=holm(table["p"]))
+
+
+def ablation(variants: dict[str, Answers]) -> pd.DataFrame:
+    """Each variant against the first, at home and elsewhere, all items of a part pooled.
+
+    An item counts once: what models of one seed got of it is averaged over the rows of the map.
+
+    Returns:
+        Columns `label`, `part`, `n`, `seeds`, `accuracy`, then as `differences`; p-values are
+        corrected for all rows together.
+    """
+    rows = []
+    labels = list(variants)
+    for home, part in ((True, "at home"), (False, "elsewhere")):
+        pooled = {label: _pooled(variants[label], home) for label in labels}
+        if pooled[labels[0]].empty:
+            continue
+        for label in labels[1:]:
+            pair = pooled[labels[0]], pooled[label]
+            accuracy = float(pair[1].to_numpy().mean())
+            rows.append((label, part, len(pair[1]), _seeds(*pair), accuracy, *contrast(*pair)))
+    table = pd.DataFrame(rows, columns=["label", "part", "n", "seeds", "accuracy", *TEST])
+    return table.assign(p_holm=holm(table["p"]))
+
+
+def holm(p: Sequence[float] | pd.Series) -> np.ndarray:
+    """P-values corrected for their number, so that one false alarm in all is rare.
+
+    Source: Holm 1979; built in chapter 09.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.02]).tolist()
+        [0.03, 0.04, 0.04]
+    """
+    values = np.asarray(p, dtype=float)
+    order = np.argsort(values)
+    steps = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    corrected = np.empty_like(values)
+    corrected[order] = np.minimum(1.0, steps)
+    return corrected
+
+
+def prediction(found: Answers, level: float = 0.99) -> pd.DataFrame:
+    """Where the accuracy of each cell lies if it is run again with a new seed, on new items.
+
+    The variance between seeds is taken from all cells together, since three seeds say little of
+    their own; Student's t pays for what is still unknown. The variance between items counts twice,
+    for those asked and for those of the rerun: on the same items, the interval is too wide.
+
+    Returns:
+        Columns `train`, `test`, `n`, `seeds`, `accuracy`, `low`, `high`.
+
+    Raises:
+        InputError: If no model has two seeds.
+    """
+    parts = list(found.cells())
+    free = sum(len(found.right[train].columns) - 1 for train in found.trains)
+    if not free:
+        raise InputError("prediction", "no model has two seeds", "train more of them")
+    seeds = float(np.mean([part.mean().var() for _, _, part in parts if part.shape[1] > 1]))
+    rows = []
+    for train, test, part in parts:
+        (n, count), right = part.shape, float(part.to_numpy().mean())
+        items = float(part.mean(axis=1).var())
+        if count > 1:  # less what the seeds add to the variance of a mean over them
+            items -= float(part.var(axis=1).mean()) / count
+        items = max(items, 1 / n)  # where all is right, one in n may be wrong next time
+        error, freedom = _summed([(seeds * (1 + 1 / count), free), (2 * items / n, n - 1)])
+        half = float(t.ppf(0.5 + level / 2, freedom)) * error
+        rows.append((train, test, n, count, right, max(0.0, right - half), min(1.0, right + half)))
+    return pd.DataFrame(rows, columns=CELL)
+
+
+def controls(
+    records: pd.DataFrame, method: str, style: str, axis: str, train: Sequence[Question]
+) -> pd.DataFrame:
+    """What can be had without looking, in the form of `matrix`, the control's name as `train`.
+
+    Rules are fitted on what the model of the diagonal cell was trained on. Of blank and shuffled
+    images, too, that model is asked: where a shortcut was learned, it is of use at home.
+
+    Args:
+        records: As `answers` takes them; a control that they do not hold is left out.
+        method: See `answers`.
+        style: See `answers`.
+        axis: See `answers`.
+        train: Questions of the training split.
+    """
+    asked = select(records, method, style, axis).drop_duplicates("item")
+    column, rows = column_of(axis), []
+    asked = asked.assign(source="")
+    values = asked.itertuples(index=False, name=None)
+    questions = [
+        Question.from_record(dict(zip(map(str, asked), row, strict=True))) for row in values
+    ]
+    for test in dict.fromkeys(asked[column]):
+        known = [q for q in train if axis == "all" or getattr(q, column) == test]
+        posed = [q for q in questions if getattr(q, column) == test]
+        for name, rule in BLIND.items():
+            share, n = rule(known, posed), len(posed)
+            interval = (share, share) if name == "chance" else wilson(round(share * n), n)
+            rows.append((name, test, n, 1, share, *interval))
+    tables = [pd.DataFrame(rows, columns=CELL)]
+    for name, control in IMAGES.items():
+        if len(select(records, method, style, axis, control)):
+            shown = matrix(answers(records, method, style, axis, control))
+            tables.append(shown[at_home(shown)].assign(train=name))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _summed(parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
+    """Standard error and degrees of freedom of a sum of variances with theirs."""
+    total = sum(variance for variance, _ in parts)
+    weight = sum(variance**2 / freedom for variance, freedom in parts)
+    return total**0.5, total**2 / weight if weight else 1.0
+
+
+def _pooled(found: Answers, home: bool) -> pd.DataFrame:
+    trains = found.right.columns.get_level_values("train")
+    own = [[train in (test, "all") for train in trains] for test in found.test]
+    kept = found.right.where(np.array(own) == home)
+    return kept.T.groupby(level="seed").mean().T.dropna(how="all")
+
+
+def _plain(side: pd.DataFrame) -> pd.DataFrame:
+    right = side.iloc[:, 0].to_numpy() == 1
+    return pd.DataFrame({**dict.fromkeys(ITEM, ""), "item": side.index, "correct": right})
+
+
+def _seeds(first: pd.DataFrame, second: pd.DataFrame) -> int:
+    return min(first.shape[1], second.shape[1])
