@@ -14,6 +14,7 @@ COMMANDS = {
     "fake-2b": ("medr1_lib.policy.fake_2b_command", "write random weights in the true size"),
     "train": ("medr1_lib.rl.train_command", "train by GRPO or by supervised fine-tuning"),
     "evaluate": ("medr1_lib.study.evaluate_command", "score a model on a test split"),
+    "sweep": ("medr1_lib.study.sweep_command", "train and score a plan of many models"),
     "bench": ("medr1_lib.rl.bench", "time a step of training beside TRL's own"),
 }
 

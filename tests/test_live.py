@@ -26,6 +26,7 @@ def history(steps, logs=GRPO):
 def shown(monkeypatch):
     """What would be displayed: one list per output, of the figures that were in it in turn."""
     outputs = []
+    module.plt.close("all")  # what other tests left open
 
     def display(figure, display_id):
         outputs.append([figure])

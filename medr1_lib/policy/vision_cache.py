@@ -11,6 +11,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from medr1_lib.policy.loading import Policy, base_model
 
+Features = OrderedDict[bytes, Tensor]  # by a hash of the image
 LIMIT = 2**29  # bytes; an image of 196 tokens takes 0.6 MB in Qwen2-VL-2B
 
 
@@ -24,6 +25,7 @@ class VisionCache:
     Args:
         model: A Qwen2-VL or Qwen2.5-VL, with or without an adapter.
         limit: Most bytes of features kept; those used longest ago go first.
+        features: Those of a cache before, if it had the same tower; goes on to be filled.
 
     Attributes:
         encoded: Images that went through the tower.
@@ -34,11 +36,11 @@ class VisionCache:
         `VisionCache(model)` before a trainer is built, for as long as the model lives.
     """
 
-    def __init__(self, model: Policy, limit: int = LIMIT) -> None:
+    def __init__(self, model: Policy, limit: int = LIMIT, features: Features | None = None) -> None:
         self._core = base_model(model).model
         self._encode = self._core.get_image_features
-        self._features: OrderedDict[bytes, Tensor] = OrderedDict()
-        self._limit, self._bytes = limit, 0
+        self._features: Features = OrderedDict() if features is None else features
+        self._limit, self._bytes = limit, sum(kept.nbytes for kept in self._features.values())
         self.encoded = self.reused = 0
         self._core.get_image_features = self
 
@@ -56,8 +58,7 @@ class VisionCache:
     def remove(self) -> None:
         """Give the model its own way back and forget every image."""
         self._core.get_image_features = self._encode
-        self._features.clear()
-        self._bytes = 0
+        self._features, self._bytes = OrderedDict(), 0
 
     def __call__(
         self, pixel_values: Tensor, image_grid_thw: Tensor, **kwargs: object

@@ -164,6 +164,11 @@ def last_checkpoint(out: Path) -> Path | None:
     return max(whole, key=_step, default=None)
 
 
+def begun(out: Path) -> bool:
+    """Whether a folder holds a run that is finished, or can go on with `resume`."""
+    return "finished" in _notes(out) or last_checkpoint(out) is not None
+
+
 def is_last(checkpoint: Path) -> bool:
     """Whether a checkpoint is that of the last step."""
     state = json.loads((checkpoint / "trainer_state.json").read_text())

@@ -10,7 +10,8 @@ from medr1_lib.data.schema import Question
 from medr1_lib.data.styles import STYLES, read, read_strict
 from medr1_lib.policy.loading import Policy
 from medr1_lib.policy.processor import ImageOnlyQwen2VLProcessor
-from medr1_lib.policy.vision_cache import VisionCache
+from medr1_lib.policy.vision_cache import Features, VisionCache
+from medr1_lib.rl.decoding import merged
 from medr1_lib.study.greedy import Draft, draft, go_on
 from medr1_lib.study.items import Items, Task, batches
 from medr1_lib.study.journal import Journal, Record
@@ -44,12 +45,22 @@ def evaluate(
     journal: Journal,
     settings: Settings,
     batch_size: int = 64,
+    features: Features | None = None,
 ) -> pd.DataFrame:
     """Answer greedily whatever the journal does not hold yet; built in chapter 02.
 
     Prompts of about the same length share a batch, an image is encoded once for all styles and
     controls, and a reply that does not end holds up only its own kind. Answers are those of asking
     one by one, but for rounding.
+
+    Args:
+        model: The policy; an adapter is added to the weights as long as it takes.
+        processor: Its processor.
+        items: What to ask.
+        journal: Where answers are kept.
+        settings: How to ask.
+        batch_size: Questions at once.
+        features: Of images that another model with the same vision tower was shown; grows.
 
     Returns:
         One row per item, style and control, with the columns of `Record`.
@@ -58,7 +69,8 @@ def evaluate(
     tasks = items.tasks(*args)
     todo = journal.todo(tasks)
     with (
-        VisionCache(model),
+        VisionCache(model, features=features),
+        merged(model),
         tqdm(desc="evaluate", total=len(tasks), initial=len(tasks) - len(todo)) as bar,
     ):
         for answered in rounds(model, processor, items, todo, settings, batch_size):
