@@ -10,7 +10,7 @@ from medr1_lib.data import audit
 from medr1_lib.data.errors import InputError
 from medr1_lib.data.intervals import wilson
 from medr1_lib.data.schema import Question
-from medr1_lib.study.generalization import Answers, answers, at_home, matrix, select
+from medr1_lib.study.generalization import Answers, answers, at_home, column_of, matrix, select
 from medr1_lib.study.scores import ITEM, compare
 
 BLIND = {
@@ -162,11 +162,9 @@ def controls(
     """
     asked = select(records, method, style, axis).drop_duplicates("item")
     column, rows = column_of(axis), []
-    asked = asked.assign(source="")
-    values = asked.itertuples(index=False, name=None)
-    questions = [
-        Question.from_record(dict(zip(map(str, asked), row, strict=True))) for row in values
-    ]
+    names = [str(name) for name in asked] + ["source"]
+    values = asked.assign(source="").itertuples(index=False, name=None)
+    questions = [Question.from_record(dict(zip(names, row, strict=True))) for row in values]
     for test in dict.fromkeys(asked[column]):
         known = [q for q in train if axis == "all" or getattr(q, column) == test]
         posed = [q for q in questions if getattr(q, column) == test]
