@@ -1,6 +1,7 @@
 """`python -m medr1_lib <command>`: every command of the library."""
 
 import importlib
+import logging
 import os
 import sys
 
@@ -34,6 +35,7 @@ def main(arguments: list[str]) -> int:
     if name not in COMMANDS:
         print(f"error: no command {name!r}\n\n{_usage()}", file=sys.stderr)
         return 2
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else: misses a kernel, on stderr
     command = importlib.import_module(COMMANDS[name][0])
     try:
         return command.main(rest)

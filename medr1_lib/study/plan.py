@@ -49,12 +49,8 @@ class Cell:
         """What the cell is in a matrix: method, style, axis, train and seed."""
         axis = next((axis for axis in AXES if getattr(self.recipe, axis, None)), "all")
         trained_on = ", ".join(getattr(self.recipe, axis, ("all",)))
-        what: dict[str, Any] = {
-            "method": self.recipe.method,
-            "style": self.recipe.style,
-            "axis": axis,
-        }
-        what |= {"train": trained_on, "seed": self.recipe.seed}
+        what: dict[str, Any] = {"method": self.recipe.method, "style": self.recipe.style}
+        what |= {"axis": axis, "train": trained_on, "seed": self.recipe.seed}
         base = {"method": "base", "axis": "all", "train": "none", "seed": -1}
         return what | base if self.untrained else what
 
