@@ -1,0 +1,149 @@
+"""What all figures of the study share: one style, maps and bars, and alternative texts."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from cycler import cycler
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+Drawn = tuple[Axes, pd.DataFrame]
+Arguments = ParamSpec("Arguments")
+NOTE = "teaching material, not for clinical use"
+LISTED = 12  # values that an alternative text reads out one by one
+STYLE = sns.axes_style("ticks") | {
+    "font.size": 9,
+    "axes.titlesize": "medium",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "legend.fontsize": "small",
+    "axes.prop_cycle": cycler(color=sns.color_palette("colorblind")),
+}
+VALUE = ["value", "low", "high"]
+
+
+def styled(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Drawn]:
+    """Draw in the style of the study, leave the reader's own alone, and add the note."""
+
+    @wraps(draw)
+    def drawn(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Drawn:
+        with plt.rc_context(STYLE):
+            axes, table = draw(*args, **kwargs)
+            figure = axes.get_figure(root=True)
+            assert figure is not None
+            figure.supxlabel(NOTE, x=0.99, ha="right", fontsize="x-small", color="0.4")
+        return axes, table
+
+    return drawn
+
+
+def percent(table: pd.DataFrame, column: str = "accuracy") -> pd.DataFrame:
+    """A column of shares and its interval as `value`, `low` and `high` in percent or points.
+
+    A column that is called `value` is in percent already.
+    """
+    if column == "value":
+        return table
+    low, high = ("gain_low", "gain_high") if column == "gain" else ("low", "high")
+    scaled = {"value": 100 * table[column], "low": 100 * table[low], "high": 100 * table[high]}
+    return table.assign(**scaled)
+
+
+def canvas(width: float, height: float, title: str) -> Axes:
+    """Empty axes of so many inches."""
+    _, axes = plt.subplots(figsize=(width, height), layout="constrained")
+    axes.set_title(title)
+    return axes
+
+
+def draw_map(shown: pd.DataFrame, title: str, cmap: str, vmin: float, vmax: float) -> Axes:
+    """A heatmap of `value` with its interval in each cell, in the order of the table."""
+    rows, columns = (list(dict.fromkeys(shown[name])) for name in ("train", "test"))
+    axes = canvas(2.6 + 0.95 * len(columns), 1.4 + 0.42 * len(rows), title)
+    texts = shown.assign(text=[_cell(row) for row in shown.to_dict("records")])
+    values, words = (
+        table.pivot(index="train", columns="test", values=name).reindex(rows)[columns]
+        for table, name in ((shown, "value"), (texts, "text"))
+    )
+    look = {"cmap": cmap, "vmin": vmin, "vmax": vmax, "linewidths": 0.5}
+    small = {"fontsize": "x-small", "linespacing": 0.95}
+    sns.heatmap(values, annot=words.fillna(""), fmt="", annot_kws=small, ax=axes, **look)
+    axes.set(ylabel="trained on", xlabel=f"tested on ({sizes(shown)})")
+    axes.set_xticks(
+        axes.get_xticks(), [str(name).replace(" ", "\n") for name in columns], rotation=0
+    )
+    axes.tick_params(length=0)
+    axes.tick_params(axis="y", rotation=0)
+    return axes
+
+
+def _cell(row: dict[Any, Any]) -> str:
+    star = _star(row)
+    if not {"low", "high"} <= row.keys() or row["low"] == row["high"]:
+        return f"{row['value']:.1f}{star}".replace("-0.0", "0.0")
+    return f"{row['value']:.0f}{star}\n{row['low']:.0f} to {row['high']:.0f}"
+
+
+def _star(row: dict[Any, Any]) -> str:
+    return "*" if row.get("p_holm", 1.0) < 0.05 else ""
+
+
+def draw_bars(axes: Axes, table: pd.DataFrame, x: str, hue: str) -> None:
+    """Groups of bars with intervals, in the order in which they come."""
+    places, names = (list(dict.fromkeys(table[column])) for column in (x, hue))
+    width = 0.8 / len(names)
+    for number, name in enumerate(names):
+        part = table[table[hue] == name]
+        at = part[x].map(places.index) + (number - (len(names) - 1) / 2) * width
+        look = {"label": name, "yerr": whiskers(part), "capsize": 1.5}
+        bars = axes.bar(at, part["value"], 0.95 * width, **look)
+        axes.bar_label(bars, [_star(row) for row in part.to_dict("records")])
+    axes.set_xticks(range(len(places)), [str(place).replace(" ", "\n") for place in places])
+
+
+def whiskers(table: pd.DataFrame) -> np.ndarray:
+    """Lengths below and above each value, as matplotlib wants them."""
+    value = table["value"]
+    return np.array([value - table["low"], table["high"] - value]).clip(min=0)
+
+
+def sizes(table: pd.DataFrame) -> str:
+    """How many items and seeds stand behind the values, and what the intervals are."""
+    least, most = int(table["n"].min()), int(table["n"].max())
+    n = f"n = {least}" if least == most else f"n = {least} to {most}"
+    seeds = int(table["seeds"].max()) if "seeds" in table else 1
+    said = f"{n} items" + (f" x {seeds} seeds" if seeds > 1 else "")
+    said += "; 95 % intervals" if "low" in table else ""
+    return said + ("; * p < 0.05 after Holm" if "p_holm" in table else "")
+
+
+def alt(axes: Axes, table: pd.DataFrame) -> str:
+    """The alternative text of any figure here, from its title and its table.
+
+    Few values are read out one by one; of many, the mean of each group and the extremes.
+    """
+    title = " ".join(axes.get_title().split())
+    keys = list(table.columns[: list(table).index("n")])
+    if len(table) <= LISTED:
+        said = [_said(row, keys) for row in table.to_dict("records")]
+    elif "step" in keys:
+        lines = table.groupby(keys[0], sort=False)["value"]
+        said = [f"{name}: from {v.iloc[0]:.2f} to {v.iloc[-1]:.2f}" for name, v in lines]
+    else:
+        means = table.groupby(keys[0], sort=False)["value"].mean()
+        ends = table.sort_values("value").to_dict("records")
+        said = [f"mean of {name}: {mean:.1f}" for name, mean in means.items()]
+        said += [f"lowest, {_said(ends[0], keys)}", f"highest, {_said(ends[-1], keys)}"]
+    return f"{title}. {'; '.join(said)}."
+
+
+def _said(row: dict[Any, Any], keys: list[str]) -> str:
+    names = [f"{row[k]:.0f}" if isinstance(row[k], float) else str(row[k]) for k in keys]
+    known = {"low", "high"} <= row.keys() and row["low"] != row["high"]
+    interval = f" ({row['low']:.1f} to {row['high']:.1f})" if known else ""
+    return f"{', '.join(names)}: {row['value']:.1f}{interval}"

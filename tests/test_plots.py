@@ -1,0 +1,199 @@
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+import records
+from matplotlib import pyplot as plt
+
+from medr1_lib.data.taxonomy import MODALITIES
+from medr1_lib.study import comparisons, paper, plots
+from medr1_lib.study.figures import alt
+from medr1_lib.study.generalization import answers, at_home, matrix
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+@cache
+def answered(**how):
+    frame = records.study(per_test=60, **how)
+    return answers(frame, "grpo", "think_before", how.get("axis", "modality"))
+
+
+def controls(tests):
+    rows = [("chance", test, 60, 1, 0.25, 0.25, 0.25) for test in tests]
+    rows += [("option prior", test, 60, 1, 0.3, 0.2, 0.4) for test in tests]
+    return pd.DataFrame(rows, columns=comparisons.CELL)
+
+
+def headline():
+    rows = [
+        (series, test, 160, share, share - 0.07, share + 0.07)
+        for share, series in zip(
+            (0.4, 0.6, 0.7, 0.8, 0.7, 0.65, 0.75),
+            ("base", "larger base", "sft", "think_before", "no_think", "x", "caption oracle"),
+            strict=True,
+        )
+        for test in MODALITIES
+    ]
+    return pd.DataFrame(rows, columns=["series", "test", "n", "accuracy", "low", "high"])
+
+
+def logs():
+    rng = np.random.default_rng(0)
+    frames = []
+    for style in ("think_before", "no_think"):
+        for seed in range(3):
+            steps = np.arange(1, 151)
+            rise = 0.4 + 0.4 * (1 - np.exp(-steps / 40)) + 0.05 * rng.standard_normal(150)
+            name = {"model": f"{style}-{seed}", "style": style}
+            frames.append(
+                pd.DataFrame({"step": steps, "accuracy": rise, "reward": 2 * rise} | name)
+            )
+    return pd.concat(frames)
+
+
+def claims():
+    names = ["think_before, base", "think_before, grpo", "think_after, base", "think_after, grpo"]
+    shares = np.array([0.4, 0.2, 0.42, 0.38])
+    return pd.DataFrame(
+        {"group": names, "share": shares, "low": shares - 0.03, "high": shares + 0.03, "n": 1280}
+    )
+
+
+def confidences():
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.25, 1, 2000)
+    return pd.DataFrame({"confidence": confidence, "correct": rng.random(2000) < confidence**1.5})
+
+
+def ablation():
+    variants = {name: answered(seed=seed) for seed, name in enumerate(("a", "sft", "no_think"))}
+    return comparisons.ablation(variants)
+
+
+FIGURES = {
+    "headline": lambda: plots.headline(headline()),
+    "map": lambda: plots.heatmap(matrix(answered(names=tuple(MODALITIES))), controls(MODALITIES)),
+    "difference": lambda: plots.difference_heatmap(
+        comparisons.differences(answered(), answered(home=0.6, seed=1))
+    ),
+    "gain": lambda: plots.difference_heatmap(matrix(answered()), "gain"),
+    "published": lambda: plots.difference_heatmap(
+        paper.no_think_minus_think("question_type"), "value", "No thinking less thinking, in points"
+    ),
+    "ablation": lambda: plots.ablation(ablation()),
+    "curves": lambda: plots.learning_curves(logs()),
+    "reward": lambda: plots.learning_curves(logs(), "reward"),
+    "hallucinations": lambda: plots.hallucinations(claims()),
+    "calibration": lambda: plots.calibration(confidences()),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_and_its_table(name, tmp_path):
+    axes, table = FIGURES[name]()
+    figure = axes.get_figure()
+    assert figure.get_supxlabel() == "teaching material, not for clinical use"
+    assert axes.get_title()
+    assert {"n", "value"} <= set(table)
+    assert table["value"].notna().all()
+    if "low" in table:
+        assert (table["low"] <= table["value"] + 1e-9).all()
+        assert (table["value"] <= table["high"] + 1e-9).all()
+    said = alt(axes, table)
+    assert said.startswith(axes.get_title().split("\n")[0])
+    assert said.count(".") >= 2
+    figure.savefig(tmp_path / f"{name}.png", dpi=80)
+
+
+def test_style_stays_inside():
+    before = dict(plt.rcParams)
+    plots.hallucinations(claims())
+    assert dict(plt.rcParams) == before
+
+
+def test_a_map_shows_values_intervals_and_controls_in_the_same_colors():
+    table = matrix(answered())
+    axes, shown = plots.heatmap(table, controls(records.THREE))
+    words = [text.get_text() for text in axes.texts]
+    first = shown.iloc[0]
+    assert words[0] == f"{first['value']:.0f}\n{first['low']:.0f} to {first['high']:.0f}"
+    assert len(words) == 9 + 6
+    assert "25.0" in words
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    assert rows == [*records.THREE, "chance", "option prior"]
+    assert axes.collections[0].get_clim() == (0, 100)
+    assert "n = 60 items x 3 seeds" in axes.get_xlabel()
+
+
+def test_differences_are_colored_about_zero_and_starred():
+    table = comparisons.differences(answered(), answered(home=0.5, seed=1))
+    axes, shown = plots.difference_heatmap(table)
+    low, high = axes.collections[0].get_clim()
+    assert low == -high
+    assert high == shown["value"].abs().max()
+    stars = ["*" in text.get_text() for text in axes.texts]
+    assert stars == (table["p_holm"] < 0.05).tolist()
+    assert any(stars)
+    assert not all(stars)
+
+
+def test_significant_bars_are_starred():
+    variants = {"a": answered(), "worse at home": answered(home=0.5, seed=1)}
+    axes, table = plots.ablation(comparisons.ablation(variants))
+    assert [text.get_text() for text in axes.texts] == ["*", ""]
+    assert (table["p_holm"] < 0.05).tolist() == [True, False]
+
+
+def test_gains_have_their_own_interval():
+    table = matrix(answered())
+    _, shown = plots.difference_heatmap(table, "gain")
+    assert shown["low"].tolist() == (100 * table["gain_low"]).tolist()
+
+
+def test_bars_stand_where_their_label_is():
+    axes, shown = plots.headline(headline().iloc[::-1])
+    names = [label.get_text().replace("\n", " ") for label in axes.get_xticklabels()]
+    assert names == list(reversed(MODALITIES))
+    heights = sorted(bar.get_height() for bars in axes.containers[1::2] for bar in bars)
+    drawn = shown[shown["series"] != "caption oracle"]["value"]
+    assert heights == pytest.approx(sorted(drawn))
+
+
+def test_curves_are_a_mean_between_the_lowest_and_the_highest_model():
+    axes, shown = plots.learning_curves(logs())
+    assert shown["n"].unique().tolist() == [3]
+    by_hand = logs()[lambda f: f["model"] == "no_think-0"]["accuracy"].rolling(10).mean()
+    last = shown[(shown["style"] == "no_think") & (shown["step"] == 150)].iloc[0]
+    assert last["low"] <= by_hand.iloc[-1] <= last["high"]
+    assert len(axes.lines) == 2
+
+
+def test_calibration_by_hand():
+    table = pd.DataFrame({"confidence": [0.85, 0.85, 0.85, 0.35], "correct": [1, 1, 0, 0]})
+    axes, shown = plots.calibration(table)
+    assert shown["confidence"].tolist() == pytest.approx([35, 85])
+    assert shown["value"].tolist() == pytest.approx([0, 200 / 3])
+    assert shown["n"].tolist() == [1, 3]
+    gap = (3 * (85 - 200 / 3) + 35) / 4
+    assert f"{gap:.1f} points" in axes.get_title()
+
+
+def test_alternative_texts_say_the_numbers():
+    axes, table = plots.hallucinations(claims())
+    assert alt(axes, table).startswith(
+        "Claims that are false, in %. think_before, base: 40.0 (37.0 to 43.0); "
+    )
+    axes, table = plots.heatmap(matrix(answered(names=tuple(MODALITIES))))
+    said = alt(axes, table)
+    best = table.loc[table["value"].idxmax()]
+    assert f"highest, {best['train']}, {best['test']}: {best['value']:.1f}" in said
+    assert said.count("mean of") == 8
+    assert at_home(table).sum() == 8
+    axes, table = plots.learning_curves(logs())
+    assert "think_before: from 0.4" in alt(axes, table)
