@@ -1,7 +1,7 @@
-"""Small sums around a training run: what it costs, how its curve runs, what it gained."""
+"""Small sums around training runs: what they cost, how a curve runs, what was gained where."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def budget(steps: int, rollouts: int, group: int, longest: int) -> dict[str, int]:
@@ -64,3 +64,25 @@ def gap_closed(before: float, after: float, oracle: float) -> float:
         0.8
     """
     return (after - before) / (oracle - before)
+
+
+def transfer_index(gains: Mapping[tuple[str, str], float]) -> float | None:
+    """Mean gain elsewhere as a share of the mean gain at home. Built in chapter 10.
+
+    `generalization.index` has it with an interval, and refuses one that is not clear of zero.
+
+    Args:
+        gains: Of each cell, by what was trained on and what was tested.
+
+    Returns:
+        Nothing if the mean gain at home is not above zero: there is nothing to carry over.
+
+    Example:
+        >>> transfer_index({("CT", "CT"): 0.4, ("CT", "MRI"): 0.1})
+        0.25
+    """
+    home = [gain for (train, test), gain in gains.items() if train == test]
+    away = [gain for (train, test), gain in gains.items() if train != test]
+    if sum(home) <= 0:
+        return None
+    return (sum(away) / len(away)) / (sum(home) / len(home))

@@ -9,7 +9,6 @@ import pandas as pd
 from medr1_lib.data.errors import InputError
 
 PAPER = Path(__file__).parents[2] / "data" / "paper"
-DIGITS = 2  # that the paper prints of a percentage
 
 
 def published(name: str) -> dict[str, Any]:
@@ -70,7 +69,7 @@ def fits(value: float, n: int, terms: int = 1) -> bool:
         (True, False)
     """
     nearest = round(value * n / 100) * 100 / n
-    return abs(nearest - value) <= _rounding(terms) + 1e-9
+    return abs(nearest - value) <= terms * 0.005 + 1e-9
 
 
 def luck(n: int, terms: int = 1) -> float:
@@ -80,8 +79,4 @@ def luck(n: int, terms: int = 1) -> float:
         >>> luck(1000), luck(20_000)
         (0.1, 1.0)
     """
-    return min(1.0, 2 * _rounding(terms) * n / 100)
-
-
-def _rounding(terms: int) -> float:
-    return terms * 10**-DIGITS / 2
+    return min(1.0, terms * 0.01 * n / 100)
