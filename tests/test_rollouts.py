@@ -207,7 +207,7 @@ def test_a_merged_adapter_computes_the_same_and_leaves_no_trace(quantize):
     assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
 
 
-@pytest.mark.parametrize("change", [{"lora_dropout": 0.1}, {"use_dora": True}])
+@pytest.mark.parametrize("change", [{"lora_dropout": 0.1}, {"use_dora": True}, {"lora_bias": True}])
 def test_what_cannot_be_merged_is_left_alone(change):
     base, _ = load_policy(policies.saved(), device="cpu")
     model = get_peft_model(base, LoraConfig(r=4, target_modules=LORA, **change))

@@ -126,8 +126,9 @@ def merged(model: nn.Module) -> Iterator[None]:
 
 
 def _can_merge(layer: Any) -> bool:  # noqa: ANN401 - peft's layers declare no types
+    """Whether an adapter adds a product of two matrices, in float32, and nothing else."""
     base = layer.get_base_layer()
-    plain = isinstance(base, nn.Linear) and not layer.merged and not layer.lora_variant
+    more = layer.merged or layer.lora_variant or any(layer.lora_bias.values())
     silent = all(isinstance(dropout, nn.Identity) for dropout in layer.lora_dropout.values())
     dtype = getattr(base, "compute_dtype", None) or base.weight.dtype
-    return plain and silent and dtype == torch.float32
+    return isinstance(base, nn.Linear) and not more and silent and dtype == torch.float32
