@@ -94,5 +94,5 @@ def test_the_plans_that_come_with_the_course_are_sound(path):
     cells = Plan.read(path).cells()
     assert len(cells) > 1
     for cell in cells:
-        if not cell.untrained:
+        if not cell.untrained and cell.recipe.config.get("use_cpu"):
             getattr(cell.recipe, f"{cell.recipe.method}_config")(Path("out"))
