@@ -16,6 +16,7 @@ COMMANDS = {
     "train": ("medr1_lib.rl.train_command", "train by GRPO or by supervised fine-tuning"),
     "evaluate": ("medr1_lib.study.evaluate_command", "score a model on a test split"),
     "sweep": ("medr1_lib.study.sweep_command", "train and score a plan of many models"),
+    "report": ("medr1_lib.study.report_command", "draw every figure that recorded answers allow"),
     "bench": ("medr1_lib.rl.bench", "time a step of training beside TRL's own"),
 }
 

@@ -56,6 +56,33 @@ def test_false_alarms_are_as_rare_as_they_should_be():
     assert np.mean(items_only) > 0.2
 
 
+def test_one_seed_elsewhere_is_no_yes_or_no():
+    """An item that three models were asked is right in thirds, which McNemar does not know."""
+    one, other = found(seeds=1, seed=1), found(elsewhere=0.7, seeds=1, seed=2)
+    table = comparisons.ablation({"a": one, "b": other}).set_index("part")
+    home = contrast_of_parts(one, other)
+    assert table.loc["at home", "p"] == home.p
+    assert table.loc["elsewhere", "difference"] == pytest.approx(0.2, abs=0.04)
+    assert table.loc["elsewhere", "p"] < 1e-6
+
+
+def contrast_of_parts(one, other):
+    def frame(side):
+        right = [side.right.loc[item, train].iloc[0] == 1 for item, train in side.test.items()]
+        plain = {"item": side.test.index, "image_id": "", "question": "", "answer": ""}
+        return pd.DataFrame(plain | {"correct": right})
+
+    return compare(frame(one), frame(other))
+
+
+def test_an_ablation_cries_wolf_as_rarely_as_it_should():
+    alarms = []
+    for seed in range(60):
+        sides = [records.simulated(noise=0.06, seed=2 * seed + side) for side in (0, 1)]
+        alarms += list(comparisons.ablation(dict(zip("ab", sides, strict=True)))["p"] < 0.05)
+    assert np.mean(alarms) <= 0.1
+
+
 def test_without_any_variance_nothing_divides_by_zero():
     frame = records.study(1.0, 1.0, per_test=20)
     right = answers(frame, *ALL)

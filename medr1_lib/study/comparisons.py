@@ -23,32 +23,36 @@ CELL = ["train", "test", "n", "seeds", "accuracy", "low", "high"]
 TEST = ["difference", "low", "high", "p"]
 
 
-def contrast(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, float, float, float]:
+Noise = Sequence[tuple[float, int]]  # variances of an accuracy, with their degrees of freedom
+
+
+def contrast(
+    first: pd.DataFrame, second: pd.DataFrame, noise: Noise
+) -> tuple[float, float, float, float]:
     """Accuracy of the second less that of the first, its 95 % interval, and a p-value.
 
     With one seed each this is `scores.compare`, McNemar's exact test, and speaks of these two
-    models. With several, Welch's t-test adds the variance between items to those between the seeds
-    of either side, so that it speaks of the methods; no pairing of seeds is assumed. A side with
-    one seed, the base say, adds none.
+    models. With several, the variance between items and those between the seeds of either side
+    add up, as in Welch's t-test, so that it speaks of the methods; no pairing of seeds is assumed.
 
     Source: Welch 1947, for the degrees of freedom of a sum of variances.
 
     Args:
-        first: 0 or 1; one row per item, one column per seed.
+        first: Right answers; one row per item, one column per seed.
         second: Likewise, for the same items.
+        noise: What the seeds of each side that has several add to the variance of its accuracy.
 
     Raises:
         InputError: If the items differ.
     """
     if not first.index.equals(second.index):
         raise InputError("comparison", "the items differ", "score both on the same data")
-    if first.shape[1] == second.shape[1] == 1:
+    whole = first.isin((0, 1)).all(axis=None) and second.isin((0, 1)).all(axis=None)
+    if first.shape[1] == second.shape[1] == 1 and whole:
         found = compare(_plain(first), _plain(second))
         return found.difference, *found.interval, found.p
     gaps = second.mean(axis=1) - first.mean(axis=1)
-    sides = [side.mean() for side in (first, second) if side.shape[1] > 1]
-    parts = [(float(values.var()) / len(values), len(values) - 1) for values in (gaps, *sides)]
-    error, freedom = _summed(parts)
+    error, freedom = _summed([(float(gaps.var()) / len(gaps), len(gaps) - 1), *noise])
     difference, half = float(gaps.mean()), float(t.ppf(0.975, freedom)) * error
     p = 2 * float(t.sf(abs(difference) / error, freedom)) if error else float(difference == 0)
     return difference, max(-1.0, difference - half), min(1.0, difference + half), p
@@ -57,19 +61,24 @@ def contrast(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, float, f
 def differences(first: Answers, second: Answers) -> pd.DataFrame:
     """Two maps cell by cell, on the same items. Built in chapter 09.
 
+    The variance between seeds is taken from all cells of a map together: two or three seeds say
+    little of their own, and a cell whose seeds agree by luck would pass for certain.
+
     Returns:
         Columns `train`, `test`, `n`, `seeds` (of the side with fewer), `difference` (second less
         first), `low`, `high`, `p`, and `p_holm`, corrected for all cells together.
     """
     others = {(train, test): part for train, test, part in second.cells()}
-    rows = [
-        (
-            *(train, test, len(part), _seeds(part, others[train, test])),
-            *contrast(part, others[train, test]),
-        )
-        for train, test, part in first.cells()
-        if (train, test) in others
-    ]
+    sides, rows = [_seed_noise(first), _seed_noise(second)], []
+    for train, test, part in first.cells():
+        if (train, test) in others:
+            other = others[train, test]
+            seeds = part.shape[1], other.shape[1]
+            noise = [
+                (v / n, free) for n, side in zip(seeds, sides, strict=True) for v, free in side
+            ]
+            labels = (train, test, len(part), min(seeds))
+            rows.append((*labels, *contrast(part, other, noise)))
     table = pd.DataFrame(rows, columns=["train", "test", "n", "seeds", *TEST])
     return table.assign(p_holm=holm(table["p"]))
 
@@ -84,15 +93,14 @@ def ablation(variants: dict[str, Answers]) -> pd.DataFrame:
         corrected for all rows together.
     """
     rows = []
-    labels = list(variants)
+    reference, *others = variants.items()
     for home, part in ((True, "at home"), (False, "elsewhere")):
-        pooled = {label: _pooled(variants[label], home) for label in labels}
-        if pooled[labels[0]].empty:
-            continue
-        for label in labels[1:]:
-            pair = pooled[labels[0]], pooled[label]
-            accuracy = float(pair[1].to_numpy().mean())
-            rows.append((label, part, len(pair[1]), _seeds(*pair), accuracy, *contrast(*pair)))
+        first, noise = _pooled(reference[1], home)
+        for label, variant in others if len(first) else ():
+            second, more = _pooled(variant, home)
+            labels = (label, part, len(second), min(first.shape[1], second.shape[1]))
+            accuracy = float(second.to_numpy().mean())
+            rows.append((*labels, accuracy, *contrast(first, second, [*noise, *more])))
     table = pd.DataFrame(rows, columns=["label", "part", "n", "seeds", "accuracy", *TEST])
     return table.assign(p_holm=holm(table["p"]))
 
@@ -117,9 +125,9 @@ def holm(p: Sequence[float] | pd.Series) -> np.ndarray:
 def prediction(found: Answers, level: float = 0.99) -> pd.DataFrame:
     """Where the accuracy of each cell lies if it is run again with a new seed, on new items.
 
-    The variance between seeds is taken from all cells together, since three seeds say little of
-    their own; Student's t pays for what is still unknown. The variance between items counts twice,
-    for those asked and for those of the rerun: on the same items, the interval is too wide.
+    The variance between seeds is that of all cells, as in `differences`; Student's t pays for what
+    is still unknown. The variance between items counts twice, for those asked and for those of the
+    rerun: on the same items, the interval is too wide.
 
     Returns:
         Columns `train`, `test`, `n`, `seeds`, `accuracy`, `low`, `high`.
@@ -127,13 +135,11 @@ def prediction(found: Answers, level: float = 0.99) -> pd.DataFrame:
     Raises:
         InputError: If no model has two seeds.
     """
-    parts = list(found.cells())
-    free = sum(len(found.right[train].columns) - 1 for train in found.trains)
-    if not free:
+    noise = _seed_noise(found)
+    if not noise:
         raise InputError("prediction", "no model has two seeds", "train more of them")
-    seeds = float(np.mean([part.mean().var() for _, _, part in parts if part.shape[1] > 1]))
-    rows = []
-    for train, test, part in parts:
+    (seeds, free), rows = noise[0], []
+    for train, test, part in found.cells():
         (n, count), right = part.shape, float(part.to_numpy().mean())
         items = float(part.mean(axis=1).var())
         if count > 1:  # less what the seeds add to the variance of a mean over them
@@ -180,24 +186,32 @@ def controls(
     return pd.concat(tables, ignore_index=True)
 
 
-def _summed(parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
+def _seed_noise(found: Answers) -> Noise:
+    """Variance of a cell's accuracy between seeds; nothing where there is one of each."""
+    variances = [part.mean().var() for _, _, part in found.cells() if part.shape[1] > 1]
+    free = sum(found.right[train].shape[1] - 1 for train in found.trains)
+    return [(float(np.mean(variances)), free)] if free else []
+
+
+def _summed(parts: Noise) -> tuple[float, float]:
     """Standard error and degrees of freedom of a sum of variances with theirs."""
     total = sum(variance for variance, _ in parts)
     weight = sum(variance**2 / freedom for variance, freedom in parts)
     return total**0.5, total**2 / weight if weight else 1.0
 
 
-def _pooled(found: Answers, home: bool) -> pd.DataFrame:
+def _pooled(found: Answers, home: bool) -> tuple[pd.DataFrame, Noise]:
+    """A part of a map: mean over its rows by item and seed, and what the seeds add to its noise."""
     trains = found.right.columns.get_level_values("train")
     own = [[train in (test, "all") for train in trains] for test in found.test]
     kept = found.right.where(np.array(own) == home)
-    return kept.T.groupby(level="seed").mean().T.dropna(how="all")
+    items = kept.T.groupby(level="seed").mean().T.dropna(how="all")
+    by_train = kept.mean().groupby(level="train").agg(["var", "count"]).dropna()
+    free = int((by_train["count"] - 1).sum())
+    seeds = float((by_train["var"] / by_train["count"]).sum()) / len(found.trains) ** 2
+    return items, [(seeds, free)] if free else []
 
 
 def _plain(side: pd.DataFrame) -> pd.DataFrame:
     right = side.iloc[:, 0].to_numpy() == 1
     return pd.DataFrame({**dict.fromkeys(ITEM, ""), "item": side.index, "correct": right})
-
-
-def _seeds(first: pd.DataFrame, second: pd.DataFrame) -> int:
-    return min(first.shape[1], second.shape[1])

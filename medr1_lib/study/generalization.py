@@ -96,11 +96,11 @@ def matrix(found: Answers) -> pd.DataFrame:
     """The map, one row per cell, with 95 % intervals. Built in chapter 10.
 
     One seed gets Wilson's interval, which speaks of the items only. Several get a hierarchical
-    bootstrap, which draws seeds, and then items. `gain` is over the base on the same items.
+    bootstrap of seeds and items, a little too narrow where few seeds differ much. `gain` is over
+    the base on the same items.
 
     Returns:
-        Columns `train`, `test`, `n` (items), `seeds`, `accuracy`, `low`, `high`, `gain`,
-        `gain_low`, `gain_high`, shares between 0 and 1.
+        Columns `train`, `test`, `n` (items), `seeds`, and as shares those of `SHARES`.
     """
     return _table(found, resampled(found))
 

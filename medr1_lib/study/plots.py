@@ -93,7 +93,7 @@ def ablation(table: pd.DataFrame, title: str = "Accuracy gained, in points") -> 
         title: Says against what, and the unit.
     """
     shown = percent(table, "difference")[["label", "part", "n", "seeds", *VALUE, "p_holm"]]
-    axes = canvas(1.6 + 1.2 * len(shown), 3.2, title)
+    axes = canvas(4.6 + 0.6 * len(shown), 3.2, title)
     draw_bars(axes, shown, "label", "part")
     axes.axhline(0, color="black", linewidth=1)
     axes.set(ylabel="difference (points)", xlabel=sizes(shown))

@@ -1,0 +1,150 @@
+import base64
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import records
+from matplotlib import pyplot as plt
+from PIL import Image
+
+from medr1_lib.__main__ import main
+from medr1_lib.data.phantom_vqa import questions
+from medr1_lib.data.taxonomy import QUESTION_TYPES
+from medr1_lib.study import blocks, report
+from medr1_lib.study.generalization import answers, matrix
+
+QUESTION = ["image_id", "question", "options", "answer", "modality", "question_type", "scene"]
+
+
+def everything():
+    frames = [
+        records.study(per_test=30, style=style, seed=seed, method=method)
+        for seed, (style, method) in enumerate(
+            [("think_before", "grpo"), ("no_think", "grpo"), ("no_think", "sft")]
+        )
+    ]
+    frames.append(records.study(per_test=30, names=["all"], axis="all"))
+    frames.append(records.study(per_test=30, names=QUESTION_TYPES, axis="question_type"))
+    return pd.concat(frames).drop_duplicates(["model", "axis", "item"])
+
+
+def logs(frame):
+    models = frame[frame["method"] != "base"].drop_duplicates("model")[blocks.LABELS]
+    steps = pd.DataFrame({"step": np.arange(1, 21), "reward": 1.0, "accuracy": 0.5})
+    return models.merge(steps, how="cross")
+
+
+def write_block(folder, frame):
+    """A block as `blocks.write` makes one, without the trainings."""
+    folder.mkdir(parents=True)
+    columns = ["model", "mark", *blocks.ANSWER]
+    frame[columns].to_parquet(folder / blocks.ITEMS)
+    asked = frame.drop_duplicates(["mark", "item"])[["mark", "item", *QUESTION]]
+    asked.to_parquet(folder / blocks.QUESTIONS)
+    logs(frame)[["model", "step", "reward", "accuracy"]].to_parquet(folder / blocks.LOGS)
+    models = frame.drop_duplicates("model")[blocks.LABELS]
+    more = {"steps": 20, "date": "2026-01-01", "hardware": "a <small> machine"}
+    notes = {
+        "command": "python -m medr1_lib sweep",
+        "models": models.assign(**more).to_dict("records"),
+    }
+    (folder / blocks.MODELS).write_text(json.dumps(notes))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    frame = everything()
+    found = dict(report.figures(frame, logs(frame), list(questions("train", per_cell=4))))
+    yield found
+    plt.close("all")
+
+
+def test_all_that_the_records_allow_is_drawn(drawn):
+    assert set(drawn) == {
+        "headline",
+        "map-modality-grpo-think_before",
+        "map-modality-grpo-no_think",
+        "map-modality-sft-no_think",
+        "gain-modality-grpo-think_before",
+        "gain-modality-grpo-no_think",
+        "gain-modality-sft-no_think",
+        "map-question_type-grpo-think_before",
+        "gain-question_type-grpo-think_before",
+        "ablation-modality",
+        "difference-modality-grpo-no_think-grpo-think_before",
+        "difference-modality-sft-no_think-grpo-no_think",
+        "published-modality",
+        "published-question_type",
+        "curves-accuracy",
+        "curves-reward",
+    }
+
+
+def test_figures_are_recomputed_from_items(drawn):
+    frame = everything()
+    _, table = drawn["map-modality-grpo-no_think"]
+    by_hand = matrix(answers(frame, "grpo", "no_think", "modality"))
+    assert table["value"].iloc[:9].tolist() == (100 * by_hand["accuracy"]).tolist()
+    assert set(table["train"].iloc[9:]) == {"chance", "letter majority", "option prior"}
+
+
+def test_the_headline_takes_models_of_all_and_what_is_added(drawn):
+    frame = everything()
+    assert set(drawn["headline"][1]["series"]) == {"base, think_before", "grpo, think_before"}
+    extra = pd.DataFrame([("caption oracle", "CT", 9, 0.7, 0.6, 0.8)], columns=report.COLUMNS)
+    some = frame[frame["axis"] != "question_type"]
+    some = some[(some["train"] != "all") & (some["axis"] != "all") | (some["method"] == "base")]
+    bars = report.headline(some, report.maps(some), extra)
+    assert set(bars["series"]) == {
+        "base, think_before",
+        "base, no_think",
+        "grpo, think_before",
+        "grpo, no_think",
+        "sft, no_think",
+        "caption oracle",
+    }
+    assert len(bars) == 16
+
+
+def test_the_summary_has_index_and_spread_of_each_map():
+    table = report.summaries(report.maps(everything()))
+    home = table[(table["axis"] == "modality") & (table["part"] == "at home")]
+    assert len(home) == 3
+    assert home[["index_index", "variance_cells", "variance_seeds"]].notna().all(axis=None)
+    assert table[table["axis"] == "all"]["index_index"].isna().all()
+
+
+def test_the_command_writes_pictures_tables_and_one_page(tmp_path, capsys):
+    frame = records.study(per_test=20, seeds=2)
+    write_block(tmp_path / "runs/one", frame)
+    other = records.study(per_test=20, seeds=2, method="sft")
+    write_block(tmp_path / "runs/two", other)
+    moved = frame.assign(image_id="other-" + frame["image_id"])
+    write_block(tmp_path / "runs/zoo", moved[moved["train"].isin(["none", "CT"])])
+    (tmp_path / "runs/README.md").write_text("not a block")
+    out = tmp_path / "out"
+    assert main(["report", "--runs", str(tmp_path / "runs"), "--out", str(out)]) == 0
+    assert "report.html" in capsys.readouterr().out
+    page = (out / "report.html").read_text()
+    assert re.findall("<h2>(.*)</h2>", page) == ["one, two", "zoo"]
+    for name in ("map-modality-grpo-think_before", "ablation-modality"):
+        Image.open(out / f"one/{name}.png").verify()
+        assert "<svg" in (out / f"one/{name}.svg").read_text()
+        table = pd.read_csv(out / f"one/{name}.csv")
+        pd.testing.assert_frame_equal(table, pd.read_parquet(out / f"one/{name}.parquet"))
+    assert not (out / "zoo/ablation-modality.png").exists()
+    pictures = re.findall('<img src="data:image/png;base64,([^"]+)" alt="([^"]+)">', page)
+    assert len(pictures) == page.count("<img") == len(list(out.glob("*/*.png")))
+    assert base64.b64decode(pictures[0][0])[:4] == b"\x89PNG"
+    assert all(len(said) > 40 for _, said in pictures)
+    assert "http" not in page  # nothing is fetched
+    assert "a &lt;small&gt; machine" in page
+    assert "python -m medr1_lib sweep" in page
+
+
+def test_a_folder_without_blocks(tmp_path, capsys):
+    assert main(["report", "--runs", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "holds no block" in capsys.readouterr().err
