@@ -11,6 +11,7 @@ from medr1_lib.course.checks.chapter_04 import (
     token_weights,
 )
 from medr1_lib.course.checks.chapter_05 import budget, gap_closed, mcnemar_p, running_mean
+from medr1_lib.course.checks.chapter_06 import diagnose, unearned, zero_spread
 from medr1_lib.course.checks.chapter_07 import kv_cache_bytes, lora_parameters, quantize_blocks
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "budget",
     "claims",
     "clipped_objective",
+    "diagnose",
     "gap_closed",
     "group_advantages",
     "kl_k3",
@@ -35,6 +37,8 @@ __all__ = [
     "running_mean",
     "share",
     "token_weights",
+    "unearned",
     "wilson",
     "window",
+    "zero_spread",
 ]
