@@ -3,6 +3,10 @@
     python -m medr1_lib data build --out _output/phantoms
     python benchmarks/learning.py --data _output/phantoms --out _output/learning
     python benchmarks/captions.py --data _output/phantoms --learning _output/learning
+    python benchmarks/learning.py --data _output/phantoms --out _output/learning_sft \
+        --name learning_sft --recipes course-sft --styles no_think
+    python benchmarks/captions.py --data _output/phantoms --learning _output/learning_sft \
+        --recipe course-sft --styles no_think --json data/recorded/learning_sft_captions.json
 
 A caption counts if it names the right option of the question about its image; the questions are
 those that `learning.py` asks.
@@ -39,8 +43,9 @@ def main() -> None:
     asked = arguments()
     torch.set_num_threads(1)
     items = Items(asked.data)
-    plan = list(product(STYLES, asked.seeds))
-    adapters = [Run.load(asked.learning / f"course-{style}-{seed}").adapter for style, seed in plan]
+    plan = list(product(asked.styles, asked.seeds))
+    names = [f"{asked.recipe}-{style}-{seed}" for style, seed in plan]
+    adapters = [Run.load(asked.learning / name).adapter for name in names]
     before = named(items, base_directory(adapters[0]), asked.limit)
     runs = []
     for (style, seed), adapter in zip(tqdm(plan, desc="runs"), adapters, strict=True):
@@ -93,6 +98,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--learning", type=Path, required=True, help="the --out of learning.py")
     parser.add_argument("--json", type=Path, default=Path("data/recorded/learning_captions.json"))
+    parser.add_argument("--recipe", default="course", help="one of those of learning.py")
+    parser.add_argument("--styles", nargs="+", choices=STYLES, default=list(STYLES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--limit", type=int, default=1280)
     return parser.parse_args()

@@ -66,6 +66,43 @@ def gap_closed(before: float, after: float, oracle: float) -> float:
     return (after - before) / (oracle - before)
 
 
+def updates(questions: int, batch: int, accumulation: int, processes: int) -> int:
+    """How often an optimizer steps in one pass over the questions. Built in chapter 08.
+
+    Args:
+        questions: Of the training split.
+        batch: Questions that one process reads at a time.
+        accumulation: Batches whose gradients are added before a step.
+        processes: That work side by side.
+
+    Example:
+        >>> updates(1000, 2, 16, 2)
+        15
+    """
+    return questions // (batch * accumulation * processes)
+
+
+def mark_reliance(marked: Sequence[str], bare: Sequence[str], told: Sequence[str]) -> float:
+    """What a mark adds to the share of answers that name the option it stands for.
+
+    `study.shortcut.reliance` has it with an interval. Built in chapter 08.
+
+    Args:
+        marked: Answers with the mark in the picture.
+        bare: Answers to the same items without it.
+        told: The letter that the mark of each item stands for.
+
+    Example:
+        >>> mark_reliance(["A", "B"], ["C", "B"], ["A", "B"])
+        0.5
+    """
+    shares = []
+    for answers in (marked, bare):
+        follow = [said == stood for said, stood in zip(answers, told, strict=True)]
+        shares.append(sum(follow) / len(told))
+    return shares[0] - shares[1]
+
+
 def transfer_index(gains: Mapping[tuple[str, str], float]) -> float | None:
     """Mean gain elsewhere as a share of the mean gain at home. Built in chapter 10.
 
@@ -86,3 +123,28 @@ def transfer_index(gains: Mapping[tuple[str, str], float]) -> float | None:
     if sum(home) <= 0:
         return None
     return (sum(away) / len(away)) / (sum(home) / len(home))
+
+
+def hallucination_rate(
+    claims: Sequence[Sequence[tuple[str, str]]], scenes: Sequence[Mapping[str, str]]
+) -> float | None:
+    """Share of all claims, attribute and value, that are false of the scene. Built in chapter 09.
+
+    Args:
+        claims: Those of each answer.
+        scenes: The true value of each attribute, one scene for each answer.
+
+    Returns:
+        Nothing if nothing is claimed.
+
+    Example:
+        >>> hallucination_rate([[("modality", "CT"), ("grade", "mild")]], [{"modality": "CT",
+        ...     "grade": "severe"}])
+        0.5
+    """
+    false = [
+        scene[name] != value
+        for made, scene in zip(claims, scenes, strict=True)
+        for name, value in made
+    ]
+    return sum(false) / len(false) if false else None
