@@ -244,7 +244,7 @@ plt.show()
 
 # %% [markdown]
 # The reward grows more than sixfold, from 0.20 to 1.32, and the share of completions that are cut off
-# falls from 87 % to 3 %. Had you looked at these two alone, you would report a success. The KL says
+# falls from most to hardly any. Had you looked at these two alone, you would report a success. The KL says
 # otherwise: 1.03, where the healthy run has 0.07. Something about this model is very different now. A
 # curve cannot say what; the rollouts can.
 
