@@ -148,3 +148,15 @@ def test_the_command_writes_pictures_tables_and_one_page(tmp_path, capsys):
 def test_a_folder_without_blocks(tmp_path, capsys):
     assert main(["report", "--runs", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert "holds no block" in capsys.readouterr().err
+
+
+def test_false_claims_are_drawn_for_bases_and_models_trained_on_everything():
+    frame = everything().assign(scene=next(questions("test")).scene)
+    assert report._reasons(frame).empty  # letters alone claim nothing
+    tuned = frame["method"] == "grpo"
+    said = np.where(tuned, "<think>OCT, CT</think>", "<think>CT</think>")
+    found = report._reasons(frame.assign(completion=said)).set_index("group")["share"]
+    assert found.round(2).to_dict() == {
+        "base, think_before": 0.0,
+        "grpo, think_before": 0.5,
+    }

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 
 from medr1_lib.data.schema import Question
-from medr1_lib.study import comparisons, generalization, paper, plots
+from medr1_lib.study import comparisons, generalization, paper, plots, rationale
 from medr1_lib.study.figures import Drawn, alt
 from medr1_lib.study.generalization import Answers, answers, at_home, matrix
 
@@ -100,6 +100,9 @@ def figures(
             yield f"gain-{name}", plots.difference_heatmap(matrix(one), "gain", title)
     for axis in generalization.NAMES:
         yield from _compared(axis, {key[1:]: one for key, one in found.items() if key[0] == axis})
+    reasons = _reasons(records)
+    if len(reasons):
+        yield "hallucinations", plots.hallucinations(reasons)
     for column in ("accuracy", "reward"):
         if column in logs:
             kept = logs[(logs["shortcut"] == 0) & logs[column].notna()]
@@ -132,6 +135,16 @@ def _compared(axis: str, found: dict[tuple[str, str], Answers]) -> Named:
         title = "Published: no_think less think_before, in points"
         table = paper.no_think_minus_think(axis)
         yield f"published-{axis}", plots.difference_heatmap(table, "value", title)
+
+
+def _reasons(records: pd.DataFrame) -> pd.DataFrame:
+    """Share of false claims of the bases and of models trained on everything."""
+    plain = records["control"].eq("none") & records["mark"].eq("random")
+    kept = records[plain & records["axis"].eq("all") & records["shortcut"].eq(0)]
+    scored = rationale.score(kept.dropna(subset="scene"))
+    rates = rationale.summary(scored, ["method", "style"])
+    rates = rates[rates["measure"] == "hallucination"].dropna(subset="value")
+    return rates.assign(group=rates["method"] + ", " + rates["style"], share=rates["value"])
 
 
 def summaries(found: Maps) -> pd.DataFrame:
