@@ -13,23 +13,32 @@ from medr1_lib.course.checks.chapter_04 import (
 from medr1_lib.course.checks.chapter_05 import budget, gap_closed, mcnemar_p, running_mean
 from medr1_lib.course.checks.chapter_06 import diagnose, unearned, zero_spread
 from medr1_lib.course.checks.chapter_07 import kv_cache_bytes, lora_parameters, quantize_blocks
+from medr1_lib.course.checks.chapter_08 import mark_reliance, paired_interval, updates
+from medr1_lib.course.checks.chapter_09 import claimed, hallucination_rate, holm
+from medr1_lib.course.checks.chapter_10 import fits, transfer_index
 
 __all__ = [
     "accuracy_published",
     "accuracy_reward",
     "budget",
+    "claimed",
     "claims",
     "clipped_objective",
     "diagnose",
+    "fits",
     "gap_closed",
     "group_advantages",
+    "hallucination_rate",
+    "holm",
     "kl_k3",
     "kv_cache_bytes",
     "leak_share",
     "lora_parameters",
+    "mark_reliance",
     "mcnemar_p",
     "normalise",
     "option_ratios",
+    "paired_interval",
     "pass_at",
     "quantize_blocks",
     "questions_needed",
@@ -37,7 +46,9 @@ __all__ = [
     "running_mean",
     "share",
     "token_weights",
+    "transfer_index",
     "unearned",
+    "updates",
     "wilson",
     "window",
     "zero_spread",
