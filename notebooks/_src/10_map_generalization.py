@@ -38,13 +38,6 @@ from IPython.display import display
 
 from medr1_lib.course import checks, tiers
 from medr1_lib.data import phantom_vqa, store
-from medr1_lib.study import (
-    blocks,
-    comparisons,
-    generalization,
-    paper,
-    plots,
-)
 
 tier = tiers.start(10)
 warnings.filterwarnings("ignore", category=FutureWarning)
@@ -98,6 +91,7 @@ pd.DataFrame([cell.label for cell in cells], [cell.name for cell in cells])
 # model in a few files.
 
 # %%
+from medr1_lib.study import blocks
 from medr1_lib.study.sweep import sweep
 
 if TRAINS:
@@ -118,6 +112,8 @@ print(f"{small['model'].nunique()} models, {len(small):,} answers")
 # questions could have been drawn, and knows nothing of other trainings.
 
 # %% mystnb={"image": {"alt": "Heatmap of accuracy, trained on CT, Dermoscopy or OCT, tested on each of them. All cells lie far above chance, at 25 percent; the cells of the diagonal are mostly the highest of their columns. The table below the figure has every value with its interval."}}
+from medr1_lib.study import comparisons, generalization, paper, plots
+
 found = generalization.answers(small, "grpo", STYLE, "modality")
 mine = generalization.matrix(found)
 title = f"Accuracy in %, {STYLE}, one seed"
@@ -162,18 +158,20 @@ _ = plots.difference_heatmap(table, "gain", title)
 generalization.summary(full).round(3)
 
 # %% [markdown]
-# Before reading structure into 64 numbers, ask how much they would differ by luck alone. `spread` takes
-# the variance between cells apart: what seeds and questions add to it, and what is left over.
+# The diagonal is safe. What of single cells? `spread` takes the differences between them apart: what the
+# seeds add, what the drawn questions add, and what is left over as structure. All three are variances,
+# so their square roots are in points.
 
-# %% tags=["nbval-check-output"]
+# %%
 parts = generalization.spread(full)
-print(
-    {name: f"{10_000 * value:.1f}" for name, value in parts.items()},
-    "points squared",
-)
-print("cells differ by more than seeds do:", parts["cells"] > parts["seeds"])
+for name, variance in parts.items():
+    print(f"{name}: {100 * max(variance, 0) ** 0.5:.1f} points")
 
 # %% [markdown]
+# Luck is of the size of the structure. So do not explain why one cell is two points brighter than its
+# neighbor; it may not be, next time. Means over many cells are another matter. A map without seeds
+# and intervals invites stories about single cells.
+#
 # ### Exercise 1: an index
 # *easy, 10 minutes*
 #
@@ -247,17 +245,17 @@ _ = plots.difference_heatmap(generalization.matrix(by_type), "gain", title)
 display(generalization.summary(by_type).round(3))
 
 # %% [markdown]
-# Put the two indices side by side, for the three styles. An answer needs three things: to see, to name
+# Put the indices side by side, for every method and style on record. An answer needs three things: to see, to name
 # what is seen as this modality names it, and to find the letter beside that name. Only the second belongs
 # to a modality, and each type of question asks for a value of its own kind.
 
 # %%
+from medr1_lib.study import report
+
 rows = {
-    (axis, style): generalization.index(
-        generalization.answers(records, "grpo", style, axis)
-    )
-    for axis in ("modality", "question_type")
-    for style in ("think_before", "no_think", "think_after")
+    key: generalization.index(one)
+    for key, one in report.maps(records).items()
+    if key[0] != "all"
 }
 pd.DataFrame(rows).T.round(2)
 
