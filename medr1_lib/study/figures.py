@@ -10,10 +10,12 @@ import seaborn as sns
 from cycler import cycler
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from seaborn.utils import relative_luminance
 
 Drawn = tuple[Axes, pd.DataFrame]
 Arguments = ParamSpec("Arguments")
 NOTE = "teaching material, not for clinical use"
+EVEN = 0.18  # luminance to which black and white have the same contrast
 LISTED = 12  # values that an alternative text reads out one by one
 STYLE = sns.axes_style("ticks") | {
     "font.size": 9,
@@ -73,6 +75,9 @@ def draw_map(shown: pd.DataFrame, title: str, cmap: str, vmin: float, vmax: floa
     look = {"cmap": cmap, "vmin": vmin, "vmax": vmax, "linewidths": 0.5}
     small = {"fontsize": "x-small", "linespacing": 0.95}
     sns.heatmap(values, annot=words.fillna(""), fmt="", annot_kws=small, ax=axes, **look)
+    fills = np.asarray(axes.collections[0].get_facecolor())[values.notna().to_numpy().ravel()]
+    for text, fill in zip(axes.texts, fills, strict=True):  # seaborn's own choice is hard to read
+        text.set_color("black" if relative_luminance(fill) > EVEN else "white")
     axes.set(ylabel="trained on", xlabel=f"tested on ({sizes(shown)})")
     axes.set_xticks(
         axes.get_xticks(), [str(name).replace(" ", "\n") for name in columns], rotation=0
