@@ -1,0 +1,609 @@
+# ---
+# jupyter:
+#   nbval: lax
+# ---
+
+# %% [markdown]
+# # 9 Think before or after
+#
+# ## What you will do
+#
+# Compare three styles of answer on the same questions: reasoning first, no reasoning, reasoning after the
+# letter. First by accuracy, with several seeds and a correction for many comparisons. Then by truth: a
+# phantom knows what it shows, so every claim of a rationale can be held against it. Then you change a
+# rationale by hand and watch whether the letter follows.
+#
+# ## What you will learn
+#
+# After this chapter you can
+#
+# - compare several methods without taking luck for a result,
+# - turn a rationale into claims, and compute how many of them are false,
+# - test whether a rationale looks at the image, and whether an answer depends on the rationale,
+# - say what a causal decoder can gain from a rationale that follows the letter, and what it cannot,
+# - tell from a curve whether a model is as sure as it should be.
+#
+# ## What you will need
+#
+# Chapters 05 (training, paired tests) and 08 (fair comparisons). Nothing is trained here. The numbers of
+# the first half are recorded runs; the experiments of the second half ask the tiny base model, live, on
+# one CPU core.
+
+# %%
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from matplotlib import pyplot as plt
+from PIL import Image
+
+from medr1_lib.course import checks, tiers
+
+tier = tiers.start(9)
+plt.ion()  # a figure appears under the cell that draws it
+pd.set_option("display.max_colwidth", None)
+
+# %% [markdown]
+# ## 1 Three styles, the same questions
+#
+# The recorded models all start from the same base and train for 60 steps on questions of all eight
+# modalities, by GRPO with the rewards of chapter 03 or by supervised fine-tuning, SFT. For `no_think`, SFT
+# sees the right letter. For the other two styles it sees a true rationale as well, which is more than any
+# reward tells. The plan is `benchmarks/plans/all.yaml`.
+
+# %%
+from medr1_lib.data.claims import claims
+from medr1_lib.data.phantoms import Scene, draw
+from medr1_lib.data.schema import LETTERS, Question
+from medr1_lib.data.styles import STYLES, read
+from medr1_lib.policy.loading import load_policy
+from medr1_lib.policy.vision_cache import VisionCache
+from medr1_lib.study import blocks, comparisons, generalization, odds, paper, plots
+from medr1_lib.study import rates, rationale
+from medr1_lib.study.ask import Asker
+from medr1_lib.study.controls import GREY
+from medr1_lib.study.figures import STYLE
+from medr1_lib.study.rationale import KNOWN
+
+plt.rcParams.update(STYLE)
+BLOCK = tiers.ROOT / "data/recorded/all"
+order = pd.CategoricalDtype(list(STYLES), ordered=True)
+records = blocks.load(BLOCK).astype({"style": order})
+real = records[records["control"] == "none"]
+print(f"{real['item'].nunique():,} questions; models by method and style:")
+real.groupby(["method", "style"], observed=True)["model"].nunique().unstack()
+
+# %% [markdown]
+# All models answered the same questions. The intervals of the next figure know two kinds of luck: other
+# questions could have been drawn, and another seed could have been trained. Look at the base before you
+# look at the rest.
+
+# %% mystnb={"image": {"alt": "Bars of accuracy for three styles, each with base, GRPO and SFT, and 95 percent intervals. Base: think_before nearly 60 percent, the two others a little below 50. After training all are higher. think_before leads, above 80 percent; no_think and think_after lie near 60. All are far above the dashed line of chance at 25."}}
+table = rates.table(real, ["method", "style"], {"accuracy": ("correct", None)})
+names = {"method": "series", "style": "test", "value": "accuracy"}
+table = table.rename(columns=names).assign(n=real["item"].nunique())
+axes, _ = plots.headline(table, "Accuracy in %, 60 steps")
+_ = axes.set_xlabel(f"style of the answer (n = {table['n'].min()} questions)")
+
+# %% [markdown]
+# Reasoning first wins. It won before anything was trained as well, so a comparison of the trained models
+# alone would credit the training with what the base brought along. There are two questions here:
+# which style ends higher, and which style *gains* more. And there are two methods and several pairs of
+# styles, so in all there are a dozen tests. Who makes a dozen tests at 5 % finds a "significant" one by
+# luck in nearly half of all cases.
+#
+# ### Exercise 1: Holm's correction
+# *medium, 15 minutes*
+#
+# Sort the p-values of $m$ tests. Multiply the smallest by $m$, the next by $m - 1$, and so on; the
+# largest by 1. A corrected value must not be smaller than that of a smaller p-value: if it is, it takes
+# that one. None is above 1. Return the corrected values in the order in which the p-values came.
+#
+# <details><summary>Hint</summary>
+#
+# `np.argsort` tells where the smallest is, then the next. `np.maximum.accumulate` replaces each value
+# by the largest so far. If `corrected[order] = steps`, everything is back in its place.
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def holm(p):
+    """P-values corrected for their number, so that one false alarm in all is rare."""
+    # solution
+    values = np.asarray(p, dtype=float)
+    order = np.argsort(values)
+    steps = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    corrected = np.empty_like(values)
+    corrected[order] = np.minimum(1.0, steps)
+    return corrected
+    # end solution
+
+
+# %%
+holm = checks.holm(holm)
+
+# %% [markdown]
+# Now all tests at once. `ablation` compares each variant with the first, on the same questions, and adds
+# the variance between seeds to that between questions. For *gain*, the base's own answer to each question
+# is subtracted before. A negative difference means that the style did worse than reasoning first.
+
+# %%
+maps = {
+    (method, style): generalization.answers(records, method, style, "all")
+    for method in ("grpo", "sft")
+    for style in STYLES
+}
+
+
+def against_first(method, what):
+    """Each style against reasoning first: right answers, or the gain over the base."""
+    found = {style: maps[method, style] for style in STYLES}
+    if what == "gain":
+        found = {
+            style: replace(one, right=one.right.sub(one.base, axis=0))
+            for style, one in found.items()
+        }
+    return comparisons.ablation(found).assign(method=method, what=what)
+
+
+pairs = [(m, what) for m in ("grpo", "sft") for what in ("accuracy", "gain")]
+tests = pd.concat([against_first(*pair) for pair in pairs], ignore_index=True)
+tests["p_holm"] = holm(tests["p"])
+columns = ["method", "what", "label", "n", "seeds", "difference", "low", "high"]
+points = {name: 100 * tests[name] for name in ("difference", "low", "high")}
+tests.assign(**points)[[*columns, "p_holm"]].round(4)
+
+# %% [markdown]
+# Read the rows of *accuracy* first, then those of *gain*. The first say that a style without reasoning
+# before the letter ends lower, by how much in points, and how sure that is. The second are about half as
+# large: the other half of the distance was there in the base. But half remains, so reasoning first also
+# *gained* more. Where seeds differ, as in SFT, three of them leave wide intervals, and so it should be.
+
+# %% tags=["headline", "nbval-check-output"]
+for row in tests[tests["method"] == "grpo"].itertuples():
+    sure = "below zero" if row.high < 0 else "not clear of zero"
+    print(f"{row.label} less think_before, {row.what}: {sure}")
+
+# %% [markdown]
+# Does it hold for each modality, or only on the whole? Eight modalities and two styles are sixteen tests,
+# so correct them together.
+
+# %% mystnb={"image": {"alt": "Heatmap with two rows, no_think and think_after, each less think_before, and eight columns for the tested modalities. All cells are negative, by about 10 to 28 points, and carry the star of significance after Holm's correction. The smallest differences are those of X-ray."}}
+first, others = maps["grpo", "think_before"], ("no_think", "think_after")
+rows = {s: comparisons.differences(first, maps["grpo", s]) for s in others}
+cells = pd.concat([one.assign(train=style) for style, one in rows.items()])
+cells["p_holm"] = holm(cells["p"])
+axes, _ = plots.difference_heatmap(cells, title="GRPO: less think_before, points")
+_ = axes.set_ylabel("style")
+
+# %% [markdown]
+# Would a longer training turn it round? The runs of chapter 05 went on for 150 steps and were tested on
+# fewer questions. Here are their means over three seeds. The order is the same, and the gains lie nearer
+# to each other: some of the lead in gain was speed.
+
+# %%
+longer = pd.read_parquet(tiers.ROOT / "data/recorded/learning.parquet")
+means = longer.groupby(["style", "recipe"])["correct"].mean().unstack()
+means.assign(gain=means["course"] - means["base"]).loc[list(STYLES)].round(3)
+
+# %% [markdown]
+# ## 2 Is it true?
+#
+# A rationale is more than a way to the letter. It is what a reader believes. On photographs of patients
+# nobody can check it without an expert; a phantom brings its scene along. Take the first two wrong
+# answers of a trained model and one right one, in each of two styles, and compare by hand. Which claim is
+# false?
+
+# %%
+grpo = real[(real["method"] == "grpo") & (real["seed"] == 0)]
+for style in ("think_before", "think_after"):
+    answers = grpo[grpo["style"] == style]
+    some = pd.concat(
+        [answers[~answers["correct"]][:2], answers[answers["correct"]][:1]]
+    )
+    for one in some.itertuples():
+        print(f"it says: {one.completion} (right: {one.answer})")
+        truth = json.loads(one.scene)
+        shown = [truth[name] for name in dict.fromkeys(KNOWN.values())]
+        print("it is:  ", ", ".join(filter(None, shown)))
+
+# %% [markdown]
+# ### Exercise 2: from words to claims
+# *medium, 20 minutes*
+#
+# Words in common with the truth prove nothing: "not a mass" has the word in it. Count *claims*. A
+# rationale has parts with a comma and a space between them. A part claims something if it is
+# `attribute: value`, or a value alone. `KNOWN` maps each value that a phantom can have to its
+# attribute. A part whose attribute or value is unknown belongs to the rest. Return two lists: the claims
+# as pairs `(attribute, value)`, and the rest as text. Leave out empty parts.
+#
+# <details><summary>Hint</summary>
+#
+# `claims(part)` of chapter 02 returns `{attribute: value}`, or an empty dictionary where the part has no
+# colon. `KNOWN.get(part, "")` is the attribute of a value alone.
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def claimed(rationale):
+    """What a rationale claims, and the parts of it that claim nothing."""
+    # solution
+    made, rest = [], []
+    for part in filter(None, map(str.strip, rationale.split(", "))):
+        said = claims(part) or {KNOWN.get(part, ""): part}
+        ((name, value),) = said.items()
+        if name in KNOWN.values() and value in KNOWN:
+            made.append((name, value))
+        else:
+            rest.append(part)
+    return made, rest
+    # end solution
+
+
+# %%
+claimed = checks.claimed(claimed)
+
+# %% [markdown]
+# ### Exercise 3: how much of it is false
+# *easy, 10 minutes*
+#
+# The *hallucination rate* is the share of all claims that are false of the picture. Given the claims of
+# each answer and the scene of each, a dictionary from attribute to true value, return it. Count over
+# claims, not over answers: otherwise a model that says little looks better or worse for that alone. Where
+# nothing is claimed, return `None`.
+#
+# <details><summary>Hint</summary>
+#
+# Make one flat list of truth values with two `for` in one comprehension, over `zip(claims, scenes)` and
+# then over the claims of that answer.
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def hallucination_rate(claims, scenes):
+    """Share of all claims that are false of the scene."""
+    # solution
+    false = [
+        scene[name] != value
+        for made, scene in zip(claims, scenes, strict=True)
+        for name, value in made
+    ]
+    return sum(false) / len(false) if false else None
+    # end solution
+
+
+# %%
+hallucination_rate = checks.hallucination_rate(hallucination_rate)
+
+# %% [markdown]
+# Your two functions on one model, and the library's `score`, which does the same for all records and adds
+# what else can be asked: whether the rationale names what the question is about, and whether it agrees
+# with the letter that was given.
+
+# %%
+answers = grpo[grpo["style"] == "think_before"]
+made = [claimed(rationale.thought(said))[0] for said in answers["completion"]]
+mine = hallucination_rate(made, answers["scene"].map(json.loads))
+sums = rationale.score(answers)[["false_claims", "claims"]].sum()
+print(f"yours {mine:.2%}, library {sums['false_claims'] / sums['claims']:.2%}")
+
+# %% mystnb={"image": {"alt": "Bars of the share of false claims for base, GRPO and SFT in two styles, with 95 percent intervals. think_before: base about 12 percent, GRPO 10, SFT 6. think_after: base between 10 and 11, GRPO a little less with an overlapping interval, SFT 6."}}
+scored = rationale.score(records)
+own = scored[scored["control"] == "none"]
+found = rationale.summary(own, ["style", "method"])
+false = found[found["measure"] == "hallucination"]
+groups = false["method"].str.cat(false["style"].astype(str), ", ")
+_ = plots.hallucinations(false.assign(group=groups, share=false["value"]))
+
+# %% [markdown]
+# SFT, which was shown true rationales, has the fewest false claims; that it could learn this is no
+# surprise. But no reward ever read a rationale, and still GRPO lowered the share in `think_before`. In
+# `think_after` it moved little, and the intervals overlap.
+#
+# A likely reason: a wrong claim *before* the letter costs the letter, so truth is paid through the back
+# door. If that is all, the claim about what was asked should improve, and the others should not. Split
+# them. One trap: the base stumbled over the form of some answers and claimed little in those. So
+# compare only questions where the base kept the form and named what was asked.
+
+# %%
+kept = own[(own["method"] == "base") & own["format_ok"] & own["names_asked"]]
+split = own.merge(kept[["style", "item"]])
+wrong = split["names_asked"] & ~split["asked_true"]
+split = split.assign(
+    wrong=wrong,
+    other=split["claims"] - split["names_asked"],
+    other_wrong=split["false_claims"] - wrong,
+)
+measures = {
+    "what is asked": ("wrong", "names_asked"),
+    "rest": ("other_wrong", "other"),
+}
+parts = rates.table(split, ["style", "method"], measures)
+columns = ["value", "low", "high"]
+parts.pivot(index=["style", "method"], columns="measure", values=columns).round(3)
+
+# %% [markdown]
+# Compare `base` and `grpo`. In `think_before` the claim about what is asked became truer, as expected, and
+# the rest did too. So the back door is wider than the simple story has it: the words of a rationale depend
+# on each other, and who writes the wrong modality first will hardly find the right finding after it. In
+# `think_after` nothing moved by much. This is an observation on two styles, not a proof of its cause.
+#
+# Now the agreement of rationale and letter. If a rationale is to explain an answer, it must at least
+# name the option that was chosen.
+
+# %%
+columns = ["agreement", "right about what is asked", "names what is asked"]
+rows = found[found["measure"].isin(columns)]
+wide = rows.pivot(index=["style", "method"], columns="measure", values="value")
+right = own.groupby(["style", "method"], observed=True)["correct"].mean()
+wide.assign(**{"letter right": right}).round(3)
+
+# %% [markdown]
+# Compare the last columns in `think_after`. The rationale after the letter is *right about what is
+# asked* more often than the letter that stands before it. The model writes a letter, then describes the
+# picture well, and the description does not support the letter. A reader who trusts the rationale is
+# misled about the answer, or the other way round.
+#
+# Does a rationale look at the image? Take the image away, and give that of another question.
+
+# %%
+keys, changed = ["style", "method", "control"], rationale.changes(records)
+moved = rates.table(changed, keys, {"changed": ("changed", None)})
+false = rates.table(scored, keys, {"false": ("false_claims", "claims")})
+both = false.merge(moved, on=keys, suffixes=("", "_changed"))
+names = {"n": "claims", "value": "false", "value_changed": "changed"}
+both.rename(columns=names)[[*keys, *names.values()]].round(3)
+
+# %% [markdown]
+# *changed* is the share of rationales that differ from the one about the real image. Nearly all do, so
+# a rationale is no text learned by heart. Held against the question's own scene, about half of the claims about another image are false; what remains is the modality,
+# which both images share, and luck.
+#
+# The most telling rows are those of the grey image. There is nothing to see. The base breaks down: its
+# form falls apart, and it claims next to nothing. After GRPO the model describes the grey image in
+# perfect sentences, and nearly all that it claims is false. The reward paid for the form in every answer and
+# never for silence. So the training removed the stumbling, the only sign by which a reader could
+# have told that nothing was seen. (One seed was asked with these images.)
+#
+# ## 3 What can come from behind?
+#
+# A causal decoder writes from left to right, and each token is computed from those before it. So a
+# rationale after the letter cannot have any part in the letter. That is an argument; here is the
+# experiment. Take recorded answers of the base, and the base itself.
+
+# %%
+model, processor = load_policy(tier.model_path, tier.quantize)
+cache = VisionCache(model)
+asker = Asker(model, processor, tier.max_new_tokens)
+chosen = np.random.default_rng(0).choice(real["item"].nunique(), 240, replace=False)
+base = real[(real["method"] == "base") & real["item"].isin(chosen)]
+said = base.pivot(index="item", columns="style", values="completion")
+rows = base.drop_duplicates("item").set_index("item").loc[said.index]
+fields = list(Question.__dataclass_fields__)
+asked = [
+    Question.from_record({"source": "phantoms", **row})
+    for row in rows.filter(fields).to_dict("records")
+]
+pictures = [draw(Scene.from_json(question.scene)) for question in asked]
+print(f"{len(asked)} questions")
+
+# %% [markdown]
+# An *edit* puts another option in the place of the one that the rationale names. It takes answers in
+# perfect form, whose rationale names the chosen option and no other, so that the change is one word and
+# nothing else.
+
+
+# %%
+def edited(style):
+    """Place, letter, text and text with another option, of each answer that allows it."""
+    for place, (question, text) in enumerate(zip(asked, said[style], strict=True)):
+        form = STYLES[style].pattern.fullmatch(text)
+        named = [option for option in question.options if option in text]
+        if form and named == [question.options[LETTERS.index(form[1])]]:
+            other = question.options[(LETTERS.index(form[1]) + 1) % len(LETTERS)]
+            yield place, form[1], text, text.replace(named[0], other)
+
+
+edits = {style: list(edited(style)) for style in ("think_before", "think_after")}
+print(*edits["think_before"][0][2:], sep="\n")
+
+# %% [markdown]
+# Feed both versions of one answer through the model and compare the scores that it gives to the next
+# token, at every place. Zero means: to the last bit the same.
+
+# %% mystnb={"image": {"alt": "Two rows of bars over the tokens of an answer: the largest change of a score when one word of the rationale is replaced. In think_before it is zero up to the replaced word and several units from there on, the letter included. In think_after it is zero at the letter and at all other tokens up to the replaced word, and only the closing tag after it changes."}}
+_, axes = plt.subplots(2, 1, figsize=(8, 4.6), layout="constrained")
+at_letter = {}
+for axis, (style, some) in zip(axes, edits.items(), strict=True):
+    place, letter, *texts = some[0]
+    chat = asker.posed(asked[place], style)
+    batches = [asker.encode([chat + text], [pictures[place]]) for text in texts]
+    with torch.inference_mode():
+        before, after = (model(**batch).logits[0] for batch in batches)
+    words = processor.tokenizer.encode(texts[0])
+    moved = (after - before).abs().amax(-1).tolist()[-len(words) - 1 : -1]
+    names = [processor.decode(word) for word in words]
+    at_letter[style] = moved[names.index(letter)]
+    axis.bar(range(len(words)), moved)
+    axis.set_xticks(range(len(words)), names, rotation=30, ha="right", fontsize=8)
+    axis.set(title=style, ylabel="largest change\nof a score")
+
+# %% [markdown]
+# In `think_after` the letter is the same whatever follows. This is no property of our small model, or of
+# its training. It holds for every causal decoder, and no reward can change it.
+#
+# The other direction is an empirical question. If the rationale before the letter is edited to name
+# another option, does the letter follow the rationale, or the picture? Count over all edits.
+
+# %% tags=["headline"]
+style = "think_before"
+chats = [
+    asker.posed(asked[place], style) + text.partition("<answer>")[0] + "<answer>"
+    for place, _, _, text in edits[style]
+]
+shown = [pictures[place] for place, *_ in edits[style]]
+old = np.array([LETTERS.index(letter) for _, letter, *_ in edits[style]])
+letters = asker.odds(chats, shown, LETTERS).argmax(1)
+follows = pd.DataFrame({"new": letters == (old + 1) % 4, "old": letters == old})
+follows = follows.assign(model="base", item=range(len(follows)))
+for column, what in (("new", "follows the edit"), ("old", "stays")):
+    n, share, low, high = rates.rate(follows, column)
+    print(f"the letter {what}: {share:.1%} [{low:.1%}, {high:.1%}], n = {n}")
+
+# %% [markdown]
+# The letter follows the words, even against the picture in front of it. So the rationale is no decoration
+# here: it causes the answer. Once more from the other side. Keep the edited rationale, and replace the
+# picture by a grey one. How many letters change?
+
+# %%
+grey = [Image.new("RGB", picture.size, GREY) for picture in shown]
+unseen = asker.odds(chats, grey, LETTERS).argmax(1)
+print(f"same letter with a grey picture: {(unseen == letters).mean():.1%}")
+
+# %% [markdown]
+# Hardly any. In this model the picture reaches the letter almost only through the rationale, and the last
+# step is a look-up: find the option that was named, and give its letter. All seeing has been done before.
+#
+# What, then, can a later rationale be good for? Two things. In training, its tokens share the weights
+# with the letter, so that what it teaches could help the letter as well. Compare in section 1 how
+# `think_after` and `no_think` fare under SFT: with 60 steps, true rationales behind the letter did not
+# lift the letter measurably. And after the answer somebody can read it. In the next cell the reader
+# takes the option that the rationale names, in place of the letter.
+
+# %%
+late = own[own["style"] == "think_after"]
+ways = {"letter": ("correct", None), "option named": ("asked_true", None)}
+second = rates.table(late, ["method"], ways)
+second.pivot(
+    index="method", columns="measure", values=["value", "low", "high"]
+).round(3)
+
+# %% [markdown]
+# Nearly all seeing that `think_before` turns into letters is there in `think_after` too. It comes too
+# late, and only a reader who overrules the letter has it.
+#
+# ## 4 What it costs
+#
+# Reasons are tokens, and tokens are time and money. Each point is one recorded model.
+
+# %% mystnb={"image": {"alt": "Accuracy, from 0 to 1, against tokens per answer, one point per model. no_think takes 3 tokens, the two other styles about 12, the base in think_before 16. Trained think_before lies above 0.8; trained think_after and no_think lie near 0.6, though think_after takes four times the tokens of no_think."}}
+by = real.groupby(["model", "style", "method"], observed=True, as_index=False)
+costs = by.agg(tokens=("tokens", "mean"), accuracy=("correct", "mean"))
+_, axis = plt.subplots(figsize=(7, 3.8), layout="constrained")
+look = {"hue": "style", "style": "method", "s": 60}
+sns.scatterplot(costs, x="tokens", y="accuracy", ax=axis, **look)
+_ = axis.set(ylim=(0, 1), xlim=(0, 17), xlabel="tokens per answer, mean")
+
+
+# %% [markdown]
+# The trained `think_after` takes as many tokens as `think_before` and gives an accuracy near that of `no_think`. Its
+# accuracy could be had for fewer, since one may stop after the letter. What is paid for is the
+# explanation, and section 2 told what that is worth.
+#
+# ## 5 How sure should it be?
+#
+# A model is *calibrated* if it is right in 70 % of the cases in which it gives its letter 70 %. The base
+# again: the probability of the letter it chose, at the place where it chose it.
+
+# %% mystnb={"image": {"alt": "Two calibration plots of the base. With no_think the points lie near the diagonal, with confidences spread from about 30 to 80 percent. With think_before nearly all answers have a confidence above 90 percent and are right in about 70 percent of the cases, far below the diagonal; the few other points have intervals that span most of the axis."}}
+sure = {}
+for style in ("no_think", "think_before"):
+    replies = said[style].tolist()
+    sure[style] = odds.letter_odds(asker, asked, pictures, replies, style)
+    _ = plots.calibration(sure[style], f"Base, {style}")
+
+# %% [markdown]
+# After its own reasons the model is nearly always certain, and often wrong. This is no surprise any more.
+# The probability of the letter says how well the look-up works, *given* the rationale. All doubt about the
+# picture was in the choice of the words, and is gone once they are written.
+#
+# The doubt comes back if the words are drawn again. Sample eight answers to each question and let them
+# vote: the share of the votes is a confidence too. Replies without a letter have no vote. It costs eight
+# times the tokens.
+
+# %%
+few, votes = slice(None, None, 3), []
+chats = [asker.posed(question, "think_before") for question in asked[few]]
+drawn = asker.sample(chats, pictures[few], 8)
+for group, question in zip(drawn, asked[few], strict=True):
+    given = [letter for text in group if (letter := read(text, question.options))]
+    best = max(LETTERS, key=given.count)
+    share = given.count(best) / max(1, len(given))
+    votes.append({"confidence": share, "correct": best == question.answer})
+alone = sure["think_before"][["confidence", "correct"]].mean()
+for name, pair in {"one": alone, "eight": pd.DataFrame(votes).mean()}.items():
+    print(f"{name}: {pair['confidence']:.0%} sure, {pair['correct']:.0%} right")
+print(f"n = {len(sure['think_before'])} and {len(votes)}")
+
+# %% [markdown]
+# Now confidence and truth lie much nearer to each other. The price is the eightfold cost, and the vote
+# speaks of this model's doubt only: a model that is wrong in all eight samples stays sure and wrong.
+#
+# ## 6 Beside the published claim
+#
+# Med-R1 reports another order. These are its claims as our notes have them, and the mean over its
+# published maps of what leaving out the thinking changes, with ours below.
+
+# %%
+print(*paper.published("headline")["claims"], sep="\n")
+for axis in ("modality", "question_type"):
+    mean = paper.no_think_minus_think(axis)["value"].mean()
+    print(f"published, by {axis}: no think less think {mean:+.1f} points")
+ours, low, high = 100 * tests.loc[0, ["difference", "low", "high"]]
+print(f"ours: {ours:+.1f} points [{low:+.1f}, {high:+.1f}]")
+
+# %% [markdown]
+# Which of both is right? Both can be, for they answer different questions, and neither settles the other.
+#
+# - **Ours is about this base.** It was taught to read off short rationales that name exactly what is
+#   asked, and its direct answers were held back at a low level on purpose (`data/tiny-qwen2-vl/README.md`).
+#   A style in which the look-up is easy starts ahead and stays ahead. Another way of teaching could have put
+#   `no_think` in front.
+# - **Theirs is about a model that reasons in free text**, about images it hardly knows. If a rationale is
+#   wrong more often than a direct answer, section 3 tells what happens: the letter follows the wrong words.
+#   Short reasons that are true help, long ones that are false harm.
+# - **How sure?** Ours has seeds, intervals and a correction, so for this base and this benchmark the order
+#   of the styles is not luck. The published maps have one run for each cell and no intervals. For
+#   think-after no numbers are available to us at all (`data/paper/README.md`), so that claim can be
+#   neither confirmed nor denied here.
+# - **What carries over** is the part that is no measurement: a letter cannot depend on what follows it.
+#   If think-after is better than no-think, it is through training, not through thinking.
+
+# %% tags=["nbval-check-output"]
+gap = second.set_index(["method", "measure"])["value"]
+verdicts = {
+    "scores at the letter change, think_after": at_letter["think_after"] > 0,
+    "scores at the letter change, think_before": at_letter["think_before"] > 0,
+    "letter follows an edited rationale in over 80 %": follows["new"].mean() > 0.8,
+    "base surer than right after thinking": alone["confidence"]
+    > alone["correct"] + 0.1,
+    "later rationale knows more than the letter (base)": gap["base", "option named"]
+    > gap["base", "letter"],
+}
+print(*(f"{k}: {'yes' if v else 'no'}" for k, v in verdicts.items()), sep="\n")
+
+# %% [markdown]
+# ## What you saw
+#
+# - Reasoning first ended highest, in several seeds and after correction; part of that lead was the base's.
+# - A reward for letters made rationales somewhat truer where they stand before the letter, and hardly
+#   where they stand behind it. SFT on true rationales did more.
+# - A rationale in front of the letter caused it: edit the words, and the letter follows, whatever the
+#   picture shows. A rationale behind the letter cannot have any influence on it.
+# - GRPO also taught the model to describe a grey image fluently. And certainty after one's own reasons
+#   says little about the picture.
+#
+# ## Where to go next
+#
+# Edit the other way: put the *true* option into the rationales of wrong answers, and see how much accuracy
+# one true word is worth. Draw votes in `no_think`, at the price of one answer in `think_before`, and see
+# which is the better use of the tokens. Chapter 10 asks how far all of this carries from one modality to
+# another. To read: Y. Lai et al., *Med-R1* (arXiv 2503.13939); M. Turpin et al., *Language models don't
+# always say what they think* (arXiv 2305.04388), on rationales that do not tell the cause of an answer. Nothing
+# here is for clinical use.
