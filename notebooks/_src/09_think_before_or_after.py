@@ -91,9 +91,9 @@ _ = axes.set_xlabel(f"style of the answer (n = {table['n'].min()} questions)")
 # %% [markdown]
 # Reasoning first wins. It won before anything was trained as well, so a comparison of the trained models
 # alone would credit the training with what the base brought along. There are two questions here:
-# which style ends higher, and which style *gains* more. And there are two methods and several pairs of
-# styles, so in all there are a dozen tests. Who makes a dozen tests at 5 % finds a "significant" one by
-# luck in nearly half of all cases.
+# which style ends higher, and which style *gains* more. And there are two methods, and two styles to hold
+# against the first, so in all there are eight tests. Who makes eight independent tests at 5 % where there
+# is nothing to find has a "significant" one by luck in a third of all cases.
 #
 # ### Exercise 1: Holm's correction
 # *medium, 15 minutes*
@@ -562,7 +562,7 @@ print(f"ours: {ours:+.1f} points [{low:+.1f}, {high:+.1f}]")
 # Which of both is right? Both can be, for they answer different questions, and neither settles the other.
 #
 # - **Ours is about this base.** It was taught to read off short rationales that name exactly what is
-#   asked, and its direct answers were held back at a low level on purpose (`data/tiny-qwen2-vl/README.md`).
+#   asked, and each style was taught only up to a low level (`data/tiny-qwen2-vl/README.md`).
 #   A style in which the look-up is easy starts ahead and stays ahead. Another way of teaching could have put
 #   `no_think` in front.
 # - **Theirs is about a model that reasons in free text**, about images it hardly knows. If a rationale is
