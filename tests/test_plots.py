@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 
 from medr1_lib.data.taxonomy import MODALITIES
 from medr1_lib.study import comparisons, paper, plots
-from medr1_lib.study.figures import alt
+from medr1_lib.study.figures import alt, styled
 from medr1_lib.study.generalization import answers, at_home, matrix
 
 
@@ -197,3 +197,15 @@ def test_alternative_texts_say_the_numbers():
     assert at_home(table).sum() == 8
     axes, table = plots.learning_curves(logs())
     assert "think_before: from 0.4" in alt(axes, table)
+
+
+def test_drawing_does_not_undo_that_a_notebook_shows_its_figures(monkeypatch):
+    monkeypatch.setitem(plt.rcParams, "interactive", False)
+
+    @styled
+    def draw():
+        plt.ion()  # as a notebook does when its first figure is made
+        return plt.subplots()[1], pd.DataFrame()
+
+    draw()
+    assert plt.isinteractive()

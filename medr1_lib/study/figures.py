@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -39,6 +40,8 @@ def styled(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Drawn]:
             figure = axes.get_figure(root=True)
             assert figure is not None
             figure.supxlabel(NOTE, x=0.99, ha="right", fontsize="x-small", color="0.4")
+            interactive = plt.isinteractive()  # a notebook sets it when the first figure is made
+        matplotlib.interactive(interactive)
         return axes, table
 
     return drawn
