@@ -508,7 +508,7 @@ _ = axis.set(ylim=(0, 1), xlim=(0, 17), xlabel="tokens per answer, mean")
 #
 # ## 5 How sure should it be?
 #
-# A model is *calibrated* if it is right in 70 % of the cases in which it gives its letter 70 %. The base
+# A model is *calibrated* if it is right in seven of ten cases in which it holds its letter for seven tenths sure. The base
 # again: the probability of the letter it chose, at the place where it chose it.
 
 # %% mystnb={"image": {"alt": "Two calibration plots of the base. With no_think the points lie near the diagonal, with confidences spread from about 30 to 80 percent. With think_before nearly all answers have a confidence above 90 percent and are right in about 70 percent of the cases, far below the diagonal; the few other points have intervals that span most of the axis."}}
