@@ -440,10 +440,10 @@ first = next(phantom_vqa.questions("test", per_cell=1))
 scene = Scene.from_json(first.scene)
 marked = {name: draw(replace(scene, scanner=name)) for name in (None, *SCANNERS)}
 bare = np.asarray(marked[None], dtype=float)
-_, axes = plt.subplots(2, 5, figsize=(9, 3.8), layout="constrained")
+_, axes = plt.subplots(2, 5, figsize=(4.8, 2.2), layout="constrained")
 for (name, picture), above, below in zip(marked.items(), *axes, strict=True):
     above.imshow(picture)
-    above.set_title(name or "no mark")
+    above.set_title(name or "no mark", fontsize="small")
     shift = 6 * (np.asarray(picture, dtype=float) - bare) + 128
     below.imshow(shift.clip(0, 255).astype("uint8"))
     above.axis("off")
