@@ -15,6 +15,7 @@ from medr1_lib.data.schema import LETTERS
 from medr1_lib.study.generalization import NAMES, column_of
 
 KINDS = {"all answers": None, "wrong answers": False, "right answers": True}
+_WIDE, _NAME = ipywidgets.Layout(width="56px"), ipywidgets.Layout(width="180px")  # shared by all
 DARK = 0.6  # cells below it get white letters
 
 
@@ -59,7 +60,7 @@ class MapExplorer(ipywidgets.VBox):
         button = ipywidgets.Button(
             description=f"{100 * right:.0f}",
             tooltip=f"trained on {key[0]}, tested on {key[1]}",
-            layout=ipywidgets.Layout(width="56px"),
+            layout=_WIDE,
         )
         button.style.button_color = to_hex(colormaps["viridis"](right))
         button.style.text_color = "white" if right < DARK else "black"
@@ -90,11 +91,8 @@ class MapExplorer(ipywidgets.VBox):
         self.view.value = head + shown
 
 
-_WIDE = ipywidgets.Layout(width="56px")
-
-
 def _row(name: str, cells: list[Any]) -> ipywidgets.HBox:
-    return ipywidgets.HBox([ipywidgets.Label(name, layout={"width": "150px"}), *cells])
+    return ipywidgets.HBox([ipywidgets.Label(name, layout=_NAME), *cells])
 
 
 def _head(key: tuple[str, str], rows: pd.DataFrame) -> str:
