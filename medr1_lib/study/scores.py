@@ -125,7 +125,7 @@ def paired_interval(lost: int, won: int, n: int) -> tuple[float, float]:
 
     Example:
         >>> [round(end, 3) for end in paired_interval(10, 30, 200)]
-        [0.037, 0.161]
+        [0.038, 0.16]
     """
     only_first, only_second, total = lost + 0.5, won + 0.5, n + 2
     gap, either = only_second - only_first, only_second + only_first
