@@ -11,7 +11,7 @@ from medr1_lib.data.errors import InputError
 from medr1_lib.rl.run import LOG
 from medr1_lib.study.items import Items
 from medr1_lib.study.journal import RECORDS
-from medr1_lib.study.sweep import CELL, RUN, scored
+from medr1_lib.study.sweep import CELL, RUN, answers_in
 
 MODELS, ITEMS, QUESTIONS, LOGS = "models.json", "items.parquet", "questions.parquet", "log.parquet"
 ANSWER = ["control", "item", "completion", "tokens", "parsed", "correct", "format_ok"]
@@ -30,7 +30,7 @@ def write(cells: list[Path], block: Path, notes: dict[str, Any]) -> None:
     answers, logs = [], []
     for cell, model in zip(cells, models, strict=True):
         for test, mark in model["marks"].items():
-            records = pd.read_parquet(scored(cell, test) / RECORDS)[ANSWER]
+            records = pd.read_parquet(answers_in(cell, test) / RECORDS)[ANSWER]
             answers.append(records.assign(model=model["model"], mark=mark))
         if (cell / RUN).is_dir():
             logs.append(pd.read_csv(cell / RUN / LOG).assign(model=model["model"]))

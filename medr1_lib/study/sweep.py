@@ -115,7 +115,7 @@ def do(cell: Cell, folder: Path) -> None:
     policy, processor = load_policy(adapter, cell.recipe.quantize)
     settings = Settings((cell.recipe.style,), cell.controls, max_new_tokens=cell.max_new_tokens)
     for test in cell.tests:
-        journal = Journal(scored(folder, test), {"cell": cell.name, "data": test}, {})
+        journal = Journal(answers_in(folder, test), {"cell": cell.name, "data": test}, {})
         features = _features(base_directory(adapter))
         evaluate(policy, processor, _items(test), journal, settings, TOGETHER, features)
         journal.finish({})
@@ -132,7 +132,7 @@ def do(cell: Cell, folder: Path) -> None:
     unfinished_file.replace(folder / CELL)
 
 
-def scored(folder: Path, test: str) -> Path:
+def answers_in(folder: Path, test: str) -> Path:
     """Where the answers of a cell to one data set lie."""
     return folder / f"scored-{Path(test).name}"
 
