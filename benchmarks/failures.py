@@ -31,7 +31,7 @@ from medr1_lib.rl.building import build
 from medr1_lib.rl.examples import Rows, questions, reader
 from medr1_lib.rl.recipe import Recipe
 from medr1_lib.rl.recipe_file import load_recipe
-from medr1_lib.rl.run import ADAPTER, RECIPE, ROLLOUTS, Run, last_checkpoint
+from medr1_lib.rl.run import RECIPE, ROLLOUTS, Run, begun
 from medr1_lib.rl.train import train
 
 LOOSE = {"beta": 1e-9}  # no penalty to speak of; at 0 the log would have no KL
@@ -69,8 +69,7 @@ def main() -> None:
 
 def go(recipe: Recipe, out: Path) -> Run:
     """Train, go on, or read what is done."""
-    begun = (out / ADAPTER).exists() or last_checkpoint(out) is not None
-    return train(recipe, out, resume=begun, force=True)
+    return train(recipe, out, resume=begun(out), force=True)
 
 
 def teach(shared: dict[str, Any], taught: Path) -> Path:

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from medr1_lib.course.widgets import picture
+from medr1_lib.course.widgets import marked, picture
 from medr1_lib.data.intervals import wilson
 from medr1_lib.data.phantoms import Scene, draw
 from medr1_lib.data.schema import LETTERS
@@ -107,7 +107,7 @@ def page(answer: dict[Any, Any]) -> str:
     """One answer about a phantom as HTML: what was shown and asked, and what came back."""
     scene = Scene.from_json(answer["scene"])
     options = [
-        f"<li>{f'<b>{html.escape(text)} (right)</b>' if letter == answer['answer'] else text}</li>"
+        f"<li>{marked(html.escape(text), letter == answer['answer'])}</li>"
         for letter, text in zip(LETTERS, answer["options"], strict=False)
     ]
     verdict = "right" if answer["correct"] else "wrong"

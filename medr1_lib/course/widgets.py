@@ -76,7 +76,7 @@ def page(question: Question, answered: bool) -> str:
     """
     scene = Scene.from_json(question.scene or "")
     options = [
-        f"<li>{_marked(html.escape(option), answered and letter == question.answer)}</li>"
+        f"<li>{marked(html.escape(option), answered and letter == question.answer)}</li>"
         for letter, option in zip(LETTERS, question.options, strict=False)
     ]
     truth = f"{question.answer}) {question.answer_text}; {scene}" if answered else "hidden"
@@ -97,5 +97,6 @@ def _dropdown(description: str, values: tuple[str, ...]) -> ipywidgets.Dropdown:
     return ipywidgets.Dropdown(description=description, options=(EVERY, *values), value=EVERY)
 
 
-def _marked(text: str, right: bool) -> str:
+def marked(text: str, right: bool) -> str:
+    """The HTML of an option, set apart if it is the right one."""
     return f"<b>{text} (right)</b>" if right else text

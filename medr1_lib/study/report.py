@@ -12,13 +12,13 @@ import pandas as pd
 from matplotlib import pyplot as plt
 
 from medr1_lib.data.schema import Question
+from medr1_lib.data.styles import STYLES
 from medr1_lib.study import comparisons, generalization, paper, plots, rationale
 from medr1_lib.study.figures import Drawn, alt
 from medr1_lib.study.generalization import Answers, answers, at_home, matrix
 
 Maps = dict[tuple[str, str, str], Answers]  # by axis, method and style
 Named = Iterator[tuple[str, Drawn]]
-STYLES = ("think_before", "no_think", "think_after")
 METHODS = ("grpo", "sft")
 COLUMNS = ["series", "test", "n", "accuracy", "low", "high"]
 PAGE = """<!doctype html>
