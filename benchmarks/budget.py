@@ -27,7 +27,7 @@ from medr1_lib.data.styles import ReasoningStyle
 from medr1_lib.policy.loading import load_policy
 from medr1_lib.rl import sft
 from medr1_lib.rl.recipe_file import load_recipe
-from medr1_lib.rl.run import Run
+from medr1_lib.rl.run import Run, begun
 from medr1_lib.rl.train import train
 from medr1_lib.study.evaluate import Settings, evaluate
 from medr1_lib.study.items import Items
@@ -77,7 +77,7 @@ def one(asked: argparse.Namespace, items: Items, name: str, seed: int) -> tuple[
     recipe = recipe.changed(save_steps=changes["max_steps"], **changes)
     out = asked.out / f"{name.replace(' ', '-')}-{seed}"
     with patch.object(sft, "target", target):
-        run = train(recipe, out, resume=(out / "recipe.json").exists())
+        run = train(recipe, out, resume=begun(out))
     journal = Journal(out.with_name(out.name + "-scored"), {"model": str(run.adapter)}, {})
     policy, processor = load_policy(run.adapter)
     settings = Settings((STYLE,), limit=asked.limit, max_new_tokens=64)

@@ -25,7 +25,7 @@ from medr1_lib.data.machine import hardware
 from medr1_lib.data.styles import STYLES
 from medr1_lib.policy.loading import load_policy
 from medr1_lib.rl.recipe_file import load_recipe
-from medr1_lib.rl.run import Run
+from medr1_lib.rl.run import Run, begun
 from medr1_lib.rl.train import train
 from medr1_lib.study.evaluate import Settings, evaluate
 from medr1_lib.study.items import Items
@@ -67,7 +67,7 @@ def one(
     if asked.steps:
         recipe = recipe.changed(max_steps=asked.steps)
     out = asked.out / f"{name}-{style}-{seed}"
-    run = train(recipe, out, resume=(out / "recipe.json").exists())
+    run = train(recipe, out, resume=begun(out))
     scored = out.with_name(out.name + "-scored")
     return run, score(run.adapter, recipe.quantize, style, items, scored, asked.limit)
 
