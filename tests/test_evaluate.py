@@ -85,45 +85,6 @@ def test_batches_in_rounds_answer_as_one_by_one_does(folder, items):
     assert max(len(one.tokens) for one in found.values()) == 40  # so there were two rounds
 
 
-def test_the_reply_is_cut_where_it_is_complete(policy, items, monkeypatch):
-    model, processor = policy
-    tasks = items.tasks(("no_think",), (), 4, seed=0)
-    plain = [asked_alone(policy, items, task, 24) for task in tasks]
-    text = processor.tokenizer.decode
-
-    def complete(reply, tags):
-        return len(reply) > 20
-
-    monkeypatch.setattr(greedy, "complete", complete)
-    settings = Settings(("no_think",), max_new_tokens=24)
-    (found,) = evaluate.rounds(model, processor, items, tasks, settings, 4)
-    for (_, one), whole in zip(found, plain, strict=True):
-        assert whole[: len(one.tokens)] == one.tokens
-        assert complete(text(one.tokens), ()) == (len(text(whole)) > 20)
-        assert not complete(text(one.tokens[:-1]), ())
-
-
-@pytest.mark.parametrize(
-    ("reply", "style", "is_complete"),
-    [
-        ("<answer>B</answer>", "no_think", False),
-        ("<answer>B</answer>\n ", "no_think", False),
-        ("<answer>B</answer>.", "no_think", True),
-        ("<think>a</think>", "think_before", False),
-        ("<think>a</think> so <answer>B", "think_before", False),
-        ("<think>a</think><answer>B</answer><", "think_before", True),
-        ("<answer>B</answer><think>a", "think_after", False),
-        ("<answer>B</answer><think>a</think> end", "think_after", True),
-        # The other order: the answer is still to come.
-        ("<think>a</think> so <answer>", "think_after", False),
-        ("<think>a</think><answer>B</answer>", "think_after", False),
-    ],
-)
-def test_a_reply_is_complete_when_all_is_closed_and_more_follows(reply, style, is_complete):
-    tags = greedy.draft(policies.processor(), QUESTION, STYLES[style], sees=True).tags
-    assert greedy.complete(reply, tags) == is_complete
-
-
 QUESTION = Question(
     "Which organ?", ("liver", "lung"), "B", "CT", "Anatomy Identification", "1", "x"
 )

@@ -37,6 +37,8 @@ def test_what_a_model_is_trained_on():
     }
     (base,) = plan(Grid("course", style=("no_think",), untrained=True)).cells()
     assert (base.label["method"], base.label["train"], base.label["seed"]) == ("base", "none", -1)
+    assert replace(base, called="larger base").label["method"] == "larger base"
+    assert replace(base, called="larger base").name == base.name
 
 
 def test_a_name_tells_cells_apart_and_stays():

@@ -1,7 +1,9 @@
 """Pretraining: only true targets, the same numbers as the real processor and model, resumable."""
 
+import json
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +16,9 @@ from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.schema import LETTERS
 from medr1_lib.data.styles import STYLES, prompt, read, read_strict
+from medr1_lib.policy.loading import load_policy
 from medr1_lib.policy.pretraining import (
+    command,
     errors,
     exam,
     lessons,
@@ -28,6 +32,7 @@ from medr1_lib.policy.pretraining.language import Pupil
 from medr1_lib.policy.processor import ASK_CAPTION
 from medr1_lib.policy.tiny import HEAD, tiny_model
 
+TINY_BASE = Path(__file__).parents[1] / "data/tiny-qwen2-vl"
 TEXTS = ["Which organ?", ASK_CAPTION, "Where in the picture is the lesion? A)here, B)there"]
 
 
@@ -137,6 +142,51 @@ def test_teaching_resumes_where_it_stopped(pupil, shown, tmp_path):
     resumed.give(teach._dose(STYLES))
     for first, second in zip(pupil.model.parameters(), again.model.parameters(), strict=True):
         assert torch.equal(first, second)
+
+
+def test_no_style_is_held_back_before_its_time(pupil, shown, tmp_path, monkeypatch):
+    """A model that is right from the start is still taught every style up to that step."""
+    given, exams = [], []
+
+    class Counting(teach.Teacher):
+        def give(self, dose):
+            self.steps += 1
+            given.append(dose)
+            return {}
+
+        def save(self):
+            pass
+
+    def passed(*args):
+        exams.append(len(given))
+        return exam.Marks(1.0, 1.0)
+
+    monkeypatch.setattr(teach, "Teacher", Counting)
+    monkeypatch.setattr(teach, "examine", passed)
+    seen = album(pupil.model.model.visual, shown)
+    teach.teach(pupil, seen, seen, 0, tmp_path / "state.pt")
+    assert len(given) == teach.LOOK_UP_STEPS
+    teach.teach(pupil, seen, seen, 0, tmp_path / "state.pt", at_least=teach.LOOK_UP_STEPS + 10)
+    doses = given[2 * teach.LOOK_UP_STEPS :]
+    assert [set(dose.styles) for dose in doses] == [set(STYLES)] * 10
+    assert exams == [teach.LOOK_UP_STEPS] * 3 + [len(given)] * 3
+
+
+def test_the_larger_model_has_the_eye_and_the_first_words_of_the_small_one(tmp_path, monkeypatch):
+    asked = []
+
+    def taught(pupil, pictures, held_out, seed, checkpoint, at_least):
+        first = tiny_model(pupil.tokenizer, seed).get_input_embeddings().weight
+        asked.append((at_least, torch.equal(pupil.model.lm_head.weight, first)))
+
+    monkeypatch.setattr(command, "teach", taught)
+    monkeypatch.setattr(command, "POOLS", {"held out": 1, "language": 1})
+    assert command.main(["--larger", str(TINY_BASE), "--out", str(tmp_path)]) == 0
+    assert asked == [(json.loads((TINY_BASE / "report.json").read_text())["language"], True)]
+    small, large = load_policy(TINY_BASE)[0], load_policy(tmp_path)[0]
+    eyes = zip(small.model.visual.parameters(), large.model.visual.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in eyes)
+    assert 4 < large.num_parameters() / small.num_parameters() < 4.1
 
 
 def test_the_tower_resumes_where_it_stopped(shown, tmp_path):

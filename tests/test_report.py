@@ -109,6 +109,31 @@ def test_the_headline_takes_models_of_all_and_what_is_added(drawn):
     assert len(bars) == 16
 
 
+def test_a_larger_base_stands_beside_the_base():
+    frame = records.study(per_test=30, names=["all"], axis="all")
+    base = frame[frame["method"] == "base"]
+    larger = base.assign(method="larger base", model="large", correct=True)
+    both = pd.concat([frame, larger])
+    bars = report.headline(both, report.maps(both))
+    assert list(bars["series"].unique()) == [
+        "base, think_before",
+        "larger base, think_before",
+        "grpo, think_before",
+    ]
+    assert (bars.loc[bars["series"] == "larger base, think_before", "accuracy"] == 1).all()
+    assert not [key for key in report.maps(both) if "base" in key[1]]
+
+
+def test_a_file_without_series_is_refused_by_name(tmp_path, capsys):
+    block = write_block(tmp_path / "block", records.study(per_test=30))
+    bad = tmp_path / "series.json"
+    for text in ("", "[]", '{"rows": [{"series": "oracle"}]}'):
+        bad.write_text(text)
+        command = ["report", "--runs", str(block), "--out", str(tmp_path), "--extra", str(bad)]
+        assert main(command) == 2
+        assert "series.json" in capsys.readouterr().err
+
+
 def test_the_summary_has_index_and_spread_of_each_map():
     table = report.summaries(report.maps(everything()))
     home = table[(table["axis"] == "modality") & (table["part"] == "at home")]

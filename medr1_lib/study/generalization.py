@@ -8,10 +8,10 @@ import pandas as pd
 
 from medr1_lib.data.errors import InputError
 from medr1_lib.data.intervals import wilson
-from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
+from medr1_lib.study.plan import AXES
 
 DRAWS = 1000
-NAMES = {"modality": MODALITIES, "question_type": QUESTION_TYPES, "all": ("all",)}
+BASES = ("base", "larger base")
 SHARES = ["accuracy", "low", "high", "gain", "gain_low", "gain_high"]
 Draws = dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
 
@@ -49,7 +49,7 @@ def select(
     wanted = records.query("style == @style and control == @control")
     wanted = wanted[(wanted["mark"] == "random") & (wanted["shortcut"] == 0)]
     of_method = wanted[wanted["method"] == method]
-    return of_method if method == "base" else of_method[of_method["axis"] == axis]
+    return of_method if method in BASES else of_method[of_method["axis"] == axis]
 
 
 def answers(
@@ -79,10 +79,10 @@ def answers(
     right = found.pivot(index="item", columns=["train", "seed"], values="correct")
     if right.isna().any(axis=None):
         raise InputError(where, "its models were asked different items", "score them alike")
-    order = {name: place for place, name in enumerate((*NAMES[axis], "all", "none"))}
+    order = {name: place for place, name in enumerate((*AXES[axis], "all", "none"))}
     right = right.astype(float).sort_index(axis=1, level="train", key=lambda n: n.map(order.get))
     test = found.drop_duplicates("item").set_index("item")[column]
-    test = test.astype(pd.CategoricalDtype([*NAMES[column], "unknown"])).reindex(right.index)
+    test = test.astype(pd.CategoricalDtype([*AXES[column], "unknown"])).reindex(right.index)
     asked = base.set_index("item")["correct"].astype(float).reindex(right.index)
     return Answers(right, asked, test.cat.remove_unused_categories())
 

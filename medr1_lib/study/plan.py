@@ -30,6 +30,7 @@ class Cell:
         controls: Asked beside the real images, some of `controls.CONTROLS`.
         max_new_tokens: Where a reply is cut off.
         untrained: Score the base of the recipe as it is.
+        called: What a model that is not trained is called in a matrix.
     """
 
     recipe: Recipe
@@ -37,6 +38,7 @@ class Cell:
     controls: tuple[str, ...] = ()
     max_new_tokens: int = 256
     untrained: bool = False
+    called: str = "base"
 
     @property
     def name(self) -> str:
@@ -51,11 +53,11 @@ class Cell:
         trained_on = ", ".join(getattr(self.recipe, axis, ("all",)))
         what: dict[str, Any] = {"method": self.recipe.method, "style": self.recipe.style}
         what |= {"axis": axis, "train": trained_on, "seed": self.recipe.seed}
-        base = {"method": "base", "axis": "all", "train": "none", "seed": -1}
+        base = {"method": self.called, "axis": "all", "train": "none", "seed": -1}
         return what | base if self.untrained else what
 
 
-OWN = tuple(field.name for field in fields(Cell) if field.name != "recipe")
+OWN = tuple(field.name for field in fields(Cell) if field.name not in ("recipe", "called"))
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Grid:
         tests: Data sets to be scored on, instead of the plan's own.
         controls: Some of `controls.CONTROLS`.
         untrained: Score the base of the recipe, and train nothing.
+        called: What it is called then; the base of the trained models is `base`.
     """
 
     recipe: str
@@ -83,6 +86,7 @@ class Grid:
     tests: tuple[str, ...] = ()
     controls: tuple[str, ...] = ()
     untrained: bool = False
+    called: str = "base"
 
     def __post_init__(self) -> None:
         named = (("axis", AXES), ("controls", CONTROLS), ("train", AXES.get(self.axis, ())))
@@ -148,6 +152,7 @@ class Plan:
                 grid.controls,
                 self.max_new_tokens,
                 grid.untrained,
+                grid.called,
             )
             for grid in self.grids
             for recipe in grid.recipes(self.data)

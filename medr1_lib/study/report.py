@@ -4,7 +4,7 @@ import base64
 import html
 import io
 from collections.abc import Iterator, Sequence
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from medr1_lib.data.styles import STYLES
 from medr1_lib.study import comparisons, generalization, paper, plots, rationale
 from medr1_lib.study.figures import Drawn, alt
 from medr1_lib.study.generalization import Answers, answers, at_home, matrix
+from medr1_lib.study.plan import AXES
 
 Maps = dict[tuple[str, str, str], Answers]  # by axis, method and style
 Named = Iterator[tuple[str, Drawn]]
@@ -40,7 +41,7 @@ def maps(records: pd.DataFrame) -> Maps:
     known = set(map(tuple, kinds))
     return {
         (axis, method, style): answers(records, method, style, axis)
-        for axis in generalization.NAMES
+        for axis in AXES
         for method in METHODS
         for style in STYLES
         if (axis, method, style) in known
@@ -56,18 +57,21 @@ def headline(records: pd.DataFrame, found: Maps, extra: pd.DataFrame | None = No
     Args:
         records: As `blocks.load` returns them.
         found: Their maps.
-        extra: More rows of the same form: a larger base, the `caption oracle`.
+        extra: More rows of the same form: the `caption oracle`, say.
     """
     axis = "all" if any(key[0] == "all" for key in found) else "modality"
     kinds = [key[1:] for key in found if key[0] == axis]
+    styles = dict.fromkeys(style for _, style in kinds)
+    bases = {
+        (base, style): answers(records, base, style, axis)
+        for base, style in product(generalization.BASES, styles)
+        if len(generalization.select(records, base, style, axis))
+    }
     parts = []
-    for style in dict.fromkeys(style for _, style in kinds):
-        if len(generalization.select(records, "base", style, axis)):
-            table = matrix(answers(records, "base", style, axis))
-            parts.append(table.assign(series=f"base, {style}"))
-    for method, style in kinds:
-        table = matrix(found[axis, method, style])
-        parts.append(table[at_home(table)].assign(series=f"{method}, {style}"))
+    for (method, style), one in (bases | {key: found[axis, *key] for key in kinds}).items():
+        table = matrix(one)
+        home = at_home(table) | table["train"].eq("none")
+        parts.append(table[home].assign(series=f"{method}, {style}"))
     tables = [part[COLUMNS] for part in (*parts, extra) if part is not None]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
 
@@ -98,7 +102,7 @@ def figures(
             yield f"map-{name}", plots.heatmap(matrix(one), blind, f"Accuracy in %: {what}")
             title = f"Gain over the base in points: {what}"
             yield f"gain-{name}", plots.difference_heatmap(matrix(one), "gain", title)
-    for axis in generalization.NAMES:
+    for axis in AXES:
         yield from _compared(axis, {key[1:]: one for key, one in found.items() if key[0] == axis})
     reasons = _reasons(records)
     if len(reasons):

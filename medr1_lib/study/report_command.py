@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import html
+import json
 from collections import defaultdict
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def main(arguments: list[str]) -> int:
     """Write a folder of figures and tables for each test set, and `report.html` over all."""
     options = _parser().parse_args(arguments)
     train = _train(options.data)
-    extra = pd.read_csv(options.extra) if options.extra else None
+    extra = _extra(options.extra) if options.extra else None
     sections = []
     for together in _groups(options.runs):
         name = together[0].name
@@ -64,6 +65,14 @@ def _groups(runs: Path) -> list[list[Path]]:
     return list(groups.values())
 
 
+def _extra(path: Path) -> pd.DataFrame:
+    try:
+        return pd.DataFrame(json.loads(path.read_text())["rows"])[report.COLUMNS]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problem = f"holds no series ({' '.join(str(error).split())})"
+        raise InputError(path, problem, "name what benchmarks/oracle.py wrote") from error
+
+
 def _train(data: Path | None) -> list[Question]:
     if data is None:
         return list(questions("train", per_cell=TRAIN_FACTOR * PER_CELL))
@@ -92,6 +101,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, metavar="DIR", help="folder for figures and tables")
     blind = "data set on whose training split the rules that do not look are fitted (phantoms)"
     add("--data", type=Path, metavar="DIR", help=blind)
-    extra = "CSV with more series for the headline figure: " + ", ".join(report.COLUMNS)
+    extra = "more series for the headline figure, as benchmarks/oracle.py writes them"
     add("--extra", type=Path, metavar="FILE", help=extra)
     return parser

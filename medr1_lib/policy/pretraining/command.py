@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import Qwen2VLForConditionalGeneration
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
 
 from medr1_lib.data.errors import InputError
@@ -20,7 +21,7 @@ from medr1_lib.policy.pretraining.scenes import Pool, pool
 from medr1_lib.policy.pretraining.teach import Album, teach
 from medr1_lib.policy.pretraining.tower import finished, see, train_tower
 from medr1_lib.policy.processor import tiny_processor
-from medr1_lib.policy.tiny import tiny_model
+from medr1_lib.policy.tiny import LARGER, tiny_model
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser("python -m medr1_lib pretrain", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the model and its log")
     parser.add_argument("--seed", type=int, default=0)
+    larger = "a language half several times as large, for the eye of the model in SMALL"
+    parser.add_argument("--larger", type=Path, metavar="SMALL", help=larger)
     asked = parser.parse_args(arguments)
     try:
         asked.out.mkdir(parents=True, exist_ok=True)
@@ -47,7 +50,10 @@ def main(arguments: list[str]) -> int:
     ]
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers)
     torch.set_num_threads(1)
-    _rebuild(asked.out, asked.seed)
+    if asked.larger is None:
+        _rebuild(asked.out, asked.seed)
+    else:
+        _enlarge(asked.larger, asked.out)
     return 0
 
 
@@ -56,21 +62,19 @@ def _rebuild(out: Path, seed: int) -> None:
     processor = tiny_processor()
     model = tiny_model(processor.tokenizer, seed)
     pupil, tower = Pupil(model, processor.tokenizer), model.model.visual
-    seeds = range(len(POOLS) * seed, len(POOLS) * (seed + 1))
-    pools = dict(zip(POOLS, seeds, strict=True))
-    held_out = _drawn(pools, "held out")
+    held_out = _drawn(seed, "held out")
     stages = {"tower": out / "tower.pt", "language": out / "language.pt"}
     if not finished(tower, stages["tower"], TOWER_STEPS):
-        shown = _drawn(pools, "tower")
+        shown = _drawn(seed, "tower")
         train_tower(model, processor.tokenizer, shown, held_out, TOWER_STEPS, seed, stages["tower"])
         del shown  # two gigabytes
     model.set_attn_implementation("eager")  # the teacher looks at the attention
-    pictures = album(tower, _drawn(pools, "language"))
+    pictures = album(tower, _drawn(seed, "language"))
     teach(pupil, pictures, album(tower, held_out), seed, stages["language"])
     model.save_pretrained(out)
     processor.save_pretrained(out)
     log.info("saved; now the report, on other scenes")
-    unseen = album(tower, _drawn(pools, "report"))
+    unseen = album(tower, _drawn(seed, "report"))
     steps, spent = zip(*(torch.load(path)[:2] for path in stages.values()), strict=True)
     found = {
         "seed": seed,
@@ -85,8 +89,30 @@ def _rebuild(out: Path, seed: int) -> None:
     (out / "README.md").write_text(card(json.loads(json.dumps(found))))
 
 
-def _drawn(pools: dict[str, int], name: str) -> Pool:
-    return pool(pools[name], POOLS[name], f"images, {name}")
+def _enlarge(small: Path, out: Path) -> None:
+    """A larger language half for a finished eye, taught as many steps as the small one.
+
+    Nothing is held back from it: it stands for the larger model that got no reinforcement.
+    """
+    report = json.loads((small / "report.json").read_text())
+    processor, seed = tiny_processor(), report["seed"]
+    model = tiny_model(processor.tokenizer, seed, LARGER)
+    first = tiny_model(processor.tokenizer, seed)  # the eye was taught to write in its words
+    model.set_input_embeddings(first.get_input_embeddings())
+    model.tie_weights()
+    eye = Qwen2VLForConditionalGeneration.from_pretrained(small).model.visual
+    model.model.visual.load_state_dict(eye.state_dict())
+    model.set_attn_implementation("eager")
+    pictures, held_out = (album(eye, _drawn(seed, name)) for name in ("language", "held out"))
+    pupil = Pupil(model, processor.tokenizer)
+    teach(pupil, pictures, held_out, seed, out / "language.pt", report["language"])
+    model.save_pretrained(out)
+    processor.save_pretrained(out)
+
+
+def _drawn(seed: int, name: str) -> Pool:
+    own = len(POOLS) * seed + list(POOLS).index(name)
+    return pool(own, POOLS[name], f"images, {name}")
 
 
 @torch.no_grad()
