@@ -12,7 +12,8 @@ from medr1_lib.course.widgets import marked, picture
 from medr1_lib.data.intervals import wilson
 from medr1_lib.data.phantoms import Scene, draw
 from medr1_lib.data.schema import LETTERS
-from medr1_lib.study.generalization import NAMES, column_of
+from medr1_lib.study.generalization import column_of
+from medr1_lib.study.plan import AXES
 
 KINDS = {"all answers": None, "wrong answers": False, "right answers": True}
 _WIDE, _NAME = ipywidgets.Layout(width="56px"), ipywidgets.Layout(width="180px")  # shared by all
@@ -69,7 +70,7 @@ class MapExplorer(ipywidgets.VBox):
 
     def _grid(self, axis: str) -> ipywidgets.VBox:
         """The buttons in rows, a row for what was trained on."""
-        names = [name for name in NAMES[axis] if any(name == test for _, test in self.cells)]
+        names = [name for name in AXES[axis] if any(name == test for _, test in self.cells)]
         rows = [_row("train \\ test", [ipywidgets.Label(name[:8], layout=_WIDE) for name in names])]
         for train in dict.fromkeys(train for train, _ in self.cells):
             rows.append(_row(train, [self.cells[train, test] for test in names]))
