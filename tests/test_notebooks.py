@@ -1,7 +1,9 @@
 """What nbval does not see: form, access, freshness, and that no solution leaks."""
 
 import ast
+import base64
 import copy
+import io
 import json
 import re
 import statistics
@@ -9,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from nbclient.exceptions import CellExecutionError
+from PIL import Image
 
 from medr1_lib.data.errors import InputError
 from notebooks.tools import build, canonical, kernel, sources
@@ -105,7 +109,7 @@ def rule_pictures_have_a_text(notebook):
 
 
 def rule_outputs_are_small(notebook):
-    assert len(nbformat.writes(notebook)) < 750_000
+    assert len(nbformat.writes(notebook)) < 500_000
     for cell in code(notebook):
         for output in cell.outputs:
             assert len(json.dumps(output)) < 150_000, cell.source
@@ -472,3 +476,19 @@ def test_widgets_and_addresses_are_stored_the_same_each_time(example):
     assert names.count("IntSliderModel") == 2, "the slider that is not shown is not stored"
     assert names.count("LinkModel") == 1
     assert {int(model, 16) for model in state} == set(range(len(state)))
+
+
+def test_a_stored_picture_is_lighter_and_looks_the_same():
+    noise = np.random.default_rng(0).integers(0, 40, (60, 60, 3), np.uint8)
+    whole = io.BytesIO()
+    Image.fromarray(noise).save(whole, "png")
+    shown = base64.b64encode(whole.getvalue()).decode()
+    output = nbformat.v4.new_output("display_data", {"image/png": shown})
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[output])])
+    stored = canonical.text(notebook)
+    (cell,) = nbformat.reads(stored, as_version=4).cells
+    light = base64.b64decode(cell.outputs[0]["data"]["image/png"])
+    assert len(light) < 0.6 * len(whole.getvalue())
+    there = np.asarray(Image.open(io.BytesIO(light)).convert("RGB"))
+    assert np.abs(there.astype(int) - noise).max() < 16
+    assert canonical.text(nbformat.reads(stored, as_version=4)) == stored
