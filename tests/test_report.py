@@ -36,6 +36,12 @@ def logs(frame):
     return models.merge(steps, how="cross")
 
 
+def sure(frame):
+    """What `benchmarks/odds.py` records, of one model."""
+    some = frame[(frame["method"] == "grpo") & (frame["train"] == "all")]
+    return some.assign(confidence=0.75)[[*blocks.LABELS, "item", "confidence", "correct"]]
+
+
 def write_block(folder, frame):
     """A block as `blocks.write` makes one, without the trainings."""
     folder.mkdir(parents=True)
@@ -44,6 +50,8 @@ def write_block(folder, frame):
     asked = frame.drop_duplicates(["mark", "item"])[["mark", "item", *QUESTION]]
     asked.to_parquet(folder / blocks.QUESTIONS)
     logs(frame)[["model", "step", "reward", "accuracy"]].to_parquet(folder / blocks.LOGS)
+    kept = ["model", "item", "confidence", "correct"]
+    frame.assign(confidence=0.75)[kept].to_parquet(folder / blocks.ODDS)
     models = frame.drop_duplicates("model")[blocks.LABELS]
     more = {"steps": 20, "date": "2026-01-01", "hardware": "a <small> machine"}
     notes = {
@@ -57,7 +65,8 @@ def write_block(folder, frame):
 @pytest.fixture(scope="module")
 def drawn():
     frame = everything()
-    found = dict(report.figures(frame, logs(frame), list(questions("train", per_cell=4))))
+    train = list(questions("train", per_cell=4))
+    found = dict(report.figures(frame, logs(frame), sure(frame), train))
     yield found
     plt.close("all")
 
@@ -80,6 +89,7 @@ def test_all_that_the_records_allow_is_drawn(drawn):
         "published-question_type",
         "curves-accuracy",
         "curves-reward",
+        "calibration-grpo-think_before",
     }
 
 
@@ -155,7 +165,11 @@ def test_the_command_writes_pictures_tables_and_one_page(tmp_path, capsys):
     assert "report.html" in capsys.readouterr().out
     page = (out / "report.html").read_text()
     assert re.findall("<h2>(.*)</h2>", page) == ["one, two", "zoo"]
-    for name in ("map-modality-grpo-think_before", "ablation-modality"):
+    for name in (
+        "map-modality-grpo-think_before",
+        "ablation-modality",
+        "calibration-sft-think_before",
+    ):
         Image.open(out / f"one/{name}.png").verify()
         assert "<svg" in (out / f"one/{name}.svg").read_text()
         table = pd.read_csv(out / f"one/{name}.csv")

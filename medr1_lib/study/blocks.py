@@ -1,6 +1,7 @@
 """Blocks of recorded runs: every answer of every model of a sweep, in a few small files."""
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from medr1_lib.study.items import Items
 from medr1_lib.study.journal import RECORDS
 from medr1_lib.study.sweep import CELL, RUN, answers_in
 
-MODELS, ITEMS, QUESTIONS, LOGS = "models.json", "items.parquet", "questions.parquet", "log.parquet"
+MODELS, ITEMS, QUESTIONS = "models.json", "items.parquet", "questions.parquet"
+LOGS, ODDS = "log.parquet", "odds.parquet"  # a block may be without them
 ANSWER = ["control", "item", "completion", "tokens", "parsed", "correct", "format_ok"]
 LABELS = ["model", "method", "style", "axis", "train", "seed", "shortcut"]
 
@@ -74,10 +76,23 @@ def notes(block: Path) -> dict[str, Any]:
         raise InputError(block, "is no block of recorded runs", remedy) from error
 
 
-def logs(block: Path) -> pd.DataFrame:
-    """The training logs of a block: one row per model and step."""
-    models = pd.DataFrame(notes(block)["models"])[LABELS]
-    return pd.read_parquet(block / LOGS).merge(models, on="model")
+def beside(together: Sequence[Path], name: str, key: str) -> pd.DataFrame:
+    """What blocks hold beside their answers, `LOGS` or `ODDS`, with the labels of the models.
+
+    Args:
+        together: Blocks, some of which may be without it.
+        name: The file.
+        key: What a model has one row for, `step` or `item`; a model may be in several blocks.
+    """
+    found = [
+        pd.read_parquet(block / name).merge(
+            pd.DataFrame(notes(block)["models"])[LABELS], on="model"
+        )
+        for block in together
+        if (block / name).is_file()
+    ]
+    nothing = pd.DataFrame(columns=[*LABELS, key])
+    return pd.concat(found).drop_duplicates(["model", key]) if found else nothing
 
 
 def _questions(data: str) -> pd.DataFrame:

@@ -79,6 +79,7 @@ def headline(records: pd.DataFrame, found: Maps, extra: pd.DataFrame | None = No
 def figures(
     records: pd.DataFrame,
     logs: pd.DataFrame,
+    odds: pd.DataFrame,
     train: Sequence[Question],
     extra: pd.DataFrame | None = None,
 ) -> Named:
@@ -86,7 +87,8 @@ def figures(
 
     Args:
         records: As `blocks.load` returns them, of one test set.
-        logs: As `blocks.logs` returns them.
+        logs: As `blocks.beside` returns them.
+        odds: Likewise.
         train: Questions on which the rules that do not look are fitted.
         extra: See `headline`.
     """
@@ -113,6 +115,8 @@ def figures(
             kept = kept.assign(group=kept[["method", "style", "axis"]].agg(", ".join, axis=1))
             if len(kept):
                 yield f"curves-{column}", plots.learning_curves(kept, column, "group")
+    for kind, sure in odds.groupby(odds["method"] + "-" + odds["style"]):
+        yield f"calibration-{kind}", plots.calibration(sure, str(kind).replace("-", ", "))
 
 
 def _compared(axis: str, found: dict[tuple[str, str], Answers]) -> Named:

@@ -42,11 +42,11 @@ def _section(
     together: list[Path], out: Path, train: list[Question], extra: pd.DataFrame | None
 ) -> list[str]:
     records = pd.concat(map(blocks.load, together)).drop_duplicates(ANSWERED)
-    logged = [blocks.logs(block) for block in together if (block / blocks.LOGS).is_file()]
-    logs = pd.concat(logged).drop_duplicates(["model", "step"]) if logged else pd.DataFrame()
+    logs = blocks.beside(together, blocks.LOGS, "step")
+    odds = blocks.beside(together, blocks.ODDS, "item")
     found = report.summaries(report.maps(records))
     parts = [report.save_table("summary", found, out)] if len(found) else []
-    drawn = report.figures(records, logs, train, extra)
+    drawn = report.figures(records, logs, odds, train, extra)
     parts += [report.save(name, one, out) for name, one in tqdm(drawn, unit="figure")]
     return parts
 
