@@ -190,7 +190,7 @@ def wilson(right, n):
 wilson = checks.wilson(wilson)
 
 # %% [markdown]
-# In brackets stands the interval, here and in every table of the course. Our guesser's should
+# The interval stands in brackets here; later tables give its two ends in columns. Our guesser's should
 # contain 25 %. If it does not, either the guesser cheats or we
 # are among the one in twenty who are unlucky: that is what 95 % means. Later chapters put two such
 # intervals side by side, one for a model before training and one for it after.
@@ -227,7 +227,8 @@ plt.show()
 
 # %% [markdown]
 # The same in numbers. A guesser at 40 % or more would be reported as "15 points above chance".
-# With 20 questions it happens to about one guesser in twelve; with 400 you would wait a long time.
+# Of these thousand with 20 questions it happened to about one in twelve (one in ten is to be expected);
+# with 400 you would wait a long time.
 
 # %% tags=["nbval-check-output"]
 for n, values in accuracy.items():
@@ -294,6 +295,5 @@ for half_width in (0.10, 0.05, 0.03, 0.01):
 # | 09 Think before or after | does reasoning help, and is it true? |
 # | 10 Map generalization | train on one modality, test on all |
 #
-# Chapters appear in this order as they are finished; those that exist are in the list at the left.
 # To go deeper now: L. D. Brown, T. T. Cai and A. DasGupta, *Interval estimation for a binomial
 # proportion*, Statistical Science 16 (2001), compares Wilson's interval with its rivals.

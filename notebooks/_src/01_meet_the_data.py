@@ -8,8 +8,9 @@
 #
 # ## What you will do
 #
-# Draw a benchmark whose truth you know, open real medical images, read the records that the paper
-# was trained on, and find out how much of them can be answered with closed eyes.
+# Draw a benchmark whose truth you know, open real medical images, and read records in the form of
+# OmniMedVQA, on which Med-R1 was trained; its paper (arXiv 2503.13939) is the one this course follows.
+# Then find out how much of that benchmark can be answered with closed eyes.
 #
 # ## What you will learn
 #
@@ -18,7 +19,7 @@
 # - draw a phantom and change one thing about it at a time,
 # - open a CT slice through a window instead of as grey mush,
 # - parse OmniMedVQA records as Med-R1 released them,
-# - build four image-blind baselines and say what a high score of theirs means,
+# - build an image-blind baseline, compare it with three others, and say what a high score means,
 # - detect images that sit on both sides of a split.
 #
 # ## What you will need
@@ -159,7 +160,7 @@ show_row([real[0], drawn[0], real[1], drawn[1]], titles)
 # The CT slice needs more care. DICOM stores numbers of a scanner; a slope and an intercept turn
 # them into Hounsfield units, in which air is -1000, water 0 and dense bone above 1000. Those are
 # more than 2000 steps, and a screen or a model has 256 grey levels. Spread over the whole range,
-# soft tissues, 100 units apart at most, come out as nearly one grey. A *window* spends the grey
+# soft tissues, from fat at about -100 to muscle at about 50, come out as nearly one grey. A *window* spends the grey
 # levels where they matter and lets the rest go black or white.
 
 # %%
@@ -349,7 +350,8 @@ for name, leaky in (("standard", False), ("leaky", True)):
 # 17,919 by type. Their texts are not ours to ship, so this is a recorded result, made by
 # `python -m medr1_lib data audit --splits DIR --json FILE` on the released files; run it on your
 # copy and compare. Each rule was fitted on four fifths of a test file and scored on the last fifth,
-# in turn.
+# in turn. `uniform` guesses, above 25 % where some questions have fewer than four options;
+# `letter_majority` takes the commonest letter; `most_frequent_text` the option that was right most often.
 
 # %%
 recorded = json.loads(
@@ -391,11 +393,11 @@ plt.show()
 
 # %% [markdown]
 # Read the bars slowly. A rule without eyes passes the test. So accuracy on these files, for a model
-# trained on the same kind of questions, is no evidence that the model looks at the image. It is not
-# that models must have used this way; it is that the test cannot tell. The rule does not travel: a
-# prior learned on one modality says little about the next, which is why this course, after the
-# paper, looks so hard at transfer, and why every heatmap in chapter 10 stands beside its image-blind
-# row.
+# trained on the same kind of questions, is no evidence that the model looks at the image. This does
+# not mean that models took this way. It means that the test cannot tell. An option that
+# belongs to one modality is seldom offered in the next, so such a rule should travel badly. This is one
+# reason why this course, after the paper, looks so hard at transfer, and why chapter 10 sets image-blind
+# rows under its accuracies.
 
 # %%
 macro = table[
@@ -443,8 +445,8 @@ for name, leaky in (("standard", False), ("leaky", True)):
 # ## 8 What a glance can tell
 #
 # Balanced options are half of the matter; the picture must not give the answer away at a glance
-# either. Give a linear classifier an 8 x 8 thumbnail of each OCT phantom, a quarter of the questions
-# held out. It should read what a glance can read, the anatomy, and stay near chance on the finding,
+# either. Give a linear classifier an 8 x 8 thumbnail of each OCT phantom, a quarter of the phantoms
+# held out in turn. It should read what a glance can read, the anatomy, and stay near chance on the finding,
 # which takes a closer look.
 
 # %%
@@ -471,8 +473,8 @@ for attribute in ("anatomy", "finding"):
 # - A phantom is drawn from a scene; its questions are balanced by construction, and counting proves
 #   it.
 # - Loading can fail silently: a CT without its window is the example.
-# - On the released OmniMedVQA test files, a rule that never sees an image is right on 95 % of the
-#   questions on average. High accuracy there does not show that a model looks.
+# - On the released OmniMedVQA test files, a rule that never sees an image is right on 95.5 % of the
+#   questions, averaged over the eight files. High accuracy there does not show that a model looks.
 # - Leaks are found by counting, too.
 #
 # ## Where to go next

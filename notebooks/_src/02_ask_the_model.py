@@ -70,9 +70,10 @@ print(f"{type(model).__name__}, {millions:.2f} million parameters")
 
 # %% [markdown]
 # The tiny model is no imitation. It is the class that Hugging Face loads for Qwen2-VL, with a vision
-# tower, a language model and the same processor, only narrower and with fewer layers. It was taught
-# on phantoms alone: first to see, then to describe, then to answer a little. Its model card,
-# `data/tiny-qwen2-vl/README.md`, tells how. The cache encodes each picture once, however often we ask
+# tower, a language model and the same processor, only narrower and with fewer layers. Its images
+# were phantoms alone: it was taught to see, then to look up letters in a text, to describe, and to answer a
+# little. Some attention heads were set by hand, to save hours. Its model card,
+# `data/tiny-qwen2-vl/README.md`, tells which and how. The cache encodes each picture once, however often we ask
 # about it; the answers stay the same.
 #
 # ## 1 What a processor makes of a picture
@@ -411,7 +412,7 @@ print(
 # %% [markdown]
 # This is the second failure of this chapter, and the more interesting one. The same weights that name
 # the right value in a caption give the letter of another in an answer. The question of section 3 is
-# one of them. Count the others at the lower left. Two more cells deserve a thought: how can a
+# one of them. Count the others in the row *wrong*, under the caption *right*. Two more cells deserve a thought: how can a
 # letter be right where the caption is wrong, and how often would a guess do that?
 
 # %%
@@ -470,8 +471,8 @@ low, high = wilson(sum(hit), len(hit))
 print(f"in the lesion's quarter: {sum(hit)} of {len(hit)} [{low:.0%}, {high:.0%}]")
 
 # %% [markdown]
-# The maps that miss have something in common: look whether they belong to one shape of lesion, as
-# scattered dots that no single tile can hide. An empty map does not mean that nothing was seen.
+# Which lesions do the maps miss? Four maps cannot tell. Scattered dots are a candidate, since no single
+# tile hides them all; print `truth[i]` for the misses to find out. An empty map does not mean that nothing was seen.
 #
 # Now show it something else. The two pictures below are real, a retina and stained tissue that come
 # with scikit-image. The tiny model has only ever seen drawings, and it has no way to say so: a caption
@@ -566,7 +567,7 @@ plt.show()
 # A model can be above chance with one try and no better than the guesser with eight. It is no worse
 # for that: it is sure of some wrong answers and repeats them, where a guesser tries all letters. So
 # pass@8 alone proves nothing. Two things say more: pass@1 against 25 %, and how many groups of eight
-# are *mixed*, with right and wrong replies. In GRPO only replies that earn differently teach anything;
+# are *mixed*, with right and wrong replies. In GRPO, the method of chapters 04 and 05, only replies that earn differently teach anything;
 # where all eight earn the same, there is nothing to prefer.
 
 # %%
@@ -604,7 +605,7 @@ pd.DataFrame(sure).T.round(2)
 # %% [markdown]
 # Compare the styles. After reasons that name an option, the letter follows nearly by itself. Without
 # them the model spreads its bet and leans to one letter. Such a lean is cheap to unlearn, and part of
-# what reinforcement gains at first may be no more than that. Chapter 06 looks at how to tell.
+# what reinforcement gains at first may be no more than that. Chapter 08 counts how often a trained model gives its commonest letter.
 #
 # ## 12 Leaf through the answers
 #

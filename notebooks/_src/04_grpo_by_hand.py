@@ -450,8 +450,8 @@ for axis in axes:
 plt.show()
 
 # %% [markdown]
-# The left panel shows a bias. Under `grpo`, a token of the short rollout weighs five times as much
-# as one of the long. A wrong answer of many words is thus punished less per token than a wrong
+# The left panel shows a bias. Under `grpo`, a token of `no tags` weighs five times as much
+# as one of `long`. A wrong answer of many words is thus punished less per token than a wrong
 # answer of few, and a right answer of few is praised more. A model can lower its loss by being brief
 # when it is right and wordy when it is wrong. The other three give every token the same weight, and
 # the long rollout then has the larger say. There is no free choice here, only a known one.

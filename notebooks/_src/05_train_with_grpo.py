@@ -158,7 +158,9 @@ fields = type(config).__dataclass_fields__
 rows = [(k, value, fields[k].default) for k, value in recipe.config.items()]
 table = pd.DataFrame(rows, columns=["field", "this recipe", "TRL's default"])
 print(type(config).__name__)
-table[table["this recipe"] != table["TRL's default"]].set_index("field")
+differs = table["this recipe"] != table["TRL's default"]
+unset = table.drop(columns="field").isna().all(axis=1)
+table[differs & ~unset].set_index("field")
 
 # %% [markdown]
 # Three rows change what is computed: `loss_type`, `beta` and `use_bias_correction_kl`. TRL's own values
@@ -213,14 +215,14 @@ for name, count in costs.items():
     print(f"{STEPS} steps: {count:,} {name}")
 
 # %% [markdown]
-# No worked answer is in that list. Supervised fine-tuning would need one for every question; here a rule
-# and the right letter are enough. The price is that the model has to write its own training
+# No worked answer is in that list. To teach reasons, supervised fine-tuning would need one for every
+# question; here a rule and the right letter are enough. The price is that the model has to write its own training
 # data, eight answers for each question.
 #
 # ## 3 Train
 #
-# One call. It loads the base, puts a LoRA adapter on the language half, and leaves the vision tower
-# frozen. First it samples some groups without learning anything, the *pre-flight*, and refuses to start
+# One call. It loads the base, puts a LoRA adapter on the language half (small extra matrices, all that
+# is trained; chapter 07 takes them apart), and leaves the vision tower frozen. First it samples some groups without learning anything, the *pre-flight*, and refuses to start
 # if no group has rewards that differ. Then it trains. The pale lines are single steps, the strong ones a
 # mean of the last ten. While you wait: which of the curves should rise, which should not, and which is
 # missing?
@@ -238,8 +240,8 @@ else:
     plt.close()
 
 # %% [markdown]
-# The missing one is the loss. With one step per batch of rollouts it starts at zero every time, as you
-# saw in chapter 04, and says nothing about progress. The folder of the run keeps all that happened: the
+# The missing one is the loss. With one step per batch of rollouts its reward part is zero every time, as
+# you saw in chapter 04. Only the penalty is left, and it says nothing about progress. The folder of the run keeps all that happened: the
 # recipe, a log with one row per step, a sample of the rollouts, and the adapter.
 
 # %%
@@ -404,7 +406,7 @@ print("form above 95 %:", "yes" if after["format_ok"].mean() > 0.95 else "no")
 # Where does the gain come from? The figure splits it by type of question. The intervals are wider now,
 # because each bar has a fifth of the questions, and a comparison of two types is no longer paired.
 
-# %% mystnb={"image": {"alt": "Accuracy before and after training for five question types, with 95 percent intervals and the number of questions. After training it is higher for every type. Disease diagnosis is the lowest both times, about 40 percent before and above 60 percent after."}}
+# %% mystnb={"image": {"alt": "Accuracy before and after training for five question types, with 95 percent intervals and the number of questions. After training it is higher for every type. Disease diagnosis is the lowest both times, about 35 percent before and above 60 percent after."}}
 both = pd.concat([before.assign(model="before"), after.assign(model="after")])
 cells = both.groupby(["question_type", "model"])["correct"].agg(["sum", "count"])
 ends = pd.DataFrame([wilson(*cell) for cell in cells.to_numpy()], cells.index)
@@ -431,7 +433,7 @@ _ = axis.legend(loc="lower left")
 # luck of the run. So here are nine recorded runs of 150 steps, three in each style, all on the same
 # 1,280 questions, made by `benchmarks/learning.py` with the recipe above.
 #
-# The column *gap closed* needs a word. How much could be gained at most? Ask the base for a *caption* of each
+# The column *gap closed* needs a word. How much does the base see, apart from its letters? Ask it for a *caption* of each
 # test image, and look whether it names the right option. This share is called the **caption oracle**: it
 # says what the model sees, apart from whether it finds the letter. It is a yardstick, and no upper limit.
 #
@@ -449,7 +451,7 @@ _ = axis.legend(loc="lower left")
 
 # %% tags=["exercise"]
 def gap_closed(before, after, oracle):
-    """Share of the way from one accuracy to the most that can be hoped for."""
+    """Share of the way from one accuracy to that of the caption oracle."""
     # solution
     return (after - before) / (oracle - before)
     # end solution
@@ -504,8 +506,8 @@ print(f"gains from {gained.min():.1f} to {gained.max():.1f} points")
 #
 # A success on every count. Now look for what the reward did not ask for. First the reasons. Every
 # rollout begins with what the model believes to see, and the phantom knows better. The next cell takes
-# the rollouts that earned both points and counts those whose reasons name another modality or another
-# part of the body than the picture shows, early and late in the run.
+# the rollouts that earned both points and counts those whose reasons do not name both the modality
+# and the part of the body that the picture shows, early and late in the run.
 
 # %%
 import re
@@ -514,7 +516,7 @@ paid = rollouts[rollouts["format_reward"] + rollouts["accuracy_reward"] == 2]
 
 
 def mistaken(rollout):
-    """Whether the reasons name another modality or part of the body."""
+    """Whether the reasons lack the true modality or the true part of the body."""
     scene = Scene.from_json(asked[rollout.image_id].scene)
     said = re.split(r"[<>:,] ?", rollout.completion)
     return not {scene.modality, scene.anatomy} <= set(said)
@@ -557,8 +559,8 @@ axis.set(ylabel=what, title="squares: three seeds, 95 % interval of the change")
 plt.show()
 
 # %% [markdown]
-# Trained to answer without a word before the letter, the model describes its images *worse* than before,
-# in every seed, while its accuracy rises by about 20 points. The KL penalty did not prevent it: it holds
+# Trained in `no_think`, the model describes its images *worse* than before, in every seed, while its
+# accuracy rises by about 20 points. In `think_after`, which does describe, it is worse in two of three seeds. The KL penalty did not prevent it: it holds
 # the policy near the base on the texts that are sampled in training, and captions are none of them. Trained
 # to reason first, it describes them better. A likely cause is that there the letter follows from words
 # about the picture, so that a right letter pays for right words too. Likely is all we can say: the runs
@@ -586,7 +588,7 @@ print(changes.groupby("style", sort=False).sum().to_string())
 #   paired test puts far outside luck, and in three styles and three seeds.
 # - A single step of the curve says little. A group whose rewards are equal says nothing.
 # - The training improved what the reward reads. False reasons with a right letter were paid in full, and
-#   captions became worse in a style that never describes anything.
+#   captions became worse in the styles that give the letter first.
 #
 # ## Where to go next
 #

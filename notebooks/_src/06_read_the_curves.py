@@ -94,8 +94,8 @@ ends("healthy").T.round(3)
 # - **kl**, the distance from the base, grows and stays small.
 #
 # And the **loss**? It begins near zero, and then grows while the model gets better. Chapter 04 told
-# why: with one step per batch all ratios are 1, and the advantages of a group add up to zero. What is
-# left is the penalty. So the loss should be `beta` times the KL, and nothing else.
+# why: with one step per batch all ratios are 1, `grpo` gives every rollout the same weight, and the
+# advantages of a group add up to zero. What is left is the penalty. So the loss should be `beta` times the KL, and nothing else.
 
 # %%
 healthy = logs["healthy"]
@@ -142,7 +142,7 @@ zero_spread = checks.zero_spread(zero_spread)
 
 # %% [markdown]
 # Two ways to kill the signal. `one answer` samples with temperature 0.01 and `top_k=1`, which is what
-# Qwen2-VL's own `generation_config` asks for, and what you get if you set nothing. `all cut off` allows
+# Qwen2-VL's own `generation_config` asks for. (TRL overrides that file; a plain `generate` follows it.) `all cut off` allows
 # six tokens, so that no completion reaches its answer. The function counts the recorded rollouts, two
 # groups of eight for every step.
 
@@ -354,7 +354,7 @@ pd.DataFrame(
 # against 0.07. At five times the rate it is the other way round, 0.15 against 0.20, and the reward
 # without a penalty is the higher one. One seed cannot tell such differences from luck. What can be said
 # is that in 40 steps the learning rate decided how far the policy went, and 0.04 times a KL of 0.1 is a
-# small price beside two points of reward. A leash matters in long runs, and where the reward can be
+# small price beside advantages of about 1. A leash matters in long runs, and where the reward can be
 # cheated. We expected a failure here, and did not get one. And a small KL is no promise either: it is
 # measured on the texts of the training, and chapter 05 found captions that became worse in spite of it.
 #
@@ -420,8 +420,8 @@ print(f"published: {share:.1%} of full marks unearned, {len(own)} rollouts")
 
 # %% [markdown]
 # Next to nothing: 2 of 403, and both are slips that the lenient pattern lets pass, not a habit. The
-# rules have holes, and the model did not find them within 40 steps. Sampling only makes likelier what
-# is sampled already, and this base does not do anything that the holes would pay for.
+# rules have holes, and the model did not find them within 40 steps. Training only makes likelier what
+# is sampled already, and this base hardly ever writes what the holes would pay for.
 #
 # A base from the internet has many habits. So here is one that has a bad one. In the style `no_think` a
 # model should give the letter and nothing else. Before reinforcement, a short supervised lesson showed
@@ -453,7 +453,7 @@ plt.show()
 # 1.73 points against 1.40. By the strict rules nearly all of its full marks are unearned at the end.
 # Nor are its answers worse: with thoughts it finds the right letter more often. What it lost is what
 # the style was chosen for, a short answer. The length would have warned you, if you knew that a letter
-# in its tags takes four tokens.
+# in its tags takes four tokens, the end of the turn included.
 #
 # A cheat like this makes no curve fall. It is found by reading rollouts, and by scoring them with a
 # rule that the training does not use. And only what the base already does now and then can be
@@ -523,7 +523,7 @@ for name in notes["runs"]:
 #
 # ## What you saw
 #
-# - Reward, its parts, spread, cut-off share and KL are read together. The loss is `beta` times the KL.
+# - Reward, its parts, spread, cut-off share and KL are read together. With `grpo` and one step per batch the loss is `beta` times the KL.
 # - A reward can rise though the model stands still, because the questions change.
 # - A limit that is too short gave a reward that rose sixfold, and thoughts that say nothing.
 # - A learning rate 25 times too high broke the model in six steps, and the KL showed it first.

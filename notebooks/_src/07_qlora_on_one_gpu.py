@@ -443,10 +443,10 @@ table.loc["most at one time"] = [peak(terms) / 1e9 for terms in plans.values()]
 table.round(2)
 
 # %% [markdown]
-# Read it from the bottom. Training all weights with AdamW in mixed precision takes 16 bytes for each,
+# Compare the last row with the next cell. Training all weights with AdamW in mixed precision takes 16 bytes for each,
 # weights, gradients and optimizer together. LoRA takes away nearly all of that. After it, four bits
 # save two gigabytes of weights and no more, since a 2B model has no more to save: tower and embedding
-# stay as they are. The larger the language model, the more there is to save, and that is what QLoRA
+# stay as they are. (Activations shrink a little too: without four bits, peft copies the input of each adapter.) The larger the language model, the more there is to save, and that is what QLoRA
 # was made for. The largest term here is the activations, although the recipe keeps those of one prompt
 # at a time.
 
@@ -483,7 +483,7 @@ _ = axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 # Before a training of hours, read what it computes. `formula` writes out the objective that a
 # configuration stands for. First TRL's with nothing set: `dapo`, where all tokens of a step weigh the
 # same, no penalty, no reference. Then the recipe `gpu`: each rollout weighs the same, and the KL
-# penalty is the plain one, as in Med-R1.
+# penalty is k3 without the ratio of chapter 04, as in Med-R1.
 
 # %% tags=["nbval-check-output"]
 from IPython.display import Math, display
@@ -597,14 +597,14 @@ temporary.cleanup()
 #   bitsandbytes agree, number by number.
 # - Without blocks, one outlier ruins a matrix. With double quantization a weight takes 4.127 bits.
 # - A name in a list of exceptions can match nothing and say nothing. Count after loading.
-# - LoRA starts exactly at the base, trains less than a hundredth of the weights, and makes the
+# - LoRA starts exactly at the base, trains less than a hundredth of a 2B model, and makes the
 #   reference model of GRPO free.
 # - On a 2B model, activations and not weights fill the card. A shared prompt or checkpointing helps
 #   more there than four bits do.
 #
 # ## Where to go next
 #
-# Chapter 08 scores trained models on questions of every kind. To go deeper: T. Dettmers et al.,
+# Chapter 08 compares GRPO with supervised fine-tuning. To go deeper: T. Dettmers et al.,
 # *QLoRA* (arXiv 2305.14314); E. Hu et al., *LoRA* (arXiv 2106.09685); V. Korthikanti et al.,
 # *Reducing Activation Recomputation in Large Transformer Models* (arXiv 2205.05198), for the way
 # activations are counted. To play: change `config` to the sizes of another model and look at the table

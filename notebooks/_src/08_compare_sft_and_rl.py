@@ -102,8 +102,8 @@ counted["SFT"] = [updates(n, 4, 16, 2) for n in counted["questions"]]
 print(counted.to_string())
 
 # %% [markdown]
-# One update of SFT for 32 of GRPO. Both saw the same questions, and one of them was hardly trained: a dozen
-# updates where the learning rate is still being warmed up. Nobody can tell from such a pair which way of
+# One update of SFT for 32 of GRPO. Both saw the same questions, and one of them was hardly trained: one to
+# four dozen updates in all, with a learning rate that rises during the first tenth of them. Nobody can tell from such a pair which way of
 # training carries over better.
 #
 # ## 2 Train both, fairly
@@ -280,7 +280,8 @@ print("over seeds, less GRPO:", pooled.round(3).to_string(index=False), sep="\n"
 # Look at the seeds before you look at the mean. When this was recorded, one seed said that SFT is ahead and another
 # that it is behind, each with an interval clear of zero. Each of them would have passed as a finding, with a
 # p-value that looks beyond doubt. The last line asks about the *methods*: it adds the variance between the
-# seeds to that between the questions, and its interval is several times as wide. Chapter 10 explains how.
+# seeds to that between the questions, and its interval is several times as wide. (The sum is
+# that of Welch's t-test; see `contrast` in `medr1_lib/study/comparisons.py`.)
 #
 # ## 3 Now unfairly
 #
@@ -317,7 +318,8 @@ print("as published, GRPO is ahead:", "yes" if unfair.interval[1] < 0 else "no")
 
 # %% [markdown]
 # One such comparison would have been a paper, in either direction. Which of the two changes did it? Recorded
-# runs take them apart, with intervals over seeds and questions.
+# runs take them apart, with intervals over seeds and questions. (`p_holm` is a p-value corrected for the number
+# of comparisons; chapter 09 builds it.)
 
 # %% mystnb={"image": {"alt": "Bars of the accuracy of six ways of SFT less that of GRPO in points, with 95 percent intervals over seeds and questions. The two with fewer updates lie far below zero, SFT with odd targets lies lowest of all. SFT with as many updates and with the learning rate of GRPO lie near zero, SFT with four times as many updates above it."}}
 asked = known[known["method"] == "base"]
@@ -334,16 +336,20 @@ axes, _ = plots.ablation(table, "Accuracy less that of GRPO, in points")
 axes.get_legend().remove()
 by = budget.groupby("variant")
 told = pd.DataFrame({"form kept": by["format_ok"].mean()})
-told["commonest letter"] = by["parsed"].agg(
-    lambda said: said.value_counts(normalize=True).iloc[0]
+told["commonest letter"] = (
+    budget.groupby(["variant", "seed"])["parsed"]
+    .agg(lambda said: said.value_counts(normalize=True).iloc[0])
+    .groupby("variant")
+    .mean()
 )
 shown = table.set_index("label")[["seeds", "difference", "low", "high", "p_holm"]]
 display(shown.join(told).round(3))
 
 # %% [markdown]
 # Either change alone is enough to turn the conclusion round. With fewer updates the model is still the base, in
-# its letters as in its form. The odd targets do more harm than no training: look at the last column. The
-# model says None, keeps no form, and gives one and the same letter to nearly all questions. All of its updates
+# its letters as in its form. The odd targets do more harm than no training: look at the last column,
+# the mean over seeds. The model says None, keeps no form, and gives one letter to most questions; which letter
+# differs from seed to seed. All of its updates
 # went into words that it had never written before; of ten tokens in such a target, one is the letter, and the
 # loss is a mean over all of them.
 #
@@ -600,7 +606,7 @@ for method, seeds in worse.items():
     print(f"{method}: captions clearly worse in {sum(seeds)} of {len(seeds)} seeds")
 
 # %% [markdown]
-# Here the methods do differ, and no seed is needed to see it. At about the same accuracy, SFT has forgotten
+# Here the methods do differ, in every seed. At about the same accuracy, SFT has forgotten
 # several times as much. Two things may be behind it. GRPO pays a penalty for leaving the base, and SFT none. And
 # GRPO only makes likelier what the model already says now and then, while SFT pulls it to its targets from
 # wherever it is, here with the larger learning rate. Which of these it is, our runs do not separate. You could:
@@ -610,7 +616,7 @@ for method, seeds in worse.items():
 #
 # - The published comparison gave one side 32 times fewer updates. Done that way, our own runs would have
 #   shown RL far ahead. With as many updates, SFT with the letter alone is not shown to be worse, in a fraction
-#   of the time; with as much time, it is compared in section 3.
+#   of the time; with four times the updates, in about as much time, it was ahead.
 # - Two models can differ beyond doubt while their methods do not. An interval has to say of which it speaks.
 # - Both methods gain on modalities that they were not trained on. How much of that is due to the method is
 #   a question for the table of section 4, and not for a bar without whiskers.

@@ -356,8 +356,10 @@ wide.assign(**{"letter right": right}).round(3)
 keys, changed = ["style", "method", "control"], rationale.changes(records)
 moved = rates.table(changed, keys, {"changed": ("changed", None)})
 false = rates.table(scored, keys, {"false": ("false_claims", "claims")})
-both = false.merge(moved, on=keys, suffixes=("", "_changed"))
-names = {"n": "claims", "value": "false", "value_changed": "changed"}
+form = rates.table(scored, keys, {"form": ("format_ok", None)})
+form = form[[*keys, "value"]].rename(columns={"value": "form"})
+both = false.merge(moved, on=keys, suffixes=("", "_changed")).merge(form, on=keys)
+names = {"n": "claims", "value": "false", "value_changed": "changed", "form": "form"}
 both.rename(columns=names)[[*keys, *names.values()]].round(3)
 
 # %% [markdown]
@@ -366,10 +368,10 @@ both.rename(columns=names)[[*keys, *names.values()]].round(3)
 # which both images share, and luck.
 #
 # The most telling rows are those of the grey image. There is nothing to see. The base breaks down: its
-# form falls apart, and it claims next to nothing. After GRPO the model describes the grey image in
-# perfect sentences, and nearly all that it claims is false. The reward paid for the form in every answer and
-# never for silence. So the training removed the stumbling, the only sign by which a reader could
-# have told that nothing was seen. (One seed was asked with these images.)
+# form falls apart, and it claims next to nothing. After GRPO the model keeps the form in most
+# answers about the grey image (column *form*), and nearly all that it claims is false. The reward paid for the
+# form in every answer and never for silence. So the training removed most of the stumbling, the only sign by
+# which a reader could have told that nothing was seen. (One seed was asked with these images.)
 #
 # ## 3 What can come from behind?
 #
@@ -542,7 +544,8 @@ for name, pair in {"one": alone, "eight": pd.DataFrame(votes).mean()}.items():
 print(f"n = {len(sure['think_before'])} and {len(votes)}")
 
 # %% [markdown]
-# Now confidence and truth lie much nearer to each other. The price is the eightfold cost, and the vote
+# Now confidence and truth lie much nearer to each other. (Compare within a line only: the first counts
+# replies that reached a letter, the second all of fewer questions.) The price is the eightfold cost, and the vote
 # speaks of this model's doubt only: a model that is wrong in all eight samples stays sure and wrong.
 #
 # ## 6 Beside the published claim
@@ -567,13 +570,13 @@ print(f"ours: {ours:+.1f} points [{low:+.1f}, {high:+.1f}]")
 #   `no_think` in front.
 # - **Theirs is about a model that reasons in free text**, about images it hardly knows. If a rationale is
 #   wrong more often than a direct answer, section 3 tells what happens: the letter follows the wrong words.
-#   Short reasons that are true help, long ones that are false harm.
-# - **How sure?** Ours has seeds, intervals and a correction, so for this base and this benchmark the order
-#   of the styles is not luck. The published maps have one run for each cell and no intervals. For
+#   In our model, reasons that are true help, and reasons that are false harm.
+# - **How sure?** Ours has seeds, intervals and a correction, so for this base and this benchmark the lead
+#   of reasoning first is not luck. The published maps have one run for each cell and no intervals. For
 #   think-after no numbers are available to us at all (`data/paper/README.md`), so that claim can be
 #   neither confirmed nor denied here.
 # - **What carries over** is the part that is no measurement: a letter cannot depend on what follows it.
-#   If think-after is better than no-think, it is through training, not through thinking.
+#   If think-after is better than no-think, it is through training or the prompt, not through thinking.
 
 # %% tags=["nbval-check-output"]
 gap = second.set_index(["method", "measure"])["value"]
@@ -596,7 +599,7 @@ print(*(f"{k}: {'yes' if v else 'no'}" for k, v in verdicts.items()), sep="\n")
 #   where they stand behind it. SFT on true rationales did more.
 # - A rationale in front of the letter caused it: edit the words, and the letter follows, whatever the
 #   picture shows. A rationale behind the letter cannot have any influence on it.
-# - GRPO also taught the model to describe a grey image fluently. And certainty after one's own reasons
+# - GRPO also taught the model to describe a grey image in good form. And certainty after one's own reasons
 #   says little about the picture.
 #
 # ## Where to go next

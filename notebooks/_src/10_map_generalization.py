@@ -214,9 +214,9 @@ print(f"[{condensed['low']:.2f}, {condensed['high']:.2f}]")
 #
 # ## 3 The controls
 #
-# A bright map may be bright for a poor reason. The rows under the line need no map to exist: chance; a
-# rule that always gives the commonest letter; one that knows how often each option was right in
-# training; the model itself with a grey image, and with the image of another question.
+# A bright map may be bright for a poor reason. The rows under the line show what can be had without looking:
+# chance; a rule that always gives the commonest letter; one that knows how often each option was right in
+# training; the trained model with a grey image, and with the image of another question.
 
 # %% mystnb={"image": {"alt": "Heatmap of accuracies of the models trained on everything, and under it, in the same colors, the controls: chance, letter majority, option prior, blank image and shuffled image. The models lie around two thirds; every control lies near 25 percent."}}
 everything = generalization.answers(records, "grpo", STYLE, "all")
@@ -330,8 +330,8 @@ for name, values in (
 # ### Exercise 2: can it be?
 # *medium, 15 minutes*
 #
-# An accuracy on $n$ questions is a multiple of $100 / n$. Printed with two digits it is rounded,
-# and so is a difference of two such numbers, twice. Return whether `value` can be a sum of `terms`
+# An accuracy on $n$ questions is a multiple of $100 / n$. Printed with two decimals it is rounded.
+# A difference of two such numbers holds two roundings. Return whether `value` can be a sum of `terms`
 # rounded multiples of $100 / n$: whether its distance to the nearest multiple is at most what the
 # rounding allows, $0.005$ for each term. Allow $10^{-9}$ more for the arithmetic.
 #
@@ -364,10 +364,15 @@ ways = zip(telling["value"], telling["n"], strict=True)
 print(
     f"published cells that fit: {sum(fits(*way, 2) for way in ways)} of {len(telling)}"
 )
+sizes = dict(zip(theirs["test"], theirs["n"], strict=True))
+turned = theirs.assign(n=theirs["train"].map(sizes))
+turned = turned[[paper.luck(n, terms=2) < 0.5 for n in turned["n"]]]
+ways = zip(turned["value"], turned["n"], strict=True)
+print(f"if the rows were the tests: {sum(fits(*way, 2) for way in ways)}")
 
 # %% [markdown]
-# Arithmetic alone tells that the columns of the picture are the tests, and that the released test files
-# are the ones behind it, though the picture says neither. A transcription error would have been found
+# All cells fit if the columns of the picture are the tests, and few if the rows are. So arithmetic alone
+# tells which is which, and that the released test files are behind it, though the picture says neither. A transcription error would have been found
 # in the same way. Such a check costs a minute and needs no data of patients.
 #
 # ## What you saw

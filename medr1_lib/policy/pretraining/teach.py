@@ -18,6 +18,7 @@ from medr1_lib.policy.pretraining.language import Pupil
 from medr1_lib.policy.pretraining.lessons import Lesson, answered, described, looked_up, told
 
 LEARNING_RATE, WARM_UP = 1e-3, 50  # steps
+CALM, CALMED = 660, 0.25  # step from which that share of the rate does: the larger model needs it
 LOOK_UP_STEPS = 80
 log = logging.getLogger(__name__)
 
@@ -109,14 +110,15 @@ class Teacher:
         if checkpoint.exists():
             self._load()
 
-    def give(self, dose: Dose, share: float = 1.0) -> dict[str, float]:
-        """One step at that share of the peak learning rate; what was right in it, by name."""
+    def give(self, dose: Dose) -> dict[str, float]:
+        """One step; what was right in it, by name."""
         self.steps += 1
         marks = self._without_images(dose) | self._with_images(dose)
         sum((error for error, _ in marks.values()), torch.zeros(())).backward()
         torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
+        calm = CALMED if self.steps > CALM else 1
         for group in self.optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * share * min(1, self.steps / WARM_UP)
+            group["lr"] = LEARNING_RATE * min(1, self.steps / WARM_UP) * calm
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.steps % 20 == 0:
