@@ -1,6 +1,5 @@
 """Pretraining: only true targets, the same numbers as the real processor and model, resumable."""
 
-import json
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -21,6 +20,7 @@ from medr1_lib.policy.pretraining import (
     command,
     errors,
     exam,
+    growing,
     lessons,
     report,
     scenes,
@@ -144,49 +144,37 @@ def test_teaching_resumes_where_it_stopped(pupil, shown, tmp_path):
         assert torch.equal(first, second)
 
 
-def test_no_style_is_held_back_before_its_time(pupil, shown, tmp_path, monkeypatch):
-    """A model that is right from the start is still taught every style up to that step."""
-    given, exams = [], []
-
-    class Counting(teach.Teacher):
-        def give(self, dose):
-            self.steps += 1
-            given.append(dose)
-            return {}
-
-        def save(self):
-            pass
-
-    def passed(*args):
-        exams.append(len(given))
-        return exam.Marks(1.0, 1.0)
-
-    monkeypatch.setattr(teach, "Teacher", Counting)
-    monkeypatch.setattr(teach, "examine", passed)
+def test_a_grown_model_says_what_the_small_one_says_until_it_is_taught(pupil, shown):
+    large = growing.grown(pupil.model).eval()
+    assert large.num_parameters() > 4 * pupil.model.num_parameters()
+    given = inputs(TEXTS, shown.pixels[:3])
+    with torch.no_grad():
+        said, same = (model(**given).logits for model in (pupil.model, large))
+    assert torch.equal(said, same)
     seen = album(pupil.model.model.visual, shown)
-    teach.teach(pupil, seen, seen, 0, tmp_path / "state.pt")
-    assert len(given) == teach.LOOK_UP_STEPS
-    teach.teach(pupil, seen, seen, 0, tmp_path / "state.pt", at_least=teach.LOOK_UP_STEPS + 10)
-    doses = given[2 * teach.LOOK_UP_STEPS :]
-    assert [set(dose.styles) for dose in doses] == [set(STYLES)] * 10
-    assert exams == [teach.LOOK_UP_STEPS] * 3 + [len(given)] * 3
+    taught = Pupil(large, pupil.tokenizer)
+    large.set_attn_implementation("eager")
+    teach.Teacher(taught, seen, 0, Path("unused")).give(teach._dose(list(STYLES)))
+    new = large.model.language_model.layers[growing.LAYERS - 2]
+    assert new.mlp.down_proj.weight.any()
+    assert new.self_attn.o_proj.weight.any()
 
 
-def test_the_larger_model_has_the_eye_and_the_first_words_of_the_small_one(tmp_path, monkeypatch):
-    asked = []
+def test_a_grown_model_is_taught_every_style_to_the_end(tmp_path, monkeypatch):
+    doses = []
 
-    def taught(pupil, pictures, held_out, seed, checkpoint, at_least):
-        first = tiny_model(pupil.tokenizer, seed).get_input_embeddings().weight
-        asked.append((at_least, torch.equal(pupil.model.lm_head.weight, first)))
+    def give(self, dose):
+        self.steps += 1
+        doses.append((dose, self.rate))
 
-    monkeypatch.setattr(command, "teach", taught)
-    monkeypatch.setattr(command, "POOLS", {"held out": 1, "language": 1})
+    monkeypatch.setattr(teach.Teacher, "give", give)
+    monkeypatch.setattr(command, "POOLS", {"language": 1})
     assert command.main(["--larger", str(TINY_BASE), "--out", str(tmp_path)]) == 0
-    assert asked == [(json.loads((TINY_BASE / "report.json").read_text())["language"], True)]
+    assert len(doses) == teach.GROWN_STEPS
+    assert all(set(dose.styles) == set(STYLES) for dose, _ in doses)
+    assert {rate for _, rate in doses} == {teach.GROWN_RATE}
     small, large = load_policy(TINY_BASE)[0], load_policy(tmp_path)[0]
-    eyes = zip(small.model.visual.parameters(), large.model.visual.parameters(), strict=True)
-    assert all(torch.equal(one, other) for one, other in eyes)
-    assert 4 < large.num_parameters() / small.num_parameters() < 4.1
+    assert torch.equal(small.lm_head.weight, large.lm_head.weight)
 
 
 def test_the_tower_resumes_where_it_stopped(shown, tmp_path):

@@ -6,7 +6,6 @@ token found there. Left to chance it takes hours of training to appear; it knows
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,7 @@ from transformers import (
 
 from medr1_lib.policy.processor import PATCH
 
-WIDTH, HEADS = 192, 6
+WIDTH, LAYERS, HEADS = 192, 5, 6
 EYE_WIDTH, EYE_LAYERS, EYE_HEADS = 128, 4, 4
 HEAD = WIDTH // HEADS
 HALF = HEAD // 2  # rotary frequencies per head: entry i turns together with entry i + HALF
@@ -27,29 +26,15 @@ ROTARY_BASE = 1e4
 FAST = 6  # the fast frequencies tell where a token stands, the slow half what it is
 
 
-@dataclass(frozen=True)
-class Size:
-    """How large the language half is; the eye has one size, as in the Qwen2-VL family.
-
-    Attributes:
-        layers: Transformer layers.
-        feed_forward: Width of their feed-forward part.
-    """
-
-    layers: int
-    feed_forward: int
-
-
-SHIPPED = Size(5, 2 * WIDTH)
-LARGER = Size(10, 1792)  # of four times the parameters, eye included
-
-
 def tiny_model(
-    tokenizer: PreTrainedTokenizerBase, seed: int = 0, size: Size = SHIPPED
+    tokenizer: PreTrainedTokenizerBase, seed: int = 0
 ) -> Qwen2VLForConditionalGeneration:
-    """Build the tiny model with fresh weights; everything follows from the seed."""
+    """Build the tiny model with fresh weights; everything follows from the seed.
+
+    The sizes are fixed: the shipped weights and every recorded run have them.
+    """
     torch.manual_seed(seed)
-    model = Qwen2VLForConditionalGeneration(_config(tokenizer, size))
+    model = Qwen2VLForConditionalGeneration(_config(tokenizer))
     model.generation_config = GenerationConfig(
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
@@ -57,14 +42,14 @@ def tiny_model(
     return model
 
 
-def _config(tokenizer: PreTrainedTokenizerBase, size: Size) -> Qwen2VLConfig:
+def _config(tokenizer: PreTrainedTokenizerBase) -> Qwen2VLConfig:
     ids: dict[str, int] = tokenizer.get_vocab()
     across = HALF * 3 // 8
     text = {
         "vocab_size": len(tokenizer),
         "hidden_size": WIDTH,
-        "intermediate_size": size.feed_forward,
-        "num_hidden_layers": size.layers,
+        "intermediate_size": 2 * WIDTH,
+        "num_hidden_layers": LAYERS,
         "num_attention_heads": HEADS,
         "num_key_value_heads": HEADS,
         "max_position_embeddings": 2048,

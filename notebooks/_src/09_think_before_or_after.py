@@ -359,7 +359,12 @@ false = rates.table(scored, keys, {"false": ("false_claims", "claims")})
 form = rates.table(scored, keys, {"form": ("format_ok", None)})
 form = form[[*keys, "value"]].rename(columns={"value": "form"})
 both = false.merge(moved, on=keys, suffixes=("", "_changed")).merge(form, on=keys)
-names = {"n": "claims", "value": "false", "value_changed": "changed", "form": "form"}
+names = {
+    "n": "claims",
+    "value": "false",
+    "value_changed": "changed",
+    "form": "form",
+}
 both.rename(columns=names)[[*keys, *names.values()]].round(3)
 
 # %% [markdown]

@@ -45,8 +45,8 @@ whose right option the model's own caption names: **{oracle}**. Chance is 25 %.
 
 {styles}
 
-`think_before` stands above the others: where it keeps the form, its letters follow its words, so that
-its accuracy is about form times what the captions know, and it rose while they were still taught.
+`think_before` stands above the others: where it keeps the form, its letters follow its words. Its
+accuracy is about form times what the captions know, and it rose while they were still taught.
 
 - *form*: exactly the form that the prompt asks for. *letter entropy*: of the letter where the
   greedy reply says it, four equal letters have 2 bits. *knew better*: of the wrong greedy answers

@@ -15,13 +15,14 @@ from medr1_lib.data.errors import InputError
 from medr1_lib.data.json_file import write_json
 from medr1_lib.data.machine import hardware
 from medr1_lib.policy.pretraining.card import card
+from medr1_lib.policy.pretraining.growing import grown
 from medr1_lib.policy.pretraining.language import Pupil
 from medr1_lib.policy.pretraining.report import report
 from medr1_lib.policy.pretraining.scenes import Pool, pool
-from medr1_lib.policy.pretraining.teach import Album, teach
+from medr1_lib.policy.pretraining.teach import Album, teach, teach_on
 from medr1_lib.policy.pretraining.tower import finished, see, train_tower
 from medr1_lib.policy.processor import tiny_processor
-from medr1_lib.policy.tiny import LARGER, tiny_model
+from medr1_lib.policy.tiny import tiny_model
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser("python -m medr1_lib pretrain", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the model and its log")
     parser.add_argument("--seed", type=int, default=0)
-    larger = "a language half several times as large, for the eye of the model in SMALL"
+    larger = "grow the language half of the model in SMALL, and teach it on"
     parser.add_argument("--larger", type=Path, metavar="SMALL", help=larger)
     asked = parser.parse_args(arguments)
     try:
@@ -90,22 +91,16 @@ def _rebuild(out: Path, seed: int) -> None:
 
 
 def _enlarge(small: Path, out: Path) -> None:
-    """A larger language half for a finished eye, taught as many steps as the small one.
+    """Grow the language half of a finished model and teach it on, with nothing held back.
 
-    Nothing is held back from it: it stands for the larger model that got no reinforcement.
+    It stands for the larger model that got no reinforcement.
     """
-    report = json.loads((small / "report.json").read_text())
-    processor, seed = tiny_processor(), report["seed"]
-    model = tiny_model(processor.tokenizer, seed, LARGER)
-    first = tiny_model(processor.tokenizer, seed)  # the eye was taught to write in its words
-    model.set_input_embeddings(first.get_input_embeddings())
-    model.tie_weights()
-    eye = Qwen2VLForConditionalGeneration.from_pretrained(small).model.visual
-    model.model.visual.load_state_dict(eye.state_dict())
+    seed = json.loads((small / "report.json").read_text())["seed"]
+    processor = tiny_processor()
+    model = grown(Qwen2VLForConditionalGeneration.from_pretrained(small))
     model.set_attn_implementation("eager")
-    pictures, held_out = (album(eye, _drawn(seed, name)) for name in ("language", "held out"))
-    pupil = Pupil(model, processor.tokenizer)
-    teach(pupil, pictures, held_out, seed, out / "language.pt", report["language"])
+    pictures = album(model.model.visual, _drawn(seed, "language"))
+    teach_on(Pupil(model, processor.tokenizer), pictures, seed + 1, out / "language.pt")
     model.save_pretrained(out)
     processor.save_pretrained(out)
 

@@ -18,7 +18,7 @@ from medr1_lib.policy.pretraining.language import Pupil
 from medr1_lib.policy.pretraining.lessons import Lesson, answered, described, looked_up, told
 
 LEARNING_RATE, WARM_UP = 1e-3, 50  # steps
-CALM, CALMED = 660, 0.25  # step from which that share of the rate does: the larger model needs it
+GROWN_RATE, GROWN_STEPS = 2.5e-4, 300  # of the larger model, which does not settle at the other
 LOOK_UP_STEPS = 80
 log = logging.getLogger(__name__)
 
@@ -61,21 +61,17 @@ BEGUN = 0.5  # share of letters right about captions told as text: direct answer
 EXAM_EVERY, SOON = 20, 5  # steps; and once that has begun
 
 
-def teach(
-    pupil: Pupil, album: Album, held_out: Album, seed: int, checkpoint: Path, at_least: int = 0
-) -> None:
+def teach(pupil: Pupil, album: Album, held_out: Album, seed: int, checkpoint: Path) -> None:
     """Teach the language half in place; resumes from its checkpoint.
 
     First look-ups alone. Then captions with questions in those styles that are not yet right often
     enough, until none is left: how far a style gets is decided by how much of it is taught, and by
-    nothing else. Up to step `at_least` no style is held back.
+    nothing else.
     """
     teacher = Teacher(pupil, album, seed, checkpoint)
     asked = asked_about(held_out.scenes, seed)
 
     def lacking() -> list[str]:
-        if teacher.steps < at_least:
-            return list(STYLES)
         sat = {n: examine(pupil, asked, held_out.features, STYLES[n]) for n in STYLES}
         said = "; ".join(f"{name} {mark}" for name, mark in sat.items())
         log.info("language step %d: %s", teacher.steps, said)
@@ -93,6 +89,13 @@ def teach(
     teacher.save()
 
 
+def teach_on(pupil: Pupil, album: Album, seed: int, checkpoint: Path) -> None:
+    """Teach a grown model everything, and hold nothing back; resumes from its checkpoint."""
+    teacher = Teacher(pupil, album, seed, checkpoint, GROWN_RATE)
+    while teacher.steps < GROWN_STEPS:
+        teacher.give(_dose(list(STYLES)))
+
+
 def _dose(styles: Sequence[str]) -> Dose:
     direct = any(name != "think_before" for name in styles)
     return Dose(5, TOLD if direct else 0, CAPTIONS, {name: ROWS[name] for name in styles})
@@ -101,8 +104,10 @@ def _dose(styles: Sequence[str]) -> Dose:
 class Teacher:
     """Gives doses of lessons to a pupil; everything follows from the seed."""
 
-    def __init__(self, pupil: Pupil, album: Album, seed: int, checkpoint: Path) -> None:
-        self.pupil, self.album, self.checkpoint = pupil, album, checkpoint
+    def __init__(
+        self, pupil: Pupil, album: Album, seed: int, checkpoint: Path, rate: float = LEARNING_RATE
+    ) -> None:
+        self.pupil, self.album, self.checkpoint, self.rate = pupil, album, checkpoint, rate
         self.rng = np.random.default_rng(seed)
         self.weights = list(pupil.model.model.language_model.parameters())
         self.optimizer = torch.optim.AdamW(self.weights, weight_decay=0.01, betas=(0.9, 0.98))
@@ -116,9 +121,8 @@ class Teacher:
         marks = self._without_images(dose) | self._with_images(dose)
         sum((error for error, _ in marks.values()), torch.zeros(())).backward()
         torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
-        calm = CALMED if self.steps > CALM else 1
         for group in self.optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(1, self.steps / WARM_UP) * calm
+            group["lr"] = self.rate * min(1, self.steps / WARM_UP)
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.steps % 20 == 0:
