@@ -56,7 +56,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="what the block was asked")
     parser.add_argument("--sweep", type=Path, required=True, help="the --out of the sweep")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--every", type=int, default=3, help="of so many questions take one")
+    parser.add_argument("--every", type=int, default=5, help="of so many questions take one")
     return parser.parse_args()
 
 
