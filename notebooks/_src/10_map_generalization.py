@@ -378,26 +378,35 @@ print(f"if the rows were the tests: {sum(fits(*way, 2) for way in ways)}")
 # ## 8 A larger model instead?
 #
 # The paper leads with size: Med-R1 with 2 billion parameters, 69.91 % in the mean over eight modalities, ahead
-# of Qwen2-VL-72B with 68.05 %. Our stand-in for the large one is a model of four times the parameters
-# (`benchmarks/plans/larger.yaml`). Its eye is that of the small one, as all sizes of Qwen2-VL share one vision
-# tower; the rest was taught the same lessons, longer, and got no reinforcement.
+# of Qwen2-VL-72B with 68.05 %. Our stand-in for the large one has four times the parameters of the small one
+# (`benchmarks/plans/larger.yaml`). It is grown from it: more layers and wider ones, which at first change
+# nothing, behind the same eye, as all sizes of Qwen2-VL share one vision tower. Then it was taught on for 300
+# steps, and got no reinforcement.
 
-# %% mystnb={"image": {"alt": "Bars of accuracy in percent for eight modalities with 95 percent intervals: base, larger base, SFT and GRPO in no_think, GRPO in think_after and in think_before. A dashed line marks chance at 25 percent, short lines over the bars what the captions of the base name. In every modality the highest bar is that of GRPO in think_before. The next cell prints the means."}}
+# %% mystnb={"image": {"alt": "Bars of accuracy in percent for eight modalities with 95 percent intervals: base, larger base, SFT and GRPO in no_think, then GRPO in think_after and in think_before. A dashed line marks chance at 25 percent, short lines what the captions of the base name. The bars of the larger base and of GRPO in think_before are the highest everywhere."}}
 import json
 
 oracle = json.loads((RECORDED / "oracle.json").read_text())
 sizes = pd.concat([records, blocks.load(RECORDED / "larger")])
-bars = report.headline(sizes, report.maps(sizes), pd.DataFrame(oracle["rows"]))
-others = ("base, think", "larger base, think", "sft, think")
-bars = bars[~bars["series"].str.startswith(others)]
-_, table = plots.headline(bars, "Accuracy in %, trained on everything")
+bars = report.headline(
+    sizes, report.maps(sizes), pd.DataFrame(oracle["rows"])
+)
+left_out = "base, think", "larger base, think", "sft, think"
+kept = bars[~bars["series"].str.startswith(left_out)]
+_ = plots.headline(kept, "Accuracy in %, trained on everything")
 
 # %%
-means = table.groupby("series", sort=False)["value"].mean()
-means.round(1).to_frame("mean over modalities")
+named = bars[bars["series"] != "caption oracle"].copy()
+named[["model", "style"]] = named["series"].str.split(", ", expand=True)
+named.pivot_table("accuracy", "style", "model", sort=False).mul(100).round(1)
 
 # %% [markdown]
-# LARGER-TEXT
+# Here the larger model is ahead of sixty steps of GRPO in every style, without any reinforcement. The paper has it the other way
+# round, and both can be true, for the two comparisons hold different things equal. Qwen2-VL-72B was never
+# trained on OmniMedVQA; Med-R1 was, on the other part of the same data. So the paper's sentence weighs
+# practice against size. Our larger model *had* practice: true answers of this very kind, with nothing held
+# back, while the small one was stopped early on purpose (chapter 02). How much of its lead is size, our runs do
+# not tell. The small model taught on for as many steps would.
 #
 # ## What you saw
 #
@@ -406,6 +415,8 @@ means.round(1).to_frame("mean over modalities")
 # - Intervals of cells need both questions and seeds, and a map needs its controls in the same colors.
 # - An index is a summary, with conditions; the map stays beside it.
 # - A prediction interval turns "it should come out again" into a test.
+# - A small model with practice can pass a large one without it, and a large one with practice is ahead again: a
+#   comparison of sizes has to say who was trained on what.
 #
 # ## Where to go next
 #
