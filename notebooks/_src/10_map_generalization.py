@@ -260,6 +260,11 @@ rows = {
 pd.DataFrame(rows).T.round(2)
 
 # %% [markdown]
+# Between modalities reasoning first carries over most, between types of question least. One reading of it:
+# trained to reason, a model practises the words of the question in hand, which are much the same in every
+# modality and others for every type; trained without, it practises letters, which are the same everywhere. The
+# table does not prove it, and two of its rows have one seed.
+#
 # ## 5 Would it come out again?
 #
 # A result that cannot be predicted is not known. From three seeds we can say where the accuracy of a
