@@ -245,7 +245,7 @@ _ = plots.difference_heatmap(generalization.matrix(by_type), "gain", title)
 display(generalization.summary(by_type).round(3))
 
 # %% [markdown]
-# Put the indices side by side, for every method and style on record. An answer needs three things: to see, to name
+# Put the indices of the three styles side by side. An answer needs three things: to see, to name
 # what is seen as this modality names it, and to find the letter beside that name. Only the second belongs
 # to a modality, and each type of question asks for a value of its own kind.
 
