@@ -393,14 +393,14 @@ import json
 
 oracle = json.loads((RECORDED / "oracle.json").read_text())
 sizes = pd.concat([records, blocks.load(RECORDED / "larger")])
-bars = report.headline(
-    sizes, report.maps(sizes), pd.DataFrame(oracle["rows"])
-)
+bars = report.headline(sizes, report.maps(sizes), pd.DataFrame(oracle["rows"]))
 left_out = "base, think", "larger base, think", "sft, think"
 kept = bars[~bars["series"].str.startswith(left_out)]
 _ = plots.headline(kept, "Accuracy in %, trained on everything")
 
 # %%
+for said in paper.published("headline")["figures"][:2]:
+    print(f"published: {said['value']} %, {said['quantity']}")
 named = bars[bars["series"] != "caption oracle"].copy()
 named[["model", "style"]] = named["series"].str.split(", ", expand=True)
 named.pivot_table("accuracy", "style", "model", sort=False).mul(100).round(1)
