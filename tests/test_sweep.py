@@ -73,7 +73,7 @@ def test_a_block_holds_every_answer(done, tmp_path):
     assert mine["completion"] == asked["completion"][1]
     assert mine["image_id"] == asked["image_id"][1]
     assert mine["scene"].startswith("{")
-    assert len(blocks.beside([tmp_path / "block"], blocks.LOGS, "step")) == 4
+    assert len(blocks.gathered([tmp_path / "block"], blocks.LOGS, "step")) == 4
     assert blocks.notes(tmp_path / "block")["command"] == "it"
 
 

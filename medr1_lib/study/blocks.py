@@ -76,7 +76,7 @@ def notes(block: Path) -> dict[str, Any]:
         raise InputError(block, "is no block of recorded runs", remedy) from error
 
 
-def beside(together: Sequence[Path], name: str, key: str) -> pd.DataFrame:
+def gathered(together: Sequence[Path], name: str, key: str) -> pd.DataFrame:
     """What blocks hold beside their answers, `LOGS` or `ODDS`, with the labels of the models.
 
     Args:

@@ -87,7 +87,7 @@ def figures(
 
     Args:
         records: As `blocks.load` returns them, of one test set.
-        logs: As `blocks.beside` returns them.
+        logs: As `blocks.gathered` returns them.
         odds: Likewise.
         train: Questions on which the rules that do not look are fitted.
         extra: See `headline`.

@@ -42,8 +42,8 @@ def _section(
     together: list[Path], out: Path, train: list[Question], extra: pd.DataFrame | None
 ) -> list[str]:
     records = pd.concat(map(blocks.load, together)).drop_duplicates(ANSWERED)
-    logs = blocks.beside(together, blocks.LOGS, "step")
-    odds = blocks.beside(together, blocks.ODDS, "item")
+    logs = blocks.gathered(together, blocks.LOGS, "step")
+    odds = blocks.gathered(together, blocks.ODDS, "item")
     found = report.summaries(report.maps(records))
     parts = [report.save_table("summary", found, out)] if len(found) else []
     drawn = report.figures(records, logs, odds, train, extra)

@@ -269,11 +269,8 @@ claimed = checks.claimed(claimed)
 def hallucination_rate(claims, scenes):
     """Share of all claims that are false of the scene."""
     # solution
-    false = [
-        scene[name] != value
-        for made, scene in zip(claims, scenes, strict=True)
-        for name, value in made
-    ]
+    pairs = zip(claims, scenes, strict=True)
+    false = [s[name] != value for made, s in pairs for name, value in made]
     return sum(false) / len(false) if false else None
     # end solution
 
