@@ -142,9 +142,6 @@ def hallucination_rate(
         ...     "grade": "severe"}])
         0.5
     """
-    false = [
-        scene[name] != value
-        for made, scene in zip(claims, scenes, strict=True)
-        for name, value in made
-    ]
+    pairs = zip(claims, scenes, strict=True)
+    false = [s[name] != value for made, s in pairs for name, value in made]
     return sum(false) / len(false) if false else None
