@@ -20,6 +20,7 @@ from medr1_lib.study import blocks
 from medr1_lib.study.ask import Asker
 from medr1_lib.study.items import Items, Task
 from medr1_lib.study.odds import letter_odds
+from medr1_lib.study.plan import BASES
 from medr1_lib.study.sweep import RUN
 
 
@@ -39,8 +40,8 @@ def main() -> None:
 
 def odds(model: dict[str, Any], answers: pd.DataFrame, items: Items, sweep: Path) -> pd.DataFrame:
     """The probabilities of the letters in the recorded answers of one model."""
-    trained = model["method"] in ("grpo", "sft")
-    path = Run.load(sweep / model["model"] / RUN).adapter if trained else model["recipe"]["model"]
+    untrained = model["method"] in BASES
+    path = model["recipe"]["model"] if untrained else Run.load(sweep / model["model"] / RUN).adapter
     asker = Asker(*load_policy(Path(path)), max_new_tokens=1)
     numbers, style = answers["item"].tolist(), model["style"]
     shown = [items.image(Task(item, item, style, "none")) for item in numbers]

@@ -308,7 +308,7 @@ FAULTS = [
         lambda nb: code(nb)[2].metadata["mystnb"]["image"].update(alt="a.png"),
     ),
     ("outputs_are_small", showing(3, printed("x" * 200_000))),
-    ("outputs_are_small", lambda nb: [showing(n, printed("x" * 140_000))(nb) for n in range(6)]),
+    ("outputs_are_small", lambda nb: [showing(n, printed("x" * 140_000))(nb) for n in range(4)]),
     ("cells_are_few_and_short", lambda nb: nb.update(cells=nb.cells[:20])),
     ("cells_are_few_and_short", lambda nb: nb.update(cells=nb.cells * 2)),
     ("cells_are_few_and_short", replaced("print", "\n\n\n\n\n\n\nprint")),

@@ -66,6 +66,7 @@ def test_a_model_that_two_grids_name_is_made_once():
         ("grids: [{recipe: course, axis: organ}]\ndata: d", "axis has 'organ'"),
         ("grids: [{recipe: course, axis: modality, train: [PET]}]\ndata: d", "train has 'PET'"),
         ("grids: [{recipe: course, controls: [mirror]}]\ndata: d", "controls has 'mirror'"),
+        ("grids: [{recipe: course, called: huge}]\ndata: d", "called has 'huge'"),
         ("grids: [{recipe: course, tyle: [no_think]}]\ndata: d", "tyle"),
         ("data: d", "grids"),
         ("grids: [", "is no plan"),

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from medr1_lib.data.errors import InputError
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.schema import LETTERS
@@ -158,6 +159,13 @@ def test_a_grown_model_says_what_the_small_one_says_until_it_is_taught(pupil, sh
     new = large.model.language_model.layers[growing.LAYERS - 2]
     assert new.mlp.down_proj.weight.any()
     assert new.self_attn.o_proj.weight.any()
+
+
+def test_what_cannot_grow_is_refused_by_name(tmp_path):
+    with pytest.raises(InputError, match="nowhere"):
+        command.main(["--larger", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")])
+    with pytest.raises(InputError, match=r"is no Qwen2-VL of its own"):
+        command.main(["--larger", str(policies.newer()), "--out", str(tmp_path / "out")])
 
 
 def test_a_grown_model_is_taught_every_style_to_the_end(tmp_path, monkeypatch):

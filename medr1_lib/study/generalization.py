@@ -8,10 +8,9 @@ import pandas as pd
 
 from medr1_lib.data.errors import InputError
 from medr1_lib.data.intervals import wilson
-from medr1_lib.study.plan import AXES
+from medr1_lib.study.plan import AXES, BASES
 
 DRAWS = 1000
-BASES = ("base", "larger base")
 SHARES = ["accuracy", "low", "high", "gain", "gain_low", "gain_high"]
 Draws = dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
 

@@ -18,6 +18,7 @@ from medr1_lib.rl.recipe_file import load_recipe
 from medr1_lib.study.controls import CONTROLS
 
 AXES = {"modality": MODALITIES, "question_type": QUESTION_TYPES, "all": ("all",)}
+BASES = ("base", "larger base")  # what a model is called that is not trained
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Grid:
         tests: Data sets to be scored on, instead of the plan's own.
         controls: Some of `controls.CONTROLS`.
         untrained: Score the base of the recipe, and train nothing.
-        called: What it is called then; the base of the trained models is `base`.
+        called: What it is called then, one of `BASES`; that of the trained models is `base`.
     """
 
     recipe: str
@@ -89,7 +90,8 @@ class Grid:
     called: str = "base"
 
     def __post_init__(self) -> None:
-        named = (("axis", AXES), ("controls", CONTROLS), ("train", AXES.get(self.axis, ())))
+        trains = AXES.get(self.axis, ())
+        named = ("axis", AXES), ("controls", CONTROLS), ("train", trains), ("called", BASES)
         for name, allowed in named:
             given = getattr(self, name)
             for value in (given,) if isinstance(given, str) else given:

@@ -16,7 +16,7 @@ from medr1_lib.data.styles import STYLES
 from medr1_lib.study import comparisons, generalization, paper, plots, rationale
 from medr1_lib.study.figures import Drawn, alt
 from medr1_lib.study.generalization import Answers, answers, at_home, matrix
-from medr1_lib.study.plan import AXES
+from medr1_lib.study.plan import AXES, BASES
 
 Maps = dict[tuple[str, str, str], Answers]  # by axis, method and style
 Named = Iterator[tuple[str, Drawn]]
@@ -64,7 +64,7 @@ def headline(records: pd.DataFrame, found: Maps, extra: pd.DataFrame | None = No
     styles = dict.fromkeys(style for _, style in kinds)
     bases = {
         (base, style): answers(records, base, style, axis)
-        for base, style in product(generalization.BASES, styles)
+        for base, style in product(BASES, styles)
         if len(generalization.select(records, base, style, axis))
     }
     parts = []

@@ -14,7 +14,6 @@ from PIL import Image
 STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
 ADDRESS = re.compile(r"(?<= at 0x)[0-9a-f]{6,16}\b")
-NO_DITHER = Image.Dither.NONE
 MODEL = re.compile(r"IPY_MODEL_([0-9a-f]{32})")
 
 
@@ -52,7 +51,7 @@ def _light(png: str) -> str:
     picture = Image.open(io.BytesIO(base64.b64decode(png)))
     if picture.mode == "P":
         return png
-    kept = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=NO_DITHER)
+    kept = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
     small = io.BytesIO()
     kept.save(small, "png", optimize=True)
     return base64.b64encode(small.getvalue()).decode()

@@ -14,6 +14,7 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransforme
 from medr1_lib.data.errors import InputError
 from medr1_lib.data.json_file import write_json
 from medr1_lib.data.machine import hardware
+from medr1_lib.policy.loading import load_policy
 from medr1_lib.policy.pretraining.card import card
 from medr1_lib.policy.pretraining.growing import grown
 from medr1_lib.policy.pretraining.language import Pupil
@@ -54,7 +55,7 @@ def main(arguments: list[str]) -> int:
     if asked.larger is None:
         _rebuild(asked.out, asked.seed)
     else:
-        _enlarge(asked.larger, asked.out)
+        _enlarge(asked.larger, asked.out, asked.seed)
     return 0
 
 
@@ -90,14 +91,15 @@ def _rebuild(out: Path, seed: int) -> None:
     (out / "README.md").write_text(card(json.loads(json.dumps(found))))
 
 
-def _enlarge(small: Path, out: Path) -> None:
+def _enlarge(small: Path, out: Path, seed: int) -> None:
     """Grow the language half of a finished model and teach it on, with nothing held back.
 
     It stands for the larger model that got no reinforcement.
     """
-    seed = json.loads((small / "report.json").read_text())["seed"]
-    processor = tiny_processor()
-    model = grown(Qwen2VLForConditionalGeneration.from_pretrained(small))
+    base, processor = load_policy(small, device="cpu")
+    if not isinstance(base, Qwen2VLForConditionalGeneration):
+        raise InputError(small, "is no Qwen2-VL of its own", "name what `pretrain` made")
+    model = grown(base)
     model.set_attn_implementation("eager")
     pictures = album(model.model.visual, _drawn(seed, "language"))
     teach_on(Pupil(model, processor.tokenizer), pictures, seed + 1, out / "language.pt")
