@@ -209,3 +209,12 @@ def test_drawing_does_not_undo_that_a_notebook_shows_its_figures(monkeypatch):
 
     draw()
     assert plt.isinteractive()
+
+
+def test_no_two_series_of_bars_look_alike():
+    names = [f"series {number}" for number in range(12)]
+    rows = [(name, "CT", 9, 0.5, 0.4, 0.6) for name in names]
+    columns = ["series", "test", "n", "accuracy", "low", "high"]
+    axes, _ = plots.headline(pd.DataFrame(rows, columns=columns))
+    looks = {(bar.get_facecolor(), bar.get_hatch()) for bar in axes.patches}
+    assert len(looks) == len(names)

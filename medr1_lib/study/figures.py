@@ -102,13 +102,17 @@ def _star(row: dict[Any, Any]) -> str:
 
 
 def draw_bars(axes: Axes, table: pd.DataFrame, x: str, hue: str) -> None:
-    """Groups of bars with intervals, in the order in which they come."""
+    """Groups of bars with intervals, in the order in which they come.
+
+    Where the colors are used up they begin again, hatched.
+    """
     places, names = (list(dict.fromkeys(table[column])) for column in (x, hue))
     width = 0.8 / len(names)
     for number, name in enumerate(names):
         part = table[table[hue] == name]
         at = part[x].map(places.index) + (number - (len(names) - 1) / 2) * width
         look = {"label": name, "yerr": whiskers(part), "capsize": 1.5}
+        look["hatch"] = "////" if number >= len(STYLE["axes.prop_cycle"]) else None
         bars = axes.bar(at, part["value"], 0.95 * width, **look)
         axes.bar_label(bars, [_star(row) for row in part.to_dict("records")])
     axes.set_xticks(range(len(places)), [str(place).replace(" ", "\n") for place in places])
