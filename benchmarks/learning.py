@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import pandas as pd
 import torch
+import yaml
 from tqdm import tqdm
 
 from medr1_lib.data.machine import hardware
@@ -32,6 +33,7 @@ from medr1_lib.study.items import Items
 from medr1_lib.study.journal import Journal
 from medr1_lib.study.scores import ITEM, compare, share
 
+CHANGES = "settings in place of the recipes' own, as in '{beta: 0.0}'"
 KEPT = [*ITEM[:1], "parsed", "correct", "format_ok", "modality", "question_type"]
 
 
@@ -63,9 +65,9 @@ def one(
     asked: argparse.Namespace, items: Items, name: str, style: str, seed: int
 ) -> tuple[Run, pd.DataFrame]:
     """Train and score one model, or take up what is already there."""
-    recipe = load_recipe(name).changed(style=style, seed=seed, data=str(asked.data))
-    if asked.steps:
-        recipe = recipe.changed(max_steps=asked.steps)
+    recipe = load_recipe(name).changed(
+        style=style, seed=seed, data=str(asked.data), **asked.changes
+    )
     out = asked.out / f"{name}-{style}-{seed}"
     run = train(recipe, out, resume=begun(out))
     scored = out.with_name(out.name + "-scored")
@@ -91,7 +93,9 @@ def record(asked: argparse.Namespace, found: dict[str, Any], rows: pd.DataFrame)
         "command": shlex.join(["python", *sys.argv]),
         "hardware": hardware() + ", one thread",
         "date": time.strftime("%Y-%m-%d"),
-        "recipes": {name: load_recipe(name).flat() for name in asked.recipes},
+        "recipes": {
+            name: load_recipe(name).changed(**asked.changes).flat() for name in asked.recipes
+        },
     }
     asked.record.mkdir(parents=True, exist_ok=True)
     (asked.record / f"{asked.name}.json").write_text(json.dumps(head | found, indent=1) + "\n")
@@ -107,7 +111,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--recipes", nargs="+", default=["course"])
     parser.add_argument("--styles", nargs="+", choices=STYLES, default=list(STYLES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, help="instead of the recipes' own")
+    parser.add_argument("--changes", type=yaml.safe_load, default={}, metavar="YAML", help=CHANGES)
     parser.add_argument("--limit", type=int, default=1280)
     return parser.parse_args()
 
