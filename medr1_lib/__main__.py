@@ -37,9 +37,9 @@ def main(arguments: list[str]) -> int:
         print(f"error: no command {name!r}\n\n{_usage()}", file=sys.stderr)
         return 2
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else: misses a kernel, on stderr
-    command = importlib.import_module(COMMANDS[name][0])
     try:
-        return command.main(rest)
+        command = importlib.import_module(COMMANDS[name][0])
+        return int(command.main(rest))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,7 +1,6 @@
 """`python -m medr1_lib doctor`: what this machine can run, item by item."""
 
 import argparse
-import logging
 import shutil
 import sys
 import tempfile
@@ -43,7 +42,7 @@ class Item:
 
 def main(arguments: list[str]) -> int:
     """Print every item and the tiers that can run; 1 if the laptop tier cannot."""
-    parser = argparse.ArgumentParser(prog="medr1_lib doctor", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m medr1_lib doctor", description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write what is printed here")
     options = parser.parse_args(arguments)
     items = examine()
@@ -111,7 +110,12 @@ def writable(folder: Path) -> Item:
 def packages() -> Iterator[Item]:
     """Every package that the library asks for, against its range and `requirements.lock`."""
     locked = locked_versions()
-    for requirement in map(Requirement, metadata.requires("medr1") or []):
+    try:
+        required = metadata.requires("medr1") or []
+    except metadata.PackageNotFoundError:
+        yield _judge("medr1", False, "not installed", "run `make setup`")
+        return
+    for requirement in map(Requirement, required):
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
         try:
@@ -184,8 +188,6 @@ def torch_works() -> Item:
 def nf4() -> Item:
     """Weights packed to 4 bits by bitsandbytes on the CPU and back."""
     name, remedy = "bitsandbytes at work", "install bitsandbytes again"
-    # It asks for a package that would make it faster and that the course does not need.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         import torch
         from bitsandbytes import functional

@@ -69,10 +69,6 @@ Going on with the library's version.
         return next((problem for problem in problems if problem), "")
 
 
-class _EndlessError(Exception):
-    """A call did not return in time."""
-
-
 def _problem(theirs: Function, ours: Function, case: Case) -> str:
     """Why `theirs` fails this case, in one line; empty if it does not."""
     expected = ours(*copy.deepcopy(case.arguments))
@@ -80,7 +76,7 @@ def _problem(theirs: Function, ours: Function, case: Case) -> str:
     call = f"{ours.__name__}({', '.join(map(_short, case.arguments))})"
     if got is ... or isinstance(error, NotImplementedError):
         return "not solved yet"
-    if isinstance(error, _EndlessError):
+    if isinstance(error, TimeoutError):
         return f"not right yet. {call} has not returned after {SECONDS:g} s: does its loop end?"
     if error:
         return f"not right yet. {call} raises {type(error).__name__}: {_short(error, str)}"
@@ -109,7 +105,7 @@ def _outcome(function: Function, arguments: tuple[Any, ...]) -> tuple[Any, BaseE
     # Raising SystemExit inside it is the one way to end a thread on every system.
     ident = ctypes.c_ulong(thread.ident or 0)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(SystemExit))
-    return None, _EndlessError()
+    return None, TimeoutError()
 
 
 def _same(got: object, expected: object) -> bool:

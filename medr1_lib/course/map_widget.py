@@ -8,10 +8,9 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from medr1_lib.course.widgets import marked, picture
+from medr1_lib.course.widgets import listed, picture
 from medr1_lib.data.intervals import wilson
 from medr1_lib.data.phantoms import Scene, draw
-from medr1_lib.data.schema import LETTERS
 from medr1_lib.study.generalization import column_of
 from medr1_lib.study.plan import AXES
 
@@ -107,14 +106,10 @@ def _head(key: tuple[str, str], rows: pd.DataFrame) -> str:
 def page(answer: dict[Any, Any]) -> str:
     """One answer about a phantom as HTML: what was shown and asked, and what came back."""
     scene = Scene.from_json(answer["scene"])
-    options = [
-        f"<li>{marked(html.escape(text), letter == answer['answer'])}</li>"
-        for letter, text in zip(LETTERS, answer["options"], strict=False)
-    ]
     verdict = "right" if answer["correct"] else "wrong"
     return (
         f"{picture(draw(scene), f'The phantom of the question, {scene.modality}', 112)}"
-        f"<p>{html.escape(answer['question'])}</p><ol type='A'>{''.join(options)}</ol>"
+        f"<p>{html.escape(answer['question'])}</p>{listed(answer['options'], answer['answer'])}"
         f"<pre style='white-space: pre-wrap'>{html.escape(answer['completion'])}</pre>"
         f"<p>{verdict}, seed {answer['seed']}; the picture shows {html.escape(str(scene))}</p>"
     )

@@ -9,6 +9,8 @@ from medr1_lib.rl.reward_bench import ANSWER, OPTIONS, Row
 from medr1_lib.rl.rewards import RULES, points
 
 LAYOUT = {"width": "95%"}
+HEADS = ("rules", "form", "answer", "reward")
+LEFT = 'style="text-align: left; padding: 0 1em"'
 
 
 class RewardTester(ipywidgets.VBox):
@@ -58,12 +60,11 @@ def verdict(completion: str, style: str) -> str:
     for rules in RULES:
         form, accuracy = points(completion, ANSWER, styles.style(style), rules)
         cells = (rules, f"{form:g}", f"{accuracy:g}", f"{form + accuracy:g} of 2")
-        rows.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+        rows.append(f"<tr>{''.join(f'<td {LEFT}>{cell}</td>' for cell in cells)}</tr>")
     choices = html.escape(styles.listed(OPTIONS))
     letter = styles.read(completion, OPTIONS)
     return (
-        f"<table><caption>{choices}; right is {ANSWER}; "
-        f"evaluation reads {letter or 'nothing'}</caption>"
-        "<tr><th>rules</th><th>form</th><th>answer</th><th>reward</th></tr>"
+        f"<p>{choices}; right is {ANSWER}; evaluation reads {letter or 'nothing'}</p>"
+        f"<table><tr>{''.join(f'<th {LEFT}>{head}</th>' for head in HEADS)}</tr>"
         f"{''.join(rows)}</table>"
     )

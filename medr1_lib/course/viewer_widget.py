@@ -94,7 +94,8 @@ def sent(
     """
     text = draft(processor, question, STYLES[style], sees=image is not None).prompt
     tokens = processor(text=[text], images=[image] if image else None)["input_ids"][0]
-    return _RUN.sub(_counted, processor.tokenizer.decode(tokens))
+    said = processor.tokenizer.decode(tokens)
+    return _RUN.sub(lambda run: f"{run[1]} x {len(run[0]) // len(run[1])} ", said)
 
 
 def page(
@@ -113,10 +114,6 @@ def page(
         f"</p><p>prompt</p>{_code(prompt)}<p>completion</p>{_code(record['completion'])}"
         f"<p>{verdict}</p>"
     )
-
-
-def _counted(run: re.Match[str]) -> str:
-    return f"{run[1]} x {len(run[0]) // len(run[1])} "
 
 
 def _code(text: str) -> str:

@@ -42,8 +42,8 @@ class DataBrowser(ipywidgets.VBox):
         self.view = ipywidgets.HTML()
         for control in (self.modality, self.question_type):
             control.observe(self._choose, "value")
-        for control in (self.number, self.reveal):
-            control.observe(self._show, "value")
+        self.number.observe(self._turn, "value")
+        self.reveal.observe(self._show, "value")
         self._choose()
         choice = ipywidgets.HBox([self.modality, self.question_type])
         super().__init__([choice, ipywidgets.HBox([self.number, self.reveal]), self.view])
@@ -61,6 +61,10 @@ class DataBrowser(ipywidgets.VBox):
             and self.question_type.value in (EVERY, question.question_type)
         ]
         self.number.max = max(1, len(self._chosen))
+        self._turn()
+
+    def _turn(self, change: object = None) -> None:
+        self.reveal.value = False  # the next question is for guessing again
         self._show()
 
     def _show(self, change: object = None) -> None:
@@ -75,15 +79,12 @@ def page(question: Question, answered: bool) -> str:
         InputError: If the question is not about a phantom.
     """
     scene = Scene.from_json(question.scene or "")
-    options = [
-        f"<li>{marked(html.escape(option), answered and letter == question.answer)}</li>"
-        for letter, option in zip(LETTERS, question.options, strict=False)
-    ]
     truth = f"{question.answer}) {question.answer_text}; {scene}" if answered else "hidden"
     return (
         f"{picture(draw(scene), 'A phantom; what it shows is the question')}"
         f"<p>{html.escape(question.question)}</p>"
-        f'<ol type="A">{"".join(options)}</ol><p>Answer: {html.escape(truth)}</p>'
+        f"{listed(question.options, question.answer if answered else '')}"
+        f"<p>Answer: {html.escape(truth)}</p>"
     )
 
 
@@ -97,6 +98,8 @@ def _dropdown(description: str, values: tuple[str, ...]) -> ipywidgets.Dropdown:
     return ipywidgets.Dropdown(description=description, options=(EVERY, *values), value=EVERY)
 
 
-def marked(text: str, right: bool) -> str:
-    """The HTML of an option, set apart if it is the right one."""
-    return f"<b>{text} (right)</b>" if right else text
+def listed(options: Sequence[str], right: str) -> str:
+    """The options as HTML, that of the letter `right` set apart."""
+    texts = zip(LETTERS, map(html.escape, options), strict=False)
+    items = [f"<b>{text} (right)</b>" if letter == right else text for letter, text in texts]
+    return f'<ol type="A"><li>{"</li><li>".join(items)}</li></ol>'

@@ -80,22 +80,23 @@ def _content(source: Path | bytes) -> bytes:
 def _read_picture(data: bytes, side: int, where: object) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data))
+        _check_size(image.width, image.height, where)
+        image.draft(None, (2 * side, 2 * side))  # a large JPEG is decoded at a fraction of its size
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode not in _WIDE_MODES:
+            return upright.convert("RGB")
+    except InputError:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(where, str(error)) from error
     except UnidentifiedImageError as error:
         remedy = "use PNG, JPEG, TIFF, BMP or DICOM"
         raise InputError(where, "is not an image that can be read", remedy) from error
-    _check_size(image.width, image.height, where)
-    try:
-        image.draft(None, (2 * side, 2 * side))  # a large JPEG is decoded at a fraction of its size
-        upright = ImageOps.exif_transpose(image)
     except Exception as error:  # damaged bytes make decoders raise anything
         remedy = "copy or download the image again"
         raise InputError(where, f"is damaged ({error})", remedy) from error
-    if upright.mode in _WIDE_MODES:
-        values = np.asarray(upright)
-        return _grey(values, values.min(), values.max())
-    return upright.convert("RGB")
+    values = np.asarray(upright)
+    return _grey(values, np.nanmin(values), np.nanmax(values))
 
 
 def _read_dicom(data: bytes, where: object) -> Image.Image:
@@ -137,10 +138,10 @@ def _dicom_pixels(dataset: pydicom.Dataset) -> Image.Image:
 
 def _window(dataset: pydicom.Dataset) -> tuple[float, float] | None:
     """The values that become black and white: the first window of the file (PS3.3 C.11.2.1.2)."""
-    if "WindowCenter" not in dataset or "WindowWidth" not in dataset:
+    said = dataset.get("WindowCenter"), dataset.get("WindowWidth")  # anonymizers leave them empty
+    if None in said:
         return None
-    centre = float(np.atleast_1d(dataset.WindowCenter)[0])
-    width = float(np.atleast_1d(dataset.WindowWidth)[0])
+    centre, width = (float(np.atleast_1d(value)[0]) for value in said)
     return centre - width / 2, centre + width / 2 - 1
 
 

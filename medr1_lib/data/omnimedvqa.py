@@ -54,7 +54,7 @@ class RecordFile:
 def qa_information(source: Source) -> list[RecordFile]:
     """Read OmniMedVQA's own layout, `QA_information/**/*.json`.
 
-    Source: Hu et al., OmniMedVQA, CVPR 2024. Built in chapter 01.
+    Source: Hu et al., OmniMedVQA, CVPR 2024.
 
     Raises:
         InputError: If the layout is not there, or a file is not a JSON list. Bad records are

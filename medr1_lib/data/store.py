@@ -46,9 +46,10 @@ def write(
             out.rmdir()
         partial.rename(out)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
         remedy = "free some space or choose a folder you may write to"
         raise InputError(out, f"cannot be written ({error.strerror or error})", remedy) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # it has another name if all went well
     return read(out)
 
 

@@ -37,6 +37,8 @@ def write(cells: list[Path], block: Path, notes: dict[str, Any]) -> None:
         if (cell / RUN).is_dir():
             logs.append(pd.read_csv(cell / RUN / LOG).assign(model=model["model"]))
     tests = {test: mark for model in models for test, mark in model["marks"].items()}
+    if len({*tests.values()}) < len(tests):  # a mark is what answers find their questions by
+        raise InputError(block, f"{len(tests)} test sets share a mark", "record a plan for each")
     asked = [_questions(test).assign(mark=mark) for test, mark in tests.items()]
     block.mkdir(parents=True, exist_ok=True)
     frames = {ITEMS: answers, QUESTIONS: asked, LOGS: logs}

@@ -1,6 +1,7 @@
 """What a map is compared with: another map, a new seed, and rules that do not look."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,10 +44,12 @@ def contrast(
         noise: What the seeds of each side that has several add to the variance of its accuracy.
 
     Raises:
-        InputError: If the items differ.
+        InputError: If the items differ, or are fewer than two.
     """
     if not first.index.equals(second.index):
         raise InputError("comparison", "the items differ", "score both on the same data")
+    if len(first) < 2:
+        raise InputError("comparison", "has fewer than two items", "score more")
     whole = first.isin((0, 1)).all(axis=None) and second.isin((0, 1)).all(axis=None)
     if first.shape[1] == second.shape[1] == 1 and whole:
         found = compare(_plain(first), _plain(second))
@@ -168,9 +171,8 @@ def controls(
     """
     asked = select(records, method, style, axis).drop_duplicates("item")
     column, rows = column_of(axis), []
-    names = [str(name) for name in asked] + ["source"]
-    values = asked.assign(source="").itertuples(index=False, name=None)
-    questions = [Question.from_record(dict(zip(names, row, strict=True))) for row in values]
+    rows_asked: list[dict[Any, Any]] = asked.assign(source="").to_dict("records")
+    questions = [Question.from_record(row) for row in rows_asked]
     for test in dict.fromkeys(asked[column]):
         known = [q for q in train if axis == "all" or getattr(q, column) == test]
         posed = [q for q in questions if getattr(q, column) == test]

@@ -65,8 +65,7 @@ def evaluate(
     Returns:
         One row per item, style and control, with the columns of `Record`.
     """
-    args = settings.styles, settings.controls, settings.limit, settings.seed
-    tasks = items.tasks(*args)
+    tasks = items.tasks(settings.styles, settings.controls, settings.limit, settings.seed)
     todo = journal.todo(tasks)
     with (
         VisionCache(model, features=features),

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import transformers
 
-from medr1_lib.data.arguments import positive
+from medr1_lib.data.arguments import natural, positive
 from medr1_lib.data.errors import InputError
 from medr1_lib.data.json_file import check_writable, write_json
 from medr1_lib.data.machine import hardware
@@ -34,8 +34,8 @@ def main(arguments: list[str]) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     settings = Settings(
-        tuple(options.style),
-        tuple(options.controls),
+        tuple(dict.fromkeys(options.style)),
+        tuple(dict.fromkeys(options.controls)),
         options.limit,
         options.seed,
         options.max_new_tokens,
@@ -112,7 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     controls = "ask again with a grey image, another image of the modality, no image"
     add("--controls", nargs="*", choices=CONTROLS, default=[], help=controls)
     add("--limit", type=positive, metavar="N", help="N questions drawn at random instead of all")
-    add("--seed", type=int, default=0, metavar="S", help="of that draw and of shuffled (default 0)")
+    seed = "of that draw and of shuffled (default 0)"
+    add("--seed", type=natural, default=0, metavar="S", help=seed)
     add("--batch-size", type=positive, default=64, metavar="N", help="questions at once (64)")
     tokens = "longest reply (256)"
     add("--max-new-tokens", type=positive, default=256, metavar="N", help=tokens)

@@ -9,8 +9,8 @@ import pandas as pd
 from medr1_lib.data.errors import InputError
 from medr1_lib.data.intervals import wilson
 from medr1_lib.study.plan import AXES, BASES
+from medr1_lib.study.rates import drawn, middle
 
-DRAWS = 1000
 SHARES = ["accuracy", "low", "high", "gain", "gain_low", "gain_high"]
 Draws = dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
 
@@ -109,14 +109,15 @@ def _table(found: Answers, draws: Draws) -> pd.DataFrame:
     for train, test, part in found.cells():
         (accuracy, base), (n, seeds) = draws[train, test], part.shape
         right = float(part.to_numpy().mean())
-        interval = wilson(round(right * n), n) if seeds == 1 else _middle(accuracy)
+        plain = seeds == 1 or right in (0, 1)  # no draw differs where all answers agree
+        interval = wilson(round(right * n), n) if plain else middle(accuracy)
         gain = right - float(found.base[part.index].mean(skipna=False))
-        rows.append((train, test, n, seeds, right, *interval, gain, *_middle(accuracy - base)))
+        rows.append((train, test, n, seeds, right, *interval, gain, *middle(accuracy - base)))
     return pd.DataFrame(rows, columns=["train", "test", "n", "seeds", *SHARES])
 
 
 def resampled(found: Answers) -> Draws:
-    """Accuracy of each cell, and of the base on it, in `DRAWS` hierarchical bootstrap draws.
+    """Accuracy of each cell, and of the base on it, in `rates.DRAWS` hierarchical bootstrap draws.
 
     The models of one row share the drawn seeds, the cells of one column the drawn items, so that
     means over cells can be taken draw by draw. The accuracies of seeds are first spread about their
@@ -124,13 +125,14 @@ def resampled(found: Answers) -> Draws:
     """
     rng = np.random.default_rng(0)
     sizes = found.test.value_counts()
-    items = {test: _drawn(rng, n) for test, n in sizes.items()}
-    seeds = {train: _drawn(rng, found.right[train].shape[1]) for train in found.trains}
+    items = {test: drawn(rng, n) / n for test, n in sizes.items()}
+    models = {train: found.right[train].shape[1] for train in found.trains}
+    seeds = {train: drawn(rng, n) / n for train, n in models.items()}
     draws = {}
     for train, test, part in found.cells():
         count, apart = part.shape[1], (part.mean() - part.to_numpy().mean()).to_numpy()
         spread = part.to_numpy() + apart * (np.sqrt(count / max(1, count - 1)) - 1)
-        accuracy = ((items[test] @ spread) * seeds[train]).sum(axis=1)
+        accuracy = ((items[test] @ spread) * seeds[train]).sum(axis=1).clip(0, 1)
         draws[train, test] = accuracy, items[test] @ found.base[part.index].to_numpy()
     return draws
 
@@ -149,7 +151,7 @@ def summary(found: Answers) -> pd.DataFrame:
     rows = []
     for part, cells, (accuracy, base) in _parts(found):
         right, gain = cells["accuracy"].mean(), cells["gain"].mean(skipna=False)
-        rows.append((part, len(cells), right, *_middle(accuracy), gain, *_middle(accuracy - base)))
+        rows.append((part, len(cells), right, *middle(accuracy), gain, *middle(accuracy - base)))
     return pd.DataFrame(rows, columns=["part", "cells", *SHARES])
 
 
@@ -168,10 +170,10 @@ def index(found: Answers) -> dict[str, float]:
         (cells["gain"].mean(skipna=False), accuracy - base)
         for _, cells, (accuracy, base) in _parts(found)
     ]
-    if len(gains) < 2 or not _middle(gains[0][1])[0] > 0:
+    if len(gains) < 2 or not middle(gains[0][1])[0] > 0:
         return dict.fromkeys(("index", "low", "high"), float("nan"))
     (home, home_draws), (elsewhere, elsewhere_draws) = gains
-    low, high = _middle(elsewhere_draws / home_draws)
+    low, high = middle(elsewhere_draws / home_draws)
     return {"index": elsewhere / home, "low": low, "high": high}
 
 
@@ -196,16 +198,6 @@ def spread(found: Answers) -> dict[str, float]:
     added = items + seeds / [part.shape[1] for part in gains]
     between = means.var(ddof=1) - added.mean()
     return {"cells": float(between), "seeds": float(seeds.mean()), "items": float(items.mean())}
-
-
-def _drawn(rng: np.random.Generator, n: int) -> np.ndarray:
-    """How often each of `n` is drawn, as shares: draws x n."""
-    return rng.multinomial(n, np.full(n, 1 / n), size=DRAWS) / n
-
-
-def _middle(draws: np.ndarray) -> tuple[float, float]:
-    low, high = np.percentile(draws, (2.5, 97.5))
-    return float(low), float(high)
 
 
 def _parts(found: Answers) -> Iterator[tuple[str, pd.DataFrame, np.ndarray]]:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ class Items:
         self._areas = []
         for item in range(len(rows)):
             digest.update(self._bytes(item))
-            self._areas.append(self._size(item))
+            self._areas.append(math.prod(self._open(item).size))
         self.sha256 = digest.hexdigest()
 
     def tasks(
@@ -121,10 +122,6 @@ class Items:
         question = self.questions[item]
         text = len(question.question) + sum(map(len, question.options))
         return self._areas[item] / 28**2 + text / 4
-
-    def _size(self, item: int) -> int:
-        width, height = self._open(item).size
-        return width * height
 
     def _open(self, item: int) -> Image.Image:
         try:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import pandas as pd
 
 from medr1_lib.data import store
 from medr1_lib.data.errors import InputError
+from medr1_lib.rl.run import replace
 from medr1_lib.study.items import Task
 
 RECORDS = "records.parquet"
@@ -74,7 +75,6 @@ class Journal:
             self._check_same(settings)
         else:
             store.check_free(out)
-            self._write(lambda: out.mkdir(parents=True, exist_ok=True))
             self._describe(
                 {"made_by": "python -m medr1_lib evaluate", "settings": settings} | notes
             )
@@ -83,9 +83,8 @@ class Journal:
         """Keep a batch of records, whole or not at all."""
         frame = pd.DataFrame([asdict(record) for record in records])
         if len(frame):
-            self._write(lambda: self._parts.mkdir(exist_ok=True))
             number = len(list(self._parts.glob("*.parquet")))
-            self._save(frame, self._parts / f"{number:06}.parquet")
+            self._keep(self._parts / f"{number:06}.parquet", frame.to_parquet(index=False))
 
     def records(self) -> pd.DataFrame:
         """All records so far."""
@@ -103,7 +102,7 @@ class Journal:
         """Gather the records into one file and complete the card."""
         records = self.records().sort_values(KEY, ignore_index=True)
         if self._parts.is_dir():
-            self._save(records, self._out / RECORDS)
+            self._keep(self._out / RECORDS, records.to_parquet(index=False))
             self._describe(json.loads(self._card.read_text()) | notes)
             shutil.rmtree(self._parts)
         return records
@@ -116,18 +115,12 @@ class Journal:
                 raise InputError(self._out, problem, "choose another folder")
 
     def _describe(self, card: dict[str, Any]) -> None:
-        unfinished = self._card.with_suffix(".part")
-        self._write(lambda: unfinished.write_text(json.dumps(card, indent=1) + "\n"))
-        unfinished.replace(self._card)
+        self._keep(self._card, (json.dumps(card, indent=1) + "\n").encode())
 
-    def _save(self, frame: pd.DataFrame, path: Path) -> None:
-        unfinished = path.with_suffix(".part")
-        self._write(lambda: frame.to_parquet(unfinished, index=False))
-        unfinished.replace(path)
-
-    def _write(self, action: Callable[[], object]) -> None:
+    def _keep(self, path: Path, content: bytes) -> None:
         try:
-            action()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace(path, content)
         except OSError as error:
             remedy = "make room or choose another folder; the same command goes on from here"
             problem = f"cannot be written ({error.strerror or error})"

@@ -19,7 +19,7 @@ def letter_odds(
     style: str,
     batch_size: int = 64,
 ) -> pd.DataFrame:
-    """The probabilities of A to D where each reply says its letter. Used in chapter 08.
+    """The probabilities of A to D where each reply says its letter. Used in chapter 09.
 
     What comes before the letter is the model's own: in `think_before` its reasoning too.
 

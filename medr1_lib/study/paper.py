@@ -45,14 +45,6 @@ def no_think_minus_think(axis: str) -> pd.DataFrame:
     return table.assign(fits=whole)
 
 
-def headline() -> pd.DataFrame:
-    """The averages that the paper leads with: `quantity`, `value`, `unit`, and their provenance."""
-    found = published("headline")
-    return pd.DataFrame(found["figures"]).assign(
-        provenance=found["provenance"], confidence=found["confidence"]
-    )
-
-
 def fits(value: float, n: int, terms: int = 1) -> bool:
     """Whether a printed percentage can come from `n` questions: is it a multiple of 100 / n?
 

@@ -43,7 +43,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """A hash of all that the answers depend on; the cell's folder."""
+        """A hash of recipe, tests and controls, model and data by path; the cell's folder."""
         said = [self.recipe.flat(), *(getattr(self, name) for name in OWN)]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -98,6 +98,8 @@ class Grid:
                 if value not in allowed:
                     remedy = f"use some of {', '.join(allowed)}"
                     raise InputError("plan", f"{name} has {value!r}", remedy)
+        if len({Path(test).name for test in self.tests}) < len(self.tests):
+            raise InputError("plan", "two tests are folders of one name", "rename one of them")
 
     def recipes(self, data: str) -> Iterator[Recipe]:
         """The recipe of each combination."""
@@ -163,4 +165,8 @@ class Plan:
 
 
 def _frozen(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    several = ("style", "train", "seed", "tests", "controls")
+    return {
+        k: tuple(v if isinstance(v, list) else [v]) if k in several else v
+        for k, v in values.items()
+    }

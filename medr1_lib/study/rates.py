@@ -64,7 +64,17 @@ def bootstrap(answers: pd.DataFrame, part: str, whole: str | None = None) -> tup
     sums = [of.groupby(keys, observed=True).sum().unstack(fill_value=0) for of in (parts, wholes)]
     models, items = _drawn(*sums[0].shape)
     above, below = (((models @ _spread(of.to_numpy())) * items).sum(axis=1) for of in sums)
-    low, high = np.percentile(above[below > 0] / below[below > 0], (2.5, 97.5))
+    return middle(above[below > 0] / below[below > 0])
+
+
+def drawn(rng: np.random.Generator, n: int) -> np.ndarray:
+    """How often each of `n` is drawn with replacement: draws x n."""
+    return rng.multinomial(n, np.full(n, 1 / n), size=DRAWS)
+
+
+def middle(draws: np.ndarray) -> tuple[float, float]:
+    """The middle 95 % of bootstrap draws."""
+    low, high = np.percentile(draws, (2.5, 97.5))
     return float(low), float(high)
 
 
@@ -77,7 +87,7 @@ def _numbers(answers: pd.DataFrame, part: str, whole: str | None) -> tuple[pd.Se
 def _drawn(*sizes: int) -> list[np.ndarray]:
     """How often each model, and each item, is drawn: draws x models, draws x items."""
     rng = np.random.default_rng(0)
-    return [rng.multinomial(n, np.full(n, 1 / n), size=DRAWS) for n in sizes]
+    return [drawn(rng, n) for n in sizes]
 
 
 def _spread(sums: np.ndarray) -> np.ndarray:

@@ -163,8 +163,9 @@ def summaries(found: Maps) -> pd.DataFrame:
         several = min(one.right[train].shape[1] for train in one.trains) > 1 and axis != "all"
         chance = generalization.spread(one) if several else {}
         variances = {f"variance_{name}": value for name, value in chance.items()}
-        labels: dict[str, Any] = {"axis": axis, "method": method, "style": style}
-        rows += [labels | row | index | variances for row in _rows(generalization.summary(one))]
+        labels: dict[Any, Any] = {"axis": axis, "method": method, "style": style}
+        parts = generalization.summary(one).to_dict("records")
+        rows += [labels | part | index | variances for part in parts]
     return pd.DataFrame(rows)
 
 
@@ -190,7 +191,3 @@ def save_table(name: str, table: pd.DataFrame, out: Path) -> str:
     table.to_parquet(out / f"{name}.parquet", index=False)
     rounded = table.round(4).to_html(index=False)
     return f"<h3>{html.escape(name)}</h3>\n{rounded}"
-
-
-def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
-    return table.to_dict("records")

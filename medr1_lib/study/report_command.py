@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 from tqdm.auto import tqdm
 
-from medr1_lib.data import store
 from medr1_lib.data.errors import InputError
 from medr1_lib.data.phantom_vqa import PER_CELL, TRAIN_FACTOR, questions
 from medr1_lib.data.schema import Question
 from medr1_lib.study import blocks, report
+from medr1_lib.study.items import Items
 
 ANSWERED = ["model", "mark", "control", "item"]
 
@@ -22,6 +22,8 @@ ANSWERED = ["model", "mark", "control", "item"]
 def main(arguments: list[str]) -> int:
     """Write a folder of figures and tables for each test set, and `report.html` over all."""
     options = _parser().parse_args(arguments)
+    if options.out.exists() and not options.out.is_dir():
+        raise InputError(options.out, "is a file", "name a folder")
     train = _train(options.data)
     extra = _extra(options.extra) if options.extra else None
     sections = []
@@ -76,7 +78,7 @@ def _extra(path: Path) -> pd.DataFrame:
 def _train(data: Path | None) -> list[Question]:
     if data is None:
         return list(questions("train", per_cell=TRAIN_FACTOR * PER_CELL))
-    return [Question.from_record(row) for row in store.read(data)["train"].remove_columns("image")]
+    return Items(data, "train").questions
 
 
 def _provenance(block: Path) -> str:

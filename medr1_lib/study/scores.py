@@ -48,12 +48,11 @@ def summary(records: pd.DataFrame) -> dict[str, Any]:
 
 def table(found: dict[str, Any]) -> str:
     """What `summary` found, for the eye."""
-    rows = {"all": found}
-    for part in ("by_modality", "by_question_type", "controls"):
-        rows |= found[part]
-    width = max(map(len, rows))
+    parts = (found[part] for part in ("by_modality", "by_question_type", "controls"))
+    rows = [("all", found), *(row for part in parts for row in part.items())]
+    width = max(len(name) for name, _ in rows)
     lines = [f"{'':<{width}}      n  accuracy  95 % interval  format"]
-    for name, row in rows.items():
+    for name, row in rows:
         low, high = row["interval"]
         interval = f"{100 * low:.1f} to {100 * high:.1f}"
         lines.append(

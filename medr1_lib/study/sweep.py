@@ -3,7 +3,7 @@
 import json
 import time
 import traceback
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 from functools import cache
 from itertools import repeat
@@ -30,6 +30,8 @@ CELL, ERROR, RUN, JOBS = "cell.json", "error.txt", "run", "jobs"
 TOGETHER = 128  # questions in a batch of an evaluation
 LONG = 7 * 24 * 60  # minutes after which a job is given up, unless the plan says otherwise
 PAUSE = 2.0  # seconds between two looks at what is finished
+# what the frozen tower of a base makes of the test images: the same for all its adapters
+_FEATURES: defaultdict[Path, Features] = defaultdict(OrderedDict)
 
 
 def sweep(plan: Plan, out: Path, executor: str = "local", jobs: int = 1) -> dict[str, str]:
@@ -51,6 +53,8 @@ def sweep(plan: Plan, out: Path, executor: str = "local", jobs: int = 1) -> dict
         InputError: If the executor is not at hand.
     """
     cells = plan.cells()
+    for test in {test for cell in cells for test in cell.tests}:
+        store.read(Path(test))  # better refused now than after the first training
     todo = [cell for cell in cells if not (out / cell.name / CELL).is_file()]
     for cell in todo:
         (out / cell.name / ERROR).unlink(missing_ok=True)
@@ -80,10 +84,12 @@ def _submit(
 ) -> list[submitit.Job[None]]:
     try:
         cluster = submitit.AutoExecutor(out / JOBS, cluster=executor)
+        asked = {"timeout_min": LONG, "cpus_per_task": plan.threads, "name": "medr1-sweep"}
+        cluster.update_parameters(**asked | dict(plan.resources))
     except RuntimeError as error:
         raise InputError(f"--executor {executor}", str(error), "use local here") from error
-    asked = {"timeout_min": LONG, "cpus_per_task": plan.threads, "name": "medr1-sweep"}
-    cluster.update_parameters(**asked | dict(plan.resources))
+    except NameError as error:  # what submitit raises for a parameter that it does not know
+        raise InputError("plan: resources", str(error), "use submitit's parameters") from error
     hands = [cells[job::jobs] for job in range(min(jobs, len(cells)))]
     return cluster.map_array(work, hands, repeat(out), repeat(plan.threads))
 
@@ -115,8 +121,9 @@ def do(cell: Cell, folder: Path) -> None:
     policy, processor = load_policy(adapter, cell.recipe.quantize)
     settings = Settings((cell.recipe.style,), cell.controls, max_new_tokens=cell.max_new_tokens)
     for test in cell.tests:
-        journal = Journal(answers_in(folder, test), {"cell": cell.name, "data": test}, {})
-        features = _features(base_directory(adapter))
+        told = {"cell": cell.name, "data": test, "data_sha256": _items(test).sha256}
+        journal = Journal(answers_in(folder, test), told, {})
+        features = _FEATURES[base_directory(adapter)]
         evaluate(policy, processor, _items(test), journal, settings, TOGETHER, features)
         journal.finish({})
     notes |= {
@@ -138,12 +145,6 @@ def answers_in(folder: Path, test: str) -> Path:
 @cache
 def _items(data: str) -> Items:
     return Items(Path(data))
-
-
-@cache
-def _features(base: Path) -> Features:
-    """What the frozen tower of a base makes of the test images: the same for all its adapters."""
-    return OrderedDict()
 
 
 def _card(data: str) -> dict[str, Any]:

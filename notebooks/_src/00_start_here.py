@@ -38,6 +38,7 @@ from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import Scene, draw
 
 tier = tiers.start(0)
+pd.set_option("display.max_colwidth", None)
 sns.set_theme(style="whitegrid", palette="colorblind")
 
 # %% [markdown]
@@ -124,7 +125,7 @@ plt.axis("off")
 plt.show()
 
 # %% [markdown]
-# A phantom knows what it shows. The column `scene` holds that truth: the anatomy, the finding, its
+# A phantom knows what it shows. The field `scene` holds that truth: the anatomy, the finding, its
 # size and place, how the picture was taken, which scanner left its marks, and the seed of the rest.
 # No real data set offers this. It will let us check not only an answer but every claim in the
 # reasoning that leads to it. (The names of findings are names for shapes. This is teaching
@@ -276,7 +277,7 @@ for half_width in (0.10, 0.05, 0.03, 0.01):
 # ## What you saw
 #
 # - The doctor tells what your machine can run, and errors say what to do.
-# - A record is a picture, a question, up to four options and a letter; a phantom also carries its
+# - A record is a picture, a question, its options (four here, fewer in some real data) and a letter; a phantom also carries its
 #   truth.
 # - An accuracy without an interval and an $n$ says little, and small tests reward luck.
 #

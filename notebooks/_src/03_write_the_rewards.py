@@ -309,7 +309,8 @@ print("verdicts that differ from the table:", sum(len(r.mistakes()) for r in row
 
 # %%
 table = pd.crosstab(bench.published, bench.strict)
-table.rename(index="{} points".format, columns="{} points".format)
+named = {n: f"{n} point" + "s" * (n != 1) for n in range(3)}
+table.rename(index=named, columns=named)
 
 # %%
 hacks = bench[(bench.published == 2) & (bench.strict == 0)]

@@ -54,7 +54,8 @@ KINDS = ("grpo", "bnpo", "dapo", "dr_grpo")
 # %% [markdown]
 # The capitals are what GRPO asks you to choose: the size of a group, the greatest length of a
 # completion in tokens, the temperature of sampling, the clip, the weight of the KL penalty, and one
-# of four losses.
+# of four losses. A *rollout* is one completion that the model wrote for a prompt; the *policy* is the model
+# itself, seen as the rule that chooses the next token.
 #
 # The next figure is the map of this chapter. Its numbers are those of the sections, of the equations
 # and of the comments in `medr1_lib/rl/grpo.py`. Two ways lead from the rollouts to the loss. The
@@ -610,7 +611,7 @@ import warnings
 
 logging.getLogger("bitsandbytes").setLevel(
     logging.ERROR
-)  # misses a kernel, needs none
+)  # it warns about an optional kernel that nothing here needs
 warnings.filterwarnings("ignore", category=FutureWarning)
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
@@ -631,7 +632,7 @@ settings = GRPOConfig(
     max_completion_length=MAX_LENGTH,
     temperature=TEMPERATURE,
     epsilon=CLIP,
-    beta=0.0,  # so that no second model is loaded: the batch brings the reference's word
+    beta=0.0,  # so that no second model is loaded: the batch carries the reference's log-probabilities
     use_bias_correction_kl=False,
     use_cpu=True,
     bf16=False,

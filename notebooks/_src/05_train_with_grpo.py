@@ -56,7 +56,8 @@ warnings.filterwarnings("ignore", category=FutureWarning)
 # %%
 STYLE, STEPS, PER_CELL = "think_before", 60, 16
 TRAINS = tier.name != "replay"
-folder = Path(tempfile.mkdtemp(prefix="medr1-chapter-05-"))
+temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-05-")
+folder = Path(temporary.name)
 RECORDED = tiers.ROOT / "data/recorded"
 
 # %% [markdown]
@@ -133,7 +134,7 @@ def tell(name, answered):
 tell("before", before)
 
 # %% [markdown]
-# Chance is 25 %. So the base knows something, and loses some of it on the way to the letter, in part
+# Chance is 25 %. So the base knows something, and, as its captions showed in chapter 02, loses some of it on the way to the letter, in part
 # because its form is not yet safe. A model from which sampling never draws a right answer would teach
 # itself nothing: reinforcement makes likelier what is said already, at least now and then.
 #
@@ -292,7 +293,7 @@ _, axis = plt.subplots(figsize=(6, 3))
 for width, style in ((1, ":"), (10, "-"), (30, "--")):
     axis.plot(run.log["step"], running_mean(accuracy, width), style, label=width)
 axis.set(xlabel="step", ylabel="accuracy reward (64 rollouts)", ylim=(0, 1))
-_ = axis.legend(title="steps in the mean", loc="lower right")
+_ = axis.legend(title="steps in the mean", loc="lower right", ncol=3)
 
 # %% [markdown]
 # Sixty-four rollouts sound like many, but they answer only eight questions. A single step says little,
@@ -385,7 +386,7 @@ mcnemar_p = checks.mcnemar_p(mcnemar_p)
 # %% [markdown]
 # The library's `compare` does the pairing, adds an interval for the difference, and refuses two tables
 # that are not about the same questions. Your p-value should be its own. A small one says that the model
-# changed; how much it changed says the difference.
+# changed; the difference says by how much.
 
 # %%
 from medr1_lib.study.scores import compare
@@ -476,15 +477,16 @@ _, axis = plt.subplots(figsize=(6, 3))
 styles = list(learning["base"])
 for place, style in enumerate(styles):
     base, own = learning["base"][style], runs[runs["style"] == style]
-    reach = [[abs(base["accuracy"] - end)] for end in base["interval"]]
-    axis.errorbar(
-        place - 0.1, base["accuracy"], yerr=reach, fmt="o", mfc="white", c="C0"
+    start = 100 * base["accuracy"]
+    reach = [[abs(start - 100 * end)] for end in base["interval"]]
+    axis.errorbar(place - 0.1, start, reach, fmt="o", mfc="white", c="C0")
+    axis.plot(
+        [place + 0.1] * len(own), 100 * own["accuracy"], "s", c="C1", alpha=0.7
     )
-    axis.plot([place + 0.1] * len(own), own["accuracy"], "s", c="C1", alpha=0.7)
-axis.axhline(oracle, color="black", linestyle="--", linewidth=1)
-axis.text(2.45, oracle + 0.01, "caption oracle", ha="right")
+axis.axhline(100 * oracle, color="black", linestyle="--", linewidth=1)
+axis.text(2.45, 100 * oracle + 1, "caption oracle", ha="right")
 axis.set_xticks(range(3), styles)
-axis.set(ylabel=f"accuracy (n = {base['n']})", ylim=(0.25, 1), xlim=(-0.5, 2.5))
+axis.set(ylabel=f"accuracy (%), n = {base['n']}", ylim=(25, 100), xlim=(-0.5, 2.5))
 _ = axis.set_title("circle: base, 95 % interval; squares: three seeds")
 
 # %% [markdown]
@@ -529,14 +531,14 @@ for when, rows in {
 }.items():
     false = sum(mistaken(row) for row in rows.itertuples())
     low, high = wilson(false, len(rows))
-    print(f"{when} third: {false} of {len(rows)} paid in full with false reasons")
+    print(f"{when} third: {false} of {len(rows)} paid in full without these two")
     print(f"  {false / len(rows):.0%} [{low:.0%}, {high:.0%}]")
 
 # %% [markdown]
-# Full marks, and the wrong part of the body. The rule cannot see it, so the advantage pushes these words
-# up together with the right letter. The share may fall while the model learns to look, but nothing in
-# the reward asks for that, and the curves of section 3 would look the same. Chapter 09 scores every
-# claim.
+# Full marks, and the wrong modality or part of the body, or none named at all. The rule cannot see it, so
+# the advantage pushes these words up together with the right letter. The share may fall while the model
+# learns to look; two intervals that overlap do not show it, and nothing in the reward asks for it. The curves
+# of section 3 would look the same. Chapter 09 scores every claim.
 #
 # The second failure is one that no curve of the run shows, because it happens outside of it. Nobody was
 # paid for captions. What became of them? The base and the nine trained models captioned the same 1,280
@@ -593,7 +595,7 @@ print(changes.groupby("style", sort=False).sum().to_string())
 # ## Where to go next
 #
 # Change one thing in section 2, for example `beta=0.0`, `learning_rate=4e-3` or `style="no_think"`, and
-# run the chapter again: write down before what you expect. A training that is kept, resumed after an
+# run the chapter again: write down beforehand what you expect. A training that is kept, resumed after an
 # interruption, or run overnight is one command:
 #
 # `python -m medr1_lib train grpo --recipe course --data _output/phantoms --out _output/run`

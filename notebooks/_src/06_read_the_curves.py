@@ -198,7 +198,8 @@ from medr1_lib.rl.recipe_file import load_recipe
 from medr1_lib.rl.train import train
 
 PER_CELL, TRAINS = 4, tier.name != "replay"
-folder = Path(tempfile.mkdtemp(prefix="medr1-chapter-06-"))
+temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-06-")
+folder = Path(temporary.name)
 if TRAINS:
     asked = phantom_vqa.questions("train", per_cell=PER_CELL)
     rows = phantom_vqa.rows(asked, 40 * PER_CELL, "train")

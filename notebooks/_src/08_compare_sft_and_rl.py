@@ -120,7 +120,8 @@ from medr1_lib.study.scores import ITEM, compare, share
 
 STYLE, STEPS, PER_CELL, METHODS = "no_think", 60, 16, ("grpo", "sft")
 TRAINS = tier.name != "replay"
-folder = Path(tempfile.mkdtemp(prefix="medr1-chapter-08-"))
+temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-08-")
+folder = Path(temporary.name)
 splits = {}
 for split in ("train", "test"):
     asked = phantom_vqa.questions(split, per_cell=PER_CELL)
@@ -575,15 +576,16 @@ overlap = matched["low"].max() < matched["high"].min()
 print(f"{STYLE}: intervals of the two methods overlap:", overlap)
 seen = json.loads((RECORDED / "probe.json").read_text())["rows"]
 for one in (one for one in seen if one["attribute"] == "scanner"):
-    print(f"scanner told from the {one['from']}: {one['accuracy']:.0%} of {one['n']}")
+    hits = f"{one['accuracy']:.0%} of {one['n']}"
+    print(f"scanner told from the {one['from']}: {hits}")
 
 # %% [markdown]
 # Read this list with the numbers of models beside it, and with its last two lines. A linear classifier tells
 # the scanner from the pixels of the corner nearly always; from what the frozen vision tower makes of the
-# picture, in 61 % of 800 pictures (`benchmarks/probe.py`). Whoever follows so blurred a mark is right less often than
-# most of our models are without it. So there was little to be won by it, and sixty updates are a short time to
-# find it: that nobody followed is no merit of a method. And nobody told the models that the mark is
-# forbidden: for both methods it was a way to the right letter, paid like any other.
+# picture, in 61 % of 800 pictures (`benchmarks/probe.py`). Whoever follows so blurred a mark is right in about
+# three of five questions, and most of our models are as good without it. There was little to be won, and sixty
+# updates are a short time to find it: that nobody followed is no merit of a method. And nobody told the models
+# that the mark is forbidden: for both methods it was a way to the right letter, paid like any other.
 #
 # ## 7 What else changed
 #

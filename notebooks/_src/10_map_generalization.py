@@ -53,7 +53,8 @@ RECORDED = tiers.ROOT / "data/recorded"
 # %%
 STYLE, STEPS, CHOSEN = "no_think", 40, ("CT", "Dermoscopy", "OCT")
 TRAINS = tier.name != "replay"
-folder = Path(tempfile.mkdtemp(prefix="medr1-chapter-10-"))
+temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-10-")
+folder = Path(temporary.name)
 
 
 def drawn(split, per_cell):

@@ -35,6 +35,8 @@ normalise = Exercise(
         Case(("lung.",), "a final period says nothing"),
         Case((" lung ",), "white space around a text says nothing"),
         Case(("t2.weighted",), "only a final period is dropped"),
+        Case((" Lung. ",), "white space goes first, then the period"),
+        Case(("lung..",), "one final period is dropped, not all"),
     ),
 )
 

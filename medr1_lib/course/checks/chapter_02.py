@@ -29,6 +29,8 @@ claims = Exercise(
         Case(("finding: mass",), "the attribute stands before its value"),
         Case(("grade: mild, finding: mass",), "a comma and a space stand between two parts"),
         Case(("CT, head, finding: mass",), "a part without a colon and a space is no claim"),
+        Case(("ratio 1:2, finding: mass",), "a colon without a space separates nothing"),
+        Case(("grade: 1,5, finding: mass",), "a comma without a space separates nothing"),
         Case(("note: finding: mass",), "the first colon separates, the rest is the value"),
     ),
 )

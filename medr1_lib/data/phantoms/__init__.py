@@ -12,16 +12,3 @@ from medr1_lib.data.phantoms.scene import (
     Scene,
     random_scene,
 )
-
-__all__ = [
-    "ACQUISITIONS",
-    "ANATOMIES",
-    "FINDINGS",
-    "GRADES",
-    "PLACES",
-    "PRIMITIVES",
-    "SCANNERS",
-    "Scene",
-    "draw",
-    "random_scene",
-]
