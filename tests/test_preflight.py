@@ -5,7 +5,7 @@ import torch
 import trainings
 
 from medr1_lib.data.errors import InputError
-from medr1_lib.rl.building import build, trl_config
+from medr1_lib.rl.building import build
 from medr1_lib.rl.preflight import Signal, check, preflight
 
 ALIVE = Signal(groups=16, zero_spread=0.4, clipped=0.1, format=0.8, accuracy=0.3, length=9.0)
@@ -14,7 +14,7 @@ DEAD = replace(ALIVE, zero_spread=1.0)
 
 def trainer(tmp_path, **changes):
     recipe = trainings.grpo(**changes)
-    return build(recipe, trl_config(recipe, tmp_path))
+    return build(recipe, recipe.trl_config(tmp_path / "checkpoints"))
 
 
 @pytest.mark.parametrize(

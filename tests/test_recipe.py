@@ -159,7 +159,7 @@ def test_values_that_contradict_each_other_are_refused(changes, words):
 
 
 def test_a_recipe_gives_the_configuration_of_its_method_only():
-    with pytest.raises(InputError, match="a recipe for grpo, not for sft"):
+    with pytest.raises(InputError, match="a recipe for grpo, which makes no SFTConfig"):
         trainings.grpo().sft_config(HERE)
 
 

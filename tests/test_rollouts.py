@@ -12,7 +12,7 @@ from medr1_lib.rl.decoding import merged
 from medr1_lib.rl.distinct import distinct_images, distinct_prompts
 from medr1_lib.rl.grpo import token_logps
 from medr1_lib.rl.prefix import continuation, read_prompts
-from medr1_lib.rl.rollouts import completion_logps, sample_group
+from medr1_lib.rl.rollouts import sample_group
 
 TEXTS = ("Which organ?", "How severe is the lesion? A)mild, B)severe", "What?")
 SIZES = ((64, 64), (112, 56), (84, 112))  # so that prompts differ in image tokens and in words
@@ -95,7 +95,8 @@ def test_log_probabilities_and_gradients_are_those_of_the_plain_way(model, case)
     inputs, (tokens, mask) = prompts(0, 1, 2), completions(lengths)
     weights = torch.randn(len(lengths), 1)
     wanted = plain_logps(model, inputs, tokens, mask, owner, 0.9)
-    found = completion_logps(model, inputs, tokens, mask, owner, 0.9)
+    logits = model(**continuation(read_prompts(model, inputs), tokens, mask, owner)).logits
+    found = token_logps(logits, tokens, 0.9).masked_fill(mask == 0, 0)
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
     ours, theirs = (gradients(model, (logps * weights).sum()) for logps in (found, wanted))
     assert relative_error(ours, theirs) < 1e-5

@@ -8,13 +8,13 @@ from medr1_lib.data import store
 from medr1_lib.data.errors import InputError
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.styles import STYLES, read_strict
-from medr1_lib.rl.building import build, trl_config
+from medr1_lib.rl.building import build
 from medr1_lib.rl.sft import demonstrations, target
 
 
 def collated(recipe):
     """A trainer, what the first two questions teach, and the batch that TRL makes of them."""
-    trainer = build(recipe, trl_config(recipe, Path("out")))
+    trainer = build(recipe, recipe.trl_config(Path("out/checkpoints")))
     rows = [trainer.train_dataset[index] for index in range(2)]
     taught = [row["completion"][0]["content"] for row in rows]
     return trainer, taught, trainer.data_collator(rows)

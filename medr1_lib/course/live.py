@@ -9,7 +9,7 @@ import pandas as pd
 from IPython.display import DisplayHandle, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerState
 
 from medr1_lib.rl.progress import Progress
 from medr1_lib.rl.recorder import row
@@ -53,24 +53,12 @@ class LiveCurves(TrainerCallback):
         self._pause, self._drawn = pause, 0.0
         self._handle: DisplayHandle | None = None
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
+    def on_log(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
         """Draw, unless it was done a moment ago."""
         if state.is_world_process_zero and time.monotonic() - self._drawn > self._pause:
             self._draw(state)
 
-    def on_train_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
+    def on_train_end(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
         """Draw all of it."""
         if state.is_world_process_zero:
             self._draw(state)

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections import OrderedDict
-from types import TracebackType
 from typing import Self, cast
 
 import torch
@@ -47,12 +46,7 @@ class VisionCache:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.remove()
 
     def remove(self) -> None:

@@ -43,13 +43,14 @@ def main(arguments: list[str]) -> int:
     }
     with tempfile.TemporaryDirectory() as folder:
         save_model(Path(folder))
-        for name, case in _cases(options.sizes, options.threads).items():
+        cases = _cases(options.sizes, options.threads)
+        for name, case in cases.items():
             report[name] = run(case, options.steps, Path(folder))
             print(f"\n{case}\n{table(report[name])}", flush=True)
     print(f"\n{PROMPTS} prompts x {GROUP} rollouts, {report['hardware']}, {report['date']}")
     if options.json:
         write_json(options.json, report)
-    return 0 if all(report[name]["same"] for name in _cases(options.sizes, options.threads)) else 1
+    return 0 if all(report[name]["same"] for name in cases) else 1
 
 
 def run(case: Case, steps: int, folder: Path) -> dict[str, Any]:

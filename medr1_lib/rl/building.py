@@ -1,11 +1,12 @@
 """Base model, adapter, data and rewards put together into one of TRL's trainers."""
 
 import functools
+import re
 from pathlib import Path
 from typing import Any
 
 from peft import LoraConfig
-from transformers import PrinterCallback, Trainer
+from transformers import PrinterCallback
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
@@ -15,44 +16,8 @@ from medr1_lib.policy.loading import base_directory, load_policy
 from medr1_lib.rl.examples import KEPT, prompts
 from medr1_lib.rl.recipe import Recipe
 from medr1_lib.rl.rewards import RewardFunction, rewards
-from medr1_lib.rl.run import CHECKPOINTS, COMPLETE, writing
 from medr1_lib.rl.sft import SupervisedTrainer, demonstrations
 from medr1_lib.rl.trainer import PolicyTrainer
-
-
-class Checkpointed(Trainer):
-    """Marks a checkpoint when it is whole, and keeps to the folder of the run.
-
-    TRL would write a card into every checkpoint and report the start of a training to its authors.
-    """
-
-    def _save_checkpoint(self, *args: Any) -> None:  # noqa: ANN401 - TRL's own
-        with writing(Path(str(self.args.output_dir)).parent):
-            super()._save_checkpoint(*args)
-            self.accelerator.wait_for_everyone()
-            if self.is_world_process_zero():
-                name = f"checkpoint-{self.state.global_step}"
-                (Path(str(self.args.output_dir)) / name / COMPLETE).touch()
-
-    def create_model_card(self, *args: object, **kwargs: object) -> None:
-        """The run has a card of its own."""
-
-    def _send_telemetry(self) -> None:
-        pass
-
-
-class GroupTrainer(Checkpointed, PolicyTrainer):
-    """`PolicyTrainer` with checkpoints that can be trusted."""
-
-
-class TargetTrainer(Checkpointed, SupervisedTrainer):
-    """`SupervisedTrainer` with checkpoints that can be trusted."""
-
-
-def trl_config(recipe: Recipe, out: Path) -> GRPOConfig | SFTConfig:
-    """The configuration of the run that goes to `out`."""
-    make = recipe.grpo_config if recipe.method == "grpo" else recipe.sft_config
-    return make(out / CHECKPOINTS)
 
 
 def build(recipe: Recipe, config: GRPOConfig | SFTConfig) -> Any:  # noqa: ANN401 - either trainer
@@ -78,10 +43,13 @@ def build(recipe: Recipe, config: GRPOConfig | SFTConfig) -> Any:  # noqa: ANN40
         "processing_class": processor,
         "peft_config": lora,
     }
+    kind: Any = SupervisedTrainer
     if recipe.method == "grpo":
-        trainer: Any = GroupTrainer(reward_funcs=_rewards(recipe), **parts)
-    else:
-        trainer = TargetTrainer(**parts)
+        kind = functools.partial(PolicyTrainer, reward_funcs=_rewards(recipe))
+    try:
+        trainer = kind(**parts)
+    except (ValueError, ImportError, re.error) as error:
+        raise InputError("recipe", str(error), "correct the recipe") from error
     trainer.remove_callback(PrinterCallback)
     return trainer
 

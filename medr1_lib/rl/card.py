@@ -45,7 +45,7 @@ def _facts(recipe: Recipe, notes: Mapping[str, Any], log: pd.DataFrame) -> str:
         "modalities and question types": asked,
         "steps": len(log),
         "seed": recipe.seed,
-        "adapter": f"rank {recipe.lora_r}, scale {recipe.lora_alpha}, float32",
+        "adapter": f"rank {recipe.lora_r}, alpha {recipe.lora_alpha}, float32",
         "made by": f"`{notes['command']}`, {notes['date']}",
         "minutes": f"{log['seconds'].sum() / 60:.1f}",
         "machine": notes["gpu"] or notes["hardware"],

@@ -113,16 +113,16 @@ def merged(model: nn.Module) -> Iterator[None]:
 
     layers: list[Any] = [layer for layer in model.modules() if isinstance(layer, LoraLayer)]
     chosen = [layer for layer in layers if _can_merge(layer)]
-    for layer in chosen:
-        base = layer.get_base_layer()
-        names = [] if layer.disable_adapters else layer.active_adapters
-        weight = sum(map(layer.get_delta_weight, names), dequantize_module_weight(base))
-        layer.forward = partial(linear, weight=weight, bias=base.bias)
     try:
+        for layer in chosen:
+            base = layer.get_base_layer()
+            names = [] if layer.disable_adapters else layer.active_adapters
+            weight = sum(map(layer.get_delta_weight, names), dequantize_module_weight(base))
+            layer.forward = partial(linear, weight=weight, bias=base.bias)
         yield
     finally:
         for layer in chosen:
-            del layer.forward
+            vars(layer).pop("forward", None)
 
 
 def _can_merge(layer: Any) -> bool:  # noqa: ANN401 - peft's layers declare no types

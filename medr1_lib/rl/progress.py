@@ -1,10 +1,9 @@
 """A plain line that says how far a training is."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from tqdm import tqdm
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerState
+
+from medr1_lib.rl.recorder import Logs
 
 SHOWN = {
     "reward": "reward",
@@ -19,13 +18,7 @@ SHOWN = {
 class Progress(TrainerCallback):
     """One line, rewritten at every step: steps, time left, and what was measured last."""
 
-    def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
+    def on_train_begin(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
         """Show the line."""
         done, hidden = state.global_step, not state.is_world_process_zero
         self._bar = tqdm(
@@ -33,12 +26,7 @@ class Progress(TrainerCallback):
         )
 
     def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: Mapping[str, Any] | None = None,
-        **kwargs: object,
+        self, args: object, state: TrainerState, *_: object, logs: Logs = None, **__: object
     ) -> None:
         """Rewrite it."""
         if logs is not None and "loss" in logs:
@@ -46,12 +34,6 @@ class Progress(TrainerCallback):
             self._bar.set_postfix(found, refresh=False)
             self._bar.update(state.global_step - self._bar.n)
 
-    def on_train_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
+    def on_train_end(self, *_: object, **__: object) -> None:
         """Leave it as it is."""
         self._bar.close()

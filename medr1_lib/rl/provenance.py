@@ -24,7 +24,7 @@ def provenance(config: GRPOConfig | SFTConfig) -> dict[str, Any]:
     on_gpu = torch.cuda.is_available() and not config.use_cpu
     found = {
         "command": _command(),
-        "date": today(),
+        "date": time.strftime("%Y-%m-%d"),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in LIBRARIES},
         "hardware": hardware(),
@@ -33,16 +33,6 @@ def provenance(config: GRPOConfig | SFTConfig) -> dict[str, Any]:
         "processes": config.world_size,
     }
     return found | ({"formula": _formula(config)} if isinstance(config, GRPOConfig) else {})
-
-
-def today() -> str:
-    """The date as it is written everywhere.
-
-    Example:
-        >>> today().count("-")
-        2
-    """
-    return time.strftime("%Y-%m-%d")
 
 
 def _command() -> str:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from trl.trainer.grpo_config import GRPOConfig
@@ -16,6 +16,7 @@ from medr1_lib.data.taxonomy import modality, question_type
 from medr1_lib.rl.rewards import RULES
 
 CONFIGS: dict[str, type[GRPOConfig] | type[SFTConfig]] = {"grpo": GRPOConfig, "sft": SFTConfig}
+Config = TypeVar("Config", bound=GRPOConfig | SFTConfig)
 # The language model's linear layers. "all-linear" would adapt the vision tower as well.
 LANGUAGE_LINEAR = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 # What the run folder, the log and an exact resume rest on; a recipe cannot change it. The questions
@@ -56,7 +57,7 @@ class Recipe:
         seed: Of the order of questions, the adapter and the sampling.
         quantize: `nf4` stores the base in 4 bits (QLoRA).
         lora_r: Rank of the adapter.
-        lora_alpha: Its scale, in units of the rank.
+        lora_alpha: Its scale times the rank.
         lora_targets: Which layers it adapts, a regular expression.
         config: Fields of TRL's `GRPOConfig` or `SFTConfig`, under their own names.
 
@@ -83,13 +84,16 @@ class Recipe:
             if getattr(self, name) not in allowed:
                 known = ", ".join(map(str, allowed))
                 raise _refused(f"{name} is {getattr(self, name)!r}", f"use one of {known}")
-        for name in ("lora_r", "lora_alpha"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise _refused(f"{name} is {getattr(self, name)!r}", "use a whole number above 0")
+        for name, least in (("lora_r", 1), ("lora_alpha", 1), ("seed", 0)):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < least:
+                remedy = f"use a whole number, {least} or more"
+                raise _refused(f"{name} is {getattr(self, name)!r}", remedy)
         style(self.style)
         kinds = {"modality": modality, "question_type": question_type}
         for name, canonical in kinds.items():
-            object.__setattr__(self, name, tuple(map(canonical, getattr(self, name))))
+            given = getattr(self, name)
+            names = [given] if isinstance(given, str) else given
+            object.__setattr__(self, name, tuple(map(canonical, names)))
         self._check_config()
 
     def _check_config(self) -> None:
@@ -129,25 +133,26 @@ class Recipe:
             InputError: If the recipe is for SFT, its values contradict each other, or it needs a
                 GPU and there is none.
         """
-        config = self._trl_config("grpo", out)
-        assert isinstance(config, GRPOConfig)
-        return config
+        return self._trl_config(GRPOConfig, out)
 
     def sft_config(self, out: Path) -> SFTConfig:
         """As `grpo_config`, for supervised fine-tuning."""
-        config = self._trl_config("sft", out)
-        assert isinstance(config, SFTConfig)
-        return config
+        return self._trl_config(SFTConfig, out)
 
-    def _trl_config(self, method: str, out: Path) -> GRPOConfig | SFTConfig:
-        if self.method != method:
-            raise _refused(f"it is a recipe for {self.method}, not for {method}", "use another one")
+    def trl_config(self, out: Path) -> GRPOConfig | SFTConfig:
+        """As `grpo_config` or `sft_config`, whichever the method asks for."""
+        return self._trl_config(CONFIGS[self.method], out)
+
+    def _trl_config(self, kind: type[Config], out: Path) -> Config:
+        if CONFIGS[self.method] is not kind:
+            problem = f"it is a recipe for {self.method}, which makes no {kind.__name__}"
+            raise _refused(problem, "use another one")
         if not self.config.get("use_cpu") and not torch.cuda.is_available():
             raise _refused("it needs a GPU, and torch finds none", "set use_cpu: true, or use one")
         own = {"output_dir": str(out), "seed": self.seed}
-        given = {**self.config, **FIXED, **ORDER[method], **own}
+        given = {**self.config, **FIXED, **ORDER[self.method], **own}
         try:
-            config = CONFIGS[method](**given)
+            config = kind(**given)
         except (ValueError, TypeError) as error:
             raise _refused(str(error), "correct the recipe") from error
         if config.save_steps < 1:

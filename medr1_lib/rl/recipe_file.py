@@ -38,7 +38,7 @@ class RecipeParser(TrlParser):
         add("--question-type", nargs="+", action="extend", help="only these; may be repeated")
         add("--quantize", choices=("nf4",), help="base in 4 bits")
         add("--lora-r", type=int, metavar="R", help="rank of the adapter")
-        add("--lora-alpha", type=int, metavar="ALPHA", help="its scale, in units of the rank")
+        add("--lora-alpha", type=int, metavar="ALPHA", help="its scale times the rank")
         add("--lora-targets", metavar="REGEX", help="which layers it adapts")
         self.given_only()
 
@@ -59,7 +59,7 @@ class RecipeParser(TrlParser):
         """
         self.where = str(where)
         actions = {action.dest: action for action in self._actions}
-        unknown = sorted(values.keys() - actions.keys())
+        unknown = [name for name in values if name not in actions]
         if unknown:
             raise InputError(where, f"unknown key {unknown[0]!r}", "correct it or leave it out")
         self.set_defaults_with_config(
@@ -72,7 +72,7 @@ class RecipeParser(TrlParser):
     def _spelled(self, action: argparse.Action, value: object) -> object:
         """A YAML value as argparse converts it: a scalar as text, a list where one is expected."""
         if action.nargs == "+":
-            return value if isinstance(value, list) else [value]
+            return value if isinstance(value, list) else [] if value is None else [value]
         if isinstance(value, list):
             self.error(f"{action.dest} is {value}, one value is expected")
         return str(value).lower() if isinstance(value, bool | int | float) else value
@@ -151,5 +151,9 @@ def _values(source: str | Path) -> tuple[dict[str, Any], object]:
         raise InputError(where, problem, "correct the file") from error
     if not isinstance(values, dict):
         raise InputError(where, "holds no keys", "write one `key: value` per line")
-    under = _values(values.pop("extends"))[0] if "extends" in values else {}
-    return under | values, where
+    if "extends" not in values:
+        return values, where
+    preset = values.pop("extends")
+    if preset not in presets():
+        raise InputError(where, f"extends {preset!r}", f"extend one of {', '.join(presets())}")
+    return _values(preset)[0] | values, where

@@ -4,12 +4,14 @@ import csv
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerState
 
 from medr1_lib.rl.run import LOG, ROLLOUTS, replace, writing
+
+Logs: TypeAlias = Mapping[str, Any] | None  # what TRL measured in a step
 
 # column of log.csv: the name that TRL gives it
 SHARED = {"loss": "loss", "grad_norm": "grad_norm", "learning_rate": "learning_rate"}
@@ -52,23 +54,12 @@ class Recorder(TrainerCallback):
     def __init__(self, out: Path, method: str, trainer: Any) -> None:  # noqa: ANN401 - either trainer
         self._out, self._method, self._trainer = out, method, trainer
 
-    def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
+    def on_train_begin(self, *_: object, **__: object) -> None:
         """Start the clock."""
         self._clock = time.perf_counter()
 
     def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: Mapping[str, Any] | None = None,
-        **kwargs: object,
+        self, args: object, state: TrainerState, *_: object, logs: Logs = None, **__: object
     ) -> None:
         """Write the step down, before its checkpoint is."""
         if not state.is_world_process_zero or logs is None or "loss" not in logs:

@@ -1,8 +1,8 @@
-"""Sampling and scoring the completions of a prompt, which is read once for all of them.
+"""Sampling the completions of a prompt, which is read once for all of them.
 
 A prompt with an image is often longer than its completions, and a group has eight or more of them.
-To sample, they lie side by side in one row behind the prompt (`rl.decoding`). To score, each has a
-row of its own with a copy of the prompt's keys and values (`rl.prefix`).
+They lie side by side in one row behind the prompt (`rl.decoding`). To score them (`rl.trainer`),
+each has a row of its own with a copy of the prompt's keys and values (`rl.prefix`).
 """
 
 from collections.abc import Mapping
@@ -14,8 +14,7 @@ from transformers import GenerationConfig
 
 from medr1_lib.policy.loading import Policy
 from medr1_lib.rl.decoding import merged, side_by_side
-from medr1_lib.rl.grpo import token_logps
-from medr1_lib.rl.prefix import continuation, read_prompts, unwrapped
+from medr1_lib.rl.prefix import read_prompts, unwrapped
 
 
 @torch.no_grad()
@@ -44,26 +43,3 @@ def sample_group(
         prefix = read_prompts(core, inputs)
         tokens = generate(**prompts, generation_config=config, prefix=prefix)
     return tokens[:, inputs["input_ids"].shape[1] :]
-
-
-def completion_logps(
-    model: Policy,
-    inputs: Mapping[str, Tensor],
-    completions: Tensor,
-    mask: Tensor,
-    owner: Tensor,
-    temperature: float = 1.0,
-) -> Tensor:
-    """Log-probability of each token of each completion, with gradient, (completions, tokens).
-
-    Args:
-        model: The policy.
-        inputs: The prompts, as for `sample_group`.
-        completions: Token ids, padded on the right, (completions, tokens).
-        mask: 1 where a token counts, 0 where it is padding, (completions, tokens).
-        owner: Which prompt each completion belongs to, (completions,).
-        temperature: The one that the completions were sampled at.
-    """
-    prefix = read_prompts(model, inputs)
-    logits = model(**continuation(prefix, completions, mask, owner)).logits
-    return token_logps(logits, completions, temperature).masked_fill(mask == 0, 0)

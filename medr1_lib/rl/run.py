@@ -186,7 +186,7 @@ def writing(out: Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
-        remedy = "make room or choose another folder; the same command with --resume goes on"
+        remedy = "make room or choose another folder; --resume goes on from a checkpoint"
         raise InputError(out, f"cannot be written ({reason})", remedy) from error
 
 

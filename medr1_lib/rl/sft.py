@@ -1,7 +1,5 @@
 """Supervised fine-tuning through TRL's own trainer, on completions that are true."""
 
-from typing import Any
-
 import datasets
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -10,24 +8,13 @@ from medr1_lib.data.phantom_vqa import ATTRIBUTES
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.rationales import rationale
 from medr1_lib.data.styles import STYLES, ReasoningStyle
-from medr1_lib.policy.loading import base_model
-from medr1_lib.policy.vision_cache import VisionCache
 from medr1_lib.rl.examples import Rows, questions, reader
+from medr1_lib.rl.frugal import FrugalTrainer
 from medr1_lib.rl.recipe import Recipe
 
 
-class SupervisedTrainer(SFTTrainer):
+class SupervisedTrainer(FrugalTrainer, SFTTrainer):
     """TRL's `SFTTrainer`, each image encoded once and adapters in float32, as `PolicyTrainer`."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - TRL's own
-        super().__init__(*args, **kwargs)
-        policy: Any = self.model
-        for weight in policy.parameters():
-            if weight.requires_grad:
-                weight.data = weight.data.float()
-        tower = base_model(policy).model.visual
-        if not any(weight.requires_grad for weight in tower.parameters()):
-            VisionCache(policy)
 
 
 def target(style: ReasoningStyle, answer: str, question_type: str, scene: str | None) -> str:

@@ -1,5 +1,6 @@
 """Train a policy by GRPO or by supervised fine-tuning, through TRL, into a folder of its own."""
 
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,18 +11,18 @@ from typing import Any
 import pandas as pd
 import torch
 from accelerate import PartialState
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerState
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
 from medr1_lib.data.errors import InputError
-from medr1_lib.rl.building import build, trl_config
+from medr1_lib.rl.building import build
 from medr1_lib.rl.card import card
 from medr1_lib.rl.preflight import check, preflight
-from medr1_lib.rl.provenance import provenance, today
+from medr1_lib.rl.provenance import provenance
 from medr1_lib.rl.recipe import Recipe
 from medr1_lib.rl.recorder import Recorder
-from medr1_lib.rl.run import LOG, Run, RunFolder, is_last
+from medr1_lib.rl.run import CHECKPOINTS, LOG, Run, RunFolder, is_last
 
 
 def train(
@@ -48,7 +49,7 @@ def train(
         InputError: If recipe, data, model or folder are not fit for it, the signal is dead, or the
             disk or the GPU is full.
     """
-    config = trl_config(recipe, out)
+    config = recipe.trl_config(out / CHECKPOINTS)
     folder = RunFolder(out, recipe, resume)
     everyone = PartialState()
     everyone.wait_for_everyone()  # all have looked at the folder before one writes
@@ -99,13 +100,7 @@ class Opening(TrainerCallback):
     def __init__(self, folder: RunFolder, trainer: Any, force: bool) -> None:  # noqa: ANN401
         self._folder, self._trainer, self._force = folder, trainer, force
 
-    def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
+    def on_train_begin(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
         """Begin the run, unless there is nothing to learn."""
         config, questions = self._trainer.args, self._trainer.train_dataset
         notes = provenance(config) | {"questions": len(questions)}
@@ -132,7 +127,7 @@ def _finish(folder: RunFolder, recipe: Recipe) -> None:
     log = pd.read_csv(folder.out / LOG)
     seconds = round(float(log["seconds"].sum()), 1)
     text = card(recipe, folder.notes(), log)
-    folder.finish(text, {"date": today(), "steps": len(log), "seconds": seconds})
+    folder.finish(text, {"date": time.strftime("%Y-%m-%d"), "steps": len(log), "seconds": seconds})
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def _recipe(method: str, own: dict[str, Any], given: dict[str, Any]) -> Recipe:
 
 
 def _report(run: Run) -> str:
-    last = run.log.tail(10).mean()
+    last = run.log.tail(10).mean().dropna()
     found = [f"{name} {last[name]:.3g}" for name in COLUMNS[run.recipe.method] if name in last]
     minutes = run.log["seconds"].sum() / 60
     return (

@@ -10,8 +10,8 @@ from transformers import GenerationConfig, PreTrainedModel
 from transformers.utils import logging
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from medr1_lib.policy.vision_cache import VisionCache
-from medr1_lib.rl.distinct import distinct_images, distinct_prompts
+from medr1_lib.rl.distinct import TEXT, distinct_images, distinct_prompts
+from medr1_lib.rl.frugal import FrugalTrainer
 from medr1_lib.rl.prefix import Prefix, continuation, read_prompts, unwrapped
 from medr1_lib.rl.rollouts import sample_group
 
@@ -23,7 +23,7 @@ Untyped: TypeAlias = Any  # as TRL leaves it
 logger = logging.get_logger(__name__)
 
 
-class PolicyTrainer(GRPOTrainer):
+class PolicyTrainer(FrugalTrainer, GRPOTrainer):
     """TRL's `GRPOTrainer`: same arguments, same results, each prompt and each image read once.
 
     - A frozen vision tower gets a `VisionCache`.
@@ -34,19 +34,6 @@ class PolicyTrainer(GRPOTrainer):
     - Adapters stay in float32: TRL casts those of a quantized model to bfloat16, in which a small
       learning rate hardly moves them.
     """
-
-    def __init__(self, *args: Untyped, **kwargs: Untyped) -> None:
-        super().__init__(*args, **kwargs)
-        policy: Untyped = self.model
-        if hasattr(policy, "peft_config"):
-            for weight in policy.parameters():
-                if weight.requires_grad:
-                    weight.data = weight.data.float()
-        models: list[Untyped] = [policy] if self.ref_model is None else [policy, self.ref_model]
-        for model in models:
-            tower = unwrapped(model).model.visual
-            if not any(weight.requires_grad for weight in tower.parameters()):
-                VisionCache(model)
 
     def _generate_and_score_completions(self, *args: Untyped, **kwargs: Untyped) -> Untyped:
         processor: Untyped = self.processing_class
@@ -142,8 +129,7 @@ def _score(
 
 
 def _cut(rows: dict[str, Tensor], length: int) -> dict[str, Tensor]:
-    names = ("input_ids", "attention_mask", "mm_token_type_ids")
-    return rows | {name: rows[name][:, :length] for name in names if name in rows}
+    return rows | {name: rows[name][:, :length] for name in TEXT if name in rows}
 
 
 def _generate(

@@ -61,6 +61,7 @@ def main(arguments: list[str]) -> int:
 
 def _rebuild(out: Path, seed: int) -> None:
     """Stage by stage; what a stage has finished is taken from its checkpoint."""
+    _begin(out, f"--seed {seed}")
     processor = tiny_processor()
     model = tiny_model(processor.tokenizer, seed)
     pupil, tower = Pupil(model, processor.tokenizer), model.model.visual
@@ -100,11 +101,21 @@ def _enlarge(small: Path, out: Path, seed: int) -> None:
     if not isinstance(base, Qwen2VLForConditionalGeneration):
         raise InputError(small, "is no Qwen2-VL of its own", "name what `pretrain` made")
     model = grown(base)
+    _begin(out, f"--seed {seed} --larger {small}")
     model.set_attn_implementation("eager")
     pictures = album(model.model.visual, _drawn(seed, "language"))
     teach_on(Pupil(model, processor.tokenizer), pictures, seed + 1, out / "language.pt")
     model.save_pretrained(out)
     processor.save_pretrained(out)
+
+
+def _begin(out: Path, asked: str) -> None:
+    """Refuse a folder that was begun with something else: its checkpoints would be taken up."""
+    note = out / "begun.txt"
+    if note.exists() and note.read_text() != asked:
+        problem = f"was begun with {note.read_text()}"
+        raise InputError(out, problem, "ask for the same, or choose another folder")
+    note.write_text(asked)
 
 
 def _drawn(seed: int, name: str) -> Pool:

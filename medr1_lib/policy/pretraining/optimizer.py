@@ -1,6 +1,7 @@
 """The optimizer of both halves: Muon for the matrices of the layers, AdamW for everything else."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,3 +43,10 @@ class Optimizer:
         """Go on where `state_dict` was taken."""
         for optimizer, state in zip(self.parts, states, strict=True):
             optimizer.load_state_dict(state)
+
+
+def keep(state: object, checkpoint: Path) -> None:
+    """Write a checkpoint whole or not at all."""
+    unfinished = checkpoint.with_suffix(".part")
+    torch.save(state, unfinished)
+    unfinished.replace(checkpoint)

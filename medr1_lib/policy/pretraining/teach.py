@@ -16,6 +16,7 @@ from medr1_lib.policy.pretraining.errors import errors, lend_heads
 from medr1_lib.policy.pretraining.exam import asked_about, examine
 from medr1_lib.policy.pretraining.language import Pupil
 from medr1_lib.policy.pretraining.lessons import Lesson, answered, described, looked_up, told
+from medr1_lib.policy.pretraining.optimizer import keep
 
 LEARNING_RATE, WARM_UP = 1e-3, 50  # steps
 GROWN_RATE, GROWN_STEPS = 2.5e-4, 300  # of the larger model, which does not settle at the other
@@ -137,7 +138,7 @@ class Teacher:
         state = self.pupil.model.state_dict(), self.optimizer.state_dict()
         spent = time.perf_counter() - self.begun
         told = self.steps, spent, self.rng.bit_generator.state
-        torch.save((*told, *state), self.checkpoint)
+        keep((*told, *state), self.checkpoint)
 
     def _load(self) -> None:
         state = torch.load(self.checkpoint, weights_only=True)

@@ -19,7 +19,7 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import (
     VisionAttention,
 )
 
-from medr1_lib.policy.pretraining.optimizer import Optimizer
+from medr1_lib.policy.pretraining.optimizer import Optimizer, keep
 from medr1_lib.policy.pretraining.scenes import (
     LESIONS,
     TOKENS,
@@ -76,7 +76,7 @@ def train_tower(
             spent = time.perf_counter() - begun
             right = ", ".join(f"{k} {v:.1%}" for k, v in recognised(tower, words, held_out).items())
             log.info("tower step %d, %.0f s: loss %.2f; %s", step, spent, loss.item(), right)
-            torch.save((step, spent, [part.state_dict() for part in parts]), checkpoint)
+            keep((step, spent, [part.state_dict() for part in parts]), checkpoint)
 
 
 def finished(tower: Qwen2VisionTransformerPretrainedModel, checkpoint: Path, steps: int) -> bool:
