@@ -168,7 +168,8 @@ def test_what_cannot_grow_is_refused_by_name(tmp_path):
         command.main(["--larger", str(policies.newer()), "--out", str(tmp_path / "out")])
 
 
-def test_a_grown_model_is_taught_every_style_to_the_end(tmp_path, monkeypatch):
+@pytest.mark.parametrize("how", ["--larger", "--longer"])
+def test_it_is_taught_every_style_to_the_end(how, tmp_path, monkeypatch):
     doses = []
 
     def give(self, dose):
@@ -177,12 +178,15 @@ def test_a_grown_model_is_taught_every_style_to_the_end(tmp_path, monkeypatch):
 
     monkeypatch.setattr(teach.Teacher, "give", give)
     monkeypatch.setattr(command, "POOLS", {"language": 1})
-    assert command.main(["--larger", str(TINY_BASE), "--out", str(tmp_path)]) == 0
-    assert len(doses) == teach.GROWN_STEPS
+    assert command.main([how, str(TINY_BASE), "--out", str(tmp_path)]) == 0
+    assert len(doses) == teach.ON_STEPS
     assert all(set(dose.styles) == set(STYLES) for dose, _ in doses)
-    assert {rate for _, rate in doses} == {teach.GROWN_RATE}
+    assert {rate for _, rate in doses} == {teach.ON_RATE}
     small, large = load_policy(TINY_BASE)[0], load_policy(tmp_path)[0]
     assert torch.equal(small.lm_head.weight, large.lm_head.weight)
+    assert (large.num_parameters() > small.num_parameters()) == (how == "--larger")
+    with pytest.raises(InputError, match="was begun with --seed 0"):
+        command.main([how, str(TINY_BASE), "--out", str(tmp_path), "--seed", "1"])
 
 
 def test_the_tower_resumes_where_it_stopped(shown, tmp_path):

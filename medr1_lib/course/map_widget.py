@@ -9,13 +9,13 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 from medr1_lib.course.widgets import listed, picture
-from medr1_lib.data.intervals import wilson
 from medr1_lib.data.phantoms import Scene, draw
 from medr1_lib.study.generalization import column_of
 from medr1_lib.study.plan import AXES
+from medr1_lib.study.rates import rate
 
 KINDS = {"all answers": None, "wrong answers": False, "right answers": True}
-_WIDE, _NAME = ipywidgets.Layout(width="56px"), ipywidgets.Layout(width="180px")  # shared by all
+_WIDE, _NAME = ipywidgets.Layout(width="92px"), ipywidgets.Layout(width="180px")  # shared by all
 DARK = 0.6  # cells below it get white letters
 
 
@@ -69,10 +69,15 @@ class MapExplorer(ipywidgets.VBox):
 
     def _grid(self, axis: str) -> ipywidgets.VBox:
         """The buttons in rows, a row for what was trained on."""
-        names = [name for name in AXES[axis] if any(name == test for _, test in self.cells)]
-        rows = [_row("train \\ test", [ipywidgets.Label(name[:8], layout=_WIDE) for name in names])]
-        for train in dict.fromkeys(train for train, _ in self.cells):
-            rows.append(_row(train, [self.cells[train, test] for test in names]))
+        place = {name: number for number, name in enumerate(AXES[axis])}
+        trains, tests = (
+            sorted({key[side] for key in self.cells}, key=lambda name: place.get(name, len(place)))
+            for side in (0, 1)
+        )
+        heads = [ipywidgets.Label(name.partition(" ")[0], layout=_WIDE) for name in tests]
+        rows = [_row("train \\ test", heads)]
+        for train in trains:
+            rows.append(_row(train, [self.cells[train, test] for test in tests]))
         return ipywidgets.VBox(rows)
 
     def _choose(self, change: object = None) -> None:
@@ -96,11 +101,10 @@ def _row(name: str, cells: list[Any]) -> ipywidgets.HBox:
 
 
 def _head(key: tuple[str, str], rows: pd.DataFrame) -> str:
-    right, n = int(rows["correct"].sum()), len(rows)
-    low, high = wilson(right, n)
-    told = f"{right} of {n} answers right, {100 * low:.0f} to {100 * high:.0f} %"
+    n, share, low, high = rate(rows, "correct")
+    told = f"{round(n * share)} of {n} answers right, {100 * low:.0f} to {100 * high:.0f} %"
     names = f"trained on <b>{html.escape(key[0])}</b>, tested on <b>{html.escape(key[1])}</b>"
-    return f"<p>{names}: {told} (95 % interval, answers taken as independent)</p>"
+    return f"<p>{names}: {told} (95 % interval over models and questions)</p>"
 
 
 def page(answer: dict[Any, Any]) -> str:

@@ -18,7 +18,7 @@ from medr1_lib.rl.recipe_file import load_recipe
 from medr1_lib.study.controls import CONTROLS
 
 AXES = {"modality": MODALITIES, "question_type": QUESTION_TYPES, "all": ("all",)}
-BASES = ("base", "larger base")  # what a model is called that is not trained
+BASES = ("base", "longer base", "larger base")  # what a model is called that is not trained
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ def heatmap(
     axes = draw_map(shown, title, "cividis", vmin=0, vmax=100)
     if controls is not None:
         axes.axhline(table["train"].nunique(), color="white", linewidth=6)
+        axes.set(ylabel="", xlabel=f"tested on ({sizes(table)}; controls: one seed)")
     return axes, shown
 
 
@@ -164,8 +165,9 @@ def calibration(table: pd.DataFrame, title: str = "Calibration of the letters") 
     axes = canvas(4.4, 3.8, f"{title}\nmean gap {gap:.1f} points, n = {len(table)}")
     axes.plot([0, 100], [0, 100], color="black", linestyle="--", linewidth=1, label="calibrated")
     axes.errorbar(shown["confidence"], shown["value"], yerr=whiskers(shown), fmt="o", capsize=2)
-    axes.set(
-        xlabel="confidence (%); 95 % intervals", ylabel="right (%)", xlim=(0, 100), ylim=(0, 102)
-    )
+    for x, y, n in zip(shown["confidence"], shown["value"], shown["n"], strict=True):
+        axes.annotate(f" {n}", (x, y), fontsize="x-small")
+    axes.set(xlabel="confidence (%); 95 % intervals", ylabel="right (%)")
+    axes.set(xlim=(0, 104), ylim=(-3, 104))
     axes.legend(loc="upper left")
     return axes, shown

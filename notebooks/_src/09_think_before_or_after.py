@@ -161,7 +161,7 @@ tests.assign(**points)[[*columns, "p_holm"]].round(4)
 # Read the rows of *accuracy* first, then those of *gain*. The first say that a style without reasoning
 # before the letter ends lower, by how much in points, and how sure that is. The second are about half as
 # large: the other half of the distance was there in the base. But half remains, so reasoning first also
-# *gained* more. Where seeds differ, as in SFT, three of them leave wide intervals, and so it should be.
+# *gained* more. Where seeds differ, as in SFT, three of them leave wide intervals, as it should be.
 
 # %% tags=["headline", "nbval-check-output"]
 for row in tests[tests["method"] == "grpo"].itertuples():
@@ -170,20 +170,23 @@ for row in tests[tests["method"] == "grpo"].itertuples():
 
 # %% [markdown]
 # Does it hold for each modality, or only on the whole? Eight modalities and two styles are sixteen tests,
-# so correct them together.
+# so correct them together. A star marks a difference that stays significant.
 
 # %% mystnb={"image": {"alt": "Heatmap with two rows, no_think and think_after, each less think_before, and eight columns for the tested modalities. All cells are negative, by about 10 to 28 points, and carry the star of significance after Holm's correction. The smallest differences are those of X-ray."}}
 first, others = maps["grpo", "think_before"], ("no_think", "think_after")
 rows = {s: comparisons.differences(first, maps["grpo", s]) for s in others}
 cells = pd.concat([one.assign(train=style) for style, one in rows.items()])
 cells["p_holm"] = holm(cells["p"])
-axes, _ = plots.difference_heatmap(cells, title="GRPO: less think_before, points")
+axes, _ = plots.difference_heatmap(
+    cells, title="GRPO: accuracy less that of think_before, in points"
+)
 _ = axes.set_ylabel("style")
 
 # %% [markdown]
-# Would a longer training turn it round? The runs of chapter 05 went on for 150 steps and were tested on
-# fewer questions. Here are their means over three seeds. The order is the same, and the gains lie nearer
-# to each other: some of the lead in gain was speed.
+# It holds for each. Would a longer training turn it round? The runs of chapter 05 went on for 150 steps and
+# were tested on fewer questions. Here are their means over three seeds. The order of the accuracies is the
+# same. The gains lie nearer to each other, but a change of a few points from 60 steps to 150 is within the
+# luck of three seeds.
 
 # %%
 longer = pd.read_parquet(tiers.ROOT / "data/recorded/learning.parquet")
@@ -494,15 +497,18 @@ second.pivot(
 #
 # ## 4 What it costs
 #
-# Reasons are tokens, and tokens are time and money. Each point is one recorded model.
+# Reasons are tokens, and tokens are time and money. Each point is one recorded model; the cross far to the
+# right is the base in `think_before`, whose reasons training has nearly halved.
 
-# %% mystnb={"image": {"alt": "Accuracy, from 0 to 1, against tokens per answer, one point per model. no_think takes 3 tokens, the two other styles about 12, the base in think_before 16. Trained think_before lies above 0.8; trained think_after and no_think lie near 0.6, though think_after takes four times the tokens of no_think."}}
+# %% mystnb={"image": {"alt": "Accuracy in percent against tokens per answer, one point per model. no_think takes 3 tokens, the two other styles about 12, the base in think_before 20. Trained think_before lies above 80; trained think_after and no_think lie near 60, though think_after takes four times the tokens of no_think."}}
 by = real.groupby(["model", "style", "method"], observed=True, as_index=False)
 costs = by.agg(tokens=("tokens", "mean"), accuracy=("correct", "mean"))
+costs["accuracy"] *= 100
 _, axis = plt.subplots(figsize=(7, 3.8), layout="constrained")
 look = {"hue": "style", "style": "method", "s": 60}
 sns.scatterplot(costs, x="tokens", y="accuracy", ax=axis, **look)
-_ = axis.set(ylim=(0, 1), xlim=(0, 17), xlabel="tokens per answer, mean")
+_ = axis.set(ylim=(0, 100), xlim=(0, 22), xlabel="tokens per answer, mean")
+axis.set_ylabel(f"accuracy (%), n = {real['item'].nunique()} questions")
 
 
 # %% [markdown]
@@ -512,8 +518,9 @@ _ = axis.set(ylim=(0, 1), xlim=(0, 17), xlabel="tokens per answer, mean")
 #
 # ## 5 How sure should it be?
 #
-# A model is *calibrated* if it is right in seven of ten cases in which it holds its letter for seven tenths sure. The base
-# again: the probability of the letter it chose, at the place where it chose it.
+# A model is *calibrated* if it is right in seven of ten cases in which it gives its letter a probability of 0.7. The *mean gap* over
+# each plot is the distance from the dashed line, weighted by the answers of a bin; the number beside a dot counts
+# those. The base again: the probability of the letter it chose, at the place where it chose it.
 
 # %% mystnb={"image": {"alt": "Two calibration plots of the base. With no_think the points lie near the diagonal, with confidences spread from about 30 to 80 percent. With think_before nearly all answers have a confidence above 90 percent and are right in about 70 percent of the cases, far below the diagonal; the few other points have intervals that span most of the axis."}}
 sure = {}
@@ -553,7 +560,8 @@ print(f"n = {len(sure['think_before'])} and {len(votes)}")
 # ## 6 Beside the published claim
 #
 # Med-R1 reports another order. These are its claims as our notes have them, and the mean over its
-# published maps of what leaving out the thinking changes, with ours below.
+# published maps of what leaving out the thinking changes, with ours below. (Ours was trained on all modalities
+# at once, theirs on one each. A map made like theirs is drawn in chapter 10; it says the same.)
 
 # %%
 print(*paper.published("headline")["claims"], sep="\n")
@@ -564,7 +572,7 @@ ours, low, high = 100 * tests.loc[0, ["difference", "low", "high"]]
 print(f"ours: {ours:+.1f} points [{low:+.1f}, {high:+.1f}]")
 
 # %% [markdown]
-# Which of both is right? Both can be, for they answer different questions, and neither settles the other.
+# Which of the two is right? Both can be, for they answer different questions, and neither settles the other.
 #
 # - **Ours is about this base.** It was taught to read off short rationales that name exactly what is
 #   asked, and each style was taught only up to a low level (`data/tiny-qwen2-vl/README.md`).

@@ -47,7 +47,7 @@ RECORDED = tiers.ROOT / "data/recorded"
 # ## 1 A small map of your own
 #
 # Three modalities that look nothing alike: slices of CT, photographs of skin, layers of the retina. For
-# each of them there are 320 questions to train on and 200 others to test with. Every model answers the
+# each of them there are 320 questions to train on and 200 others to test with (400 in the record). Every model answers the
 # test questions of all three.
 
 # %%
@@ -103,13 +103,13 @@ if TRAINS:
     blocks.write(done, folder / "block", {"plan": "three modalities"})
     small = blocks.load(folder / "block")
 else:
-    small = blocks.load(RECORDED / "pilot").query("seed < 1")
+    small = blocks.load(RECORDED / "pilot").query("seed < 1 and method != 'sft'")
     small = small[small["modality"].isin(CHOSEN)]
 print(f"{small['model'].nunique()} models, {len(small):,} answers")
 
 # %% [markdown]
-# Rows are what was trained on, columns what was tested. Under each accuracy stand its 95 % interval and
-# the number of questions. With one seed this is Wilson's interval from chapter 00: it knows that other
+# Rows are what was trained on, columns what was tested. Under each accuracy stands its 95 % interval, under
+# the map the number of questions. With one seed this is Wilson's interval from chapter 00: it knows that other
 # questions could have been drawn, and knows nothing of other trainings.
 
 # %% mystnb={"image": {"alt": "Heatmap of accuracy, trained on CT, Dermoscopy or OCT, tested on each of them. All cells lie far above chance, at 25 percent; the cells of the diagonal are mostly the highest of their columns. The table below the figure has every value with its interval."}}
@@ -261,7 +261,8 @@ rows = {
 pd.DataFrame(rows).T.round(2)
 
 # %% [markdown]
-# Between modalities reasoning first carries over most, between types of question least. One reading of it:
+# Between modalities reasoning first carries over more than no reasoning, and cannot be told from reasoning
+# after; between types of question it carries over least. One reading of it:
 # trained to reason, a model practises the words of the question in hand, which are much the same in every
 # modality and others for every type; trained without, it practises letters, which are the same everywhere. The
 # table does not prove it, and two of its rows have one seed.
@@ -374,10 +375,12 @@ sizes = dict(zip(theirs["test"], theirs["n"], strict=True))
 turned = theirs.assign(n=theirs["train"].map(sizes))
 turned = turned[[paper.luck(n, terms=2) < 0.5 for n in turned["n"]]]
 ways = zip(turned["value"], turned["n"], strict=True)
-print(f"if the rows were the tests: {sum(fits(*way, 2) for way in ways)}")
+luck = sum(paper.luck(n, terms=2) for n in turned["n"])
+print(f"if the rows were the tests: {sum(fits(*way, 2) for way in ways)}", end=" ")
+print(f"of {len(turned)}; by luck alone {luck:.1f}")
 
 # %% [markdown]
-# All cells fit if the columns of the picture are the tests, and few if the rows are. So arithmetic alone
+# All cells fit if the columns of the picture are the tests, and no more than luck would have it if the rows are. So arithmetic alone
 # tells which is which, and that the released test files are behind it, though the picture says neither. A transcription error would have been found
 # in the same way. Such a check costs a minute and needs no data of patients.
 #
@@ -408,8 +411,8 @@ named.pivot_table("accuracy", "style", "model", sort=False).mul(100).round(1)
 
 # %% [markdown]
 # Here the larger model is ahead of sixty steps of GRPO in every style, without any reinforcement. The paper has it the other way
-# round, and both can be true, for the two comparisons hold different things equal. Qwen2-VL-72B was never
-# trained on OmniMedVQA; Med-R1 was, on the other part of the same data. So the paper's sentence weighs
+# round, and both can be true, for the two comparisons hold different things equal. Qwen2-VL-72B was not
+# trained on OmniMedVQA for this comparison, as far as is known; Med-R1 was, on the other part of the same data. So the paper's sentence weighs
 # practice against size. Our larger model *had* practice: true answers of this very kind, with nothing held
 # back, while the small one was stopped early on purpose (chapter 02). How much of its lead is size, our runs do
 # not tell. The small model taught on for as many steps would.

@@ -58,5 +58,21 @@ diagnose = Exercise(
         Case((BEFORE, WELL | {"reward": 1.2, "kl": 0.003}), "spread there is, but nothing moves"),
         Case((BEFORE, WELL | {"unearned": 0.9}), "only the strict rules see this one"),
         Case((BEFORE, WELL | {"zero_spread": 0.95, "reward": 1.98}), "a solved task, no failure"),
+        Case(
+            (BEFORE | {"clipped": 0.9}, WELL | {"reward": 0.5, "zero_spread": 0.5, "kl": 2.0}),
+            "a reward that broke comes before what was cut off at first",
+        ),
+        Case(
+            (BEFORE | {"clipped": 0.9}, WELL | {"reward": 1.2, "kl": 0.003}),
+            "what was cut off at first comes before a policy that stands still",
+        ),
+        Case(
+            (BEFORE, WELL | {"reward": 1.2, "kl": 0.003, "unearned": 0.9}),
+            "a policy that stands still comes before what it did not earn",
+        ),
+        Case(
+            (BEFORE | {"clipped": 0.9}, WELL | {"unearned": 0.9}),
+            "what was cut off at first comes before what was not earned",
+        ),
     ),
 )

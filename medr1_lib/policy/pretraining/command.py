@@ -38,8 +38,10 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser("python -m medr1_lib pretrain", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the model and its log")
     parser.add_argument("--seed", type=int, default=0)
-    larger = "grow the language half of the model in SMALL, and teach it on"
-    parser.add_argument("--larger", type=Path, metavar="SMALL", help=larger)
+    add = parser.add_mutually_exclusive_group().add_argument
+    add("--longer", type=Path, metavar="SMALL", help="teach the model in SMALL on")
+    larger = "the same, and grow its language half before"
+    add("--larger", type=Path, metavar="SMALL", help=larger)
     asked = parser.parse_args(arguments)
     try:
         asked.out.mkdir(parents=True, exist_ok=True)
@@ -52,10 +54,10 @@ def main(arguments: list[str]) -> int:
     ]
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers)
     torch.set_num_threads(1)
-    if asked.larger is None:
-        _rebuild(asked.out, asked.seed)
+    if asked.larger or asked.longer:
+        _teach_on(asked.larger or asked.longer, asked.larger is not None, asked.out, asked.seed)
     else:
-        _enlarge(asked.larger, asked.out, asked.seed)
+        _rebuild(asked.out, asked.seed)
     return 0
 
 
@@ -92,16 +94,17 @@ def _rebuild(out: Path, seed: int) -> None:
     (out / "README.md").write_text(card(json.loads(json.dumps(found))))
 
 
-def _enlarge(small: Path, out: Path, seed: int) -> None:
-    """Grow the language half of a finished model and teach it on, with nothing held back.
+def _teach_on(small: Path, larger: bool, out: Path, seed: int) -> None:
+    """Teach a finished model on with nothing held back, grown before if it is to be larger.
 
-    It stands for the larger model that got no reinforcement.
+    Grown, it stands for the larger model that got no reinforcement; at its own size, it tells how
+    much of that is schooling.
     """
     base, processor = load_policy(small, device="cpu")
     if not isinstance(base, Qwen2VLForConditionalGeneration):
         raise InputError(small, "is no Qwen2-VL of its own", "name what `pretrain` made")
-    model = grown(base)
-    _begin(out, f"--seed {seed} --larger {small}")
+    model = grown(base) if larger else base
+    _begin(out, f"--seed {seed} --{'larger' if larger else 'longer'} {small}")
     model.set_attn_implementation("eager")
     pictures = album(model.model.visual, _drawn(seed, "language"))
     teach_on(Pupil(model, processor.tokenizer), pictures, seed + 1, out / "language.pt")

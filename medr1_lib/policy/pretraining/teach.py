@@ -19,7 +19,7 @@ from medr1_lib.policy.pretraining.lessons import Lesson, answered, described, lo
 from medr1_lib.policy.pretraining.optimizer import keep
 
 LEARNING_RATE, WARM_UP = 1e-3, 50  # steps
-GROWN_RATE, GROWN_STEPS = 2.5e-4, 300  # of the larger model, which does not settle at the other
+ON_RATE, ON_STEPS = 2.5e-4, 300  # to teach on: a grown model does not settle at the other rate
 LOOK_UP_STEPS = 80
 log = logging.getLogger(__name__)
 
@@ -91,9 +91,9 @@ def teach(pupil: Pupil, album: Album, held_out: Album, seed: int, checkpoint: Pa
 
 
 def teach_on(pupil: Pupil, album: Album, seed: int, checkpoint: Path) -> None:
-    """Teach a grown model everything, and hold nothing back; resumes from its checkpoint."""
-    teacher = Teacher(pupil, album, seed, checkpoint, GROWN_RATE)
-    while teacher.steps < GROWN_STEPS:
+    """Teach a finished model everything, and hold nothing back; resumes from its checkpoint."""
+    teacher = Teacher(pupil, album, seed, checkpoint, ON_RATE)
+    while teacher.steps < ON_STEPS:
         teacher.give(_dose(list(STYLES)))
 
 
