@@ -2,6 +2,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from itertools import groupby
+from pathlib import Path
 
 import pandas as pd
 import policies
@@ -327,18 +328,18 @@ def test_another_setting_or_a_folder_in_use_is_refused(tmp_path):
 
 
 def test_a_full_disk_is_told_and_loses_nothing(policy, items, said, tmp_path, monkeypatch):
-    written, save = [], pd.DataFrame.to_parquet
+    written, save = [], Path.write_bytes
 
-    def full(frame, path, **how):
-        if len(written) == 2:
+    def full(path, content):
+        if len(written) == 3:  # the card and two batches
             raise OSError(28, "No space left on device")
         written.append(path)
-        save(frame, path, **how)
+        return save(path, content)
 
-    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(InputError, match=r"No space left on device.*goes on from here"):
         run(policy, items, tmp_path / "out", Settings(("no_think",)), batch_size=4)
-    monkeypatch.setattr(pd.DataFrame, "to_parquet", save)
+    monkeypatch.setattr(Path, "write_bytes", save)
     said.asked = 0
     assert len(run(policy, items, tmp_path / "out", Settings(("no_think",)))) == 16
     assert said.asked == 8

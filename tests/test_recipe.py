@@ -133,7 +133,7 @@ def test_flags_are_those_of_trl_and_of_the_recipe():
         ("extends: course\nlogging_steps: 10", "logging_steps is always 1"),
         ("method: dpo", "method is 'dpo'"),
         ("method: grpo\nmodel: a\ndata: b", "has no style"),
-        ("extends: courses", "no such recipe; give a YAML file or one of course, "),
+        ("extends: courses", "extends 'courses'; extend one of course, "),
         ("- course", "holds no keys"),
         ("a: [", "is not sound YAML"),
     ],

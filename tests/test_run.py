@@ -118,7 +118,7 @@ def test_an_empty_folder_is_taken_back_and_a_used_one_is_not(tmp_path):
     "error", [OSError(28, "No space left on device"), RuntimeError("writing failed\nat line 1")]
 )
 def test_a_failed_write_is_told_in_one_line(tmp_path, error):
-    words = r"\((No space left on device|writing failed)\); make room .*--resume goes on$"
+    words = r"\((No space left on device|writing failed)\); make room .*--resume goes on from"
     with pytest.raises(InputError, match=words), writing(tmp_path):
         raise error
 

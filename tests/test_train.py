@@ -191,7 +191,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on_from_its_last_checkpoint(done, 
     out = tmp_path / "run"
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        with pytest.raises(InputError, match=r"run: cannot be written .*with --resume goes on"):
+        with pytest.raises(InputError, match=r"run: cannot be written .*--resume goes on from"):
             train(trainings.grpo(), out, callbacks=[SmallDisk()])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)

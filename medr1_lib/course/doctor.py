@@ -113,8 +113,8 @@ def packages() -> Iterator[Item]:
     try:
         required = metadata.requires("medr1") or []
     except metadata.PackageNotFoundError:
+        required = []
         yield _judge("medr1", False, "not installed", "run `make setup`")
-        return
     for requirement in map(Requirement, required):
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
@@ -129,9 +129,8 @@ def package(requirement: Requirement, found: str, locked: dict[str, str]) -> Ite
     public = found.split("+")[0]  # a CPU build calls itself 2.13.0+cpu
     pinned = locked.get(requirement.name, public)
     if not requirement.specifier.contains(public):
-        return _judge(
-            requirement.name, False, f"{found}, not {requirement.specifier}", "run `make setup`"
-        )
+        wrong = f"{found}, not {requirement.specifier}"
+        return _judge(requirement.name, False, wrong, "run `make setup`")
     if public != pinned:
         return Item(requirement.name, "WARN", f"{found}; the course was tested with {pinned}")
     return Item(requirement.name, "OK", found)

@@ -11,6 +11,14 @@ def positive(text: str) -> int:
     return number
 
 
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text} does not lie between 0 and 1")
+    return number
+
+
 def natural(text: str) -> int:
     """A whole number of 0 or more, such as the seed of numpy's generators."""
     number = int(text)

@@ -7,7 +7,7 @@ from typing import Any
 
 from medr1_lib.data import audit_report, importing
 from medr1_lib.data.archive import opened
-from medr1_lib.data.arguments import positive
+from medr1_lib.data.arguments import positive, share
 from medr1_lib.data.images import SIDE
 from medr1_lib.data.json_file import check_writable, write_json
 
@@ -100,7 +100,7 @@ def _build_options(parser: argparse.ArgumentParser) -> None:
     add("--leaky", action="store_true", help="let the option texts give the answers away")
     add(
         "--shortcut",
-        type=float,
+        type=share,
         nargs="?",
         const=1.0,
         default=0.0,
