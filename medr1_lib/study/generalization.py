@@ -9,7 +9,7 @@ import pandas as pd
 from medr1_lib.data.errors import InputError
 from medr1_lib.data.intervals import wilson
 from medr1_lib.study.plan import AXES, BASES
-from medr1_lib.study.rates import drawn, middle
+from medr1_lib.study.rates import middle, redraws
 
 SHARES = ["accuracy", "low", "high", "gain", "gain_low", "gain_high"]
 Draws = dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
@@ -125,9 +125,9 @@ def resampled(found: Answers) -> Draws:
     """
     rng = np.random.default_rng(0)
     sizes = found.test.value_counts()
-    items = {test: drawn(rng, n) / n for test, n in sizes.items()}
+    items = {test: redraws(rng, n) / n for test, n in sizes.items()}
     models = {train: found.right[train].shape[1] for train in found.trains}
-    seeds = {train: drawn(rng, n) / n for train, n in models.items()}
+    seeds = {train: redraws(rng, n) / n for train, n in models.items()}
     draws = {}
     for train, test, part in found.cells():
         count, apart = part.shape[1], (part.mean() - part.to_numpy().mean()).to_numpy()

@@ -67,7 +67,7 @@ def bootstrap(answers: pd.DataFrame, part: str, whole: str | None = None) -> tup
     return middle(above[below > 0] / below[below > 0])
 
 
-def drawn(rng: np.random.Generator, n: int) -> np.ndarray:
+def redraws(rng: np.random.Generator, n: int) -> np.ndarray:
     """How often each of `n` is drawn with replacement: draws x n."""
     return rng.multinomial(n, np.full(n, 1 / n), size=DRAWS)
 
@@ -87,7 +87,7 @@ def _numbers(answers: pd.DataFrame, part: str, whole: str | None) -> tuple[pd.Se
 def _drawn(*sizes: int) -> list[np.ndarray]:
     """How often each model, and each item, is drawn: draws x models, draws x items."""
     rng = np.random.default_rng(0)
-    return [drawn(rng, n) for n in sizes]
+    return [redraws(rng, n) for n in sizes]
 
 
 def _spread(sums: np.ndarray) -> np.ndarray:

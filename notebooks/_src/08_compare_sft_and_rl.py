@@ -263,14 +263,12 @@ for name in ("SFT", "4 times the updates"):
 # have drawn other questions to train on, other adapters, and for GRPO other rollouts. The recorded models have
 # several seeds. Here they are pair by pair, as if each had been the only one.
 
-# %%
+# %% tags=["nbval-check-output"]
 style = everything[everything["style"] == STYLE]
 for seed in range(style["seed"].max() + 1):
     of_seed = style[style["seed"] == seed]
     first, second = (of_seed[of_seed["method"] == m] for m in ("grpo", "sft"))
     print(f"seed {seed}, SFT against GRPO:", conclusion(first, second))
-
-# %% tags=["nbval-check-output"]
 spread = style.groupby(["method", "seed"])["correct"].mean().drop("base")
 print((100 * spread.unstack()).round(1).to_string())
 both = {m: generalization.answers(style, m, STYLE, "all") for m in METHODS}
@@ -605,31 +603,33 @@ for one in (one for one in seen if one["attribute"] == "scanner"):
 # %% mystnb={"image": {"alt": "Change in points of the share of captions that name the right option, after four trainings without reasons, three seeds each, with 95 percent intervals. After GRPO, with its penalty and without, the captions became a few points worse, after SFT by 20 to more than 40 points, and after SFT with the learning rate of GRPO by 5 to 10."}}
 arms = {
     "GRPO": "",
-    "GRPO,\nno penalty": "_free",
+    "GRPO, no penalty": "_free",
     "SFT": "_sft",
-    "SFT, rate\nof GRPO": "_sft_slow",
+    "SFT, rate of GRPO": "_sft_slow",
 }
 _, axis = plt.subplots(figsize=(7, 3), layout="constrained")
-for place, (arm, name) in enumerate(arms.items()):
+for place, name in enumerate(arms.values()):
     told = json.loads((RECORDED / f"learning{name}_captions.json").read_text())
     pairs = [one["paired"] for one in told["runs"] if one["style"] == STYLE]
     for number, pair in enumerate(pairs):
         reach = [[100 * abs(pair["difference"] - end)] for end in pair["interval"]]
         at = place + 0.15 * (number - 1)
         axis.errorbar(at, 100 * pair["difference"], reach, fmt="s", c=f"C{place}")
-    changes = [f"{100 * pair['difference']:+.1f}" for pair in pairs]
-    runs = json.loads((RECORDED / f"learning{name}.json").read_text())["runs"]
-    right = [100 * run["accuracy"] for run in runs if run["style"] == STYLE]
-    print(
-        f"{' '.join(arm.split())}: captions {', '.join(changes)} points;", end=" "
-    )
-    print(f"answers {sum(right) / len(right):.1f} % right")
 axis.axhline(0, color="black", linewidth=1)
-axis.set_xticks(range(len(arms)), list(arms))
+axis.set_xticks(range(len(arms)), [arm.replace(", ", ",\n") for arm in arms])
 what = (
     f"captions with the right option,\nchange in points (n = {told['base']['n']})"
 )
 _ = axis.set(ylabel=what, xlim=(-0.5, len(arms) - 0.5))
+
+# %%
+for arm, name in arms.items():
+    files = (f"learning{name}.json", f"learning{name}_captions.json")
+    found = [json.loads((RECORDED / file).read_text())["runs"] for file in files]
+    runs, captions = ([one for one in of if one["style"] == STYLE] for of in found)
+    falls = [f"{100 * one['paired']['difference']:+.1f}" for one in captions]
+    right = np.mean([100 * one["accuracy"] for one in runs])
+    print(f"{arm}: {right:.1f} % right; captions {', '.join(falls)} points")
 
 # %% [markdown]
 # The first and the third arm look like a finding about methods: at about the same accuracy, SFT has forgotten
