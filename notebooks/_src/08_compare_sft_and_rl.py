@@ -663,7 +663,8 @@ for arm, name in arms.items():
 #
 # Change one thing in section 2 and predict the outcome before you run it: a quarter of the questions
 # (`PER_CELL = 4`), or SFT with a learning rate of `4e-4`. Chapter 09 asks the other question of the
-# paper, whether to think before or after the answer. Chapter 10 looks at the whole map. To read: Y. Lai et
+# paper, whether to think before or after the answer. Chapter 10 looks at the whole map, and finds a place where the methods
+# do differ. To read: Y. Lai et
 # al., *Med-R1* (arXiv 2503.13939); T. Chu et al., *SFT memorizes, RL generalizes* (arXiv 2501.17161), a
 # comparison that finds RL ahead out of distribution, on other tasks; I. Shenfeld et al., *RL's razor: why
 # online reinforcement learning forgets less* (arXiv 2509.04259); A. Agresti and Y. Min, *Simple improved
