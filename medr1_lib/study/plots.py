@@ -166,8 +166,8 @@ def calibration(table: pd.DataFrame, title: str = "Calibration of the letters") 
     axes.plot([0, 100], [0, 100], color="black", linestyle="--", linewidth=1, label="calibrated")
     axes.errorbar(shown["confidence"], shown["value"], yerr=whiskers(shown), fmt="o", capsize=2)
     for x, y, n in zip(shown["confidence"], shown["value"], shown["n"], strict=True):
-        axes.annotate(f" {n}", (x, y), fontsize="x-small")
+        axes.annotate(n, (x, y), (5, 5), textcoords="offset points", fontsize="x-small")
     axes.set(xlabel="confidence (%); 95 % intervals", ylabel="right (%)")
-    axes.set(xlim=(0, 104), ylim=(-3, 104))
-    axes.legend(loc="upper left")
+    axes.set(xlim=(0, 108), ylim=(-3, 108))
+    axes.legend(bbox_to_anchor=(1, 1), loc="upper left")
     return axes, shown

@@ -281,9 +281,8 @@ sides = {
         both, "sft", STYLE, "question_type"
     ),
 }
-display(
-    pd.DataFrame({arm: generalization.index(one) for arm, one in sides.items()}).T
-)
+indices = {arm: generalization.index(one) for arm, one in sides.items()}
+display(pd.DataFrame(indices).T.round(2))
 less = ["label", "part", "seeds", "difference", "low", "high", "p_holm"]
 comparisons.ablation(sides)[less].round(3)
 
