@@ -115,3 +115,11 @@ def test_a_torch_that_cannot_be_loaded_is_told(monkeypatch):
     items = [doctor.torch_works(), doctor.nf4(), doctor.gpu()]
     assert [item.status for item in items] == ["FAIL", "FAIL", "WARN"]
     assert doctor.runnable(items) == ["replay"]
+
+
+def test_a_checkout_that_is_not_installed_is_told(monkeypatch):
+    def missing(name):
+        raise doctor.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor.metadata, "requires", missing)
+    assert [item.status for item in doctor.packages()] == ["FAIL"]

@@ -171,3 +171,9 @@ def test_the_real_questions_are_answered(tmp_path):
     assert found["n"] == store.read(tmp_path / "real")["test"].num_rows
     assert len(found["by_modality"]) == 8
     assert found["controls"]["shuffled"]["n"] == found["n"]
+
+
+def test_a_style_named_twice_is_asked_once(data, tmp_path):
+    asked = ("--style", "no_think", "no_think", "--limit", 2)
+    assert main(command(data, tmp_path / "out", *asked)) == 0
+    assert len(pd.read_parquet(tmp_path / "out" / "records.parquet")) == 2

@@ -159,3 +159,18 @@ def test_spread_between_cells_does_not_take_noise_for_structure():
         maps.spread(records.simulated(0.8, 0.5, noise=0.05, seed=s))["cells"] for s in range(50)
     ]
     assert np.mean(steep) == pytest.approx(np.var([0.8, 0.5, 0.5] * 3, ddof=1), rel=0.15)
+
+
+@pytest.mark.parametrize(("shares", "expected"), [((1.0, 0.88, 0.88), None), ((1, 1, 1), 1.0)])
+def test_an_interval_stays_between_0_and_1_and_has_a_width(shares, expected):
+    asked, rng = records.items(100, ("CT",)), np.random.default_rng(0)
+    labels = {"method": "grpo", "style": "think_before", "axis": "modality", "train": "CT"}
+    right = [np.arange(100) < 100 * share for share in shares]
+    seeds = [
+        records.answered(asked, one.astype(float), rng, seed=seed, **labels)
+        for seed, one in enumerate(right)
+    ]
+    table = maps.matrix(found(pd.concat([records.base(asked, np.zeros(100), rng), *seeds])))
+    low, high = table.loc[0, ["low", "high"]]
+    assert 0 <= low < high <= 1
+    assert expected is None or high == expected

@@ -1,4 +1,5 @@
 import io
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from skimage import data as skimage_data
 
 from medr1_lib.data import images
+from medr1_lib.data.errors import InputError
 
 
 def encoded(image, format, **options):
@@ -131,3 +133,24 @@ def test_monochrome1_is_turned_over():
 def test_a_png_of_the_result_keeps_its_pixels():
     cells = Image.fromarray(skimage_data.immunohistochemistry()[:50, :60])
     assert images.load(images.png(cells)).tobytes() == cells.tobytes()
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM"])
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.3])
+def test_damaged_bytes_are_one_bad_image_and_nothing_else(format, share):
+    whole = encoded(Image.fromarray(skimage_data.retina()[600:700, 600:800]), format)
+    with suppress(InputError):  # a decoder may make do with a part
+        images.load(whole[: int(share * len(whole))])
+
+
+def test_a_pixel_that_is_no_number_blackens_no_image():
+    values = np.linspace(0, 1, 64, dtype="float32").reshape(8, 8)
+    values[0, 0] = np.nan
+    image = grey(images.load(encoded(Image.fromarray(values), "TIFF")))
+    assert image.max() == 255
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+def test_dicom_with_an_empty_window_is_stretched(empty):
+    image = images.load(dicom(np.arange(4).reshape(2, 2), WindowCenter=empty, WindowWidth=empty))
+    assert grey(image).tolist() == [[0, 85], [170, 255]]

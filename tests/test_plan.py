@@ -99,3 +99,19 @@ def test_the_plans_that_come_with_the_course_are_sound(path):
     for cell in cells:
         if not cell.untrained and cell.recipe.config.get("use_cpu"):
             getattr(cell.recipe, f"{cell.recipe.method}_config")(Path("out"))
+
+
+def test_one_value_stands_for_a_list_of_one(tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text(
+        "data: somewhere\ngrids:\n  - {recipe: course, style: no_think, axis: modality, "
+        "train: CT, seed: 3, controls: blank, tests: a/b}\n"
+    )
+    (cell,) = Plan.read(path).cells()
+    assert (cell.label["train"], cell.label["seed"]) == ("CT", 3)
+    assert (cell.controls, cell.tests) == (("blank",), ("a/b",))
+
+
+def test_two_tests_of_one_name_would_share_a_folder():
+    with pytest.raises(InputError, match="two tests are folders of one name"):
+        Grid("course", tests=("a/phantoms", "b/phantoms"))

@@ -59,3 +59,12 @@ def test_it_measures_what_the_training_would_meet_and_leaves_no_trace(tmp_path, 
 def test_a_small_data_set_is_sampled_as_far_as_it_goes(tmp_path):
     found = trainer(tmp_path)
     assert preflight(found, found.train_dataset.select(range(7))).groups == 6
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"lora_targets": "nothing"}, {"lora_targets": "("}, {"reward_weights": [1.0]}],
+)
+def test_a_recipe_that_trl_or_peft_refuses_is_told_in_one_line(tmp_path, changes):
+    with pytest.raises(InputError, match="correct the recipe"):
+        trainer(tmp_path, **changes)

@@ -128,6 +128,9 @@ def test_flags_are_those_of_trl_and_of_the_recipe():
         ("extends: course\nquantize: int8", "quantize is 'int8'"),
         ("extends: course\nmodality: [PET]", "'PET' is not a known modality"),
         ("extends: course\nlora_r: 0", "lora_r is 0"),
+        ("extends: course\nseed: -1", "seed is -1; use a whole number, 0 or more"),
+        ("extends: 5", "extends 5; extend one of course, "),
+        ("extends: course\n1: 2\nab: 3", "unknown key 1"),
         ("extends: course\noutput_dir: x", "use --out instead"),
         ("extends: course\ngradient_checkpointing: true", "activation_checkpointing instead"),
         ("extends: course\nlogging_steps: 10", "logging_steps is always 1"),
@@ -195,3 +198,7 @@ def test_checkpoints_fall_where_no_rollout_waits(changes, every):
     made = trainings.grpo(save_steps=5, **changes).grpo_config(HERE)
     assert made.save_steps == every
     assert made.per_device_eval_batch_size % made.num_generations == 0
+
+
+def test_one_modality_needs_no_list():
+    assert load_recipe("course", modality="CT").modality == ("CT",)

@@ -199,3 +199,10 @@ def test_false_claims_are_drawn_for_bases_and_models_trained_on_everything():
         "base, think_before": 0.0,
         "grpo, think_before": 0.5,
     }
+
+
+def test_a_file_is_no_folder_for_a_report(tmp_path, capsys):
+    (tmp_path / "out").touch()
+    arguments = ["report", "--runs", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    assert "is a file; name a folder" in capsys.readouterr().err

@@ -1,4 +1,5 @@
 import json
+import shutil
 import stat
 
 import pandas as pd
@@ -124,3 +125,26 @@ def test_without_a_cluster_it_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="--executor slurm"):
         module._submit(plan(BASE), plan(BASE).cells(), tmp_path, "slurm", 1)
+
+
+def test_a_test_that_is_not_there_is_told_before_any_training(tmp_path):
+    with pytest.raises(InputError, match="nowhere"):
+        sweep(plan(Grid("course", tests=(str(tmp_path / "nowhere"),))), tmp_path)
+
+
+def test_a_resource_that_nobody_knows_is_told(tmp_path):
+    with pytest.raises(InputError, match="plan: resources"):
+        sweep(plan(BASE, resources={"gpus_per_nodde": 1}), tmp_path)
+
+
+def test_two_tests_with_one_mark_are_no_block(done, tmp_path):
+    cells, out = done
+    notes = json.loads((out / cells[1].name / "cell.json").read_text())
+    ((test, mark),) = notes["marks"].items()
+    folder = tmp_path / "cell"
+    shutil.copytree(out / cells[1].name, folder)
+    shutil.copytree(module.answers_in(folder, test), module.answers_in(folder, "elsewhere"))
+    notes["marks"] = {test: mark, "elsewhere": mark}
+    (folder / "cell.json").write_text(json.dumps(notes))
+    with pytest.raises(InputError, match="2 test sets share a mark"):
+        blocks.write([folder], tmp_path / "block", {})

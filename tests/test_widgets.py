@@ -111,3 +111,13 @@ def test_the_picture_tells_who_does_not_see_it_what_it_is_and_no_answer():
 def test_a_question_about_a_real_image_is_refused():
     with pytest.raises(InputError):
         widgets.page(replace(QUESTIONS[0], scene=None), answered=False)
+
+
+def test_the_next_question_comes_without_its_answer(browser):
+    browser.reveal.value = True
+    browser.number.value += 1
+    assert not browser.reveal.value
+    browser.reveal.value = True
+    browser.modality.value = "OCT"
+    assert not browser.reveal.value
+    assert "hidden" in browser.view.value
