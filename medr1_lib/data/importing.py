@@ -171,9 +171,7 @@ def _convert(source: Source, path: str, target: Path, side: int) -> InputError |
         data = images.png(images.load(source.read(source.locate(path)), side, where=path))
     except InputError as error:
         return error
-    unfinished = target.with_suffix(".part")
-    unfinished.write_bytes(data)
-    unfinished.replace(target)
+    store.replace(target, data)
     return None
 
 

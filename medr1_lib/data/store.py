@@ -94,3 +94,10 @@ def _stream(rows: Iterable[dict[str, Any]], folder: Path) -> datasets.Dataset:
             writer.write(FEATURES.encode_example(row))
         writer.finalize()
     return datasets.Dataset.from_file(path)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.write_bytes(content)
+    unfinished.replace(path)

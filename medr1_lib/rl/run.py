@@ -110,17 +110,17 @@ class RunFolder:
         with writing(self.out):
             whole = log.read_text().rpartition("\n")[0].split("\n")  # the last line may be cut off
             kept = [line for line in whole[1:] if int(line.partition(",")[0]) <= step]
-            replace(log, "\n".join([whole[0], *kept, ""]).encode())
+            store.replace(log, "\n".join([whole[0], *kept, ""]).encode())
             if rollouts.is_file():
                 frame = pd.read_parquet(rollouts)
-                replace(rollouts, frame[frame["step"] <= step].to_parquet(index=False))
+                store.replace(rollouts, frame[frame["step"] <= step].to_parquet(index=False))
         self.note({"resumed_after_steps": [*notes.get("resumed_after_steps", []), step]})
 
     def note(self, notes: dict[str, Any]) -> None:
         """Write something more into `recipe.json`."""
         text = json.dumps(_notes(self.out) | notes, indent=1) + "\n"
         with writing(self.out):
-            replace(self.out / RECIPE, text.encode())
+            store.replace(self.out / RECIPE, text.encode())
 
     def finish(self, card: str, notes: dict[str, Any]) -> None:
         """Take the adapter out of the last checkpoint, write the card, drop the checkpoints."""
@@ -130,7 +130,7 @@ class RunFolder:
             (self.out / ADAPTER).mkdir(exist_ok=True)
             for name in ADAPTER_FILES:
                 shutil.copyfile(last / name, self.out / ADAPTER / name)
-            replace(self.out / CARD, card.encode())
+            store.replace(self.out / CARD, card.encode())
         self.note({"finished": notes})
         shutil.rmtree(self.out / CHECKPOINTS, ignore_errors=True)
 
@@ -188,13 +188,6 @@ def writing(out: Path) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
         remedy = "make room or choose another folder; --resume goes on from a checkpoint"
         raise InputError(out, f"cannot be written ({reason})", remedy) from error
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
 
 
 def _step(checkpoint: Path) -> int:

@@ -11,7 +11,6 @@ import pandas as pd
 
 from medr1_lib.data import store
 from medr1_lib.data.errors import InputError
-from medr1_lib.rl.run import replace
 from medr1_lib.study.items import Task
 
 RECORDS = "records.parquet"
@@ -120,7 +119,7 @@ class Journal:
     def _keep(self, path: Path, content: bytes) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            replace(path, content)
+            store.replace(path, content)
         except OSError as error:
             remedy = "make room or choose another folder; the same command goes on from here"
             problem = f"cannot be written ({error.strerror or error})"

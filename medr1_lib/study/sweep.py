@@ -19,7 +19,7 @@ from medr1_lib.data.errors import InputError
 from medr1_lib.data.machine import hardware
 from medr1_lib.policy.loading import base_directory, load_policy
 from medr1_lib.policy.vision_cache import Features
-from medr1_lib.rl.run import begun, replace
+from medr1_lib.rl.run import begun
 from medr1_lib.rl.train import train
 from medr1_lib.study.evaluate import Settings, evaluate
 from medr1_lib.study.items import Items
@@ -134,7 +134,7 @@ def do(cell: Cell, folder: Path) -> None:
         "date": time.strftime("%Y-%m-%d"),
         "recipe": cell.recipe.flat(),
     }
-    replace(folder / CELL, (json.dumps(notes, indent=1) + "\n").encode())
+    store.replace(folder / CELL, (json.dumps(notes, indent=1) + "\n").encode())
 
 
 def answers_in(folder: Path, test: str) -> Path:

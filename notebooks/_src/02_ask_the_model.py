@@ -39,6 +39,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from IPython.display import display
 from matplotlib import pyplot as plt
 from PIL import Image
 from skimage import data as samples
@@ -484,11 +485,7 @@ print(f"in the lesion's quarter: {sum(hit)} of {len(hit)} [{low:.0%}, {high:.0%}
 # %% mystnb={"image": {"alt": "Two real pictures, not phantoms: a color photograph of a retina with the bright optic disc and its vessels, and tissue under the microscope, stained blue and brown."}}
 real = [samples.retina(), samples.immunohistochemistry()]
 real = [images.load(images.png(Image.fromarray(p)), side=112) for p in real]
-_, axes = plt.subplots(1, 2, figsize=(4, 2))
-for axis, picture in zip(axes, real, strict=True):
-    axis.imshow(picture)
-    axis.axis("off")
-plt.show()
+display(Image.fromarray(np.hstack(real)))
 print(*asker.reply([DESCRIBE] * 2, real), sep="\n")
 
 # %% [markdown]

@@ -626,10 +626,9 @@ _ = axis.set(ylabel=what, xlim=(-0.5, len(arms) - 0.5))
 for arm, name in arms.items():
     files = (f"learning{name}.json", f"learning{name}_captions.json")
     found = [json.loads((RECORDED / file).read_text())["runs"] for file in files]
-    runs, captions = ([one for one in of if one["style"] == STYLE] for of in found)
-    falls = [f"{100 * one['paired']['difference']:+.1f}" for one in captions]
-    right = np.mean([100 * one["accuracy"] for one in runs])
-    print(f"{arm}: {right:.1f} % right; captions {', '.join(falls)} points")
+    runs, captions = (pd.DataFrame(of).query("style == @STYLE") for of in found)
+    falls = [f"{100 * pair['difference']:+.1f}" for pair in captions["paired"]]
+    print(f"{arm}: {100 * runs['accuracy'].mean():.1f} % right; captions", *falls)
 
 # %% [markdown]
 # The first and the third arm look like a finding about methods: at about the same accuracy, SFT has forgotten

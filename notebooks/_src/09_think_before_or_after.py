@@ -177,9 +177,7 @@ first, others = maps["grpo", "think_before"], ("no_think", "think_after")
 rows = {s: comparisons.differences(first, maps["grpo", s]) for s in others}
 cells = pd.concat([one.assign(train=style) for style, one in rows.items()])
 cells["p_holm"] = holm(cells["p"])
-axes, _ = plots.difference_heatmap(
-    cells, title="GRPO: accuracy less that of think_before, in points"
-)
+axes, _ = plots.difference_heatmap(cells, title="Points above think_before")
 _ = axes.set_ylabel("style")
 
 # %% [markdown]
@@ -501,15 +499,12 @@ second.pivot(
 # right is the base in `think_before`, whose reasons training has nearly halved.
 
 # %% mystnb={"image": {"alt": "Accuracy in percent against tokens per answer, one point per model. no_think takes 3 tokens, the two other styles about 12, the base in think_before 20. Trained think_before lies above 80; trained think_after and no_think lie near 60, though think_after takes four times the tokens of no_think."}}
-by = real.groupby(["model", "style", "method"], observed=True, as_index=False)
-costs = by.agg(tokens=("tokens", "mean"), accuracy=("correct", "mean"))
-costs["accuracy"] *= 100
-_, axis = plt.subplots(figsize=(7, 3.8), layout="constrained")
+shown = real.assign(**{"accuracy (%)": 100 * real["correct"]})
+kinds = shown.groupby(["model", "style", "method"], observed=True)
+costs = kinds[["tokens", "accuracy (%)"]].mean()
 look = {"hue": "style", "style": "method", "s": 60}
-sns.scatterplot(costs, x="tokens", y="accuracy", ax=axis, **look)
-_ = axis.set(ylim=(0, 100), xlim=(0, 22), xlabel="tokens per answer, mean")
-axis.set_ylabel(f"accuracy (%), n = {real['item'].nunique()} questions")
-
+axis = sns.scatterplot(costs, x="tokens", y="accuracy (%)", **look)
+_ = axis.set(ylim=(0, 100), xlim=(0, 22), title=f"n = {real['item'].nunique()}")
 
 # %% [markdown]
 # The trained `think_after` takes as many tokens as `think_before` and gives an accuracy near that of `no_think`. Its

@@ -54,7 +54,7 @@ WRONG = {
             layers, heads, head_size, 1, size
         ),
         "takes `size` bytes": lambda layers, heads, head_size, tokens, size=2: kv_cache_bytes(
-            layers, heads, head_size, tokens, size=1
+            layers, heads, head_size, tokens
         ),
         "two bytes if nothing else": lambda layers, heads, head_size, tokens, size=4: (
             kv_cache_bytes(layers, heads, head_size, tokens, size)

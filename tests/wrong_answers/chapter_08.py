@@ -33,7 +33,7 @@ WRONG = {
     "paired_interval": {
         "leaves a width": interval_with(cell=0, more=0),
         "two items more": interval_with(more=0),
-        "square of the gap": interval_with(squared=0),
+        "square of that gap": interval_with(squared=0),
         "below zero": interval_with(sign=abs),
         "by 1 at most": interval_with(most=2.0),
     },

@@ -27,12 +27,11 @@ lora_parameters = Exercise(
 kv_cache_bytes = Exercise(
     "medr1_lib.policy.memory:kv_cache_bytes",
     (
-        Case((1, 1, 1, 1), "a key and a value, of two bytes each if nothing else is said"),
-        Case((1, 1, 1, 1, 1), "a number takes `size` bytes, here one"),
-        Case((3, 1, 1, 1, 1), "every layer has keys and values of its own"),
-        Case((1, 2, 4, 1, 1), "every head of the keys has `head_size` numbers"),
-        Case((1, 1, 1, 7, 1), "all tokens are kept"),
+        Case((1, 1, 1, 1, 2), "a token has a key and a value"),
+        Case((3, 1, 1, 1, 2), "every layer has keys and values of its own"),
+        Case((1, 2, 4, 1, 2), "every head of the keys has `head_size` numbers"),
+        Case((1, 1, 1, 7, 2), "all tokens are kept"),
         Case((1, 1, 1, 1, 4), "a number takes `size` bytes"),
-        Case((28, 2, 128, 1), "all factors together"),
+        Case((28, 2, 128, 1), "a number takes two bytes if nothing else is said"),
     ),
 )
