@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = ("data", "policy", "rl", "study", "course")  # each may import itself and what is before it
 MODULE, FUNCTION = 220, 40  # lines at most
-LIBRARY = 8500  # lines of code at most: docstrings, comments and blank lines are free
+LIBRARY = 8450  # lines of code at most: docstrings, comments and blank lines are free
 
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
