@@ -31,6 +31,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PATIENCE = 20  # half seconds
 VIEWS = {"wide": (1300, 900), "phone": (420, 860)}
 COUNTS = """() => {
     const all = (selector) => [...document.querySelectorAll(`article ${selector}`)];
@@ -101,8 +102,13 @@ def check(browser: Browser, base: str, path: str, view: str, mode: str, shots: P
     faults: list[str] = []
     listen(page, base, faults)
     page.goto(base + path, wait_until="networkidle")
-    page.wait_for_timeout(500)  # formulas and widgets are drawn after the page has loaded
-    faults += judge(page.evaluate(COUNTS))
+    seen = judge(page.evaluate(COUNTS))
+    for _ in range(PATIENCE):  # formulas and widgets are drawn after the page has loaded
+        if not seen:
+            break
+        page.wait_for_timeout(500)
+        seen = judge(page.evaluate(COUNTS))
+    faults += seen
     page.screenshot(path=shots / f"{path.replace('/', '-')}-{view}-{mode}.png", full_page=True)
     page.close()
     return faults
