@@ -33,7 +33,7 @@ def headline(table: pd.DataFrame, title: str = "Accuracy in %") -> Drawn:
         title: Says what is shown, and its unit.
     """
     shown = percent(table)[["series", "test", "n", *VALUE]]
-    axes = canvas(11, 3.6, title)
+    axes = canvas(max(11, shown["series"].nunique()), 3.6, title)
     oracle = shown["series"] == "caption oracle"
     draw_bars(axes, shown[~oracle], "test", "series")
     tests = list(dict.fromkeys(shown["test"]))
