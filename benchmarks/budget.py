@@ -10,8 +10,6 @@ The models to compare them with, GRPO and SFT in 60 updates each, are those of
 
 import argparse
 import json
-import shlex
-import sys
 import time
 from itertools import product
 from pathlib import Path
@@ -22,7 +20,8 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from medr1_lib.data.machine import hardware
+from medr1_lib.data.json_file import write_json
+from medr1_lib.data.machine import made
 from medr1_lib.data.styles import ReasoningStyle
 from medr1_lib.policy.loading import load_policy
 from medr1_lib.rl import sft
@@ -87,14 +86,12 @@ def one(asked: argparse.Namespace, items: Items, name: str, seed: int) -> tuple[
 
 def record(asked: argparse.Namespace, runs: list[dict[str, Any]], rows: pd.DataFrame) -> None:
     found = {
-        "command": shlex.join(["python", *sys.argv]),
-        "hardware": hardware() + ", one thread",
-        "date": time.strftime("%Y-%m-%d"),
+        **made(torch.get_num_threads()),
         "recipe": load_recipe("course-sft", style=STYLE).flat(),
         "changes": {name: changes for name, (changes, _) in VARIANTS.items()},
         "runs": runs,
     }
-    (asked.record / "budget.json").write_text(json.dumps(found, indent=1) + "\n")
+    write_json(asked.record / "budget.json", found)
     rows.to_parquet(asked.record / "budget.parquet", index=False, compression="zstd")
 
 

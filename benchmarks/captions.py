@@ -13,10 +13,6 @@ those that `learning.py` asks.
 """
 
 import argparse
-import json
-import shlex
-import sys
-import time
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
@@ -27,7 +23,8 @@ import torch
 from tqdm import tqdm
 
 from medr1_lib.data.claims import claims
-from medr1_lib.data.machine import hardware
+from medr1_lib.data.json_file import write_json
+from medr1_lib.data.machine import made
 from medr1_lib.data.phantom_vqa import ATTRIBUTES
 from medr1_lib.data.styles import STYLES
 from medr1_lib.policy.loading import base_directory, load_policy
@@ -53,13 +50,11 @@ def main() -> None:
         paired = {"paired": asdict(compare(before, after))}
         runs.append({"style": style, "seed": seed} | shares(after) | paired)
     found = {
-        "command": shlex.join(["python", *sys.argv]),
-        "hardware": hardware() + ", one thread",
-        "date": time.strftime("%Y-%m-%d"),
+        **made(torch.get_num_threads()),
         "base": shares(before),
         "runs": runs,
     }
-    asked.json.write_text(json.dumps(found, indent=1) + "\n")
+    write_json(asked.json, found)
 
 
 @torch.inference_mode()

@@ -12,9 +12,6 @@ pre-flight says about it. Goes on where it was interrupted. Writes to `--record`
 import argparse
 import json
 import random
-import shlex
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +19,8 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from medr1_lib.data.machine import hardware
+from medr1_lib.data.json_file import write_json
+from medr1_lib.data.machine import made
 from medr1_lib.data.phantom_vqa import ATTRIBUTES
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.rationales import rationale
@@ -112,8 +110,7 @@ def record(asked: argparse.Namespace, runs: dict[str, Run]) -> None:
     for kind, frames in (("", logs), ("_rollouts", rollouts)):
         path = asked.record / f"failures{kind}.parquet"
         pd.concat(frames).to_parquet(path, index=False, compression="zstd")
-    text = json.dumps(notes(asked, runs), indent=1)
-    (asked.record / "failures.json").write_text(text + "\n")
+    write_json(asked.record / "failures.json", notes(asked, runs))
 
 
 def notes(asked: argparse.Namespace, runs: dict[str, Run]) -> dict[str, Any]:
@@ -125,9 +122,7 @@ def notes(asked: argparse.Namespace, runs: dict[str, Run]) -> dict[str, Any]:
         minutes = round(run.log["seconds"].sum() / 60, 2)
         found[name] = {"changes": RUNS[name], "preflight": told, "minutes": minutes}
     return {
-        "command": shlex.join(["python", *sys.argv]),
-        "hardware": hardware() + ", one thread",
-        "date": time.strftime("%Y-%m-%d"),
+        **made(torch.get_num_threads()),
         "seed": asked.seed,
         "steps": asked.steps,
         "recipe": load_recipe("course").flat(),

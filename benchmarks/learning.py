@@ -9,8 +9,6 @@ and model) to `--record`, so that every figure can be computed again from the it
 
 import argparse
 import json
-import shlex
-import sys
 import time
 from dataclasses import asdict
 from itertools import product
@@ -22,7 +20,8 @@ import torch
 import yaml
 from tqdm import tqdm
 
-from medr1_lib.data.machine import hardware
+from medr1_lib.data.json_file import write_json
+from medr1_lib.data.machine import made
 from medr1_lib.data.styles import STYLES
 from medr1_lib.policy.loading import load_policy
 from medr1_lib.rl.recipe_file import load_recipe
@@ -90,15 +89,13 @@ def labelled(records: pd.DataFrame, recipe: str, style: str, seed: int) -> pd.Da
 
 def record(asked: argparse.Namespace, found: dict[str, Any], rows: pd.DataFrame) -> None:
     head = {
-        "command": shlex.join(["python", *sys.argv]),
-        "hardware": hardware() + ", one thread",
-        "date": time.strftime("%Y-%m-%d"),
+        **made(torch.get_num_threads()),
         "recipes": {
             name: load_recipe(name).changed(**asked.changes).flat() for name in asked.recipes
         },
     }
     asked.record.mkdir(parents=True, exist_ok=True)
-    (asked.record / f"{asked.name}.json").write_text(json.dumps(head | found, indent=1) + "\n")
+    write_json(asked.record / f"{asked.name}.json", head | found)
     rows.to_parquet(asked.record / f"{asked.name}.parquet", index=False, compression="zstd")
 
 

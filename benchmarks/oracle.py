@@ -7,9 +7,6 @@ A question counts if the model's own caption of the image names the right option
 """
 
 import argparse
-import shlex
-import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +15,7 @@ from captions import named
 
 from medr1_lib.data.intervals import wilson
 from medr1_lib.data.json_file import write_json
-from medr1_lib.data.machine import hardware
+from medr1_lib.data.machine import made
 from medr1_lib.study.items import Items
 from medr1_lib.study.report import COLUMNS
 
@@ -34,9 +31,7 @@ def main() -> None:
         for name, right in answered["correct"].groupby(modality)
     ]
     found = {
-        "command": shlex.join(["python", *sys.argv]),
-        "hardware": hardware() + ", one thread",
-        "date": time.strftime("%Y-%m-%d"),
+        **made(torch.get_num_threads()),
         "rows": pd.DataFrame(rows, columns=COLUMNS).to_dict("records"),
     }
     write_json(asked.json, found)

@@ -8,9 +8,6 @@ what the tower loses: no way of training the language model can follow a mark th
 """
 
 import argparse
-import shlex
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from medr1_lib.data.intervals import wilson
 from medr1_lib.data.json_file import write_json
-from medr1_lib.data.machine import hardware
+from medr1_lib.data.machine import made
 from medr1_lib.data.phantoms import SCANNERS, Scene, draw, random_scene
 from medr1_lib.data.taxonomy import MODALITIES
 from medr1_lib.policy.loading import load_policy
@@ -43,9 +40,7 @@ def main() -> None:
     rows = [row("tower", sight["tower"], scenes, tested, name) for name in ATTRIBUTES]
     rows.append(row("corner", sight["corner"], scenes, tested, "scanner"))
     head = {
-        "command": shlex.join(["python", *sys.argv]),
-        "hardware": hardware() + ", one thread",
-        "date": time.strftime("%Y-%m-%d"),
+        **made(torch.get_num_threads()),
         "seed": SEED,
     }
     for one in rows:

@@ -30,4 +30,4 @@ def write_json(path: Path, report: dict[str, Any]) -> None:
         path.write_text(json.dumps(report, indent=1) + "\n")
     except OSError as error:
         problem = f"cannot be written ({error.strerror})"
-        raise InputError(path, problem, "choose another file for --json") from error
+        raise InputError(path, problem, "choose another file") from error

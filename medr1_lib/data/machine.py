@@ -2,6 +2,9 @@
 
 import platform
 import re
+import shlex
+import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -19,3 +22,18 @@ def hardware() -> str:
     name = named[1] if named else platform.processor() or platform.machine()
     memory = psutil.virtual_memory().total / 2**30
     return f"{name}, {psutil.cpu_count()} processors, {memory:.0f} GiB"
+
+
+def made(threads: int) -> dict[str, str]:
+    """The command, the machine and the day: the head of a file of recorded figures.
+
+    Example:
+        >>> list(made(threads=1))
+        ['command', 'hardware', 'date']
+    """
+    used = "one thread" if threads == 1 else f"{threads} threads"
+    return {
+        "command": shlex.join(["python", *sys.argv]),
+        "hardware": f"{hardware()}, {used}",
+        "date": time.strftime("%Y-%m-%d"),
+    }
