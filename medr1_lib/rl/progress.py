@@ -3,16 +3,9 @@
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerState
 
-from medr1_lib.rl.recorder import Logs
+from medr1_lib.rl.recorder import COLUMNS, Logs
 
-SHOWN = {
-    "reward": "reward",
-    "accuracy": "rewards/accuracy_reward/mean",
-    "format": "rewards/format_reward/mean",
-    "kl": "kl",
-    "length": "completions/mean_length",
-    "loss": "loss",
-}
+SHOWN = ("reward", "accuracy", "format", "kl", "completion_length", "loss")
 
 
 class Progress(TrainerCallback):
@@ -30,7 +23,8 @@ class Progress(TrainerCallback):
     ) -> None:
         """Rewrite it."""
         if logs is not None and "loss" in logs:
-            found = {name: f"{logs[key]:.3g}" for name, key in SHOWN.items() if key in logs}
+            keys = {name: COLUMNS["grpo"][name] for name in SHOWN}  # of them SFT has the loss alone
+            found = {name: f"{logs[key]:.3g}" for name, key in keys.items() if key in logs}
             self._bar.set_postfix(found, refresh=False)
             self._bar.update(state.global_step - self._bar.n)
 

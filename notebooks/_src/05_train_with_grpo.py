@@ -467,9 +467,8 @@ captions = json.loads((RECORDED / "learning_captions.json").read_text())
 oracle = captions["base"]["accuracy"]
 runs = pd.DataFrame(learning["runs"])
 runs["before"] = [learning["base"][style]["accuracy"] for style in runs["style"]]
-ways = zip(runs["before"], runs["accuracy"], strict=True)
+ways = runs[["before", "accuracy"]].to_numpy()
 runs["gap closed"] = [gap_closed(*way, oracle) for way in ways]
-runs["p"] = [mcnemar_p(pair["first"], pair["second"]) for pair in runs["paired"]]
 shown = ["before", "accuracy", "format_rate", "gap closed", "minutes"]
 print(f"caption oracle {oracle:.3f}; {learning['hardware']}")
 display(runs.set_index(["style", "seed"])[shown].round(2))
@@ -480,9 +479,8 @@ for place, style in enumerate(styles):
     start = 100 * base["accuracy"]
     reach = [[abs(start - 100 * end)] for end in base["interval"]]
     axis.errorbar(place - 0.1, start, reach, fmt="o", mfc="white", c="C0")
-    axis.plot(
-        [place + 0.1] * len(own), 100 * own["accuracy"], "s", c="C1", alpha=0.7
-    )
+    places = [place + 0.1] * len(own)
+    axis.plot(places, 100 * own["accuracy"], "s", c="C1", alpha=0.7)
 axis.axhline(100 * oracle, color="black", linestyle="--", linewidth=1)
 axis.text(2.45, 100 * oracle + 1, "caption oracle", ha="right")
 axis.set_xticks(range(3), styles)
@@ -497,7 +495,8 @@ _ = axis.set_title("circle: base, 95 % interval; squares: three seeds")
 # Chapter 09 compares the styles with care.
 
 # %% tags=["headline", "nbval-check-output"]
-enough = (runs["gap closed"] > 0.5) & (runs["p"] < 0.01)
+p = runs["paired"].map(lambda pair: mcnemar_p(pair["first"], pair["second"]))
+enough = (runs["gap closed"] > 0.5) & (p < 0.01)
 gained = 100 * (runs["accuracy"] - runs["before"])
 print(f"{len(runs)} recorded runs of {runs['steps'].min()} steps")
 print("over half of the gap closed, p below 0.01:", enough.sum(), "runs")
