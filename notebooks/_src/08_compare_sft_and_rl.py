@@ -567,7 +567,8 @@ for number, ((method, style), line) in enumerate(trained):
     look = {"label": f"{method}, {style}", "marker": "osD^"[number]}
     axis.errorbar(at, value, reach, **look)
 axis.axhline(0, color="black", linewidth=1)
-axis.set(xlabel="strength in training", ylabel="reliance (% of answers)")
+n = f"n = {relied['n'].min():,} to {relied['n'].max():,}"
+axis.set(xlabel="strength in training", ylabel=f"reliance (% of answers)\n{n}")
 axis.legend(bbox_to_anchor=(1, 1), loc="upper left")
 display(relied.round(3))
 
