@@ -3,7 +3,7 @@
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerState
 
-from medr1_lib.rl.recorder import COLUMNS, Logs
+from medr1_lib.rl.recorder import Logs, row
 
 SHOWN = ("reward", "accuracy", "format", "kl", "completion_length", "loss")
 
@@ -23,8 +23,8 @@ class Progress(TrainerCallback):
     ) -> None:
         """Rewrite it."""
         if logs is not None and "loss" in logs:
-            keys = {name: COLUMNS["grpo"][name] for name in SHOWN}  # of them SFT has the loss alone
-            found = {name: f"{logs[key]:.3g}" for name, key in keys.items() if key in logs}
+            measured = row("grpo", logs).items()  # of what is shown SFT has the loss alone
+            found = {name: f"{x:.3g}" for name, x in measured if name in SHOWN and x is not None}
             self._bar.set_postfix(found, refresh=False)
             self._bar.update(state.global_step - self._bar.n)
 
