@@ -4,14 +4,17 @@
     python benchmarks/gpu.py --model models/fake-qwen2-vl-2b --json data/recorded/gpu.json
 
 The recipe is `gpu`: NF4, LoRA, 8 prompts x 8 rollouts x 200 tokens, images of 384 px. The sides run
-one after the other, so that each has the memory to itself. This script has not been run on a GPU
-yet, and no figure of the course comes from it.
+one after the other, so that each has the memory to itself, and each is written down as soon as it
+is measured: `--sides` takes up those that are missing.
 """
 
 import argparse
 import gc
+import json
 import statistics
 import time
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ from medr1_lib.policy.loading import load_policy
 from medr1_lib.policy.memory import Step, memory, peak
 from medr1_lib.policy.true_size import qwen2_vl_2b
 from medr1_lib.rl.bench_sides import odd_tokens, questions
+from medr1_lib.rl.provenance import LIBRARIES
 from medr1_lib.rl.recipe_file import load_recipe
 from medr1_lib.rl.trainer import PolicyTrainer
 
@@ -62,32 +66,40 @@ def main() -> None:
     if not torch.cuda.is_available():
         raise InputError("benchmarks/gpu.py", "torch finds no GPU", "run it where there is one")
     check_writable(asked.json)
-    report: dict[str, Any] = {
-        "model": asked.model.name,
-        "steps": asked.steps,
-        "gpu": torch.cuda.get_device_name(),
-        "hardware": hardware(),
-        "date": time.strftime("%Y-%m-%d"),
-    }
-    for name, (kind, step) in SIDES.items():
-        report[name] = measured(kind, step, asked)
-        print(name, report[name], flush=True)
+    for name in asked.sides:
+        found = measured(*SIDES[name], asked)
+        print(name, found, flush=True)
+        record(asked.json, name, found)
         gc.collect()
         torch.cuda.empty_cache()
-    write_json(asked.json, report)
 
 
-def measured(kind: type[GRPOTrainer], step: Step, asked: argparse.Namespace) -> dict[str, float]:
+def measured(kind: type[GRPOTrainer], step: Step, asked: argparse.Namespace) -> dict[str, Any]:
     """Train some steps; the first one warms up and does not count."""
     torch.cuda.reset_peak_memory_stats()
     trainer, clock = built(kind, step.checkpointing, asked), Clock()
     trainer.add_callback(clock)
     trainer.train()
+    read = trainer.state.log_history[0]["num_tokens"] / (step.prompts * step.rollouts)
+    asks = replace(step, text=round(read) - step.image - TOKENS)  # as this tokenizer counts
     return {
         "seconds": statistics.median(clock.seconds[1:]),
         "peak_bytes": torch.cuda.max_memory_allocated(),
-        "expected_bytes": peak(memory(qwen2_vl_2b(), step)),
+        "expected_bytes": peak(memory(qwen2_vl_2b(), asks)),
+        "prompt_tokens": asks.text + asks.image,
+        "model": asked.model.name,
+        "steps": asked.steps,
+        "gpu": torch.cuda.get_device_name(),
+        "hardware": hardware(),
+        "versions": {name: version(name) for name in LIBRARIES},
+        "date": time.strftime("%Y-%m-%d"),
     }
+
+
+def record(path: Path, name: str, found: dict[str, Any]) -> None:
+    """Put one side beside those that were measured before."""
+    before = json.loads(path.read_text()) if path.exists() else {}
+    write_json(path, before | {name: found})
 
 
 def built(kind: type[GRPOTrainer], checkpointing: bool, asked: argparse.Namespace) -> GRPOTrainer:
@@ -120,6 +132,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="the real one or a fake")
     parser.add_argument("--steps", type=int, default=5, help="that count, of each side")
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--out", type=Path, default=Path("_output/gpu"))
     parser.add_argument("--json", type=Path, default=Path("data/recorded/gpu.json"))
     return parser.parse_args()

@@ -1,6 +1,8 @@
 """Every term of the memory model that a CPU can measure, measured."""
 
 import copy
+import json
+from pathlib import Path
 from unittest.mock import patch
 
 import policies
@@ -17,6 +19,7 @@ from medr1_lib.policy.true_size import on_meta, qwen2_vl_2b
 from medr1_lib.rl.recipe import LANGUAGE_LINEAR
 
 RANK = 4
+RECORDED = Path(__file__).parents[1] / "data/recorded/gpu.json"
 
 
 @pytest.fixture(scope="module")
@@ -197,3 +200,19 @@ def test_the_gpu_recipe_fits_a_card_of_16_gigabytes():
     assert memory.peak(quantized) < 15e9
     saved = plain["language layers"] - quantized["language layers"]
     assert saved == pytest.approx(1.31e9 * (2 - 4.13 / 8), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("side", "step"),
+    [
+        ("TRL", {"shared": False, "checkpointing": True}),
+        ("TRL, no checkpointing", {"shared": False}),
+        ("ours", {}),
+    ],
+)
+def test_the_sums_beside_the_recorded_peaks(side, step):
+    """They are what is computed today, and every peak fits a card of 16 gigabytes."""
+    found = json.loads(RECORDED.read_text())[side]
+    asked = Step(text=found["prompt_tokens"] - Step.image, **step)
+    assert memory.peak(memory.memory(qwen2_vl_2b(), asked)) == found["expected_bytes"]
+    assert found["peak_bytes"] < 15e9
