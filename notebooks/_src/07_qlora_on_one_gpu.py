@@ -574,9 +574,7 @@ for name in ("learning", "learning_qlora"):
 shown = ["style", "recipe", "seed", "accuracy", "low", "high", "n", "minutes"]
 runs = pd.DataFrame(runs)[shown].sort_values(shown[:3])
 runs = runs[runs["style"] != "think_after"].reset_index(drop=True)
-runs.round(3)
-
-# %%
+display(runs.round(3))
 for style, part in runs.groupby("style"):
     plain = part[part["recipe"] == "course"]["accuracy"]
     small = part[part["recipe"] == "course-qlora"]["accuracy"].item()
