@@ -84,6 +84,17 @@ SETTINGS = {
         "per_device_train_batch_size": 8,
         "loss_type": "dr_grpo",
     },
+    "a group at a time": {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 4},
+    "passes that weigh by tokens": {
+        "gradient_accumulation_steps": 2,
+        "per_device_train_batch_size": 4,
+        "loss_type": "bnpo",
+    },
+    "two steps for a batch of rollouts": {
+        "steps_per_generation": 2,
+        "per_device_train_batch_size": 4,
+        "max_steps": 4,
+    },
     "half a group at a time": {"gradient_accumulation_steps": 4, "per_device_train_batch_size": 2},
     "truncated ones masked": {"mask_truncated_completions": True, "max_completion_length": 6},
     "activation checkpointing": {"gradient_checkpointing": True},
@@ -97,9 +108,12 @@ def test_training_is_that_of_trl(name, tmp_path):
     wanted, theirs = trained(GRPOTrainer, tmp_path / "trl", **SETTINGS[name])
     found, ours = trained(PolicyTrainer, tmp_path / "ours", **SETTINGS[name])
     assert len({row.get("completions/mean_length") for row in found}) > 1 or "truncated" in name
+    passes = SETTINGS[name].get("gradient_accumulation_steps", 1)
     for mine, other in zip(found, wanted, strict=True):
         for key, value in other.items():
-            assert mine[key] == pytest.approx(value, rel=1e-4, abs=1e-5), key
+            # TRL logs these as a mean over passes of means over tokens: who shares a pass shows
+            near = 1e-2 if passes > 1 and key in ("entropy", "kl") else 1e-4
+            assert mine[key] == pytest.approx(value, rel=near, abs=1e-5), key
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-4)
 
@@ -152,6 +166,20 @@ def test_images_are_encoded_once_and_prompts_read_once_per_pass(tmp_path):
     reads = [shape for shape in rows if shape[1] > 12]
     assert {count for count, _ in reads} == {2}
     assert len(reads) == 2 * 3  # sampled, scored under the reference, scored under the policy
+
+
+def test_a_group_stays_in_one_backward_pass(tmp_path):
+    size = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
+    trainer = build(PolicyTrainer, tmp_path, **size)
+    read = []
+
+    def note(_, args):
+        if torch.is_grad_enabled() and args[0].shape[1] > 12:
+            read.append(len(args[0]))
+
+    base_model(trainer.model).model.language_model.layers[0].register_forward_pre_hook(note)
+    trainer.train()
+    assert read == [1] * 4  # two steps of two groups
 
 
 def test_a_prompt_is_tokenized_once_for_its_group(tmp_path, monkeypatch):

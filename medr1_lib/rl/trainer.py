@@ -3,12 +3,15 @@
 import math
 from functools import partial
 from typing import Any, TypeAlias
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 from transformers.utils import logging
+from trl.trainer import grpo_trainer
 from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.utils import shuffle_sequence_dict
 
 from medr1_lib.rl.distinct import TEXT, distinct_images, distinct_prompts
 from medr1_lib.rl.frugal import FrugalTrainer
@@ -31,9 +34,20 @@ class PolicyTrainer(FrugalTrainer, GRPOTrainer):
       scoring under the policy and the reference. Where that cannot be, TRL's own way is taken and
       said once: scoring with activation checkpointing, which has no use for keys and values kept
       from before; sampling with vLLM, tools, or weights spread over devices.
+    - Rollouts of a prompt stay in one backward pass. TRL shuffles them over all passes of a step,
+      where most would need a prompt of their own again; the sum of their gradients is the same.
     - Adapters stay in float32: TRL casts those of a quantized model to bfloat16, in which a small
       learning rate hardly moves them.
     """
+
+    def _prepare_inputs(self, generation_batch: Untyped) -> Untyped:
+        args: Untyped = self.args
+        passes = args.gradient_accumulation_steps
+        torn = 1 < passes == args.steps_per_generation  # and all of them end in one step
+        if not torn or self.loss_type == "bnpo":  # which weighs by the tokens of a pass
+            return super()._prepare_inputs(generation_batch)
+        with patch.object(grpo_trainer, "shuffle_sequence_dict", _as_they_are):
+            return super()._prepare_inputs(generation_batch)
 
     def _generate_and_score_completions(self, *args: Untyped, **kwargs: Untyped) -> Untyped:
         processor: Untyped = self.processing_class
@@ -115,6 +129,12 @@ class PolicyTrainer(FrugalTrainer, GRPOTrainer):
             scored = [_score(model, prefix, *part) for part in parts]
         logps, entropies = zip(*scored, strict=True)
         return torch.cat(logps), torch.cat(entropies) if compute_entropy else None, None
+
+
+def _as_they_are(rollouts: dict[str, Untyped]) -> dict[str, Untyped]:
+    """In place of a shuffle; its random numbers are drawn all the same, for the next ones' sake."""
+    shuffle_sequence_dict(rollouts)
+    return rollouts
 
 
 def _score(

@@ -498,10 +498,11 @@ print(gpu["seconds"].astype(float).round(0).astype(int).to_dict(), "s per step")
 
 # %% [markdown]
 # TRL without checkpointing comes out as computed. With checkpointing the card takes two gigabytes more than the
-# sum, and in our way, where the rollouts share a prompt, more than four: the saving that the bars above
-# promise did not happen there. What takes that memory is not known yet; a test that compares every term on
-# a CPU did not see it. The recipe still fits a card of 16 GB. Nor were shared prompts faster there than TRL without
-# checkpointing. (Other work ran on the processors of that machine, so read no more than this from the seconds.)
+# sum, part of which may be the vision tower, which is not in it. And ours takes as much as if no prompt were
+# shared. That was a fault, and the sum is how it was found: TRL shuffles the rollouts of a step over its eight
+# backward passes, which tore the groups apart. `PolicyTrainer` keeps them together now; a test counts the
+# prompts of each pass. The card has not been measured again. (Other work ran on the processors of that machine,
+# so the seconds are too long, and ours are from before the repair too.)
 #
 # ## 6 Which loss is it?
 #
@@ -619,8 +620,8 @@ temporary.cleanup()
 # - A name in a list of exceptions can match nothing and say nothing. Count after loading.
 # - LoRA starts exactly at the base, trains less than a hundredth of a 2B model, and makes the
 #   reference model of GRPO free.
-# - On a 2B model, activations and not weights fill the card. Checkpointing helps more there than four
-#   bits do; that a shared prompt does was computed, and one measurement does not bear it out.
+# - On a 2B model, activations and not weights fill the card. A shared prompt or checkpointing helps
+#   more there than four bits do. Measure such a sum where it has to hold: here that found a fault.
 #
 # ## Where to go next
 #
