@@ -499,9 +499,9 @@ print(gpu["seconds"].astype(float).round(0).astype(int).to_dict(), "s per step")
 # %% [markdown]
 # TRL without checkpointing comes out as computed. With checkpointing the card takes two gigabytes more than the
 # sum, part of which may be the vision tower, which is not in it. And ours takes as much as if no prompt were
-# shared. That was a fault, and the sum is how it was found: TRL shuffles the rollouts of a step over its eight
+# shared. The sum led to a fault that explains it: TRL shuffles the rollouts of a step over its eight
 # backward passes, which tore the groups apart. `PolicyTrainer` keeps them together now; a test counts the
-# prompts of each pass. The card has not been measured again. (Other work ran on the processors of that machine,
+# prompts of each pass. The card has not been measured again, so whether it was all of it is open. (Other work ran on the processors of that machine,
 # so the seconds are too long, and ours are from before the repair too.)
 #
 # ## 6 Which loss is it?
