@@ -6,11 +6,12 @@ import torch
 from datasets import Dataset
 from layouts import picture
 from peft import LoraConfig
+from trl.trainer import grpo_trainer
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from medr1_lib.policy.loading import base_model, load_policy
-from medr1_lib.rl.trainer import PolicyTrainer
+from medr1_lib.rl.trainer import PolicyTrainer, _as_they_are
 
 LORA = r".*language_model.*\.(q_proj|v_proj|down_proj)"
 TEXTS = ("Which organ?", "How severe is the lesion? A)mild, B)severe", "What?", "Which organ?")
@@ -104,16 +105,20 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_training_is_that_of_trl(name, tmp_path):
+def test_training_is_that_of_trl(name, tmp_path, monkeypatch):
     wanted, theirs = trained(GRPOTrainer, tmp_path / "trl", **SETTINGS[name])
     found, ours = trained(PolicyTrainer, tmp_path / "ours", **SETTINGS[name])
     assert len({row.get("completions/mean_length") for row in found}) > 1 or "truncated" in name
-    passes = SETTINGS[name].get("gradient_accumulation_steps", 1)
+    settings = SETTINGS[name]
+    if "gradient_accumulation_steps" in settings and settings.get("loss_type") != "bnpo":
+        # TRL logs these as means over passes of means over tokens: compare them on the same passes
+        monkeypatch.setattr(grpo_trainer, "shuffle_sequence_dict", _as_they_are)
+        regrouped, _ = trained(GRPOTrainer, tmp_path / "regrouped", **settings)
+        for row, same in zip(wanted, regrouped, strict=True):
+            row |= {key: same[key] for key in ("entropy", "kl")}
     for mine, other in zip(found, wanted, strict=True):
         for key, value in other.items():
-            # TRL logs these as a mean over passes of means over tokens: who shares a pass shows
-            near = 1e-2 if passes > 1 and key in ("entropy", "kl") else 1e-4
-            assert mine[key] == pytest.approx(value, rel=near, abs=1e-5), key
+            assert mine[key] == pytest.approx(value, rel=1e-4, abs=1e-5), key
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-4)
 
