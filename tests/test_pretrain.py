@@ -1,5 +1,6 @@
 """Pretraining: only true targets, the same numbers as the real processor and model, resumable."""
 
+import json
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -187,6 +188,30 @@ def test_it_is_taught_every_style_to_the_end(how, tmp_path, monkeypatch):
     assert (large.num_parameters() > small.num_parameters()) == (how == "--larger")
     with pytest.raises(InputError, match="was begun with --seed 0"):
         command.main([how, str(TINY_BASE), "--out", str(tmp_path), "--seed", "1"])
+
+
+def test_an_eye_is_taken_as_it_is_and_the_rest_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "POOLS", {"held out": 1, "language": 1, "report": 1})
+    monkeypatch.setattr(command, "teach", lambda *args: torch.save((5, 60.0), args[-1]))
+    monkeypatch.setattr(command, "report", lambda *args: {"n": 1})
+    monkeypatch.setattr(command, "card", str)
+    assert command.main(["--eye", str(TINY_BASE), "--out", str(tmp_path)]) == 0
+    base, made = load_policy(TINY_BASE)[0], load_policy(tmp_path)[0]
+    fresh = tiny_model(policies.processor().tokenizer, seed=0)
+    pairs = (made.model.visual, base.model.visual), (made.lm_head, fresh.lm_head)
+    for one, other in pairs:
+        for first, second in zip(one.parameters(), other.parameters(), strict=True):
+            assert torch.equal(first, second)
+    told, was = (json.loads((model / "report.json").read_text()) for model in (tmp_path, TINY_BASE))
+    assert told["eye"] == was["eye"]
+    assert (told["language"]["steps"], told["language"]["minutes"]) == (5, 1)
+
+
+def test_an_eye_that_does_not_fit_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere: has no report.json; name what `pretrain` made"):
+        command.main(["--eye", str(tmp_path / "nowhere"), "--out", str(tmp_path)])
+    with pytest.raises(InputError, match="was made from seed 0; ask for the same --seed"):
+        command.main(["--eye", str(TINY_BASE), "--out", str(tmp_path / "a"), "--seed", "1"])
 
 
 def test_the_tower_resumes_where_it_stopped(shown, tmp_path):

@@ -21,15 +21,21 @@ all it is on one.
 
 ## How it was made
 
-`python -m medr1_lib pretrain --out DIR`, seed {seed}, one thread of {hardware}, {date}:
-{minutes:.0f} minutes of training, log in `pretrain.log`. Nothing was downloaded; weights,
-tokenizer and images follow from the seed.
+`python -m medr1_lib pretrain --out DIR`, seed {seed}, log in `pretrain.log`. Nothing was
+downloaded; weights, tokenizer and images follow from the seed.
 
-1. **The eye** ({tower} steps). The vision tower learns to write the attributes of a scene in the
-   word vectors of the language model, and which lesion lies under which token.
-2. **The language half** ({language} steps). First look-ups in text alone: which letter stands
-   before this text? Then captions, and questions in the three styles; a style is taught only while
-   it is right in less than 40 % of held-out questions, or in its form in less than 65 %.
+1. **The eye**: {eye[steps]} steps, {eye[minutes]} minutes, one thread of
+   {eye[hardware]}, {eye[date]}.
+   The vision tower learns to write the attributes of a scene in the word vectors of the language
+   model, and which lesion lies under which token.
+2. **The language half**: {language[steps]} steps, {language[minutes]} minutes, one thread of
+   {language[hardware]}, {language[date]}.
+   First look-ups in text alone: which letter stands before this text? Then captions, and questions
+   in the three styles; a style is taught only while it is right in less than 40 % of held-out
+   questions, or in its form in less than 65 %.
+
+Each kind of processor rounds in its own way, and makes another model of this kind from the same
+seeds. `pretrain --eye data/tiny-qwen2-vl` repeats the second stage alone.
 
 Every target is true, and no weight was spoiled to make room for improvement. Three things were
 given that a large model finds by itself in a longer training, since here they would take hours:
@@ -68,11 +74,12 @@ Apache-2.0, like the code that makes it.
 
 def card(found: dict[str, Any]) -> str:
     """The card of a report, as Markdown."""
-    facts = {key: found[key] for key in ("seed", "hardware", "date", "tower", "language", "n")}
     return CARD.format(
-        **facts,
+        seed=found["seed"],
+        n=found["n"],
         millions=found["parameters"] / 1e6,
-        minutes=found["seconds"] / 60,
+        eye=found["eye"],
+        language=found["language"],
         oracle=_share(found["caption_oracle"]),
         samples=SAMPLES,
         styles=_styles(found["styles"]),

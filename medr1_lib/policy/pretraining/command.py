@@ -5,6 +5,7 @@ import json
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,6 +40,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the model and its log")
     parser.add_argument("--seed", type=int, default=0)
     add = parser.add_mutually_exclusive_group().add_argument
+    taken = "take the eye of a model made by this command, as it is, and teach the rest anew"
+    add("--eye", type=Path, metavar="MODEL", help=taken)
     add("--longer", type=Path, metavar="SMALL", help="teach the model in SMALL on")
     larger = "the same, and grow its language half before"
     add("--larger", type=Path, metavar="SMALL", help=larger)
@@ -57,41 +60,61 @@ def main(arguments: list[str]) -> int:
     if asked.larger or asked.longer:
         _teach_on(asked.larger or asked.longer, asked.larger is not None, asked.out, asked.seed)
     else:
-        _rebuild(asked.out, asked.seed)
+        _rebuild(asked.out, asked.seed, asked.eye)
     return 0
 
 
-def _rebuild(out: Path, seed: int) -> None:
+def _rebuild(out: Path, seed: int, eye: Path | None) -> None:
     """Stage by stage; what a stage has finished is taken from its checkpoint."""
-    _begin(out, f"--seed {seed}")
+    _begin(out, f"--seed {seed}" + (f" --eye {eye}" if eye else ""))
     processor = tiny_processor()
     model = tiny_model(processor.tokenizer, seed)
     pupil, tower = Pupil(model, processor.tokenizer), model.model.visual
-    held_out = _drawn(seed, "held out")
-    stages = {"tower": out / "tower.pt", "language": out / "language.pt"}
-    if not finished(tower, stages["tower"], TOWER_STEPS):
-        shown = _drawn(seed, "tower")
-        train_tower(model, processor.tokenizer, shown, held_out, TOWER_STEPS, seed, stages["tower"])
-        del shown  # two gigabytes
+    held_out, taught = _drawn(seed, "held out"), out / "language.pt"
+    seeing = _taken(eye, tower, seed) if eye else _trained(pupil, held_out, seed, out / "tower.pt")
     model.set_attn_implementation("eager")  # the teacher looks at the attention
     pictures = album(tower, _drawn(seed, "language"))
-    teach(pupil, pictures, album(tower, held_out), seed, stages["language"])
+    teach(pupil, pictures, album(tower, held_out), seed, taught)
     model.save_pretrained(out)
     processor.save_pretrained(out)
     log.info("saved; now the report, on other scenes")
-    unseen = album(tower, _drawn(seed, "report"))
-    steps, spent = zip(*(torch.load(path)[:2] for path in stages.values()), strict=True)
     found = {
         "seed": seed,
-        "hardware": hardware(),
-        "date": time.strftime("%Y-%m-%d"),
         "parameters": sum(weight.numel() for weight in model.parameters()),
-        "seconds": round(sum(spent)),
-        **dict(zip(stages, steps, strict=True)),
-        **report(pupil, unseen, seed),
+        "eye": seeing,
+        "language": _stage(taught),
+        **report(pupil, album(tower, _drawn(seed, "report")), seed),
     }
     write_json(out / "report.json", found)
     (out / "README.md").write_text(card(json.loads(json.dumps(found))))
+
+
+def _taken(eye: Path, tower: Qwen2VisionTransformerPretrainedModel, seed: int) -> dict[str, Any]:
+    """Put the tower of a finished model in place; how that was trained, as its report says."""
+    report = eye / "report.json"
+    if not report.is_file():
+        raise InputError(eye, "has no report.json", "name what `pretrain` made")
+    told = json.loads(report.read_text())
+    if told["seed"] != seed:  # it writes in the word vectors that were drawn from its own
+        raise InputError(eye, f"was made from seed {told['seed']}", "ask for the same --seed")
+    base, _ = load_policy(eye, device="cpu")
+    tower.load_state_dict(base.model.visual.state_dict())
+    return dict(told["eye"])
+
+
+def _trained(pupil: Pupil, held_out: Pool, seed: int, checkpoint: Path) -> dict[str, Any]:
+    """Train the tower, if that is not done; how it was."""
+    model, tokenizer = pupil.model, pupil.tokenizer
+    if not finished(model.model.visual, checkpoint, TOWER_STEPS):
+        shown = _drawn(seed, "tower")
+        train_tower(model, tokenizer, shown, held_out, TOWER_STEPS, seed, checkpoint)
+    return _stage(checkpoint)
+
+
+def _stage(checkpoint: Path) -> dict[str, Any]:
+    steps, spent = torch.load(checkpoint, weights_only=True)[:2]
+    told = {"steps": steps, "minutes": round(spent / 60)}
+    return told | {"hardware": hardware(), "date": time.strftime("%Y-%m-%d")}
 
 
 def _teach_on(small: Path, larger: bool, out: Path, seed: int) -> None:
