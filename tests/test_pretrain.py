@@ -212,6 +212,7 @@ def test_an_eye_that_does_not_fit_is_refused(tmp_path):
         command.main(["--eye", str(tmp_path / "nowhere"), "--out", str(tmp_path)])
     with pytest.raises(InputError, match="was made from seed 0; ask for the same --seed"):
         command.main(["--eye", str(TINY_BASE), "--out", str(tmp_path / "a"), "--seed", "1"])
+    assert not list(tmp_path.rglob("begun.txt"))  # the folder can be used for the right one
 
 
 def test_the_tower_resumes_where_it_stopped(shown, tmp_path):

@@ -66,12 +66,13 @@ def main(arguments: list[str]) -> int:
 
 def _rebuild(out: Path, seed: int, eye: Path | None) -> None:
     """Stage by stage; what a stage has finished is taken from its checkpoint."""
-    _begin(out, f"--seed {seed}" + (f" --eye {eye}" if eye else ""))
     processor = tiny_processor()
     model = tiny_model(processor.tokenizer, seed)
     pupil, tower = Pupil(model, processor.tokenizer), model.model.visual
+    seeing = _taken(eye, tower, seed) if eye else {}
+    _begin(out, f"--seed {seed}" + (f" --eye {eye}" if eye else ""))
     held_out, taught = _drawn(seed, "held out"), out / "language.pt"
-    seeing = _taken(eye, tower, seed) if eye else _trained(pupil, held_out, seed, out / "tower.pt")
+    seeing = seeing or _trained(pupil, held_out, seed, out / "tower.pt")
     model.set_attn_implementation("eager")  # the teacher looks at the attention
     pictures = album(tower, _drawn(seed, "language"))
     teach(pupil, pictures, album(tower, held_out), seed, taught)
@@ -91,23 +92,21 @@ def _rebuild(out: Path, seed: int, eye: Path | None) -> None:
 
 def _taken(eye: Path, tower: Qwen2VisionTransformerPretrainedModel, seed: int) -> dict[str, Any]:
     """Put the tower of a finished model in place; how that was trained, as its report says."""
-    report = eye / "report.json"
-    if not report.is_file():
+    file = eye / "report.json"
+    if not file.is_file():
         raise InputError(eye, "has no report.json", "name what `pretrain` made")
-    told = json.loads(report.read_text())
+    told = json.loads(file.read_text())
     if told["seed"] != seed:  # it writes in the word vectors that were drawn from its own
         raise InputError(eye, f"was made from seed {told['seed']}", "ask for the same --seed")
-    base, _ = load_policy(eye, device="cpu")
-    tower.load_state_dict(base.model.visual.state_dict())
+    tower.load_state_dict(load_policy(eye, device="cpu")[0].model.visual.state_dict())
     return dict(told["eye"])
 
 
 def _trained(pupil: Pupil, held_out: Pool, seed: int, checkpoint: Path) -> dict[str, Any]:
     """Train the tower, if that is not done; how it was."""
-    model, tokenizer = pupil.model, pupil.tokenizer
-    if not finished(model.model.visual, checkpoint, TOWER_STEPS):
+    if not finished(pupil.model.model.visual, checkpoint, TOWER_STEPS):
         shown = _drawn(seed, "tower")
-        train_tower(model, tokenizer, shown, held_out, TOWER_STEPS, seed, checkpoint)
+        train_tower(pupil.model, pupil.tokenizer, shown, held_out, TOWER_STEPS, seed, checkpoint)
     return _stage(checkpoint)
 
 
