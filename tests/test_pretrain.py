@@ -208,7 +208,7 @@ def test_an_eye_is_taken_as_it_is_and_the_rest_made_anew(tmp_path, monkeypatch):
 
 
 def test_an_eye_that_does_not_fit_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere: has no report.json; name what `pretrain` made"):
+    with pytest.raises(InputError, match=r"nowhere: has no report.json about its eye"):
         command.main(["--eye", str(tmp_path / "nowhere"), "--out", str(tmp_path)])
     with pytest.raises(InputError, match="was made from seed 0; ask for the same --seed"):
         command.main(["--eye", str(TINY_BASE), "--out", str(tmp_path / "a"), "--seed", "1"])

@@ -164,24 +164,22 @@ def widgets() -> Item:
         Path(folder, "@jupyter-widgets", "jupyterlab-manager").is_dir()
         for folder in jupyter_path("labextensions")
     )
-    detail = (
-        "JupyterLab shows them" if found else "JupyterLab's extension is missing, run `make setup`"
-    )
-    return Item("widgets", "OK" if found else "WARN", detail)
+    if found:
+        return Item("widgets", "OK", "JupyterLab shows them")
+    return Item("widgets", "WARN", "JupyterLab's extension is missing, run `make setup`")
 
 
 def torch_works() -> Item:
     """One matrix product."""
+    name, remedy = "torch at work", "install torch again"
     try:
         import torch
 
         ones = torch.ones(64, 64)
         works = bool((ones @ ones == 64).all())
-        return _judge(
-            "torch at work", works, "multiplies matrices", "install torch again", TRAINING
-        )
+        return _judge(name, works, "multiplies matrices", remedy, TRAINING)
     except (ImportError, OSError, RuntimeError) as error:
-        return _judge("torch at work", False, str(error), "install torch again", TRAINING)
+        return _judge(name, False, str(error), remedy, TRAINING)
 
 
 def nf4() -> Item:

@@ -87,11 +87,7 @@ def _provenance(block: Path) -> str:
     counted = models.groupby(["method", "style", "axis"], as_index=False).agg(
         models=("model", "size"), seeds=("seed", "nunique"), steps=("steps", "max")
     )
-    made = ", ".join(
-        sorted(
-            {f"{date}, {on}" for date, on in zip(models["date"], models["hardware"], strict=True)}
-        )
-    )
+    made = ", ".join(sorted(set(models["date"] + ", " + models["hardware"])))
     lines = f"{block.name}: {notes.get('command', '')}\n{made}"
     return f"<pre>{html.escape(lines)}</pre>\n{counted.to_html(index=False)}"
 

@@ -51,11 +51,8 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         problem = f"cannot be made ({error.strerror})"
         raise InputError(asked.out, problem, "choose a folder you may write to") from error
-    handlers: list[logging.Handler] = [
-        logging.StreamHandler(),
-        logging.FileHandler(asked.out / "pretrain.log"),
-    ]
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers)
+    streams = logging.StreamHandler(), logging.FileHandler(asked.out / "pretrain.log")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=streams)
     torch.set_num_threads(1)
     if asked.larger or asked.longer:
         _teach_on(asked.larger or asked.longer, asked.larger is not None, asked.out, asked.seed)
@@ -93,9 +90,9 @@ def _rebuild(out: Path, seed: int, eye: Path | None) -> None:
 def _taken(eye: Path, tower: Qwen2VisionTransformerPretrainedModel, seed: int) -> dict[str, Any]:
     """Put the tower of a finished model in place; how that was trained, as its report says."""
     file = eye / "report.json"
-    if not file.is_file():
-        raise InputError(eye, "has no report.json", "name what `pretrain` made")
-    told = json.loads(file.read_text())
+    told = json.loads(file.read_text()) if file.is_file() else {}
+    if "eye" not in told:
+        raise InputError(eye, "has no report.json about its eye", "name what `pretrain` made")
     if told["seed"] != seed:  # it writes in the word vectors that were drawn from its own
         raise InputError(eye, f"was made from seed {told['seed']}", "ask for the same --seed")
     tower.load_state_dict(load_policy(eye, device="cpu")[0].model.visual.state_dict())

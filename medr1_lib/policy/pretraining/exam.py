@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -73,13 +74,6 @@ def replies(
     sampler: torch.Generator | None = None,
 ) -> list[str]:
     """What the model says to many prompts, in batches."""
-    return [
-        reply
-        for start in range(0, len(prompts), TOGETHER)
-        for reply in pupil.reply(
-            prompts[start : start + TOGETHER],
-            features[start : start + TOGETHER].float(),
-            limit,
-            sampler,
-        )
-    ]
+    parts = [slice(start, start + TOGETHER) for start in range(0, len(prompts), TOGETHER)]
+    given = (pupil.reply(prompts[p], features[p].float(), limit, sampler) for p in parts)
+    return list(chain.from_iterable(given))
