@@ -208,8 +208,14 @@ def test_an_eye_is_taken_as_it_is_and_the_rest_made_anew(tmp_path, monkeypatch):
 
 
 def test_an_eye_that_does_not_fit_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere: has no report.json about its eye"):
-        command.main(["--eye", str(tmp_path / "nowhere"), "--out", str(tmp_path)])
+    told = tmp_path / "model" / "report.json"
+    told.parent.mkdir()
+    for found in (None, '{"seed": 0}', "[]", "{"):
+        if found:
+            told.write_text(found)
+        wanted = r"model: has no report.json about its eye; name what `pretrain` made"
+        with pytest.raises(InputError, match=wanted):
+            command.main(["--eye", str(told.parent), "--out", str(tmp_path / "a")])
     with pytest.raises(InputError, match="was made from seed 0; ask for the same --seed"):
         command.main(["--eye", str(TINY_BASE), "--out", str(tmp_path / "a"), "--seed", "1"])
     assert not list(tmp_path.rglob("begun.txt"))  # the folder can be used for the right one

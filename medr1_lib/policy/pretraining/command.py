@@ -89,14 +89,16 @@ def _rebuild(out: Path, seed: int, eye: Path | None) -> None:
 
 def _taken(eye: Path, tower: Qwen2VisionTransformerPretrainedModel, seed: int) -> dict[str, Any]:
     """Put the tower of a finished model in place; how that was trained, as its report says."""
-    file = eye / "report.json"
-    told = json.loads(file.read_text()) if file.is_file() else {}
-    if "eye" not in told:
-        raise InputError(eye, "has no report.json about its eye", "name what `pretrain` made")
+    try:
+        told = json.loads((eye / "report.json").read_text())
+        seeing = dict(told["eye"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        remedy = "name what `pretrain` made"
+        raise InputError(eye, "has no report.json about its eye", remedy) from error
     if told["seed"] != seed:  # it writes in the word vectors that were drawn from its own
         raise InputError(eye, f"was made from seed {told['seed']}", "ask for the same --seed")
     tower.load_state_dict(load_policy(eye, device="cpu")[0].model.visual.state_dict())
-    return dict(told["eye"])
+    return seeing
 
 
 def _trained(pupil: Pupil, held_out: Pool, seed: int, checkpoint: Path) -> dict[str, Any]:
