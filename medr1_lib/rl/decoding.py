@@ -108,21 +108,25 @@ def merged(model: nn.Module) -> Iterator[None]:
     float32: rounded to fewer bits, the sum would be another policy. Nothing is changed for good,
     as it would be by adding adapters to the weights and taking them off again.
     """
-    from peft.tuners.lora import LoraLayer
-    from peft.utils.integrations import dequantize_module_weight
-
-    layers: list[Any] = [layer for layer in model.modules() if isinstance(layer, LoraLayer)]
-    chosen = [layer for layer in layers if _can_merge(layer)]
+    # Not by its class: to import peft takes seconds, and a base has no adapter.
+    adapted: Any = (layer for layer in model.modules() if hasattr(layer, "lora_A"))
+    chosen = list(filter(_can_merge, adapted))
     try:
         for layer in chosen:
-            base = layer.get_base_layer()
-            names = [] if layer.disable_adapters else layer.active_adapters
-            weight = sum(map(layer.get_delta_weight, names), dequantize_module_weight(base))
-            layer.forward = partial(linear, weight=weight, bias=base.bias)
+            layer.forward = partial(linear, weight=_sum(layer), bias=layer.get_base_layer().bias)
         yield
     finally:
         for layer in chosen:
             vars(layer).pop("forward", None)
+
+
+def _sum(layer: Any) -> Tensor:  # noqa: ANN401 - peft's layers declare no types
+    """The weight of a layer plus that of its adapter."""
+    from peft.utils.integrations import dequantize_module_weight
+
+    names = [] if layer.disable_adapters else layer.active_adapters
+    base = layer.get_base_layer()
+    return sum(map(layer.get_delta_weight, names), dequantize_module_weight(base))
 
 
 def _can_merge(layer: Any) -> bool:  # noqa: ANN401 - peft's layers declare no types
