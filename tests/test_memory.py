@@ -211,8 +211,10 @@ def test_the_gpu_recipe_fits_a_card_of_16_gigabytes():
     ],
 )
 def test_the_sums_beside_the_recorded_peaks(side, step):
-    """They are what is computed today, and every peak fits a card of 16 gigabytes."""
+    """They are what is computed today; without checkpointing the card agrees."""
     found = json.loads(RECORDED.read_text())[side]
     asked = Step(text=found["prompt_tokens"] - Step.image, **step)
     assert memory.peak(memory.memory(qwen2_vl_2b(), asked)) == found["expected_bytes"]
     assert found["peak_bytes"] < 15e9
+    if not asked.checkpointing:
+        assert found["peak_bytes"] == pytest.approx(found["expected_bytes"], rel=0.05)
