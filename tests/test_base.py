@@ -30,6 +30,7 @@ def test_it_is_small_enough_to_ship():
 @pytest.mark.parametrize("name", STYLES)
 def test_the_report_finds_room_for_reinforcement(name):
     style = REPORT["styles"][name]
+    assert 0.35 <= style["accuracy"]["share"] <= 0.5
     assert style["accuracy"]["share"] < REPORT["caption_oracle"]["share"]
     assert style["form"]["share"] > 0.6
     assert style["no_spread"] < 0.5

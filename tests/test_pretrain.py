@@ -146,6 +146,66 @@ def test_teaching_resumes_where_it_stopped(pupil, shown, tmp_path):
         assert torch.equal(first, second)
 
 
+def marks(*accuracy, form=0.8):
+    sat = (exam.Marks(share, form) for share in accuracy)
+    return dict(zip(STYLES, sat, strict=True))
+
+
+LOW, FIT = marks(0.3, 0.3, 0.3), marks(0.4, 0.4, 0.4)
+
+
+def test_school_ends_with_every_style_in_the_band():
+    assert teach.in_band(marks(0.35, 0.5, 0.45))
+    assert not teach.in_band(marks(0.34, 0.45, 0.45))
+    assert not teach.in_band(marks(0.45, 0.51, 0.45))
+    assert not teach.in_band(marks(0.45, 0.45, 0.45, form=0.59))
+
+
+def test_what_is_known_well_enough_is_not_taught():
+    assert teach.lacking(marks(0.39, 0.6, 0.45)) == ["think_before"]
+    assert teach.lacking(marks(0.6, 0.6, 0.6)) == []
+    assert teach.lacking(marks(0.6, 0.6, 0.6, form=0.64)) == list(STYLES)
+
+
+@pytest.fixture
+def school(pupil, shown, tmp_path, monkeypatch):
+    """School with a teacher who only notes step, dose and a random number; exams find as told."""
+    seen, notes = album(pupil.model.model.visual, shown), []
+
+    def give(self, dose):
+        self.steps += 1
+        notes.append((self.steps, dose, self.rng.random()))
+        if self.steps == teach.LAST_TERM:
+            self.save()
+        return {}
+
+    def attend(*sat):
+        found = iter([mark for one in sat for mark in one.values()])
+        monkeypatch.setattr(teach, "examine", lambda *args: next(found))
+        monkeypatch.setattr(teach, "lend_heads", lambda pupil: None)
+        monkeypatch.setattr(teach.Teacher, "give", give)
+        teach.teach(pupil, seen, seen, 7, tmp_path / "state.pt")
+        return notes
+
+    return attend
+
+
+def test_what_is_too_good_is_left_alone_until_it_fits(school):
+    notes = school(marks(0.6, 0.3, 0.45), marks(0.6, 0.45, 0.45), marks(0.5, 0.4, 0.4))
+    doses = [dose for _, dose, _ in notes[teach.LOOK_UP_STEPS :]]
+    assert [set(dose.styles) for dose in doses] == [{"no_think"}] * 5 + [set()] * 5
+    assert all(dose.described for dose in doses)
+
+
+def test_the_last_term_is_repeated_with_other_lessons_until_the_styles_meet(school):
+    until, term = teach.LAST_TERM - teach.LOOK_UP_STEPS, teach.TERM
+    exams = 1 + (until + term) // teach.SOON + 1  # and one more where it comes back to
+    notes = school(*[LOW] * exams, FIT)[teach.LAST_TERM :]
+    drawn = [np.random.default_rng([7, draw]).random() for draw in (20, 21)]
+    assert [x for step, _, x in notes if step == teach.LAST_TERM + 1] == drawn
+    assert [step for step, _, _ in notes[term:]] == [teach.LAST_TERM + k + 1 for k in range(5)]
+
+
 def test_a_grown_model_says_what_the_small_one_says_until_it_is_taught(pupil, shown):
     large = growing.grown(pupil.model).eval()
     assert large.num_parameters() > 4 * pupil.model.num_parameters()
@@ -210,7 +270,7 @@ def test_an_eye_is_taken_as_it_is_and_the_rest_made_anew(tmp_path, monkeypatch):
 def test_an_eye_that_does_not_fit_is_refused(tmp_path):
     told = tmp_path / "model" / "report.json"
     told.parent.mkdir()
-    for found in (None, '{"seed": 0}', "[]", "{"):
+    for found in (None, '{"seed": 0}', '{"eye": {}}', "[]", "{"):
         if found:
             told.write_text(found)
         wanted = r"model: has no report.json about its eye; name what `pretrain` made"

@@ -6,8 +6,8 @@ FULL = 2.0  # points of a completion that is right and has the form asked for
 # Where the records of chapter 06 part; another model or reward has bounds of its own.
 DEAD = 0.9  # share of groups without spread
 CUT = 0.5  # share of completions cut off
-STILL = 0.01  # nats per token from the base
-LOST = 0.3  # points of reward
+STILL = 0.02  # nats per token from the base
+LEFT = 0.5  # share of the first reward
 UNEARNED = 0.1  # share of full marks
 
 
@@ -55,7 +55,7 @@ def diagnose(first: Mapping[str, float], last: Mapping[str, float]) -> str:
     """
     if last["zero_spread"] > DEAD and last["kl"] < STILL:
         return "cut off" if last["clipped"] > CUT else "no spread"
-    if last["reward"] < first["reward"] - LOST:
+    if last["reward"] < LEFT * first["reward"]:
         return "too fast"
     if first["clipped"] > CUT:
         return "cut off"

@@ -67,7 +67,7 @@ for name, run in notes["runs"].items():
 # First a healthy one, so that you know the signs. Read the reward and its parts in the figure, then spread and
 # cut-off completions in the table below it, then KL and length.
 
-# %% mystnb={"image": {"alt": "Four curves over 40 steps of the healthy run. Reward rises from 1.1 to 1.7 of 2 points, steeply in the first ten steps. Accuracy rises to 0.75, format to nearly 1. KL from the base rises to about 0.08 with single steps up to 0.16. Completion length falls from 17 to 13 tokens."}}
+# %% mystnb={"image": {"alt": "Four curves over 40 steps of the healthy run. Reward rises from 0.9 to nearly 1.6 of 2 points, most of it in the first fifteen steps. Accuracy rises from 0.3 to about 0.6, format from 0.6 to nearly 1. KL from the base rises to about 0.06 with single steps up to 0.2. Completion length stays between 12 and 13 tokens."}}
 display(curves(logs["healthy"]))
 plt.close()
 
@@ -90,7 +90,7 @@ ends("healthy").T.round(3)
 # - The **reward** rises, and both of its parts do.
 # - **zero_spread**, the share of groups without an advantage, is far from 1. It rises as questions get
 #   solved.
-# - **clipped**, the share of completions that were cut off at the limit, goes to zero.
+# - **clipped**, the share of completions that were cut off at the limit, is near zero.
 # - **kl**, the distance from the base, grows and stays small.
 #
 # And the **loss**? It begins near zero, and then grows while the model gets better. Chapter 04 told
@@ -178,15 +178,15 @@ def beside(names, columns, width=5):
 REWARD, KL = {"reward": "reward (points of 2)"}, {"kl": "KL (nats per token)"}
 SPREAD = {"zero_spread": "groups without spread"}
 
-# %% mystnb={"image": {"alt": "Reward, share of groups without spread, and KL of three runs. Healthy: reward to 1.7, spread in most groups, KL up to 0.1. One answer: reward wavers between 1.1 and 1.6, all groups without spread, KL zero. All cut off: reward zero, all groups without spread, KL zero."}}
+# %% mystnb={"image": {"alt": "Reward, share of groups without spread, and KL of three runs. Healthy: reward to 1.6, spread in most groups, KL up to 0.09. One answer: reward wavers between 0.9 and 1.4, all groups without spread, KL zero. All cut off: reward zero, all groups without spread, KL zero."}}
 beside(("healthy", "one answer", "all cut off"), REWARD | SPREAD | KL)
 plt.show()
 
 # %% [markdown]
-# The reward of `one answer` rises, from 1.15 to 1.48. But its policy did not change at all: all groups
-# are without spread, and the KL is exactly zero in every step. Each step asks other questions, and the
-# last ones happen to be easier. So a rising reward alone does not prove that anything was learned. Lay
-# it beside a run that got the same questions, or test before and after as in chapter 05.
+# Look at the reward of `one answer` between steps 28 and 37: it climbs from 1.0 to 1.4. But its policy did
+# not change at all: all groups are without spread, and the KL is exactly zero in every step. Each step asks
+# other questions, and those happen to be easier. So a rising reward alone does not prove that anything was
+# learned. Lay it beside a run that got the same questions, or test before and after as in chapter 05.
 #
 # The training command refuses such a run. Before the first step it samples some groups, the
 # *pre-flight*. The next two cells try it with the model of your tier.
@@ -230,13 +230,13 @@ for name in ("one answer", "all cut off"):
 #
 # ## 3 Cut short
 #
-# `cut short` allows 11 tokens. A usual completion takes 13 to 17, so most of them are cut off before
+# `cut short` allows 11 tokens. A usual completion takes 12 or 13, so most of them are cut off before
 # the answer is closed.
 
 # %%
 print(notes["runs"]["cut short"]["preflight"]["text"])
 
-# %% mystnb={"image": {"alt": "Cut short and healthy over 40 steps. The reward of cut short rises from about 0.2 to 1.3, below the healthy one at 1.7. Its share of completions cut off falls from about 0.9 to near 0. Its KL rises above 1.0 while the healthy one stays below 0.1."}}
+# %% mystnb={"image": {"alt": "Cut short and healthy over 40 steps. The reward of cut short rises from about 0.2 to 1.5, close to the healthy one at 1.6. Its share of completions cut off falls from about 0.7 to near 0. Its KL rises to 0.9 and settles at 0.5 while the healthy one stays below 0.1."}}
 beside(
     ("healthy", "cut short"),
     REWARD | {"clipped": "share cut off"} | KL,
@@ -244,10 +244,10 @@ beside(
 plt.show()
 
 # %% [markdown]
-# The reward grows more than sixfold, from 0.20 to 1.32, and the share of completions that are cut off
-# falls from most to hardly any. Had you looked at these two alone, you would report a success. The KL says
-# otherwise: 1.03, where the healthy run has 0.07. Something about this model is very different now. A
-# curve cannot say what; the rollouts can.
+# The reward grows sixfold, from 0.24 to 1.49, and the share of completions that are cut off falls from
+# most to hardly any. Had you looked at these two alone, you would report a success. The KL says otherwise:
+# 0.50, where the healthy run has 0.06. Something about this model is very different now. A curve cannot say
+# what; the rollouts can.
 
 
 # %%
@@ -262,59 +262,64 @@ for step in (1, 40):
     show("cut short", step)
 
 # %% [markdown]
-# At first, thoughts begin with the modality and end before the answer is closed. At the end, the answer
-# is closed and the thoughts begin with a letter that means nothing. Two tokens had to go, to make room for the
-# closing tag and the end of the turn, and they went where no rule looks. How often is the true modality still named? The recorded rollouts of ten steps:
+# At first, a thought names the modality, the part of the body and what was asked, each in its place, and is
+# cut off before the answer is closed. At the end, the answer is closed, and the thought has lost a part. What
+# was asked is still named, but a grade or a place is called an anatomy, since two parts with that word between
+# them are the shortest thought that this model knows. The tokens for the closing tag were taken where no rule
+# looks. How often is any part of the body still named? The recorded rollouts of ten steps:
 
 # %%
 from medr1_lib.data.intervals import wilson
 
 
-def modality_named(name, first, last):
-    """Share of completions that name the true modality, with its interval."""
+def body_named(name, first, last):
+    """Share of completions that name a part of the body, with its interval."""
     own = rollouts[
         (rollouts["name"] == name) & rollouts["step"].between(first, last)
     ]
-    pairs = zip(own["modality"], own["completion"], strict=True)
-    named = sum(modality in completion for modality, completion in pairs)
+    named = 0
+    for rollout in own.itertuples():
+        parts = phantom_vqa.values(rollout.modality, "Anatomy Identification")
+        named += any(part in rollout.completion for part in parts)
     low, high = wilson(named, len(own))
     return f"{named / len(own):.0%} [{low:.0%}, {high:.0%}], n = {len(own)}"
 
 
 for name in ("healthy", "cut short"):
-    print(f"{name}, steps 1 to 10:", modality_named(name, 1, 10))
-    print(f"{name}, steps 31 to 40:", modality_named(name, 31, 40))
+    print(f"{name}, steps 1 to 10:", body_named(name, 1, 10))
+    print(f"{name}, steps 31 to 40:", body_named(name, 31, 40))
 
 # %% [markdown]
 # (Rollouts of a group resemble each other, so these intervals are somewhat too narrow. The difference
 # is far larger than that.)
 #
-# This is *length collapse* with a plain cause: the limit. The healthy run became shorter too, from 17
-# to 13 tokens, but its thoughts still name what they are about. And the price shows in the accuracy
-# reward at the end: 0.38 against 0.75.
+# This is *length collapse* with a plain cause: the limit. The accuracy reward suffers least, 0.51 against
+# 0.62 at the end, and it is the one that people report. Whoever wanted reasons to read has a model whose
+# reasons went wrong while every curve but the KL improved.
 #
 # ## 4 Too slow, too fast
 #
 # With one step per batch the clip never acts, so the learning rate alone decides how far a step goes.
 # The recipe has 0.0004. Here are a fortieth of it, five times as much, and 25 times as much.
 
-# %% mystnb={"image": {"alt": "Four learning rates. Too slow: reward between 0.9 and 1.3, KL rising to 0.003. Healthy: reward to 1.7, KL below 0.1. Fast: reward rises sooner and ends near 1.6, KL around 0.2. Too fast: reward falls to 0 within ten steps, KL above 1, and all groups are without spread from then on."}}
+# %% mystnb={"image": {"alt": "Four learning rates. Too slow: reward between 0.9 and 1.3, KL rising to 0.015. Healthy: reward to 1.6, KL below 0.1. Fast: reward as healthy, KL near 0.3. Too fast: reward falls to 0 within ten steps, KL above 1, and all groups are without spread from then on."}}
 SPEEDS = ("too slow", "healthy", "fast", "too fast")
 axes = beside(SPEEDS, REWARD | KL | SPREAD)
 axes[1].set(yscale="log", ylim=(1e-4, 10))
 plt.show()
 
 # %% [markdown]
-# `too slow` rises like `one answer` did, thanks to the questions, and its KL of 0.003 gives it away. It
-# has spread, so it has something to learn from. `too fast` is over in six steps. Its reward falls to
-# zero, and with it all spread: a dead signal again, but with a KL above 1. Nothing brings it back,
-# since no rollout is right any more. `fast` is the one to think about. It works, and it is ahead in the
-# first steps; at the end it is behind the slower one.
+# `too slow` has spread, so it has something to learn from, and it does learn: it ends above its start, which
+# `one answer` did not on the same questions. But its KL of 0.014 says how far it got in 40 steps, a quarter of
+# the way of the healthy run. `too fast` is over after its first update. Its reward falls to zero, and with it
+# all spread: a dead signal again, but with a KL above 1. Nothing brings it back, since no rollout is right any
+# more. `fast` is the one to think about. It works, and it is ahead in the first steps; at the end it is no
+# better than the slower one, at more than four times the KL.
 #
 # See the collapse happen. Ten steps are enough. While you wait: which curve moves first, and could you
 # have stopped the run by it?
 
-# %% mystnb={"image": {"alt": "Ten steps at 25 times the learning rate. The reward and both of its parts fall to zero within six steps. KL rises to about 1 or more. Completion length rises to the limit of 32 tokens."}}
+# %% mystnb={"image": {"alt": "Ten steps at 25 times the learning rate. The reward and both of its parts fall to nearly zero after one step. KL rises above 1 at once and to about 10. Completion length rises to the limit of 32 tokens."}}
 if TRAINS:
     broken = attempt("too fast", [live()], learning_rate=1e-2).log
 else:
@@ -328,9 +333,9 @@ lost = reward.iloc[-3:].mean() < reward.iloc[0] / 2
 print("half of the reward lost within ten steps:", "yes" if lost else "no")
 
 # %% [markdown]
-# After a single update the KL is higher than it ever was in the healthy run, and the reward has not
-# reached its floor yet. A run that should go on overnight deserves a rule that stops it when the KL
-# passes a limit.
+# After a single update the KL is several times higher than it ever was in the healthy run, and the reward is
+# all but gone. No curve gave a warning before: there was no step before. A run that should go on overnight
+# deserves a rule that stops it when the KL passes a limit.
 #
 # ## 5 No leash
 #
@@ -351,12 +356,13 @@ pd.DataFrame(
 ).T.round(2)
 
 # %% [markdown]
-# Nothing came loose. At the rate of the recipe the KL ends a little higher without a penalty, 0.11
-# against 0.07. At five times the rate it is the other way round, 0.15 against 0.20, and the reward
-# without a penalty is the higher one. One seed cannot tell such differences from luck. What can be said
+# Little came loose. At the rate of the recipe the last steps are no farther from the base without a penalty,
+# 0.05 against 0.06, though the farthest single step is: 0.43 against 0.21. At five times the rate both are
+# farther, at the end 0.36 against 0.27, and the reward is slightly lower. One seed cannot tell such
+# differences from luck. What can be said
 # is that in 40 steps the learning rate decided how far the policy went, and 0.04 times a KL of 0.1 is a
 # small price beside advantages of about 1. A leash matters in long runs, and where the reward can be
-# cheated. We expected a failure here, and did not get one. And a small KL is no promise either: it is
+# cheated. We expected a failure here, and did not get a clear one. And a small KL is no promise either: it is
 # measured on the texts of the training, and chapter 05 found captions that became worse in spite of it.
 #
 # ## 6 A reward that is cheated
@@ -420,8 +426,7 @@ share = unearned(own["reward"].tolist(), own["strict"].tolist())
 print(f"published: {share:.1%} of full marks unearned, {len(own)} rollouts")
 
 # %% [markdown]
-# Next to nothing: 2 of 403, and both are slips that the lenient pattern lets pass, not a habit. The
-# rules have holes, and the model did not find them within 40 steps. Training only makes likelier what
+# Nothing at all: not one of the full marks would be refused. The rules have holes, and the model did not find them within 40 steps. Training only makes likelier what
 # is sampled already, and this base hardly ever writes what the holes would pay for.
 #
 # A base from the internet has many habits. So here is one that has a bad one. In the style `no_think` a
@@ -439,7 +444,7 @@ for step in (1, 40):
 # for the letter. Two runs started from this same base. One was paid by the published rules, the other
 # by the strict ones.
 
-# %% mystnb={"image": {"alt": "The same base trained with published and with strict rules. Published: reward from 1.5 to 1.7, share with thoughts from 0.3 to nearly 1, completions from 9 to 14 tokens. Strict: reward from 0.8 to 1.4, share with thoughts to nearly 0, completions to 4 tokens."}}
+# %% mystnb={"image": {"alt": "The same base trained with published and with strict rules. Published: reward from 1.5 to 1.7, share with thoughts from 0.5 to nearly 1, completions from 9 to 15 tokens. Strict: reward from 0.8 to 1.3, share with thoughts to nearly 0, completions to 4 tokens."}}
 HABIT = ("hidden thoughts, published", "hidden thoughts, strict")
 for name in HABIT:
     own = rollouts[rollouts["name"] == name]
@@ -450,8 +455,8 @@ beside(HABIT, REWARD | THINKS | {"completion_length": "completion (tokens)"})
 plt.show()
 
 # %% [markdown]
-# Judged by the left panel alone, the cheat is the better run. Both rewards rise, and its ends higher:
-# 1.73 points against 1.40. By the strict rules nearly all of its full marks are unearned at the end.
+# Judged by the left panel alone, the cheat is the better run. Both rewards rise, and its ends higher, at
+# 1.73 against 1.33. By the strict rules nearly all of its full marks are unearned at the end.
 # Nor are its answers worse: with thoughts it finds the right letter more often. What it lost is what
 # the style was chosen for, a short answer. The length would have warned you, if you knew that a letter
 # in its tags takes four tokens, the end of the turn included.
@@ -470,7 +475,7 @@ plt.show()
 #
 # 1. hardly a group with spread at the end (more than `DEAD` without) and hardly any way from the base
 #    (KL below `STILL`): `"cut off"` if more than `CUT` of the completions are, otherwise `"no spread"`;
-# 2. `"too fast"` if the reward fell by more than `LOST`;
+# 2. `"too fast"` if less than the share `LEFT` of the first reward is left;
 # 3. `"cut off"` if more than `CUT` of the completions were, at first;
 # 4. `"too slow"` if the KL is below `STILL`;
 # 5. `"hacked"` if more than `UNEARNED` of the full marks are unearned;
@@ -485,7 +490,7 @@ plt.show()
 
 # %%
 DEAD, CUT = 0.9, 0.5  # shares of groups, of completions
-STILL, LOST = 0.01, 0.3  # nats per token, points of reward
+STILL, LEFT = 0.02, 0.5  # nats per token, share of the first reward
 UNEARNED = 0.1  # share of full marks
 
 
@@ -495,7 +500,7 @@ def diagnose(first, last):
     # solution
     if last["zero_spread"] > DEAD and last["kl"] < STILL:
         return "cut off" if last["clipped"] > CUT else "no spread"
-    if last["reward"] < first["reward"] - LOST:
+    if last["reward"] < LEFT * first["reward"]:
         return "too fast"
     if first["clipped"] > CUT:
         return "cut off"
@@ -526,10 +531,10 @@ for name in notes["runs"]:
 #
 # - Reward, its parts, spread, cut-off share and KL are read together. With `grpo` and one step per batch the loss is `beta` times the KL.
 # - A reward can rise though the model stands still, because the questions change.
-# - A limit that is too short gave a reward that rose sixfold, and thoughts that say nothing.
-# - A learning rate 25 times too high broke the model in six steps, and the KL showed it first.
+# - A limit that is too short gave a reward that rose sixfold, and thoughts that call a grade an anatomy.
+# - A learning rate 25 times too high broke the model in one step, and the KL showed how far.
 # - Published rules did no harm to a base without the habit, and rewarded one that had it.
-# - What we expected and did not see: harm from a missing penalty, in 40 steps.
+# - What we expected and did not clearly see: harm from a missing penalty, in 40 steps.
 #
 # ## Where to go next
 #

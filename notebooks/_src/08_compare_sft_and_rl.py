@@ -259,7 +259,8 @@ for name in ("SFT", "4 times the updates"):
 
 # %% [markdown]
 # An interval that holds zero does not say that two models are equal. It says that with so many questions
-# nobody can tell. And one that does not hold zero still speaks of *these two models* alone. Another seed would
+# nobody can tell. Near that border the interval and the p-value can disagree, for the one approximates and the other
+# is exact; believe the more cautious of them. And one that does not hold zero still speaks of *these two models* alone. Another seed would
 # have drawn other questions to train on, other adapters, and for GRPO other rollouts. The recorded models have
 # several seeds. Here they are pair by pair, as if each had been the only one.
 
@@ -320,7 +321,7 @@ print("as published, GRPO is ahead:", "yes" if unfair.interval[1] < 0 else "no")
 # runs take them apart, with intervals over seeds and questions. (`p_holm` is a p-value corrected for the number
 # of comparisons; chapter 09 builds it.)
 
-# %% mystnb={"image": {"alt": "Bars of the accuracy of six ways of SFT less that of GRPO in points, with 95 percent intervals over seeds and questions. The two with fewer updates lie far below zero, SFT with odd targets lies lowest of all. SFT with as many updates and with the learning rate of GRPO lie near zero, SFT with four times as many updates above it."}}
+# %% mystnb={"image": {"alt": "Bars of the accuracy of six ways of SFT less that of GRPO in points, with 95 percent intervals over seeds and questions. The two with fewer updates lie about 13 points below zero, SFT with odd targets lowest of all at minus 28. SFT with as many updates lies at zero, with an interval of 10 points to each side; with the learning rate of GRPO at minus 9, with an interval from minus 31 to plus 12. Only SFT with four times as many updates lies above zero, by 12."}}
 asked = known[known["method"] == "base"]
 whole = {"method": "sft", "style": STYLE, "axis": "all", "train": "all"}
 whole |= {"shortcut": 0.0, "mark": "random", "control": "none"}
@@ -355,8 +356,8 @@ display(shown.join(told, how="outer").round(3))
 #
 # Do not carry this over as it is. A model that has read the internet picks up such words within a few
 # updates, and then learns letters. What carries over is the habit of printing one target before the training.
-# The row with the learning rate of GRPO asks whether the fair comparison hung on one choice of ours: it stays
-# as open as before. And the row with four times the updates read four times as many questions, none of them
+# The row with the learning rate of GRPO asks whether the fair comparison hung on one choice of ours: the seeds
+# differ even more, and it stays open. And the row with four times the updates read four times as many questions, none of them
 # twice, so more data is part of its lead.
 #
 # ## 4 In and out of the modality
@@ -407,7 +408,7 @@ print(f"{(sure > 0).sum()}, GRPO in {(sure < 0).sum()}")
 # write true ones, but this is *more supervision*: such a target tells what is in the picture, in words, and
 # the reward never does. The bars stand side by side, and are not a matched pair.
 
-# %% mystnb={"image": {"alt": "Accuracy in percent over all modalities of models trained on everything, for three styles, with 95 percent intervals: the base, GRPO, and SFT. SFT in the two styles with reasons is labelled as having more supervision. All trained models lie far above the base and chance."}}
+# %% mystnb={"image": {"alt": "Accuracy in percent over all modalities of models trained on everything, for three styles, with 95 percent intervals: the base, GRPO, and SFT. SFT in the two styles with reasons is labelled as having more supervision. All trained models lie clearly above the base and chance."}}
 labels = {
     ("base", STYLE): "base",
     ("grpo", STYLE): "GRPO, paid for the letter",
@@ -483,7 +484,7 @@ for strength in (0.0, 0.5, 0.8, 0.95):
 # option. Models were trained at each strength by GRPO in three styles and by SFT with the letter only; the table
 # says how many of each are in the record.
 
-# %% mystnb={"image": {"alt": "One panel for each method and style: accuracy in percent against the strength of the shortcut in training, one line for each of the marks random, absent and reversed, with 95 percent intervals. Where the lines part, the model follows the mark."}}
+# %% mystnb={"image": {"alt": "One panel for each method and style: accuracy in percent against the strength of the shortcut in training, one line for each of the marks random, absent and reversed, with 95 percent intervals. Where the lines part, the model follows the mark; here they run level and close together in every panel."}}
 from medr1_lib.study import shortcut
 
 marks = blocks.load(RECORDED / "shortcut")
@@ -585,14 +586,13 @@ for one in (one for one in seen if one["attribute"] == "scanner"):
     print(f"scanner told from the {one['from']}: {hits}")
 
 # %% [markdown]
-# First a warning about zero. All models answer better with a mark than without, since every training picture had
-# one; so they name each wrong option less often with it, and reliance comes out a point or two below zero
-# even at strength 0. Compare a strength with that one. Read the list with the numbers of models beside it, and with its last two lines. A linear classifier tells
-# the scanner from the pixels of the corner nearly always; from what the frozen vision tower makes of the
-# picture, in 61 % of 800 pictures (`benchmarks/probe.py`). Whoever follows so blurred a mark is right in about
-# three of five questions, and most of our models are as good without it. There was little to be won, and sixty
-# updates are a short time to find it: that nobody followed is no merit of a method. And nobody told the models
-# that the mark is forbidden: for both methods it was a way to the right letter, paid like any other.
+# First a warning about zero. Every training picture had a mark, so the trained models answer better with one, name
+# each wrong option less often, and reliance can come out a point or two below zero even at strength 0. Compare with
+# that. Then the last two lines: a linear classifier tells the scanner from the pixels of the corner nearly always;
+# from what the frozen vision tower makes of the picture, in 61 % of 800 (`benchmarks/probe.py`). Who follows so
+# blurred a mark is right in about three of five questions, less often than our models in `think_before`, more often
+# than most others. Something was to be won, then, and sixty updates did not find it: a short time, and no merit of a
+# method. Nobody had forbidden the mark; for both methods it was a way to the right letter, paid like any other.
 #
 # ## 7 What else changed
 #
@@ -601,7 +601,7 @@ for one in (one for one in seen if one["attribute"] == "scanner"):
 # same images before and after (`benchmarks/captions.py`). So were two more arms: GRPO without its penalty
 # for leaving the base, and SFT with the learning rate of GRPO.
 
-# %% mystnb={"image": {"alt": "Change in points of the share of captions that name the right option, after four trainings without reasons, three seeds each, with 95 percent intervals. After GRPO, with its penalty and without, the captions became a few points worse, after SFT by 20 to more than 40 points, and after SFT with the learning rate of GRPO by 5 to 10."}}
+# %% mystnb={"image": {"alt": "Change in points of the share of captions that name the right option, after four trainings without reasons, three seeds each, with 95 percent intervals. After GRPO the captions became worse by 8 to 20 points, without its penalty by 13 to 20, after SFT by 23 to 43, and after SFT with the learning rate of GRPO by 4 to 7."}}
 arms = {
     "GRPO": "",
     "GRPO, no penalty": "_free",
@@ -633,11 +633,12 @@ for arm, name in arms.items():
 
 # %% [markdown]
 # The first and the third arm look like a finding about methods: at about the same accuracy, SFT has forgotten
-# several times as much. Two explanations offer themselves, and one run each takes them away. GRPO pays a
-# penalty for leaving the base: without it (`beta=0.0`), its captions fall no further. And SFT has the larger
-# learning rate: with that of GRPO it forgets little more than GRPO, and its answers are no worse. So the
-# size of the steps did it, not the method. The rate of SFT was one that gave good answers, and
-# no answer shows this price. Somebody who had stopped after two arms would have published a law.
+# more than twice as much. Two explanations offer themselves, and an arm tests each. GRPO pays a penalty for
+# leaving the base: without it (`beta=0.0`) its captions fall about as far, within the luck of the seeds. And
+# SFT has the larger learning rate: with that of GRPO it forgets *less* than GRPO, and its answers are no
+# worse. One setting has turned the order round. The rate of SFT was one that gave good answers, and no answer
+# shows this price. Somebody who had stopped after two arms would have published a law, and somebody with
+# another default its opposite.
 #
 # ## What you saw
 #
@@ -650,7 +651,7 @@ for arm, name in arms.items():
 # - Reasons to imitate are information. A comparison that gives them to one side has to say so.
 # - Reliance on a mark can be measured, if the test can be drawn with the mark and without it.
 # - At the same accuracy, SFT had lost far more of what it was not trained for, and the test that one trains for
-#   does not show it. It was the learning rate: one more arm took the difference between the methods away.
+#   does not show it. It was the learning rate: one more arm turned the order of the methods round.
 #
 # What does this say about Med-R1? That its comparison of SFT and RL does not show what it is quoted for, since
 # the two sides did not get the same training. It does not say that the claim is wrong. Our images are drawings,
@@ -663,9 +664,9 @@ for arm, name in arms.items():
 #
 # Change one thing in section 2 and predict the outcome before you run it: a quarter of the questions
 # (`PER_CELL = 4`), or SFT with a learning rate of `4e-4`. Chapter 09 asks the other question of the
-# paper, whether to think before or after the answer. Chapter 10 looks at the whole map, and finds a place where the methods
-# do differ. To read: Y. Lai et
-# al., *Med-R1* (arXiv 2503.13939); T. Chu et al., *SFT memorizes, RL generalizes* (arXiv 2501.17161), a
-# comparison that finds RL ahead out of distribution, on other tasks; I. Shenfeld et al., *RL's razor: why
-# online reinforcement learning forgets less* (arXiv 2509.04259); A. Agresti and Y. Min, *Simple improved
-# confidence intervals for comparing matched proportions* (2005).
+# paper, whether to think before or after the answer. Chapter 10 looks at the whole map, and at one by type of
+# question, where the two methods seem to differ at first sight. To read: Y. Lai et al., *Med-R1* (arXiv
+# 2503.13939); T. Chu et al., *SFT memorizes, RL generalizes* (arXiv 2501.17161), a comparison that finds RL
+# ahead out of distribution, on other tasks; I. Shenfeld et al., *RL's razor: why online reinforcement learning
+# forgets less* (arXiv 2509.04259); A. Agresti and Y. Min, *Simple improved confidence intervals for comparing
+# matched proportions* (2005).

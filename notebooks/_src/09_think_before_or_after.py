@@ -81,7 +81,7 @@ real.groupby(["method", "style"], observed=True)["model"].nunique().unstack()
 # questions could have been drawn, and another seed could have been trained. Look at the base before you
 # look at the rest.
 
-# %% mystnb={"image": {"alt": "Bars of accuracy for three styles, each with base, GRPO and SFT, and 95 percent intervals. Base: think_before nearly 60 percent, the two others a little below 50. After training all are higher. think_before leads, above 80 percent; no_think and think_after lie near 60. All are far above the dashed line of chance at 25."}}
+# %% mystnb={"image": {"alt": "Bars of accuracy for three styles, each with base, GRPO and SFT, and 95 percent intervals. Base: think_before 48 percent, the two others just below 40. After training all are higher. think_before leads, with 72 percent by GRPO and 78 by SFT; no_think lies near 55, think_after near 50. All are above the dashed line of chance at 25."}}
 table = rates.table(real, ["method", "style"], {"accuracy": ("correct", None)})
 names = {"method": "series", "style": "test", "value": "accuracy"}
 table = table.rename(columns=names).assign(n=real["item"].nunique())
@@ -159,8 +159,8 @@ tests.assign(**points)[[*columns, "p_holm"]].round(4)
 
 # %% [markdown]
 # Read the rows of *accuracy* first, then those of *gain*. The first say that a style without reasoning
-# before the letter ends lower, by how much in points, and how sure that is. The second are about half as
-# large: the other half of the distance was there in the base. But half remains, so reasoning first also
+# before the letter ends lower, by how much in points, and how sure that is. The second are smaller by nine
+# or ten points: that much of the distance was there in the base. The rest remains, so reasoning first also
 # *gained* more. Where seeds differ, as in SFT, three of them leave wide intervals, as it should be.
 
 # %% tags=["headline", "nbval-check-output"]
@@ -172,7 +172,7 @@ for row in tests[tests["method"] == "grpo"].itertuples():
 # Does it hold for each modality, or only on the whole? Eight modalities and two styles are sixteen tests,
 # so correct them together. A star marks a difference that stays significant.
 
-# %% mystnb={"image": {"alt": "Heatmap with two rows, no_think and think_after, each less think_before, and eight columns for the tested modalities. All cells are negative, by about 10 to 28 points, and carry the star of significance after Holm's correction. The smallest differences are those of X-ray."}}
+# %% mystnb={"image": {"alt": "Heatmap with two rows, no_think and think_after, each less think_before, and eight columns for the tested modalities. All cells are negative, by 13 to 26 points, and carry the star of significance after Holm's correction. The smallest difference is that of no_think on CT."}}
 first, others = maps["grpo", "think_before"], ("no_think", "think_after")
 rows = {s: comparisons.differences(first, maps["grpo", s]) for s in others}
 cells = pd.concat([one.assign(train=style) for style, one in rows.items()])
@@ -291,7 +291,7 @@ mine = hallucination_rate(made, answers["scene"].map(json.loads))
 sums = rationale.score(answers)[["false_claims", "claims"]].sum()
 print(f"yours {mine:.2%}, library {sums['false_claims'] / sums['claims']:.2%}")
 
-# %% mystnb={"image": {"alt": "Bars of the share of false claims for base, GRPO and SFT in two styles, with 95 percent intervals. think_before: base about 12 percent, GRPO 10, SFT 6. think_after: base between 10 and 11, GRPO a little less with an overlapping interval, SFT 6."}}
+# %% mystnb={"image": {"alt": "Bars of the share of false claims for base, GRPO and SFT in two styles, with 95 percent intervals. think_before: base about 15 percent, GRPO 12, SFT 7. think_after: base 13, GRPO 14 with an interval from 11 to 18, SFT 8."}}
 scored = rationale.score(records)
 own = scored[scored["control"] == "none"]
 found = rationale.summary(own, ["style", "method"])
@@ -302,7 +302,7 @@ _ = plots.hallucinations(false.assign(group=groups, share=false["value"]))
 # %% [markdown]
 # SFT, which was shown true rationales, has the fewest false claims; that it could learn this is no
 # surprise. But no reward ever read a rationale, and still GRPO lowered the share in `think_before`. In
-# `think_after` it moved little, and the intervals overlap.
+# `think_after` it did not; there the seeds differ, as the wide interval says.
 #
 # A likely reason: a wrong claim *before* the letter costs the letter, so truth is paid through the back
 # door. If that is all, the claim about what was asked should improve, and the others should not. Split
@@ -327,10 +327,11 @@ columns = ["value", "low", "high"]
 parts.pivot(index=["style", "method"], columns="measure", values=columns).round(3)
 
 # %% [markdown]
-# Compare `base` and `grpo`. In `think_before` the claim about what is asked became truer, as expected, and
-# the rest did too. So the back door is wider than the simple story has it: the words of a rationale depend
-# on each other, and who writes the wrong modality first will hardly find the right finding after it. In
-# `think_after` nothing moved by much. This is an observation on two styles, not a proof of its cause.
+# Compare `base` and `grpo`. In `think_before` the claim about what is asked became somewhat truer, as
+# expected, and the rest did too, by about as much in proportion (the intervals just touch). So the back door
+# seems wider than the simple story has it: the words of a rationale depend on each other, and who writes the
+# wrong modality first will hardly find the right finding after it. In `think_after` nothing became truer.
+# This is an observation on two styles, not a proof of its cause.
 #
 # Now the agreement of rationale and letter. If a rationale is to explain an answer, it must at least
 # name the option that was chosen.
@@ -366,15 +367,16 @@ names = {
 both.rename(columns=names)[[*keys, *names.values()]].round(3)
 
 # %% [markdown]
-# *changed* is the share of rationales that differ from the one about the real image. Nearly all do, so
+# *changed* is the share of rationales that differ from the one about the real image. Most do, so
 # a rationale is no text learned by heart. Held against the question's own scene, about half of the claims about another image are false; what remains is the modality,
 # which both images share, and luck.
 #
-# The most telling rows are those of the grey image. There is nothing to see. The base breaks down: its
-# form falls apart, and it claims next to nothing. After GRPO the model keeps the form in most
-# answers about the grey image (column *form*), and nearly all that it claims is false. The reward paid for the
-# form in every answer and never for silence. So the training removed most of the stumbling, the only sign by
-# which a reader could have told that nothing was seen. (One seed was asked with these images.)
+# The most telling rows are those of the grey image. There is nothing to see. Asked to think first, the base
+# breaks down: it seldom keeps the form (column *form*) and claims little. After GRPO it keeps the form in
+# nearly all answers about the grey image, and nearly all that it claims is false. The reward paid for the
+# form in every answer and never for silence. So the training removed the stumbling, the only sign by which a
+# reader could have told that nothing was seen. In `think_after` there never was such a sign: the base
+# describes the grey image as fluently as any other. (One seed was asked with these images.)
 #
 # ## 3 What can come from behind?
 #
@@ -495,19 +497,20 @@ second.pivot(
 #
 # ## 4 What it costs
 #
-# Reasons are tokens, and tokens are time and money. Each point is one recorded model; the cross far to the
-# right is the base in `think_before`, whose reasons training has nearly halved.
+# Reasons are tokens, and tokens are time and money. Each point is one recorded model, the base among them.
+# Look along the horizontal axis first: what does a style cost? Then upwards: what is it worth, before
+# training (crosses) and after?
 
-# %% mystnb={"image": {"alt": "Accuracy in percent against tokens per answer, one point per model. no_think takes 3 tokens, the two other styles about 12, the base in think_before 20. Trained think_before lies above 80; trained think_after and no_think lie near 60, though think_after takes four times the tokens of no_think."}}
+# %% mystnb={"image": {"alt": "Accuracy in percent against tokens per answer, one point per model. no_think takes 3 tokens, the two other styles 11 or 12. Trained think_before lies between 69 and 80 percent; trained no_think and think_after lie between 45 and 59, though think_after takes four times the tokens of no_think. The crosses of the base lie below: 48, 39 and 38."}}
 shown = real.assign(**{"accuracy (%)": 100 * real["correct"]})
 kinds = shown.groupby(["model", "style", "method"], observed=True)
 costs = kinds[["tokens", "accuracy (%)"]].mean()
 look = {"hue": "style", "style": "method", "s": 60}
 axis = sns.scatterplot(costs, x="tokens", y="accuracy (%)", **look)
-_ = axis.set(ylim=(0, 100), xlim=(0, 22), title=f"n = {real['item'].nunique()}")
+_ = axis.set(ylim=(0, 100), xlim=(0, 15), title=f"n = {real['item'].nunique()}")
 
 # %% [markdown]
-# The trained `think_after` takes as many tokens as `think_before` and gives an accuracy near that of `no_think`. Its
+# The trained `think_after` takes as many tokens as `think_before` and is no better than `no_think`. Its
 # accuracy could be had for fewer, since one may stop after the letter. What is paid for is the
 # explanation, and section 2 told what that is worth.
 #
@@ -517,7 +520,7 @@ _ = axis.set(ylim=(0, 100), xlim=(0, 22), title=f"n = {real['item'].nunique()}")
 # each plot is the distance from the dashed line, weighted by the answers of a bin; the number beside a dot counts
 # those. The base again: the probability of the letter it chose, at the place where it chose it.
 
-# %% mystnb={"image": {"alt": "Two calibration plots of the base. With no_think the points lie near the diagonal, with confidences spread from about 30 to 80 percent. With think_before nearly all answers have a confidence above 90 percent and are right in about 70 percent of the cases, far below the diagonal; the few other points have intervals that span most of the axis."}}
+# %% mystnb={"image": {"alt": "Two calibration plots of the base. With no_think the points with many answers lie near the diagonal, at confidences from about 30 to 55 percent. With think_before nearly all answers have a confidence above 90 percent and are right in about 70 percent of the cases, far below the diagonal; most of the other points stand for few answers and have wide intervals."}}
 sure = {}
 for style in ("no_think", "think_before"):
     replies = said[style].tolist()
@@ -548,7 +551,7 @@ for name, pair in {"one": alone, "eight": pd.DataFrame(votes).mean()}.items():
 print(f"n = {len(sure['think_before'])} and {len(votes)}")
 
 # %% [markdown]
-# Now confidence and truth lie much nearer to each other. (Compare within a line only: the first counts
+# Now confidence and truth lie nearer to each other, though not together. (Compare within a line only: the first counts
 # replies that reached a letter, the second all of fewer questions.) The price is the eightfold cost, and the vote
 # speaks of this model's doubt only: a model that is wrong in all eight samples stays sure and wrong.
 #
@@ -600,11 +603,11 @@ print(*(f"{k}: {'yes' if v else 'no'}" for k, v in verdicts.items()), sep="\n")
 # ## What you saw
 #
 # - Reasoning first ended highest, in several seeds and after correction; part of that lead was the base's.
-# - A reward for letters made rationales somewhat truer where they stand before the letter, and hardly
-#   where they stand behind it. SFT on true rationales did more.
+# - A reward for letters made rationales somewhat truer where they stand before the letter, and not where
+#   they stand behind it. SFT on true rationales did more.
 # - A rationale in front of the letter caused it: edit the words, and the letter follows, whatever the
 #   picture shows. A rationale behind the letter cannot have any influence on it.
-# - GRPO also taught the model to describe a grey image in good form. And certainty after one's own reasons
+# - GRPO also taught the model to reason about a grey image in good form. And certainty after one's own reasons
 #   says little about the picture.
 #
 # ## Where to go next

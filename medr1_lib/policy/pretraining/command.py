@@ -91,12 +91,12 @@ def _taken(eye: Path, tower: Qwen2VisionTransformerPretrainedModel, seed: int) -
     """Put the tower of a finished model in place; how that was trained, as its report says."""
     try:
         told = json.loads((eye / "report.json").read_text())
-        seeing = dict(told["eye"])
+        seeing, drawn = dict(told["eye"]), told["seed"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         remedy = "name what `pretrain` made"
         raise InputError(eye, "has no report.json about its eye", remedy) from error
-    if told["seed"] != seed:  # it writes in the word vectors that were drawn from its own
-        raise InputError(eye, f"was made from seed {told['seed']}", "ask for the same --seed")
+    if drawn != seed:  # it writes in the word vectors that were drawn from its own
+        raise InputError(eye, f"was made from seed {drawn}", "ask for the same --seed")
     tower.load_state_dict(load_policy(eye, device="cpu")[0].model.visual.state_dict())
     return seeing
 

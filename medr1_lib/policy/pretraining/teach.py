@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.styles import STYLES
 from medr1_lib.policy.pretraining.errors import errors, lend_heads
-from medr1_lib.policy.pretraining.exam import asked_about, examine
+from medr1_lib.policy.pretraining.exam import Marks, asked_about, examine
 from medr1_lib.policy.pretraining.language import Pupil
 from medr1_lib.policy.pretraining.lessons import Lesson, answered, described, looked_up, told
 from medr1_lib.policy.pretraining.optimizer import keep
@@ -21,6 +22,9 @@ from medr1_lib.policy.pretraining.optimizer import keep
 LEARNING_RATE, WARM_UP = 1e-3, 50  # steps
 ON_RATE, ON_STEPS = 2.5e-4, 300  # to teach on: a grown model does not settle at the other rate
 LOOK_UP_STEPS = 80
+# Lessons after the last term's first step are drawn anew, so many steps each time, until the styles
+# meet. With seed 0 draws 0 and 2 meet too, but GRPO gains too little from there: 20 is the first.
+LAST_TERM, TERM, FIRST_DRAW = 600, 25, 20
 log = logging.getLogger(__name__)
 
 
@@ -58,6 +62,7 @@ LOOK_UPS = Dose(40)
 CAPTIONS, TOLD = 12, 14  # rows per step, beside a few look-ups
 ROWS = {"think_before": 2, "no_think": 10, "think_after": 6}  # of a style that is being taught
 ENOUGH, FORMED = 0.40, 0.65  # greedy accuracy and form at which a style is taught no further
+LEAST, MOST, FORM = 0.35, 0.50, 0.60  # school ends with every style between, and so often in form
 BEGUN = 0.5  # share of letters right about captions told as text: direct answers come next
 EXAM_EVERY, SOON = 20, 5  # steps; and once that has begun
 
@@ -65,29 +70,46 @@ EXAM_EVERY, SOON = 20, 5  # steps; and once that has begun
 def teach(pupil: Pupil, album: Album, held_out: Album, seed: int, checkpoint: Path) -> None:
     """Teach the language half in place; resumes from its checkpoint.
 
-    First look-ups alone. Then captions with questions in those styles that are not yet right often
-    enough, until none is left: how far a style gets is decided by how much of it is taught, and by
-    nothing else.
+    First look-ups alone. Then captions, with questions in those styles that are not yet right often
+    enough. A style that is not taught is forgotten, so the three swing against each other, and
+    where they meet is chance: school ends at the first exam that finds all of them in the band, and
+    goes back to its last term, for other lessons, whenever that ends without one.
     """
-    teacher = Teacher(pupil, album, seed, checkpoint)
+    teacher, draws = Teacher(pupil, album, seed, checkpoint), count(FIRST_DRAW)
     asked = asked_about(held_out.scenes, seed)
 
-    def lacking() -> list[str]:
+    def exam() -> dict[str, Marks]:
         sat = {n: examine(pupil, asked, held_out.features, STYLES[n]) for n in STYLES}
-        said = "; ".join(f"{name} {mark}" for name, mark in sat.items())
-        log.info("language step %d: %s", teacher.steps, said)
-        return [n for n, mark in sat.items() if mark.accuracy < ENOUGH or mark.form < FORMED]
+        said = (f"{name} {mark}" for name, mark in sat.items())
+        log.info("language step %d: %s", teacher.steps, "; ".join(said))
+        return sat
 
     while teacher.steps < LOOK_UP_STEPS:
         teacher.give(LOOK_UPS)
     if teacher.steps == LOOK_UP_STEPS:
         lend_heads(pupil)
-    while styles := lacking():
+    while not in_band(sat := exam()):
+        if teacher.steps >= LAST_TERM + TERM:
+            teacher.load()
+            continue
+        if teacher.steps == LAST_TERM:
+            teacher.rng = np.random.default_rng([seed, next(draws)])
+        dose = _dose(lacking(sat))
         while True:
-            right = teacher.give(_dose(styles)).get("told letter", 1.0)
+            right = teacher.give(dose).get("told letter", 1.0)
             if teacher.steps % (SOON if right >= BEGUN else EXAM_EVERY) == 0:
                 break
     teacher.save()
+
+
+def in_band(sat: Mapping[str, Marks]) -> bool:
+    """Whether every style is right often enough, but not too often, and mostly in its form."""
+    return all(LEAST <= mark.accuracy <= MOST and mark.form >= FORM for mark in sat.values())
+
+
+def lacking(sat: Mapping[str, Marks]) -> list[str]:
+    """The styles that are to be taught further."""
+    return [n for n, mark in sat.items() if mark.accuracy < ENOUGH or mark.form < FORMED]
 
 
 def teach_on(pupil: Pupil, album: Album, seed: int, checkpoint: Path) -> None:
@@ -114,7 +136,7 @@ class Teacher:
         self.optimizer = torch.optim.AdamW(self.weights, weight_decay=0.01, betas=(0.9, 0.98))
         self.steps, self.begun = 0, time.perf_counter()
         if checkpoint.exists():
-            self._load()
+            self.begun -= self.load()
 
     def give(self, dose: Dose) -> dict[str, float]:
         """One step; what was right in it, by name."""
@@ -128,25 +150,27 @@ class Teacher:
         self.optimizer.zero_grad()
         if self.steps % 20 == 0:
             right = ", ".join(f"{name} {right:.0%}" for name, (_, right) in marks.items())
-            spent = time.perf_counter() - self.begun
-            log.info("language step %d, %.0f s: %s", self.steps, spent, right)
-            self.save()
+            log.info("language step %d, %.0f s: %s", self.steps, self.spent(), right)
+            if self.steps <= LAST_TERM:  # its draws start from there
+                self.save()
         return {name: right for name, (_, right) in marks.items()}
 
     def save(self) -> None:
         """Keep everything that the next step needs."""
         state = self.pupil.model.state_dict(), self.optimizer.state_dict()
-        spent = time.perf_counter() - self.begun
-        told = self.steps, spent, self.rng.bit_generator.state
-        keep((*told, *state), self.checkpoint)
+        keep((self.steps, self.spent(), self.rng.bit_generator.state, *state), self.checkpoint)
 
-    def _load(self) -> None:
-        state = torch.load(self.checkpoint, weights_only=True)
-        self.steps, spent, rng, model, optimizer = state
-        self.begun -= spent
+    def spent(self) -> float:
+        """Seconds of teaching, with those before a resumption."""
+        return time.perf_counter() - self.begun
+
+    def load(self) -> float:
+        """Back to what the checkpoint holds; the seconds that led there."""
+        self.steps, spent, rng, model, optimizer = torch.load(self.checkpoint, weights_only=True)
         self.rng.bit_generator.state = rng
         self.pupil.model.load_state_dict(model)
         self.optimizer.load_state_dict(optimizer)
+        return float(spent)
 
     def _without_images(self, dose: Dose) -> dict[str, tuple[Tensor, float]]:
         sets = {
