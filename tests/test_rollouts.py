@@ -1,5 +1,7 @@
 """Sampling and scoring behind a shared prefix give what the plain way gives."""
 
+import sys
+
 import policies
 import pytest
 import torch
@@ -221,6 +223,14 @@ def test_what_cannot_be_merged_is_left_alone(change):
     )
     with merged(shorter):
         assert not [layer for layer in shorter.modules() if "forward" in vars(layer)]
+
+
+def test_a_base_does_without_peft(monkeypatch):
+    base, _ = load_policy(policies.saved(), device="cpu")
+    for name in ("peft.tuners.lora", "peft.utils.integrations"):
+        monkeypatch.setitem(sys.modules, name, None)  # to import it would fail
+    with merged(base):
+        assert not [layer for layer in base.modules() if "forward" in vars(layer)]
 
 
 @pytest.mark.parametrize("kind", [None, "pt"])
