@@ -484,7 +484,7 @@ _ = axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 # %% [markdown]
 # A sum that was proven on a CPU is a prediction for a GPU. `benchmarks/gpu.py` held it against one card: the
 # recipe `gpu` on a model of the true size with random weights, images of 384 pixels, prompts of 244 tokens. Before you run the cell,
-# guess which of the three sums comes out.
+# guess which of the three sums come out.
 
 # %% tags=["nbval-check-output"]
 import json
@@ -498,8 +498,8 @@ print(gpu["seconds"].astype(float).round(0).astype(int).to_dict(), "s per step")
 
 # %% [markdown]
 # Ours and TRL without checkpointing come out as computed, within a twentieth. With checkpointing the card takes two
-# gigabytes more than the sum, part of which may be the vision tower, which is not in it. It was not so from the
-# start: when ours was first measured, it took as much as if no prompt were shared. The sum led to the fault: TRL
+# gigabytes more than the sum, part of which may be the vision tower, which is not in it. Ours did not
+# come out at first: it took as much as if no prompt were shared. The sum led to the fault: TRL
 # shuffles the rollouts of a step over its eight backward passes, which tore the groups apart. `PolicyTrainer` keeps
 # them together; a test counts the prompts of each pass, and now the card agrees. The seconds are medians of three
 # steps, and rank nobody: TRL took longer without checkpointing, though it computes less.
