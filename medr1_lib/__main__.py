@@ -5,19 +5,15 @@ import logging
 import os
 import sys
 
-from medr1_lib.data.errors import InputError
+from medr1_lib.errors import InputError
 
 # command: (module whose `main(arguments)` runs it, what it does)
 COMMANDS = {
     "doctor": ("medr1_lib.course.doctor", "say what this machine can run"),
     "data": ("medr1_lib.data.command", "build phantoms, import real data, audit either"),
-    "pretrain": ("medr1_lib.policy.pretraining.command", "rebuild the tiny base model"),
-    "fake-2b": ("medr1_lib.policy.fake_2b_command", "write random weights in the true size"),
     "train": ("medr1_lib.rl.train_command", "train by GRPO or by supervised fine-tuning"),
-    "evaluate": ("medr1_lib.study.evaluate_command", "score a model on a test split"),
-    "sweep": ("medr1_lib.study.sweep_command", "train and score a plan of many models"),
-    "report": ("medr1_lib.study.report_command", "draw every figure that recorded answers allow"),
-    "bench": ("medr1_lib.rl.bench", "time a step of training beside TRL's own"),
+    "evaluate": ("medr1_lib.evaluation.evaluate_command", "score a model on a test split"),
+    "sweep": ("medr1_lib.evaluation.sweep_command", "train and score a plan of many models"),
 }
 
 

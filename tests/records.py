@@ -1,10 +1,10 @@
-"""Made-up study records with known accuracies, in the form that `blocks.load` returns."""
+"""Made-up study records with known accuracies, in the form that `recorded.load` returns."""
 
 import numpy as np
 import pandas as pd
 
+from medr1_lib.analysis.transfer import Answers
 from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
-from medr1_lib.study.generalization import Answers
 
 THREE = MODALITIES[:3]
 NEXT = {"A": "B", "B": "C", "C": "D", "D": "A"}

@@ -6,9 +6,9 @@ import pytest
 from layouts import REAL, needs_real, split_record, write_splits
 from PIL import Image, ImageFilter
 
-from medr1_lib.data import audit, audit_report, fingerprints, store
+from medr1_lib.data import audit, audit_report, dataset, duplicates
 from medr1_lib.data.archive import opened
-from medr1_lib.data.schema import Question
+from medr1_lib.data.question import Question
 
 TRAIN = "Splits/modality/train/X-Ray_train.json"
 TEST = "Splits/modality/test/X-Ray_test.json"
@@ -127,7 +127,7 @@ def data_set(folder, test_images):
             for side in "lr"
         ],
     }
-    store.write(folder, rows, {})
+    dataset.write(folder, rows, {})
     return audit_report.of_data_set(folder)
 
 
@@ -159,7 +159,7 @@ def test_near_is_what_counting_bits_says():
         hashed ^ (2**bits - 1) for hashed, bits in zip(train, rng.integers(0, 9, 300), strict=True)
     ]
     expected = [any((a ^ b).bit_count() <= 4 for b in train) for a in test]
-    assert fingerprints.near(test, train).tolist() == expected
+    assert duplicates.near(test, train).tolist() == expected
     assert 0 < sum(expected) < 300
 
 

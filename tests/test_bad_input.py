@@ -22,8 +22,8 @@ from test_images import dicom, encoded
 
 from medr1_lib.__main__ import main
 from medr1_lib.course import tiers
-from medr1_lib.data import images, store
-from medr1_lib.data.errors import InputError
+from medr1_lib.data import dataset, images
+from medr1_lib.errors import InputError
 
 TOY = "QA_information/Open-access/Toy.json"
 
@@ -406,16 +406,16 @@ def test_a_full_disk_keeps_the_images_that_were_converted(tmp_path, capsys, monk
 
     monkeypatch.setattr(Path, "write_bytes", write)
     assert main(["data", "import", "--root", str(root), "--out", str(tmp_path / "out")]) == 0
-    assert store.read(tmp_path / "out").num_rows == {"train": 5, "test": 1}
+    assert dataset.read(tmp_path / "out").num_rows == {"train": 5, "test": 1}
 
 
 def test_a_disk_that_fills_at_the_end_keeps_them_too(tmp_path, capsys, monkeypatch):
-    root, stream = ready(tmp_path), store._stream
+    root, stream = ready(tmp_path), dataset._stream
 
     def full(rows, folder):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(store, "_stream", full)
+    monkeypatch.setattr(dataset, "_stream", full)
     line = complaint(capsys, "import", "--root", root, "--out", tmp_path / "out")
     assert "out: cannot be written (No space left on device); free some space" in line
     assert len(list((tmp_path / "out.converted").glob("*.png"))) == 6
@@ -424,7 +424,7 @@ def test_a_disk_that_fills_at_the_end_keeps_them_too(tmp_path, capsys, monkeypat
     def unread(*_, **__):
         raise AssertionError("an image was converted again")
 
-    monkeypatch.setattr(store, "_stream", stream)
+    monkeypatch.setattr(dataset, "_stream", stream)
     monkeypatch.setattr(images, "load", unread)
     assert main(["data", "import", "--root", str(root), "--out", str(tmp_path / "out")]) == 0
 
@@ -450,7 +450,7 @@ def test_a_report_that_fails_at_the_end_loses_no_data(tmp_path, capsys, monkeypa
     command = ("import", "--root", root, "--out", tmp_path / "out")
     line = complaint(capsys, *command, "--json", tmp_path / "report.json")
     assert "report.json: cannot be written (No space left on device)" in line
-    assert store.read(tmp_path / "out").num_rows == {"train": 5, "test": 1}
+    assert dataset.read(tmp_path / "out").num_rows == {"train": 5, "test": 1}
 
 
 # ---- data sets and tiers ---------------------------------------------------------------------

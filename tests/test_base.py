@@ -8,12 +8,12 @@ import torch
 
 from medr1_lib.course.tiers import ROOT
 from medr1_lib.data.styles import STYLES
-from medr1_lib.policy.loading import load_policy
-from medr1_lib.policy.pretraining.card import card
-from medr1_lib.policy.pretraining.command import album
-from medr1_lib.policy.pretraining.exam import asked_about, examine, oracle
-from medr1_lib.policy.pretraining.language import Pupil
-from medr1_lib.policy.pretraining.scenes import pool
+from medr1_lib.model.loading import load_policy
+from tools.pretrain.card import card
+from tools.pretrain.command import album
+from tools.pretrain.exam import asked_about, examine, oracle
+from tools.pretrain.language import Pupil
+from tools.pretrain.scenes import pool
 
 BASE = ROOT / "data" / "tiny-qwen2-vl"
 REPORT = json.loads((BASE / "report.json").read_text())

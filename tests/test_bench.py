@@ -6,18 +6,18 @@ import time
 import pytest
 import torch
 
+from benchmarks.speed import bench, measures, sides
+from benchmarks.speed.sides import Case
 from medr1_lib import __main__ as commands
-from medr1_lib.rl import bench, bench_measures, bench_sides
-from medr1_lib.rl.bench_sides import Case
 
 
 @pytest.fixture
 def small(monkeypatch):
     """Two prompts and four rollouts of three tokens: the bench itself, sooner."""
-    monkeypatch.setattr(bench_sides, "PROMPTS", 2)
-    for module in (bench_sides, bench_measures):
+    monkeypatch.setattr(sides, "PROMPTS", 2)
+    for module in (sides, measures):
         monkeypatch.setattr(module, "GROUP", 2)
-    monkeypatch.setitem(bench_sides.TOKENS, 112, 3)
+    monkeypatch.setitem(sides.TOKENS, 112, 3)
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -45,32 +45,32 @@ def test_the_report_holds_what_was_timed(small, tmp_path, capsys):
 
 
 def test_sides_differ_in_execution_alone(small, tmp_path):
-    bench_sides.save_model(tmp_path)
-    sides = bench_sides.sides(Case(112), tmp_path)
+    sides.save_model(tmp_path)
+    pair = sides.sides(Case(112), tmp_path)
     free = {"activation_checkpointing", "gradient_checkpointing"}  # two names of one setting
     settings = [
         {k: v for k, v in side.trainer.args.to_dict().items() if k not in free}
-        for side in sides.values()
+        for side in pair.values()
     ]
     assert settings[0] == settings[1] == settings[2]
-    assert [s.trainer.args.activation_checkpointing for s in sides.values()] == [True, False, False]
-    weights = [side.trainer.model.state_dict() for side in sides.values()]
+    assert [s.trainer.args.activation_checkpointing for s in pair.values()] == [True, False, False]
+    weights = [side.trainer.model.state_dict() for side in pair.values()]
     for name, weight in weights[0].items():
         assert weight.dtype == torch.float32
         assert all(torch.equal(weight, other[name]) for other in weights[1:])
-    batches = [next(side.batches) for side in sides.values()]
+    batches = [next(side.batches) for side in pair.values()]
     assert batches[0] == batches[1] == batches[2]
 
 
 def test_a_difference_is_found(small, tmp_path):
-    bench_sides.save_model(tmp_path)
-    sides = bench_sides.sides(Case(112), tmp_path)
-    assert bench_measures.agreement(sides["ours"], sides["trl"])["max_logp_difference"] < 1e-5
-    weights = [w for w in sides["ours"].trainer.model.parameters() if w.requires_grad]
+    sides.save_model(tmp_path)
+    pair = sides.sides(Case(112), tmp_path)
+    assert measures.agreement(pair["ours"], pair["trl"])["max_logp_difference"] < 1e-5
+    weights = [w for w in pair["ours"].trainer.model.parameters() if w.requires_grad]
     with torch.no_grad():
         weights[0][0, 0] += 0.1
-    found = bench_measures.agreement(sides["ours"], sides["trl"])
-    assert all(found[name] > limit for name, limit in bench_measures.LIMITS.items())
+    found = measures.agreement(pair["ours"], pair["trl"])
+    assert all(found[name] > limit for name, limit in measures.LIMITS.items())
 
 
 def test_a_difference_ends_the_command_with_1(monkeypatch, small, tmp_path):
@@ -81,12 +81,12 @@ def test_a_difference_ends_the_command_with_1(monkeypatch, small, tmp_path):
 
 
 def test_every_completion_has_full_length_and_counts_once_in_the_floor(small, tmp_path):
-    bench_sides.save_model(tmp_path)
-    side = bench_sides.sides(Case(112), tmp_path)["ours"]
-    inputs = bench_measures._inputs(side.trainer, next(side.batches))
+    sides.save_model(tmp_path)
+    side = sides.sides(Case(112), tmp_path)["ours"]
+    inputs = measures._inputs(side.trainer, next(side.batches))
     assert inputs["completion_mask"].shape == (4, 3)
     assert inputs["completion_mask"].all()
-    seconds = [bench_measures.floor(side, Case(112)) for _ in range(2)]
+    seconds = [measures.floor(side, Case(112)) for _ in range(2)]
     assert max(seconds) < 0.05  # some 100 tokens of 2 million weights
 
 
@@ -105,8 +105,8 @@ def test_cases_vary_one_thing_at_a_time():
 
 
 def test_stages_add_up_to_the_step(small, tmp_path):
-    bench_sides.save_model(tmp_path)
-    side = bench_sides.sides(Case(112), tmp_path)["ours"]
+    sides.save_model(tmp_path)
+    side = sides.sides(Case(112), tmp_path)["ours"]
     side.step()
     (found,) = side.steps
     assert sum(found[stage] for stage in bench.STAGES[1:]) == pytest.approx(found["step"])

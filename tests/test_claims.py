@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
-from medr1_lib.data.claims import claims
 from medr1_lib.data.phantom_vqa import ATTRIBUTES
 from medr1_lib.data.phantoms import random_scene
-from medr1_lib.data.rationales import rationale
+from medr1_lib.data.rationale import claims, rationale
 from medr1_lib.data.taxonomy import MODALITIES
-from medr1_lib.policy.pretraining.lessons import caption
+from tools.pretrain.lessons import caption
 
 
 @pytest.mark.parametrize("modality", MODALITIES)

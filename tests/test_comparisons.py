@@ -3,12 +3,12 @@ import pandas as pd
 import pytest
 import records
 
-from medr1_lib.data.errors import InputError
+from medr1_lib.analysis import comparisons
+from medr1_lib.analysis.scores import compare
+from medr1_lib.analysis.transfer import answers
 from medr1_lib.data.phantom_vqa import questions
-from medr1_lib.data.schema import Question
-from medr1_lib.study import comparisons
-from medr1_lib.study.generalization import answers
-from medr1_lib.study.scores import compare
+from medr1_lib.data.question import Question
+from medr1_lib.errors import InputError
 
 ALL = ("grpo", "think_before", "modality")
 

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from medr1_lib.course import tiers
-from medr1_lib.data.errors import InputError
+from medr1_lib.errors import InputError
 from notebooks.tools import run, validate
 
 

@@ -4,7 +4,7 @@ import pytest
 from layouts import qa_record, split_record, write_qa, write_splits
 
 from medr1_lib.__main__ import main
-from medr1_lib.data import phantom_vqa, store
+from medr1_lib.data import dataset, phantom_vqa
 
 
 def test_help_names_the_commands(capsys):
@@ -50,7 +50,7 @@ def test_import_ends_with_a_table_and_writes_the_same_as_json(tmp_path, capsys):
         assert f"{entry['where']}  {entry['problem']}" in printed.out
         assert what in entry["problem"]
     assert [entry["where"][-8:] for entry in written["skipped"]] == ["record 6", "record 4"]
-    assert store.read(out).num_rows == written["records"]
+    assert dataset.read(out).num_rows == written["records"]
 
 
 def test_a_long_list_of_skipped_records_is_cut_on_the_screen_only(tmp_path, capsys):
@@ -58,7 +58,7 @@ def test_a_long_list_of_skipped_records_is_cut_on_the_screen_only(tmp_path, caps
     out = tmp_path / "out"
     assert main(["data", "import", "--root", str(tmp_path / "data"), "--out", str(out)]) == 0
     assert "... and 10 more, all of them in card.json" in capsys.readouterr().out
-    assert len(json.loads((out / store.CARD).read_text())["skipped"]) == 30
+    assert len(json.loads((out / dataset.CARD).read_text())["skipped"]) == 30
 
 
 def test_audit_prints_what_it_writes(tmp_path, capsys):
@@ -103,4 +103,4 @@ def test_every_mark_can_be_asked_for_and_is_on_the_card(tmp_path):
     for mark in phantom_vqa.MARKS:
         out = tmp_path / mark
         assert main(["data", "build", "--out", str(out), "--per-cell", "1", "--mark", mark]) == 0
-        assert json.loads((out / store.CARD).read_text())["mark"] == mark
+        assert json.loads((out / dataset.CARD).read_text())["mark"] == mark

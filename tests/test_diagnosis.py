@@ -1,6 +1,6 @@
 import pytest
 
-from medr1_lib.rl.diagnosis import diagnose, unearned, zero_spread
+from medr1_lib.course.chapters.diagnosis import diagnose, unearned, zero_spread
 
 FIRST = {"reward": 1.1, "clipped": 0.2}
 WELL = {"reward": 1.7, "zero_spread": 0.3, "clipped": 0.0, "kl": 0.08, "unearned": 0.0}

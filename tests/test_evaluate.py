@@ -10,18 +10,19 @@ import pytest
 from layouts import picture
 from PIL import Image
 
-from medr1_lib.data import phantom_vqa, store
-from medr1_lib.data.errors import InputError
+from medr1_lib.analysis import scores
+from medr1_lib.analysis.intervals import wilson
+from medr1_lib.data import dataset, phantom_vqa
 from medr1_lib.data.images import png
-from medr1_lib.data.intervals import wilson
-from medr1_lib.data.schema import Question
+from medr1_lib.data.question import Question
 from medr1_lib.data.styles import STYLES, prompt
-from medr1_lib.policy.loading import load_policy
-from medr1_lib.policy.vision_cache import VisionCache
-from medr1_lib.study import controls, evaluate, greedy, scores
-from medr1_lib.study.evaluate import Settings
-from medr1_lib.study.items import Items, Task
-from medr1_lib.study.journal import Journal
+from medr1_lib.errors import InputError
+from medr1_lib.evaluation import controls, evaluate, greedy
+from medr1_lib.evaluation.answers import Journal
+from medr1_lib.evaluation.evaluate import Settings
+from medr1_lib.evaluation.items import Items, Task
+from medr1_lib.model.loading import load_policy
+from medr1_lib.model.vision_cache import VisionCache
 
 ALL = ("blank", "shuffled", "text")
 
@@ -35,7 +36,7 @@ def root(tmp_path_factory):
     asked += [replace(q, image_id=q.image_id + "-2", scene=None) for q in asked]
     sizes = ((64, 64), (112, 64), (64, 112))
     rows = [q.record({"bytes": png(picture(n, sizes[n % 3]))}) for n, q in enumerate(asked)]
-    store.write(folder, {"test": rows}, {"seed": 0})
+    dataset.write(folder, {"test": rows}, {"seed": 0})
     return folder
 
 
@@ -138,7 +139,7 @@ def test_what_each_control_shows(items):
 
 
 def test_neighbours_are_alike(items, monkeypatch):
-    monkeypatch.setattr("medr1_lib.study.items.TOGETHER", 10)
+    monkeypatch.setattr("medr1_lib.evaluation.items.TOGETHER", 10)
     tasks = items.tasks(tuple(STYLES), ("text",), None, 0)
     assert len(set(tasks)) == len(tasks) == 16 * 3 * 2
     first, rest = tasks[:60], tasks[60:]
@@ -169,7 +170,7 @@ def test_the_fingerprint_changes_with_a_pixel_and_with_a_word(items, tmp_path):
         ]
         if name == "pixel":
             rows[5]["image"] = {"bytes": png(picture(99, (64, 112)))}
-        store.write(tmp_path / name, {"test": rows}, {})
+        dataset.write(tmp_path / name, {"test": rows}, {})
         return Items(tmp_path / name).sha256
 
     assert fingerprint("same") == items.sha256
@@ -185,21 +186,21 @@ def test_the_fingerprint_changes_with_a_pixel_and_with_a_word(items, tmp_path):
 )
 def test_a_record_without_a_sound_image_is_named(tmp_path, image, problem):
     rows = [QUESTION.record({"bytes": png(picture())}), QUESTION.record(image)]
-    store.write(tmp_path / "data", {"test": rows}, {})
+    dataset.write(tmp_path / "data", {"test": rows}, {})
     with pytest.raises(InputError, match=rf"test record 1 \(1\): .*{problem}"):
         Items(tmp_path / "data")
 
 
 def test_a_cut_image_is_named_when_it_is_shown(tmp_path):
     whole = png(picture(0, (64, 64)))
-    store.write(tmp_path / "data", {"test": [QUESTION.record({"bytes": whole[:3000]})]}, {})
+    dataset.write(tmp_path / "data", {"test": [QUESTION.record({"bytes": whole[:3000]})]}, {})
     items = Items(tmp_path / "data")
     with pytest.raises(InputError, match=r"record 0 \(1\): its image cannot be read"):
         items.image(Task(0, 0, "no_think", "none"))
 
 
 def test_a_split_that_is_not_there_is_refused(tmp_path):
-    store.write(tmp_path / "data", {"train": [QUESTION.record({"bytes": png(picture())})]}, {})
+    dataset.write(tmp_path / "data", {"train": [QUESTION.record({"bytes": png(picture())})]}, {})
     with pytest.raises(InputError, match=r"has no test split.*choose one of train"):
         Items(tmp_path / "data")
     assert len(Items(tmp_path / "data", "train").questions) == 1
@@ -310,7 +311,7 @@ def test_a_finished_run_is_not_asked_again(policy, items, said, tmp_path):
     said.asked = 0
     pd.testing.assert_frame_equal(run(policy, items, out, settings), done)
     assert said.asked == 0
-    assert json.loads((out / store.CARD).read_text())["seconds"] == 1
+    assert json.loads((out / dataset.CARD).read_text())["seconds"] == 1
 
 
 def test_another_setting_or_a_folder_in_use_is_refused(tmp_path):

@@ -13,10 +13,10 @@ import torch
 from layouts import REAL, needs_real
 
 from medr1_lib.__main__ import main
-from medr1_lib.data import importing, phantom_vqa, store
+from medr1_lib.data import dataset, importing, phantom_vqa
 from medr1_lib.data.images import png
 from medr1_lib.data.phantoms import Scene, draw
-from medr1_lib.study import evaluate
+from medr1_lib.evaluation import evaluate
 
 SHARE = {"n", "accuracy", "format_rate", "interval"}
 REPORT = SHARE | {"by_modality", "by_question_type", "controls"}
@@ -28,7 +28,7 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "phantoms"
     asked = islice(phantom_vqa.questions("test", per_cell=2), 20)
     rows = [q.record({"bytes": png(draw(Scene.from_json(q.scene)))}) for q in asked]
-    store.write(folder, {"test": rows}, {"seed": 0})
+    dataset.write(folder, {"test": rows}, {"seed": 0})
     return folder
 
 
@@ -51,7 +51,7 @@ def test_records_card_and_report_agree(data, tmp_path, capsys):
     assert records["correct"].equals(records["parsed"] == records["answer"])
     real = records[records["control"] == "none"]
     assert found["accuracy"] == real["correct"].mean()
-    card = json.loads((out / store.CARD).read_text())
+    card = json.loads((out / dataset.CARD).read_text())
     assert card["settings"]["seed"] == 4
     assert card["settings"]["decoding"] == "greedy"
     assert card["seconds"] > 0
@@ -168,7 +168,7 @@ def test_the_real_questions_are_answered(tmp_path):
     asked = command(tmp_path / "real", out, "--style", "no_think", "--controls", "shuffled")
     assert main([*asked, "--json", str(report)]) == 0
     found = json.loads(report.read_text())
-    assert found["n"] == store.read(tmp_path / "real")["test"].num_rows
+    assert found["n"] == dataset.read(tmp_path / "real")["test"].num_rows
     assert len(found["by_modality"]) == 8
     assert found["controls"]["shuffled"]["n"] == found["n"]
 

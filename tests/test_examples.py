@@ -3,17 +3,17 @@ import policies
 import pytest
 import trainings
 
-from medr1_lib.data import store
-from medr1_lib.data.errors import InputError
-from medr1_lib.data.schema import Question
+from medr1_lib.data import dataset
+from medr1_lib.data.question import Question
 from medr1_lib.data.styles import STYLES
+from medr1_lib.errors import InputError
+from medr1_lib.evaluation.greedy import draft
 from medr1_lib.rl.examples import prompts
 from medr1_lib.rl.sft import demonstrations
-from medr1_lib.study.greedy import draft
 
 
 def stored(tmp_path, rows, split="train"):
-    store.write(tmp_path / "data", {split: rows}, {})
+    dataset.write(tmp_path / "data", {split: rows}, {})
     return str(tmp_path / "data")
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import trainings
 
-from medr1_lib.data.errors import InputError
+from medr1_lib.errors import InputError
 from medr1_lib.rl.formula import formula
 
 

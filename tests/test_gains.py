@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from medr1_lib.course import gains
+from medr1_lib.course.chapters import gains
 from medr1_lib.rl.recipe_file import load_recipe
 
 

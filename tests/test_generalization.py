@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 import records
 
-from medr1_lib.data.errors import InputError
-from medr1_lib.data.intervals import wilson
+from medr1_lib.analysis import transfer as maps
+from medr1_lib.analysis.intervals import wilson
 from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
-from medr1_lib.study import generalization as maps
+from medr1_lib.errors import InputError
 
 WHICH = ("grpo", "think_before", "modality")
 

@@ -13,7 +13,7 @@ from peft import LoraConfig
 from torch.nn.utils import parameters_to_vector
 from trl import GRPOConfig, GRPOTrainer
 
-from medr1_lib.policy.loading import load_policy
+from medr1_lib.model.loading import load_policy
 from medr1_lib.rl import grpo
 
 KINDS = ("grpo", "bnpo", "dr_grpo", "dapo")

@@ -12,7 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from skimage import data as skimage_data
 
 from medr1_lib.data import images
-from medr1_lib.data.errors import InputError
+from medr1_lib.errors import InputError
 
 
 def encoded(image, format, **options):

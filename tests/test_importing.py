@@ -9,15 +9,15 @@ import zipfile
 import pytest
 from layouts import REAL, needs_real, picture, qa_record, split_record, write_qa, write_splits
 
-from medr1_lib.data import images, importing, store
-from medr1_lib.data.schema import Question
+from medr1_lib.data import dataset, images, importing
+from medr1_lib.data.question import Question
 
 TRAIN = "Splits/modality/train/X-Ray_train.json"
 
 
 def imported(root, out, **options):
     importing.run(root, out, **options)
-    return store.read(out)
+    return dataset.read(out)
 
 
 def ids(table):
@@ -61,7 +61,7 @@ def test_the_split_does_not_change_with_the_order_of_the_records(tmp_path):
 def test_the_card_says_how_the_data_was_split_and_what_was_skipped(tmp_path):
     root = write_qa(tmp_path / "data", [qa_record(0), qa_record(1, gt_answer="Foot"), qa_record(2)])
     importing.run(root, tmp_path / "out", side=64)
-    card = json.loads((tmp_path / "out" / store.CARD).read_text())
+    card = json.loads((tmp_path / "out" / dataset.CARD).read_text())
     assert "one image in five" in card["split_rule"]
     assert card["longest_side_px"] == 64
     (skipped,) = card["skipped"]
@@ -176,7 +176,7 @@ def test_the_real_set_is_imported_whole(tmp_path, by):
         else importing.run(real, tmp_path / "out")
     )
     assert (sum(done.records.values()), done.images, done.skipped) == (282, 141, [])
-    splits = store.read(tmp_path / "out")
+    splits = dataset.read(tmp_path / "out")
     assert not ids(splits["train"]) & ids(splits["test"])
     assert len(ids(splits["train"]) | ids(splits["test"])) == 141
     labels = {*splits["test"]["modality"], *splits["test"]["question_type"]}

@@ -3,7 +3,7 @@
 import pytest
 from scipy.stats import binomtest
 
-from medr1_lib.data.intervals import questions_needed, wilson
+from medr1_lib.analysis.intervals import questions_needed, wilson
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 1), (1, 1), (0, 20), (8, 20), (250, 1000), (17, 18)])

@@ -9,9 +9,9 @@ from layouts import picture
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2VLForConditionalGeneration
 
-from medr1_lib.data.errors import InputError
-from medr1_lib.policy.loading import NOT_QUANTIZED, _check_quantized, base_model, load_policy
-from medr1_lib.policy.tiny import tiny_model
+from medr1_lib.errors import InputError
+from medr1_lib.model.loading import NOT_QUANTIZED, _check_quantized, base_model, load_policy
+from medr1_lib.model.tiny import tiny_model
 
 
 def ask(processor):
@@ -100,7 +100,7 @@ def test_nf4_can_be_trained_after_an_evaluation():
 
 
 def test_a_tower_quantized_by_mistake_is_noticed(monkeypatch):
-    monkeypatch.setattr("medr1_lib.policy.loading.NOT_QUANTIZED", ["visual", "lm_head"])
+    monkeypatch.setattr("medr1_lib.model.loading.NOT_QUANTIZED", ["visual", "lm_head"])
     with pytest.raises(RuntimeError, match=r"model\.visual\.blocks"):
         load_policy(policies.saved(), quantize="nf4", device="cpu")
     with pytest.raises(RuntimeError, match="not at all"):

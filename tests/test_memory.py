@@ -12,10 +12,10 @@ from bitsandbytes.nn.modules import Linear4bit
 from peft import LoraConfig, get_peft_model
 from transformers import DynamicCache, Qwen2VLForConditionalGeneration
 
-from medr1_lib.policy import memory
-from medr1_lib.policy.loading import load_policy
-from medr1_lib.policy.memory import Step
-from medr1_lib.policy.true_size import on_meta, qwen2_vl_2b
+from medr1_lib.course.chapters import memory
+from medr1_lib.course.chapters.memory import Step
+from medr1_lib.model.loading import load_policy
+from medr1_lib.model.qwen2b import on_meta, qwen2_vl_2b
 from medr1_lib.rl.recipe import LANGUAGE_LINEAR
 
 RANK = 4

@@ -16,7 +16,7 @@ import pytest
 from nbclient.exceptions import CellExecutionError
 from PIL import Image
 
-from medr1_lib.data.errors import InputError
+from medr1_lib.errors import InputError
 from notebooks.tools import build, canonical, kernel, sources
 
 ROOT = Path(__file__).parents[1]

@@ -10,10 +10,10 @@ from transformers import PreTrainedTokenizerFast
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import Scene, draw
 from medr1_lib.data.styles import STYLES
-from medr1_lib.policy.loading import load_policy
-from medr1_lib.study import odds
-from medr1_lib.study.ask import Asker
-from medr1_lib.study.odds import letter_odds
+from medr1_lib.evaluation import odds
+from medr1_lib.evaluation.ask import Asker
+from medr1_lib.evaluation.odds import letter_odds
+from medr1_lib.model.loading import load_policy
 
 ASKED = list(questions("test", per_cell=1))[::9]
 PICTURES = [draw(Scene.from_json(question.scene)) for question in ASKED]

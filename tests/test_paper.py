@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from medr1_lib.analysis.transfer import at_home
+from medr1_lib.course.chapters import paper
 from medr1_lib.data import taxonomy
-from medr1_lib.data.errors import InputError
-from medr1_lib.study import paper
-from medr1_lib.study.generalization import at_home
+from medr1_lib.errors import InputError
 
 AXES = {"modality": taxonomy.MODALITIES, "question_type": taxonomy.QUESTION_TYPES}
 AUDIT = Path(__file__).parents[1] / "data/recorded/omnimedvqa_audit.json"

@@ -10,8 +10,7 @@ from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 
-from medr1_lib.data import audit, store
-from medr1_lib.data.errors import InputError
+from medr1_lib.data import audit, dataset
 from medr1_lib.data.phantom_vqa import (
     ATTRIBUTES,
     MARKS,
@@ -23,8 +22,9 @@ from medr1_lib.data.phantom_vqa import (
     which_modality,
 )
 from medr1_lib.data.phantoms import SCANNERS, Scene, draw
-from medr1_lib.data.schema import FEATURES
+from medr1_lib.data.question import FEATURES
 from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
+from medr1_lib.errors import InputError
 
 
 def cells(asked):
@@ -177,7 +177,7 @@ def test_build_writes_both_splits_and_the_same_pixels_again(tmp_path):
         assert row["image"].tobytes() == other["image"].tobytes()
     images = {name: {row["image"].tobytes() for row in first[name]} for name in first}
     assert not images["train"] & images["test"]
-    assert len(store.read(tmp_path / "a" / "which_modality")["test"]) == 8
+    assert len(dataset.read(tmp_path / "a" / "which_modality")["test"]) == 8
 
 
 @pytest.mark.parametrize(

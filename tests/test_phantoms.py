@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.phantoms import glance, probe
+from benchmarks.speed.phantoms import glance, probe
 from medr1_lib.data import phantoms
-from medr1_lib.data.errors import InputError
 from medr1_lib.data.phantoms import Scene, draw, random_scene
 from medr1_lib.data.phantoms.looks import LOOKS, NOISE
 from medr1_lib.data.taxonomy import MODALITIES
+from medr1_lib.errors import InputError
 
 CT = Scene("CT", "chest", "mass", "mild", "upper left", "lung window", "scanner 2", 7)
 
@@ -113,7 +113,7 @@ def test_a_damaged_scene_is_refused():
 
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_a_glance_does_not_tell_the_finding(modality):
-    """Chance is 25 %; `benchmarks/phantoms.py` measures the same on more scenes."""
+    """Chance is 25 %; `benchmarks/speed/phantoms.py` measures the same on more scenes."""
     rng = np.random.default_rng(11)
     scenes = [random_scene(rng, modality) for _ in range(700)]
     features = np.array([glance(draw(scene)) for scene in scenes])

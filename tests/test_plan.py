@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from medr1_lib.data.errors import InputError
 from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
-from medr1_lib.study.plan import Cell, Grid, Plan
+from medr1_lib.errors import InputError
+from medr1_lib.evaluation.plan import Cell, Grid, Plan
 
 ROOT = Path(__file__).parents[1]
 

@@ -6,10 +6,11 @@ import pytest
 import records
 from matplotlib import pyplot as plt
 
+from medr1_lib.analysis import comparisons, plots
+from medr1_lib.analysis.figures import alt, styled
+from medr1_lib.analysis.transfer import answers, at_home, matrix
+from medr1_lib.course.chapters import paper
 from medr1_lib.data.taxonomy import MODALITIES
-from medr1_lib.study import comparisons, paper, plots
-from medr1_lib.study.figures import alt, styled
-from medr1_lib.study.generalization import answers, at_home, matrix
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import pytest
 import torch
 import trainings
 
-from medr1_lib.data.errors import InputError
+from medr1_lib.errors import InputError
 from medr1_lib.rl.building import build
 from medr1_lib.rl.preflight import Signal, check, preflight
 

@@ -12,27 +12,17 @@ import pytest
 import torch
 from PIL import Image
 
-from medr1_lib.data.errors import InputError
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import Scene
-from medr1_lib.data.schema import LETTERS
+from medr1_lib.data.question import LETTERS
 from medr1_lib.data.styles import STYLES, prompt, read, read_strict
-from medr1_lib.policy.loading import load_policy
-from medr1_lib.policy.pretraining import (
-    command,
-    errors,
-    exam,
-    growing,
-    lessons,
-    report,
-    scenes,
-    teach,
-    tower,
-)
-from medr1_lib.policy.pretraining.command import album
-from medr1_lib.policy.pretraining.language import Pupil
-from medr1_lib.policy.processor import ASK_CAPTION
-from medr1_lib.policy.tiny import HEAD, tiny_model
+from medr1_lib.errors import InputError
+from medr1_lib.model.loading import load_policy
+from medr1_lib.model.processor import ASK_CAPTION
+from medr1_lib.model.tiny import HEAD, tiny_model
+from tools.pretrain import command, errors, exam, growing, lessons, report, scenes, teach, tower
+from tools.pretrain.command import album
+from tools.pretrain.language import Pupil
 
 TINY_BASE = Path(__file__).parents[1] / "data/tiny-qwen2-vl"
 TEXTS = ["Which organ?", ASK_CAPTION, "Where in the picture is the lesion? A)here, B)there"]

@@ -9,14 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from medr1_lib.data.phantom_vqa import questions
-from medr1_lib.data.schema import LETTERS
+from medr1_lib.data.question import LETTERS
 from medr1_lib.data.styles import STYLES, listed, prompt
-from medr1_lib.policy.processor import (
-    TAGS,
-    ImageOnlyQwen2VLProcessor,
-    phrases,
-    tiny_processor,
-)
+from medr1_lib.model.processor import TAGS, ImageOnlyQwen2VLProcessor, phrases, tiny_processor
 
 IMAGE = Image.new("RGB", (112, 112), "grey")
 

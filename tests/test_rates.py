@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medr1_lib.data.intervals import wilson
-from medr1_lib.study import rates
+from medr1_lib.analysis import rates
+from medr1_lib.analysis.intervals import wilson
 
 
 def asked(models, items, **columns):

@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medr1_lib.data.errors import InputError
+from medr1_lib.analysis import rates, rationale
 from medr1_lib.data.phantom_vqa import ATTRIBUTES, questions, which_modality
 from medr1_lib.data.phantoms import Scene
-from medr1_lib.data.rationales import rationale as true_rationale
-from medr1_lib.data.schema import LETTERS
+from medr1_lib.data.question import LETTERS
+from medr1_lib.data.rationale import rationale as true_rationale
 from medr1_lib.data.styles import STYLES
-from medr1_lib.policy.pretraining.lessons import caption
-from medr1_lib.study import rates, rationale
+from medr1_lib.errors import InputError
+from tools.pretrain.lessons import caption
 
 ASKED = list(questions("test", per_cell=2))
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 import trainings
 
-from medr1_lib.data.errors import InputError
+from medr1_lib.errors import InputError
 from medr1_lib.rl.recipe import Recipe
 from medr1_lib.rl.recipe_file import RecipeParser, load_recipe, presets
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from medr1_lib.data.errors import InputError
+from medr1_lib.errors import InputError
 from medr1_lib.rl.recorder import COLUMNS, Recorder, row
 
 LOGS = {

@@ -10,10 +10,11 @@ from matplotlib import pyplot as plt
 from PIL import Image
 
 from medr1_lib.__main__ import main
+from medr1_lib.analysis import recorded
+from medr1_lib.analysis.transfer import answers, matrix
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.taxonomy import QUESTION_TYPES
-from medr1_lib.study import blocks, report
-from medr1_lib.study.generalization import answers, matrix
+from tools import report
 
 QUESTION = ["image_id", "question", "options", "answer", "modality", "question_type", "scene"]
 
@@ -31,34 +32,34 @@ def everything():
 
 
 def logs(frame):
-    models = frame[frame["method"] != "base"].drop_duplicates("model")[blocks.LABELS]
+    models = frame[frame["method"] != "base"].drop_duplicates("model")[recorded.LABELS]
     steps = pd.DataFrame({"step": np.arange(1, 21), "reward": 1.0, "accuracy": 0.5})
     return models.merge(steps, how="cross")
 
 
 def sure(frame):
-    """What `benchmarks/odds.py` records, of one model."""
+    """What `benchmarks/study/odds.py` records, of one model."""
     some = frame[(frame["method"] == "grpo") & (frame["train"] == "all")]
-    return some.assign(confidence=0.75)[[*blocks.LABELS, "item", "confidence", "correct"]]
+    return some.assign(confidence=0.75)[[*recorded.LABELS, "item", "confidence", "correct"]]
 
 
 def write_block(folder, frame):
-    """A block as `blocks.write` makes one, without the trainings."""
+    """A block as `recorded.write` makes one, without the trainings."""
     folder.mkdir(parents=True)
-    columns = ["model", "mark", *blocks.ANSWER]
-    frame[columns].to_parquet(folder / blocks.ITEMS)
+    columns = ["model", "mark", *recorded.ANSWER]
+    frame[columns].to_parquet(folder / recorded.ITEMS)
     asked = frame.drop_duplicates(["mark", "item"])[["mark", "item", *QUESTION]]
-    asked.to_parquet(folder / blocks.QUESTIONS)
-    logs(frame)[["model", "step", "reward", "accuracy"]].to_parquet(folder / blocks.LOGS)
+    asked.to_parquet(folder / recorded.QUESTIONS)
+    logs(frame)[["model", "step", "reward", "accuracy"]].to_parquet(folder / recorded.LOGS)
     kept = ["model", "item", "confidence", "correct"]
-    frame.assign(confidence=0.75)[kept].to_parquet(folder / blocks.ODDS)
-    models = frame.drop_duplicates("model")[blocks.LABELS]
+    frame.assign(confidence=0.75)[kept].to_parquet(folder / recorded.ODDS)
+    models = frame.drop_duplicates("model")[recorded.LABELS]
     more = {"steps": 20, "date": "2026-01-01", "hardware": "a <small> machine"}
     notes = {
         "command": "python -m medr1_lib sweep",
         "models": models.assign(**more).to_dict("records"),
     }
-    (folder / blocks.MODELS).write_text(json.dumps(notes))
+    (folder / recorded.MODELS).write_text(json.dumps(notes))
     return folder
 
 

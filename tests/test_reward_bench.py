@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from medr1_lib.data.errors import InputError
+from medr1_lib.course.chapters import reward_bench
 from medr1_lib.data.styles import STYLES, listed, prompt
-from medr1_lib.rl import reward_bench
+from medr1_lib.errors import InputError
 from medr1_lib.rl.rewards import RULES
 
 ROWS = reward_bench.load()

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from medr1_lib.data.errors import InputError
-from medr1_lib.data.schema import LETTERS
+from medr1_lib.data.question import LETTERS
 from medr1_lib.data.styles import STYLES, prompt
+from medr1_lib.errors import InputError
 from medr1_lib.rl.rewards import (
     RULES,
     accuracy_published,

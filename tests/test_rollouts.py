@@ -9,7 +9,7 @@ from layouts import picture
 from peft import LoraConfig, get_peft_model
 from transformers import GenerationConfig
 
-from medr1_lib.policy.loading import base_model, load_policy
+from medr1_lib.model.loading import base_model, load_policy
 from medr1_lib.rl.decoding import merged
 from medr1_lib.rl.distinct import distinct_images, distinct_prompts
 from medr1_lib.rl.grpo import token_logps

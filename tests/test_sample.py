@@ -7,8 +7,8 @@ from PIL import Image
 
 from medr1_lib.__main__ import main
 from medr1_lib.course.tiers import ROOT
-from medr1_lib.data import sample
-from medr1_lib.data.schema import Question
+from medr1_lib.data.question import Question
+from tools import sample
 
 
 def test_the_sample_is_what_the_command_writes(tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 
-from medr1_lib.data.errors import InputError
-from medr1_lib.data.schema import FEATURES, Question
+from medr1_lib.data.question import FEATURES, Question
+from medr1_lib.errors import InputError
 
 
 def question(**changes):

@@ -4,10 +4,10 @@ import pytest
 import torch
 import trainings
 
-from medr1_lib.data import store
-from medr1_lib.data.errors import InputError
+from medr1_lib.data import dataset
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.styles import STYLES, read_strict
+from medr1_lib.errors import InputError
 from medr1_lib.rl.building import build
 from medr1_lib.rl.sft import demonstrations, target
 
@@ -47,7 +47,7 @@ def test_the_loss_counts_the_completion_and_nothing_else(style):
 
 def test_real_images_have_no_true_rationale(tmp_path):
     rows = [row | {"scene": None, "source": "real"} for row in trainings.rows(4)]
-    store.write(tmp_path / "real", {"train": rows}, {})
+    dataset.write(tmp_path / "real", {"train": rows}, {})
     data = str(tmp_path / "real")
     for style in ("think_before", "think_after"):
         with pytest.raises(InputError, match=f"so {style} has no true rationale; use --style no"):

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medr1_lib.data.errors import InputError
+from medr1_lib.analysis import shortcut
 from medr1_lib.data.phantom_vqa import MARKS, questions, values
 from medr1_lib.data.phantoms import SCANNERS, Scene
-from medr1_lib.study import shortcut
+from medr1_lib.errors import InputError
 
 ASKED = {mark: list(questions("test", per_cell=8, mark=mark)) for mark in MARKS}
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medr1_lib.data.errors import InputError
-from medr1_lib.data.schema import LETTERS
+from medr1_lib.data.question import LETTERS
 from medr1_lib.data.styles import STYLES, listed, prompt, read, read_strict, style
+from medr1_lib.errors import InputError
 
 OPTIONS = ("CT", "MRI", "X-Ray", "a clear, large mass")
 BEFORE, NONE, AFTER = STYLES.values()

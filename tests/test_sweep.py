@@ -8,12 +8,12 @@ import pytest
 import trainings
 
 from medr1_lib.__main__ import main
-from medr1_lib.data.errors import InputError
+from medr1_lib.analysis import recorded
+from medr1_lib.errors import InputError
+from medr1_lib.evaluation import sweep as module
+from medr1_lib.evaluation.plan import Grid, Plan
+from medr1_lib.evaluation.sweep import sweep, unfinished, work
 from medr1_lib.rl.run import Run
-from medr1_lib.study import blocks
-from medr1_lib.study import sweep as module
-from medr1_lib.study.plan import Grid, Plan
-from medr1_lib.study.sweep import sweep, unfinished, work
 
 SMALL = {"model": str(policies.saved()), "max_steps": 2, "per_device_train_batch_size": 2}
 BASE = Grid("course-sft", ("no_think",), changes=SMALL, untrained=True, controls=("text",))
@@ -64,9 +64,9 @@ def test_a_cell_that_fails_is_told_and_stops_no_other(tmp_path):
 
 def test_a_block_holds_every_answer(done, tmp_path):
     cells, out = done
-    blocks.write([out / cell.name for cell in cells], tmp_path / "block", {"command": "it"})
-    records = blocks.load(tmp_path / "block")
-    assert set(blocks.LABELS) < set(records.columns)
+    recorded.write([out / cell.name for cell in cells], tmp_path / "block", {"command": "it"})
+    records = recorded.load(tmp_path / "block")
+    assert set(recorded.LABELS) < set(records.columns)
     assert len(records) == 2 * 2 + 2 + 2  # two items; the base is asked without image as well
     assert set(records["control"]) == {"none", "text"}
     asked = pd.read_parquet(out / cells[1].name / "scored-phantoms" / "records.parquet")
@@ -74,13 +74,13 @@ def test_a_block_holds_every_answer(done, tmp_path):
     assert mine["completion"] == asked["completion"][1]
     assert mine["image_id"] == asked["image_id"][1]
     assert mine["scene"].startswith("{")
-    assert len(blocks.gathered([tmp_path / "block"], blocks.LOGS, "step")) == 4
-    assert blocks.notes(tmp_path / "block")["command"] == "it"
+    assert len(recorded.gathered([tmp_path / "block"], recorded.LOGS, "step")) == 4
+    assert recorded.notes(tmp_path / "block")["command"] == "it"
 
 
 def test_what_is_no_block_is_refused(tmp_path):
     with pytest.raises(InputError, match="is no block"):
-        blocks.load(tmp_path)
+        recorded.load(tmp_path)
 
 
 def test_the_command_does_a_plan_by_submitit_and_records_it(tmp_path, capsys):
@@ -92,7 +92,7 @@ def test_the_command_does_a_plan_by_submitit_and_records_it(tmp_path, capsys):
     words = ["sweep", "--plan", str(file), "--out", str(tmp_path / "out")]
     assert main([*words, "--record", str(tmp_path / "block")]) == 0
     assert "1 of 1 models" in capsys.readouterr().out
-    assert len(blocks.load(tmp_path / "block")) == 2
+    assert len(recorded.load(tmp_path / "block")) == 2
 
 
 def test_a_job_that_dies_is_told(tmp_path, capsys, monkeypatch):
@@ -147,4 +147,4 @@ def test_two_tests_with_one_mark_are_no_block(done, tmp_path):
     notes["marks"] = {test: mark, "elsewhere": mark}
     (folder / "cell.json").write_text(json.dumps(notes))
     with pytest.raises(InputError, match="2 test sets share a mark"):
-        blocks.write([folder], tmp_path / "block", {})
+        recorded.write([folder], tmp_path / "block", {})

@@ -1,7 +1,7 @@
 import pytest
 
-from medr1_lib.data.errors import InputError
 from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES, modality, question_type
+from medr1_lib.errors import InputError
 
 # the names of Med-R1's files and OmniMedVQA's `modality_type`, letter by letter
 RELEASED = {

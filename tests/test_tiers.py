@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from medr1_lib.course import tiers
-from medr1_lib.data.errors import InputError
+from medr1_lib.errors import InputError
 
 
 def test_the_laptop_is_the_default():

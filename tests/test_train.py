@@ -13,9 +13,9 @@ import trainings
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
-from medr1_lib.data.errors import InputError
 from medr1_lib.data.styles import STYLES
-from medr1_lib.policy.loading import load_policy
+from medr1_lib.errors import InputError
+from medr1_lib.model.loading import load_policy
 from medr1_lib.rl import building, preflight
 from medr1_lib.rl.rewards import rewards
 from medr1_lib.rl.run import Run, last_checkpoint

@@ -10,7 +10,7 @@ from trl.trainer import grpo_trainer
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from medr1_lib.policy.loading import base_model, load_policy
+from medr1_lib.model.loading import base_model, load_policy
 from medr1_lib.rl.trainer import PolicyTrainer, _as_they_are
 
 LORA = r".*language_model.*\.(q_proj|v_proj|down_proj)"

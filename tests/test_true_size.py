@@ -14,11 +14,12 @@ from bitsandbytes.nn.modules import Linear4bit
 from PIL import Image
 from safetensors import safe_open
 
-from medr1_lib.data.errors import InputError
-from medr1_lib.policy import fake_2b_command, true_size
-from medr1_lib.policy.loading import load_policy
-from medr1_lib.policy.tiny import tiny_model
+from medr1_lib.errors import InputError
+from medr1_lib.model import qwen2b
+from medr1_lib.model.loading import load_policy
+from medr1_lib.model.tiny import tiny_model
 from medr1_lib.rl.recipe_file import load_recipe
+from tools import fake_2b
 
 
 def count(module) -> int:
@@ -27,11 +28,11 @@ def count(module) -> int:
 
 @pytest.fixture(scope="module")
 def quantized():
-    return true_size.on_meta(true_size.qwen2_vl_2b(), quantize=True)
+    return qwen2b.on_meta(qwen2b.qwen2_vl_2b(), quantize=True)
 
 
 def test_it_has_the_published_size():
-    model = true_size.on_meta(true_size.qwen2_vl_2b())
+    model = qwen2b.on_meta(qwen2b.qwen2_vl_2b())
     assert {weight.device.type for weight in model.parameters()} == {"meta"}
     assert count(model) == 2_208_985_600
     assert count(model.model.visual) == 665_271_296
@@ -61,7 +62,7 @@ def test_the_gpu_recipe_trains_18_million_weights(quantized):
 def small():
     """The published configuration, but for its sizes."""
     sizes = {"hidden_size": 128, "intermediate_size": 192, "num_hidden_layers": 2}
-    config = true_size.qwen2_vl_2b()
+    config = qwen2b.qwen2_vl_2b()
     for name, value in sizes.items():
         setattr(config.text_config, name, value)
     config.text_config.layer_types = config.text_config.layer_types[:2]
@@ -76,9 +77,9 @@ def fake(small, tmp_path_factory):
     """A fake in small, written by the command in several shards; read only."""
     out = tmp_path_factory.mktemp("fakes") / "fake"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fake_2b_command, "SHARD", 2**18)
-        patch.setattr(true_size, "qwen2_vl_2b", lambda: copy.deepcopy(small))
-        assert fake_2b_command.main(["--out", str(out)]) == 0
+        patch.setattr(fake_2b, "SHARD", 2**18)
+        patch.setattr(qwen2b, "qwen2_vl_2b", lambda: copy.deepcopy(small))
+        assert fake_2b.main(["--out", str(out)]) == 0
     return out
 
 
@@ -146,7 +147,7 @@ def test_its_weights_are_those_of_a_model_that_has_not_learned(fake):
 
 def test_the_seed_decides(small, fake, tmp_path):
     for seed in (0, 1):
-        fake_2b_command.write_fake(tmp_path / str(seed), copy.deepcopy(small), seed)
+        fake_2b.write_fake(tmp_path / str(seed), copy.deepcopy(small), seed)
     name = "visual.merger.mlp.0.weight"
     same, other = (tensors(tmp_path / str(seed))[name] for seed in (0, 1))
     assert torch.equal(same, tensors(fake)[name])
@@ -157,7 +158,7 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_written(small, tmp_
     usage = shutil.disk_usage(tmp_path)._replace(free=10**9)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(InputError, match=r"needs 4\.5 GB, and its disk has 1\.0 GB free"):
-        fake_2b_command.main(["--out", str(tmp_path / "deep" / "fake")])
+        fake_2b.main(["--out", str(tmp_path / "deep" / "fake")])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -165,9 +166,9 @@ def test_a_disk_that_fills_up_leaves_no_half_a_checkpoint(small, tmp_path, monke
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(fake_2b_command, "save_file", full)
+    monkeypatch.setattr(fake_2b, "save_file", full)
     with pytest.raises(InputError, match="No space left on device"):
-        fake_2b_command.write_fake(tmp_path / "fake", copy.deepcopy(small))
+        fake_2b.write_fake(tmp_path / "fake", copy.deepcopy(small))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 from medr1_lib.course.viewer_widget import PICTURES, AnswerViewer, page, sent
-from medr1_lib.data import phantom_vqa, store
+from medr1_lib.data import dataset, phantom_vqa
 from medr1_lib.data.phantoms import Scene, draw
-from medr1_lib.data.schema import Question
+from medr1_lib.data.question import Question
 from medr1_lib.data.styles import STYLES, listed, read, read_strict
-from medr1_lib.study.items import Items
-from medr1_lib.study.journal import Record
+from medr1_lib.evaluation.answers import Record
+from medr1_lib.evaluation.items import Items
 
 SEED = 3
 REPLIES = {
@@ -32,7 +32,7 @@ REPLIES = {
 def items(tmp_path_factory):
     asked = phantom_vqa.questions("test", per_cell=1)
     root = tmp_path_factory.mktemp("data") / "phantoms"
-    store.write(root, {"test": phantom_vqa.rows(asked, 40, "test")}, {})
+    dataset.write(root, {"test": phantom_vqa.rows(asked, 40, "test")}, {})
     return Items(root)
 
 

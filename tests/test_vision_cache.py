@@ -4,8 +4,8 @@ import torch
 from layouts import picture
 from peft import LoraConfig, get_peft_model
 
-from medr1_lib.policy.loading import load_policy
-from medr1_lib.policy.vision_cache import VisionCache
+from medr1_lib.model.loading import load_policy
+from medr1_lib.model.vision_cache import VisionCache
 
 TEXT = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>What?<|im_end|>\n"
 

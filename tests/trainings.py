@@ -7,7 +7,7 @@ from pathlib import Path
 
 import policies
 
-from medr1_lib.data import phantom_vqa, store
+from medr1_lib.data import dataset, phantom_vqa
 from medr1_lib.data.images import png
 from medr1_lib.data.phantoms import Scene, draw
 from medr1_lib.rl import building
@@ -29,7 +29,7 @@ def rows(count):
 def data() -> Path:
     """Twenty phantoms; read only."""
     folder = Path(_root().name) / "phantoms"
-    store.write(folder, {"train": rows(20), "test": rows(2)}, {"seed": 0})
+    dataset.write(folder, {"train": rows(20), "test": rows(2)}, {"seed": 0})
     return folder
 
 

@@ -8,11 +8,11 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
+from medr1_lib.analysis.rates import rate
+from medr1_lib.analysis.transfer import column_of
 from medr1_lib.course.widgets import listed, picture
 from medr1_lib.data.phantoms import Scene, draw
-from medr1_lib.study.generalization import column_of
-from medr1_lib.study.plan import AXES
-from medr1_lib.study.rates import rate
+from medr1_lib.data.question import AXES
 
 KINDS = {"all answers": None, "wrong answers": False, "right answers": True}
 _WIDE, _NAME = ipywidgets.Layout(width="92px"), ipywidgets.Layout(width="180px")  # shared by all
@@ -23,7 +23,7 @@ class MapExplorer(ipywidgets.VBox):
     """Click a cell: how many of its answers are right, and what the model said, one by one.
 
     Args:
-        records: Of the models of one map, as `generalization.select` returns them.
+        records: Of the models of one map, as `transfer.select` returns them.
         axis: What the training split was cut by, `modality` or `question_type`.
 
     Attributes:

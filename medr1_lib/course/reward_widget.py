@@ -4,8 +4,8 @@ import html
 
 import ipywidgets
 
+from medr1_lib.course.chapters.reward_bench import ANSWER, OPTIONS, Row
 from medr1_lib.data import styles
-from medr1_lib.rl.reward_bench import ANSWER, OPTIONS, Row
 from medr1_lib.rl.rewards import RULES, points
 
 LAYOUT = {"width": "95%"}
@@ -23,7 +23,7 @@ class RewardTester(ipywidgets.VBox):
         view: The points, and what evaluation reads.
 
     Example:
-        >>> from medr1_lib.rl import reward_bench
+        >>> from medr1_lib.course.chapters import reward_bench
         >>> tester = RewardTester(reward_bench.load())
         >>> tester.said.value = "<answer>C</answer>"
         >>> "evaluation reads C" in tester.view.value

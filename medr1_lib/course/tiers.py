@@ -9,7 +9,7 @@ from functools import partialmethod
 from pathlib import Path
 from typing import Any, Literal
 
-from medr1_lib.data.errors import InputError
+from medr1_lib.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "data" / "tiny-qwen2-vl"

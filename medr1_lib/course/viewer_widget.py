@@ -10,12 +10,12 @@ import pandas as pd
 from PIL import Image
 
 from medr1_lib.course.widgets import picture
-from medr1_lib.data.schema import Question
+from medr1_lib.data.question import Question
 from medr1_lib.data.styles import STYLES, listed
-from medr1_lib.policy.processor import ImageOnlyQwen2VLProcessor
-from medr1_lib.study.greedy import draft
-from medr1_lib.study.items import Items, Task
-from medr1_lib.study.journal import KEY
+from medr1_lib.evaluation.answers import KEY
+from medr1_lib.evaluation.greedy import draft
+from medr1_lib.evaluation.items import Items, Task
+from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
 
 PICTURES = {
     "its own image": "none",
@@ -87,7 +87,7 @@ def sent(
     """What the tokens of a prompt say, special ones included; repeated ones are counted.
 
     Example:
-        >>> from medr1_lib.policy.processor import tiny_processor
+        >>> from medr1_lib.model.processor import tiny_processor
         >>> asked = Question("Which?", ("lung", "skin"), "A", "CT", "Disease Diagnosis", "x", "y")
         >>> sent(tiny_processor(), asked, "no_think", Image.new("RGB", (112, 112)))[:68]
         '<|im_start|>user\\n<|vision_start|><|image_pad|> x 16 <|vision_end|>Wh'

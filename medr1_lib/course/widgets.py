@@ -9,7 +9,7 @@ from PIL import Image
 
 from medr1_lib.data import images
 from medr1_lib.data.phantoms import Scene, draw
-from medr1_lib.data.schema import LETTERS, Question
+from medr1_lib.data.question import LETTERS, Question
 from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
 
 EVERY = "all"

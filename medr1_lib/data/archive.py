@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from medr1_lib.data.errors import InputError
+from medr1_lib.errors import InputError
 
 MAX_BYTES = 2**30  # no image or JSON file of OmniMedVQA comes near one gibibyte
 

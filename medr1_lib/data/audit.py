@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from medr1_lib.data.schema import LETTERS, Question
+from medr1_lib.data.question import LETTERS, Question
 
 Questions = Sequence[Question]
 FOLDS = 5

@@ -8,9 +8,9 @@ from typing import Any
 import datasets
 import numpy as np
 
-from medr1_lib.data import audit, fingerprints, omnimedvqa, store
+from medr1_lib.data import audit, dataset, duplicates, omnimedvqa
 from medr1_lib.data.archive import Source
-from medr1_lib.data.schema import Question
+from medr1_lib.data.question import Question
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def of_splits(source: Source) -> dict[str, Any]:
 
 
 def of_data_set(root: Path) -> dict[str, Any]:
-    """Audit a data set that `store.write` made; an image is known by its pixels.
+    """Audit a data set that `dataset.write` made; an image is known by its pixels.
 
     Returns:
         As `of_splits`, with paths `<split>/modality/<name>` and `<split>/question_type/<name>`.
@@ -58,7 +58,7 @@ def of_data_set(root: Path) -> dict[str, Any]:
     Raises:
         InputError: If there is no data set at `root`.
     """
-    splits = store.read(root)
+    splits = dataset.read(root)
     groups: dict[str, dict[str, Group]] = {name: _by_label(splits[name]) for name in splits}
     train = groups.get("train", {})
     described = {
@@ -114,7 +114,7 @@ def _overlap(group: Group, train: Group) -> tuple[float, float | None]:
     shared = audit.leak_share(train.images, group.images)
     if not group.perceptual:
         return shared, None
-    near = fingerprints.near(group.perceptual, train.perceptual)
+    near = duplicates.near(group.perceptual, train.perceptual)
     same = np.isin(group.images, train.images)
     return shared, float((near & ~same).mean())
 
@@ -126,7 +126,7 @@ def _of_file(file: omnimedvqa.RecordFile) -> Group:
 
 def _by_label(table: datasets.Dataset) -> dict[str, Group]:
     groups: dict[str, Group] = defaultdict(lambda: Group([], [], []))
-    rows = zip(table.remove_columns("image"), fingerprints.of(table), strict=True)
+    rows = zip(table.remove_columns("image"), duplicates.of(table), strict=True)
     for row, (pixels, perceptual) in rows:
         question = Question.from_record(row)
         for label in (f"modality/{question.modality}", f"question_type/{question.question_type}"):

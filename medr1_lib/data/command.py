@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from medr1_lib.arguments import positive, share
 from medr1_lib.data import audit_report, importing
 from medr1_lib.data.archive import opened
-from medr1_lib.data.arguments import positive, share
 from medr1_lib.data.images import SIDE
-from medr1_lib.data.json_file import check_writable, write_json
+from medr1_lib.json_file import check_writable, write_json
 
 SHOWN = 20  # skipped records printed; all of them are in card.json and in the --json file
 
@@ -64,7 +64,7 @@ def audit_(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 
 def sample_(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     """Draw the contact sheet and the records of `data/sample/`."""
-    from medr1_lib.data import sample
+    from tools import sample
 
     sample.write(options.out, options.seed)
     report = {"out": str(options.out), "files": [sample.SHEET, sample.RECORDS]}

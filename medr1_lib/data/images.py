@@ -9,7 +9,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
 from pydicom.pixels.utils import pixel_array
 
-from medr1_lib.data.errors import InputError
+from medr1_lib.errors import InputError
 
 SIDE = 384  # pixels; the longest side that Med-R1 trains on
 MAX_PIXELS = 89_000_000  # about where Pillow begins to suspect a decompression bomb

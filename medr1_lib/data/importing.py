@@ -12,10 +12,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from medr1_lib.data import images, omnimedvqa, store
+from medr1_lib.data import dataset, images, omnimedvqa
 from medr1_lib.data.archive import Source, opened
-from medr1_lib.data.errors import InputError
 from medr1_lib.data.omnimedvqa import Item
+from medr1_lib.errors import InputError
 
 TEST_EVERY = 5  # one image in five is for testing, where the data has no split of its own
 
@@ -40,7 +40,7 @@ class Imported:
 def run(
     root: Path, out: Path, splits: Path | None = None, by: str = "modality", side: int = images.SIDE
 ) -> Imported:
-    """Import OmniMedVQA, or anything laid out like it, as a data set for `store.read`.
+    """Import OmniMedVQA, or anything laid out like it, as a data set for `dataset.read`.
 
     Converted images stay in `<out>.converted` until the data set is whole, so that the same call
     goes on where an interrupted one stopped.
@@ -56,7 +56,7 @@ def run(
     Raises:
         InputError: If nothing can be imported or written. Single bad records are skipped.
     """
-    store.check_free(out)
+    dataset.check_free(out)
     with opened(root) as source:
         parts, skipped = _released(splits, by) if splits else _unsplit(source)
         items = [item for part in parts.values() for item in part]
@@ -74,7 +74,7 @@ def run(
     counts = {name: len(part) for name, part in parts.items()}
     done = Imported(out, counts, len(found), skipped)
     rows = {name: _rows(part, found) for name, part in parts.items()}
-    store.write(out, rows, _card(done, root, splits, by, side))
+    dataset.write(out, rows, _card(done, root, splits, by, side))
     shutil.rmtree(_converted(out))
     return done
 
@@ -171,7 +171,7 @@ def _convert(source: Source, path: str, target: Path, side: int) -> InputError |
         data = images.png(images.load(source.read(source.locate(path)), side, where=path))
     except InputError as error:
         return error
-    store.replace(target, data)
+    dataset.replace(target, data)
     return None
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from medr1_lib.data import records, taxonomy
 from medr1_lib.data.archive import Source
-from medr1_lib.data.errors import InputError
-from medr1_lib.data.schema import Question
+from medr1_lib.data.question import Question
+from medr1_lib.errors import InputError
 
 _Key = tuple[str, str, tuple[str, ...], str]  # what makes two records the same question
 

@@ -11,11 +11,11 @@ import datasets
 import numpy as np
 from tqdm.auto import tqdm
 
-from medr1_lib.data import images, phantoms, store
-from medr1_lib.data.errors import InputError
+from medr1_lib.data import dataset, images, phantoms
 from medr1_lib.data.phantoms import Scene, draw, random_scene
-from medr1_lib.data.schema import LETTERS, Question
+from medr1_lib.data.question import LETTERS, Question
 from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
+from medr1_lib.errors import InputError
 
 # A scene's seed leaves the remainder of its split when divided by 3, so no image is in two splits.
 SPLITS = ("pretrain", "train", "test")
@@ -190,9 +190,9 @@ def build(
         "train": rows(train, TRAIN_FACTOR * per_cell * cells, "train"),
         "test": rows(test, per_cell * cells, "test"),
     }
-    built = store.write(out, splits, card)
+    built = dataset.write(out, splits, card)
     pooled = rows(which_modality(seed, 8 * per_cell), 8 * per_cell, "which_modality")
-    store.write(out / "which_modality", {"test": pooled}, card)
+    dataset.write(out / "which_modality", {"test": pooled}, card)
     return built
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from medr1_lib.data import taxonomy
 from medr1_lib.data.archive import is_outside
-from medr1_lib.data.errors import InputError
-from medr1_lib.data.schema import LETTERS, Question
+from medr1_lib.data.question import LETTERS, Question
+from medr1_lib.errors import InputError
 
 _SOLUTION = re.compile(r"\s*<answer>\s*([A-Z])\s*</answer>\s*")
 

@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from medr1_lib.data.errors import InputError
-from medr1_lib.data.schema import LETTERS
+from medr1_lib.data.question import LETTERS
+from medr1_lib.errors import InputError
 
 _THOUGHT = r"<think>(?:(?!</?think>|</?answer>).)*</think>"
 _ANSWER = r"<answer>\s*([A-Da-d])\s*</answer>"

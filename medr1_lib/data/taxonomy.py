@@ -3,7 +3,7 @@
 import functools
 import re
 
-from medr1_lib.data.errors import InputError
+from medr1_lib.errors import InputError
 
 MODALITIES = (
     "CT",

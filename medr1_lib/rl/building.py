@@ -10,9 +10,9 @@ from transformers import PrinterCallback
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
-from medr1_lib.data.errors import InputError
 from medr1_lib.data.styles import STYLES
-from medr1_lib.policy.loading import base_directory, load_policy
+from medr1_lib.errors import InputError
+from medr1_lib.model.loading import base_directory, load_policy
 from medr1_lib.rl.examples import KEPT, prompts
 from medr1_lib.rl.recipe import Recipe
 from medr1_lib.rl.rewards import RewardFunction, rewards

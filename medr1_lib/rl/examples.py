@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow.compute as pc
 from PIL import Image
 
-from medr1_lib.data import store
-from medr1_lib.data.errors import InputError
+from medr1_lib.data import dataset
 from medr1_lib.data.styles import STYLES, prompt
+from medr1_lib.errors import InputError
 from medr1_lib.rl.recipe import Recipe
 
 Rows = Mapping[str, list[Any]]
@@ -26,7 +26,7 @@ def questions(recipe: Recipe) -> datasets.Dataset:
         InputError: If there is no training split, an image is missing, or the filters leave none.
     """
     root = Path(recipe.data)
-    splits = store.read(root)
+    splits = dataset.read(root)
     if "train" not in splits:
         raise InputError(root, "has no train split", "build or import it with one")
     table = splits["train"].cast_column("image", datasets.Image(decode=False))

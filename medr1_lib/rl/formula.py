@@ -4,7 +4,7 @@ from typing import Any
 
 from trl.trainer.grpo_config import GRPOConfig
 
-from medr1_lib.data.errors import InputError
+from medr1_lib.errors import InputError
 
 # How each kind of loss weighs the tokens of B rollouts o_1 ... o_B.
 WEIGHTS = {

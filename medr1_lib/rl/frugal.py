@@ -5,7 +5,7 @@ from typing import Any
 
 from transformers import Trainer
 
-from medr1_lib.policy.vision_cache import VisionCache
+from medr1_lib.model.vision_cache import VisionCache
 from medr1_lib.rl.prefix import unwrapped
 from medr1_lib.rl.run import COMPLETE, writing
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from medr1_lib.policy.loading import Policy, base_model
+from medr1_lib.model.loading import Policy, base_model
 
 PIXELS = ("pixel_values", "image_grid_thw")
 

@@ -8,7 +8,7 @@ from typing import Any
 import datasets
 import torch
 
-from medr1_lib.data.errors import InputError
+from medr1_lib.errors import InputError
 from medr1_lib.rl.trainer import PolicyTrainer
 
 GROUPS = 16  # sampled; more if a batch holds more

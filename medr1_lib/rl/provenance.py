@@ -12,8 +12,8 @@ import torch
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
-from medr1_lib.data.errors import InputError
-from medr1_lib.data.machine import hardware
+from medr1_lib.errors import InputError
+from medr1_lib.provenance import hardware
 from medr1_lib.rl.formula import formula
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate")

@@ -10,9 +10,9 @@ import torch
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
-from medr1_lib.data.errors import InputError
 from medr1_lib.data.styles import style
 from medr1_lib.data.taxonomy import modality, question_type
+from medr1_lib.errors import InputError
 from medr1_lib.rl.rewards import RULES
 
 CONFIGS: dict[str, type[GRPOConfig] | type[SFTConfig]] = {"grpo": GRPOConfig, "sft": SFTConfig}

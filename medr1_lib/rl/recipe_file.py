@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 import yaml
 from trl.scripts.utils import TrlParser
 
-from medr1_lib.data.errors import InputError
 from medr1_lib.data.styles import STYLES
+from medr1_lib.errors import InputError
 from medr1_lib.rl.recipe import CONFIGS, OWN, Recipe
 from medr1_lib.rl.rewards import RULES
 

@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, update_wrapper
 
-from medr1_lib.data.errors import InputError
 from medr1_lib.data.styles import ReasoningStyle, read_strict
+from medr1_lib.errors import InputError
 
 Completion = str | Sequence[Mapping[str, str]]  # plain text, or the message that TRL hands over
 RewardFunction = Callable[..., list[float]]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
-from medr1_lib.policy.loading import Policy
+from medr1_lib.model.loading import Policy
 from medr1_lib.rl.decoding import merged, side_by_side
 from medr1_lib.rl.prefix import read_prompts, unwrapped
 

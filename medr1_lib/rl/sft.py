@@ -3,11 +3,11 @@
 import datasets
 from trl.trainer.sft_trainer import SFTTrainer
 
-from medr1_lib.data.errors import InputError
 from medr1_lib.data.phantom_vqa import ATTRIBUTES
 from medr1_lib.data.phantoms import Scene
-from medr1_lib.data.rationales import rationale
+from medr1_lib.data.rationale import rationale
 from medr1_lib.data.styles import STYLES, ReasoningStyle
+from medr1_lib.errors import InputError
 from medr1_lib.rl.examples import Rows, questions, reader
 from medr1_lib.rl.frugal import FrugalTrainer
 from medr1_lib.rl.recipe import Recipe

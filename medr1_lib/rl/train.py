@@ -15,7 +15,7 @@ from transformers import TrainerCallback, TrainerState
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
-from medr1_lib.data.errors import InputError
+from medr1_lib.errors import InputError
 from medr1_lib.rl.building import build
 from medr1_lib.rl.card import card
 from medr1_lib.rl.preflight import check, preflight

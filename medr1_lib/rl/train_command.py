@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from accelerate import PartialState
 
-from medr1_lib.data.arguments import positive
-from medr1_lib.data.errors import InputError
+from medr1_lib.arguments import positive
+from medr1_lib.errors import InputError
 from medr1_lib.rl.progress import Progress
 from medr1_lib.rl.recipe import CONFIGS, Recipe
 from medr1_lib.rl.recipe_file import RecipeParser, load_recipe, presets

@@ -89,7 +89,7 @@ pd.DataFrame(
 import os
 from unittest import mock
 
-from medr1_lib.data.errors import InputError
+from medr1_lib.errors import InputError
 
 try:
     with mock.patch.dict(os.environ, MEDR1_TIER="labtop"):

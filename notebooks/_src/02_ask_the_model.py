@@ -46,20 +46,20 @@ from skimage import data as samples
 
 from medr1_lib.course import checks, tiers
 from medr1_lib.course.viewer_widget import AnswerViewer
-from medr1_lib.data import images, phantom_vqa, store
-from medr1_lib.data.intervals import wilson
+from medr1_lib.data import images, phantom_vqa, dataset
+from medr1_lib.analysis.intervals import wilson
 from medr1_lib.data.phantoms import PLACES, Scene, draw
-from medr1_lib.data.schema import LETTERS
+from medr1_lib.data.question import LETTERS
 from medr1_lib.data.styles import STYLES, listed, prompt, read, read_strict
 from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
-from medr1_lib.policy.loading import load_policy
-from medr1_lib.policy.vision_cache import VisionCache
-from medr1_lib.study.ask import Asker
-from medr1_lib.study.controls import CONTROLS
-from medr1_lib.study.evaluate import Settings, evaluate
-from medr1_lib.study.items import Items
-from medr1_lib.study.journal import Journal
-from medr1_lib.study.scores import summary, table
+from medr1_lib.model.loading import load_policy
+from medr1_lib.model.vision_cache import VisionCache
+from medr1_lib.evaluation.ask import Asker
+from medr1_lib.data.question import CONTROLS
+from medr1_lib.evaluation.evaluate import Settings, evaluate
+from medr1_lib.evaluation.items import Items
+from medr1_lib.evaluation.answers import Journal
+from medr1_lib.analysis.scores import summary, table
 
 tier = tiers.start(2)
 sns.set_theme(style="white", palette="colorblind", rc={"figure.dpi": 72})
@@ -208,7 +208,7 @@ pd.DataFrame(readers, index=said).fillna("-")
 folder = tempfile.TemporaryDirectory()
 place = Path(folder.name)
 rows = phantom_vqa.rows(iter(asked), len(asked), "test")
-store.write(place / "phantoms", {"test": rows}, {"source": "chapter 02"})
+dataset.write(place / "phantoms", {"test": rows}, {"source": "chapter 02"})
 items = Items(place / "phantoms")
 journal = Journal(place / "answers", {}, {})
 settings = Settings(tuple(STYLES), max_new_tokens=tier.max_new_tokens)

@@ -38,7 +38,7 @@ from matplotlib import pyplot as plt
 
 from medr1_lib.course import checks, tiers
 from medr1_lib.data.styles import STYLES, prompt, read
-from medr1_lib.rl import reward_bench
+from medr1_lib.course.chapters import reward_bench
 
 tier = tiers.start(3)
 pd.set_option("display.max_colwidth", None)

@@ -40,8 +40,8 @@ from IPython.display import Math, display
 from matplotlib import pyplot as plt
 
 from medr1_lib.course import checks, tiers
-from medr1_lib.data import phantom_vqa, store
-from medr1_lib.data.intervals import wilson
+from medr1_lib.data import phantom_vqa, dataset
+from medr1_lib.analysis.intervals import wilson
 
 tier = tiers.start(5)
 sns.set_theme(style="whitegrid", palette="colorblind")
@@ -77,7 +77,7 @@ def drawn(split):
 
 if TRAINS:
     splits = {split: drawn(split) for split in ("train", "test")}
-    store.write(folder / "phantoms", splits, {"per_cell": PER_CELL})
+    dataset.write(folder / "phantoms", splits, {"per_cell": PER_CELL})
 
 # %% [markdown]
 # The base model was made for this course: it was taught to see, to caption and to answer, but not to
@@ -86,10 +86,10 @@ if TRAINS:
 # of a larger test in the same way.
 
 # %%
-from medr1_lib.policy.loading import load_policy
-from medr1_lib.study.evaluate import Settings, evaluate
-from medr1_lib.study.items import Items
-from medr1_lib.study.journal import Journal
+from medr1_lib.model.loading import load_policy
+from medr1_lib.evaluation.evaluate import Settings, evaluate
+from medr1_lib.evaluation.items import Items
+from medr1_lib.evaluation.answers import Journal
 
 items = Items(folder / "phantoms") if TRAINS else None
 
@@ -389,7 +389,7 @@ mcnemar_p = checks.mcnemar_p(mcnemar_p)
 # changed; the difference says by how much.
 
 # %%
-from medr1_lib.study.scores import compare
+from medr1_lib.analysis.scores import compare
 
 paired = compare(before, after)
 low, high = paired.interval
@@ -432,7 +432,7 @@ _ = axis.legend(loc="lower left")
 #
 # One run is an anecdote with an interval: the interval knows about the questions and nothing about the
 # luck of the run. So here are nine recorded runs of 150 steps, three in each style, all on the same
-# 1,280 questions, made by `benchmarks/learning.py` with the recipe above. Expect the base a few points lower
+# 1,280 questions, made by `benchmarks/study/learning.py` with the recipe above. Expect the base a few points lower
 # than in section 1: half of these questions are in a second wording, which it answers less well in this style.
 # Training removes most of that difference, so it is a part of the gain.
 #
@@ -543,7 +543,7 @@ for when, rows in {
 #
 # The second failure is one that no curve of the run shows, because it happens outside of it. Nobody was
 # paid for captions. What became of them? The base and the nine trained models captioned the same 1,280
-# images again, in `benchmarks/captions.py`, and each caption counts if it names the right option of the
+# images again, in `benchmarks/study/captions.py`, and each caption counts if it names the right option of the
 # question about its image.
 
 # %% mystnb={"image": {"alt": "Change in points of the share of captions that name the right option, after training in three styles, three seeds each, with 95 percent intervals. Think before: three seeds between plus 2 and plus 4, intervals above zero. No think: minus 8 to minus 20, intervals far below zero. Think after: plus 1, minus 2 and minus 2; only the last interval is clear of zero."}}

@@ -25,7 +25,7 @@
 #
 # ## What you will need
 #
-# Chapters 03 and 05. The runs are recorded, 40 steps each, one seed, made by `benchmarks/failures.py`.
+# Chapters 03 and 05. The runs are recorded, 40 steps each, one seed, made by `benchmarks/study/failures.py`.
 # Two short things are tried live, and at the replay tier these are read from the record as well.
 
 # %%
@@ -192,8 +192,8 @@ plt.show()
 # *pre-flight*. The next two cells try it with the model of your tier.
 
 # %%
-from medr1_lib.data import phantom_vqa, store
-from medr1_lib.data.errors import InputError
+from medr1_lib.data import phantom_vqa, dataset
+from medr1_lib.errors import InputError
 from medr1_lib.rl.recipe_file import load_recipe
 from medr1_lib.rl.train import train
 
@@ -203,7 +203,7 @@ folder = Path(temporary.name)
 if TRAINS:
     asked = phantom_vqa.questions("train", per_cell=PER_CELL)
     rows = phantom_vqa.rows(asked, 40 * PER_CELL, "train")
-    store.write(folder / "phantoms", {"train": rows}, {"per_cell": PER_CELL})
+    dataset.write(folder / "phantoms", {"train": rows}, {"per_cell": PER_CELL})
 
 
 def attempt(name, callbacks=(), **changes):
@@ -269,7 +269,7 @@ for step in (1, 40):
 # looks. How often is any part of the body still named? The recorded rollouts of ten steps:
 
 # %%
-from medr1_lib.data.intervals import wilson
+from medr1_lib.analysis.intervals import wilson
 
 
 def body_named(name, first, last):
@@ -538,7 +538,7 @@ for name in notes["runs"]:
 #
 # ## Where to go next
 #
-# Add a run of your own to `RUNS` in `benchmarks/failures.py`, write down which curve will tell, and
+# Add a run of your own to `RUNS` in `benchmarks/study/failures.py`, write down which curve will tell, and
 # look. Chapter 07 trains with the base in four bits. Chapter 08 compares reinforcement with supervised
 # fine-tuning. To read: L. Gao, J. Schulman and J. Hilton, *Scaling laws for reward model
 # overoptimization* (arXiv 2210.10760), and J. Skalse et al., *Defining and characterizing reward

@@ -44,10 +44,10 @@ from bitsandbytes import functional
 from bitsandbytes.nn import Linear4bit
 from peft import LoraConfig, get_peft_model
 
-from medr1_lib.policy.loading import load_policy
-from medr1_lib.policy.memory import Step, linear_shapes, memory, peak
-from medr1_lib.policy.nf4 import TAIL
-from medr1_lib.policy.true_size import on_meta, qwen2_vl_2b
+from medr1_lib.model.loading import load_policy
+from medr1_lib.course.chapters.memory import Step, linear_shapes, memory, peak
+from medr1_lib.course.chapters.nf4 import TAIL
+from medr1_lib.model.qwen2b import on_meta, qwen2_vl_2b
 from medr1_lib.rl.recipe import LANGUAGE_LINEAR
 
 warnings.filterwarnings("ignore", category=FutureWarning)
@@ -482,7 +482,7 @@ axis.axvline(16, color="black", linestyle="--", label="a card of 16 GB")
 _ = axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
 # %% [markdown]
-# A sum that was proven on a CPU is a prediction for a GPU. `benchmarks/gpu.py` held it against one card: the
+# A sum that was proven on a CPU is a prediction for a GPU. `benchmarks/speed/gpu.py` held it against one card: the
 # recipe `gpu` on a model of the true size with random weights, images of 384 pixels, prompts of 244 tokens. Before you run the cell,
 # guess which of the three sums come out.
 
@@ -560,7 +560,7 @@ if tier.name != "replay":
 
 # %% [markdown]
 # Forty steps show that it runs and where it goes. The whole run, 150 steps, is recorded, and LoRA on
-# the unquantized base beside it: `python benchmarks/learning.py` made both, and the files in
+# the unquantized base beside it: `python -m benchmarks.study.learning` made both, and the files in
 # `data/recorded` name the whole command. All runs start from the same base, QLoRA from it in four bits, and all are scored on
 # the same held-out questions, with a 95 % interval. Does it cost accuracy to train in four bits?
 

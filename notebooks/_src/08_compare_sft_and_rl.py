@@ -43,9 +43,10 @@ import seaborn as sns
 from IPython.display import display
 from matplotlib import pyplot as plt
 
+from medr1_lib.analysis import transfer
 from medr1_lib.course import checks, tiers
-from medr1_lib.data import phantom_vqa, store
-from medr1_lib.data.intervals import Z
+from medr1_lib.data import phantom_vqa, dataset
+from medr1_lib.analysis.intervals import Z
 from medr1_lib.data.styles import STYLES
 
 tier = tiers.start(8)
@@ -115,8 +116,8 @@ print(counted.to_string())
 
 # %%
 from medr1_lib.rl.recipe_file import load_recipe
-from medr1_lib.study import blocks, comparisons, generalization, plots, rates
-from medr1_lib.study.scores import ITEM, compare, share
+from medr1_lib.analysis import recorded, comparisons, plots, rates
+from medr1_lib.analysis.scores import ITEM, compare, share
 
 STYLE, STEPS, PER_CELL, METHODS = "no_think", 60, 16, ("grpo", "sft")
 TRAINS = tier.name != "replay"
@@ -126,7 +127,7 @@ splits = {}
 for split in ("train", "test"):
     asked = phantom_vqa.questions(split, per_cell=PER_CELL)
     splits[split] = phantom_vqa.rows(asked, 40 * PER_CELL, split)
-store.write(folder / "phantoms", splits, {"per_cell": PER_CELL})
+dataset.write(folder / "phantoms", splits, {"per_cell": PER_CELL})
 where = {"model": str(tier.model_path), "data": str(folder / "phantoms")}
 changes = {"style": STYLE, "max_steps": STEPS, "save_steps": STEPS, **where}
 names = ("gpu", "gpu-sft") if tier.name == "gpu" else ("course", "course-sft")
@@ -151,7 +152,7 @@ print("one target of SFT:", sft.target(STYLES[STYLE], "C", "", None))
 # longer a step of GRPO takes is told by the recorded runs, and a third recipe gives SFT four times the steps.
 
 # %%
-models = pd.DataFrame(blocks.notes(RECORDED / "all")["models"])
+models = pd.DataFrame(recorded.notes(RECORDED / "all")["models"])
 models = models[(models["style"] == STYLE) & (models["method"] != "base")]
 seconds = models.groupby("method")["train_seconds"].median() / models["steps"].max()
 print(seconds.round(2).to_dict(), "seconds per step")
@@ -161,17 +162,17 @@ recipes["4 times the updates"] = recipes["SFT"].changed(**longer)
 # %% [markdown]
 # The next functions train one model and have it answer the test questions. At the replay tier they read a
 # recorded one instead: seed 0, 1,280 questions, made by `benchmarks/plans/all.yaml` and
-# `benchmarks/budget.py`. In the record no question comes twice; live, the long training goes over its
+# `benchmarks/study/budget.py`. In the record no question comes twice; live, the long training goes over its
 # 640 questions three times.
 
 # %%
-from medr1_lib.policy.loading import load_policy
+from medr1_lib.model.loading import load_policy
 from medr1_lib.rl.train import train
-from medr1_lib.study.evaluate import Settings, evaluate
-from medr1_lib.study.items import Items
-from medr1_lib.study.journal import Journal
+from medr1_lib.evaluation.evaluate import Settings, evaluate
+from medr1_lib.evaluation.items import Items
+from medr1_lib.evaluation.answers import Journal
 
-everything = blocks.load(RECORDED / "all").query("control == 'none'")
+everything = recorded.load(RECORDED / "all").query("control == 'none'")
 budget = pd.read_parquet(RECORDED / "budget.parquet")
 known = everything[everything["item"].isin(budget["item"])]
 known = known[known["style"] == STYLE]
@@ -272,7 +273,7 @@ for seed in range(style["seed"].max() + 1):
     print(f"seed {seed}, SFT against GRPO:", conclusion(first, second))
 spread = style.groupby(["method", "seed"])["correct"].mean().drop("base")
 print((100 * spread.unstack()).round(1).to_string())
-both = {m: generalization.answers(style, m, STYLE, "all") for m in METHODS}
+both = {m: transfer.answers(style, m, STYLE, "all") for m in METHODS}
 pooled = comparisons.ablation(both)[["label", "difference", "low", "high"]]
 print("over seeds, less GRPO:", pooled.round(3).to_string(index=False), sep="\n")
 
@@ -325,12 +326,10 @@ print("as published, GRPO is ahead:", "yes" if unfair.interval[1] < 0 else "no")
 asked = known[known["method"] == "base"]
 whole = {"method": "sft", "style": STYLE, "axis": "all", "train": "all"}
 whole |= {"shortcut": 0.0, "mark": "random", "control": "none"}
-sides = {m: generalization.answers(known, m, STYLE, "all") for m in METHODS}
+sides = {m: transfer.answers(known, m, STYLE, "all") for m in METHODS}
 for name, rows in budget.groupby("variant", sort=False):
     rows = rows.assign(**whole).merge(asked[["item", "modality"]], on="item")
-    sides[name] = generalization.answers(
-        pd.concat([asked, rows]), "sft", STYLE, "all"
-    )
+    sides[name] = transfer.answers(pd.concat([asked, rows]), "sft", STYLE, "all")
 table = comparisons.ablation(sides)
 axes, _ = plots.ablation(table, "Accuracy less that of GRPO, in points")
 axes.get_legend().remove()
@@ -367,10 +366,10 @@ display(shown.join(told, how="outer").round(3))
 # only, three seeds, 60 updates, and all of them were tested on every modality.
 
 # %%
-parts = [blocks.load(RECORDED / name) for name in ("all", "modality", "sft")]
+parts = [recorded.load(RECORDED / name) for name in ("all", "modality", "sft")]
 records = pd.concat(parts)
-found = {m: generalization.answers(records, m, STYLE, "modality") for m in METHODS}
-summaries = {m: generalization.summary(one) for m, one in found.items()}
+found = {m: transfer.answers(records, m, STYLE, "modality") for m in METHODS}
+summaries = {m: transfer.summary(one) for m, one in found.items()}
 pd.concat(summaries).droplevel(1).set_index("part", append=True).round(3)
 
 # %% [markdown]
@@ -383,7 +382,7 @@ ablation = comparisons.ablation(found)
 _ = plots.ablation(ablation, f"SFT less GRPO, in points, {STYLE}")
 shown = ["label", "part", "n", "seeds", "difference", "low", "high", "p_holm"]
 display(ablation[shown].round(3))
-indices = {name: generalization.index(one) for name, one in found.items()}
+indices = {name: transfer.index(one) for name, one in found.items()}
 display(pd.DataFrame(indices).T.round(2))
 
 # %% [markdown]
@@ -485,9 +484,9 @@ for strength in (0.0, 0.5, 0.8, 0.95):
 # says how many of each are in the record.
 
 # %% mystnb={"image": {"alt": "One panel for each method and style: accuracy in percent against the strength of the shortcut in training, one line for each of the marks random, absent and reversed, with 95 percent intervals. Where the lines part, the model follows the mark; here they run level and close together in every panel."}}
-from medr1_lib.study import shortcut
+from medr1_lib.analysis import shortcut
 
-marks = blocks.load(RECORDED / "shortcut")
+marks = recorded.load(RECORDED / "shortcut")
 count = marks.groupby(["method", "style", "shortcut"])["model"].nunique()
 print(count.unstack("shortcut", fill_value=0).to_string())
 accuracy = shortcut.accuracy(marks)
@@ -547,7 +546,7 @@ mark_reliance = checks.mark_reliance(mark_reliance)
 # and questions: the figure and the table.
 
 # %% mystnb={"image": {"alt": "Reliance on the mark in percent of answers against the strength of the shortcut in training, one line for each method and style, with 95 percent intervals over models and questions. Zero means that the mark is ignored. The table below has the values."}}
-from medr1_lib.data.schema import LETTERS
+from medr1_lib.data.question import LETTERS
 
 one = marks[(marks["method"] == "grpo") & (marks["style"] == STYLE)]
 one = one[(one["shortcut"] == marks["shortcut"].max()) & (one["seed"] == 0)]
@@ -589,7 +588,7 @@ for one in (one for one in seen if one["attribute"] == "scanner"):
 # First a warning about zero. Every training picture had a mark, so the trained models answer better with one, name
 # each wrong option less often, and reliance can come out a point or two below zero even at strength 0. Compare with
 # that. Then the last two lines: a linear classifier tells the scanner from the pixels of the corner nearly always;
-# from what the frozen vision tower makes of the picture, in 61 % of 800 (`benchmarks/probe.py`). Who follows so
+# from what the frozen vision tower makes of the picture, in 61 % of 800 (`benchmarks/study/probe.py`). Who follows so
 # blurred a mark is right in about three of five questions, less often than our models in `think_before`, more often
 # than most others. Something was to be won, then, and sixty updates did not find it: a short time, and no merit of a
 # method. Nobody had forbidden the mark; for both methods it was a way to the right letter, paid like any other.
@@ -598,7 +597,7 @@ for one in (one for one in seen if one["attribute"] == "scanner"):
 #
 # Chapter 05 found that GRPO without reasons made the captions of the model worse, though nobody had touched
 # them. Does SFT forget less, or more? Both were trained for 150 steps with three seeds, and captioned the
-# same images before and after (`benchmarks/captions.py`). So were two more arms: GRPO without its penalty
+# same images before and after (`benchmarks/study/captions.py`). So were two more arms: GRPO without its penalty
 # for leaving the base, and SFT with the learning rate of GRPO.
 
 # %% mystnb={"image": {"alt": "Change in points of the share of captions that name the right option, after four trainings without reasons, three seeds each, with 95 percent intervals. After GRPO the captions became worse by 8 to 20 points, without its penalty by 13 to 20, after SFT by 23 to 43, and after SFT with the learning rate of GRPO by 4 to 7."}}

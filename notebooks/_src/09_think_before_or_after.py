@@ -40,6 +40,7 @@ import torch
 from matplotlib import pyplot as plt
 from PIL import Image
 
+from medr1_lib.analysis import transfer
 from medr1_lib.course import checks, tiers
 
 tier = tiers.start(9)
@@ -55,23 +56,25 @@ pd.set_option("display.max_colwidth", None)
 # reward tells. The plan is `benchmarks/plans/all.yaml`.
 
 # %%
-from medr1_lib.data.claims import claims
+from medr1_lib.data.rationale import claims
 from medr1_lib.data.phantoms import Scene, draw
-from medr1_lib.data.schema import LETTERS, Question
+from medr1_lib.data.question import LETTERS, Question
 from medr1_lib.data.styles import STYLES, read
-from medr1_lib.policy.loading import load_policy
-from medr1_lib.policy.vision_cache import VisionCache
-from medr1_lib.study import blocks, comparisons, generalization, odds, paper, plots
-from medr1_lib.study import rates, rationale
-from medr1_lib.study.ask import Asker
-from medr1_lib.study.controls import GREY
-from medr1_lib.study.figures import STYLE
-from medr1_lib.study.rationale import KNOWN
+from medr1_lib.model.loading import load_policy
+from medr1_lib.model.vision_cache import VisionCache
+from medr1_lib.analysis import recorded, comparisons, plots
+from medr1_lib.evaluation import odds
+from medr1_lib.course.chapters import paper
+from medr1_lib.analysis import rates, rationale
+from medr1_lib.evaluation.ask import Asker
+from medr1_lib.evaluation.controls import GREY
+from medr1_lib.analysis.figures import STYLE
+from medr1_lib.analysis.rationale import KNOWN
 
 plt.rcParams.update(STYLE)
 BLOCK = tiers.ROOT / "data/recorded/all"
 order = pd.CategoricalDtype(list(STYLES), ordered=True)
-records = blocks.load(BLOCK).astype({"style": order})
+records = recorded.load(BLOCK).astype({"style": order})
 real = records[records["control"] == "none"]
 print(f"{real['item'].nunique():,} questions; models by method and style:")
 real.groupby(["method", "style"], observed=True)["model"].nunique().unstack()
@@ -133,7 +136,7 @@ holm = checks.holm(holm)
 
 # %%
 maps = {
-    (method, style): generalization.answers(records, method, style, "all")
+    (method, style): transfer.answers(records, method, style, "all")
     for method in ("grpo", "sft")
     for style in STYLES
 }

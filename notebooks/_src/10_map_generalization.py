@@ -37,7 +37,7 @@ import pandas as pd
 from IPython.display import display
 
 from medr1_lib.course import checks, tiers
-from medr1_lib.data import phantom_vqa, store
+from medr1_lib.data import phantom_vqa, dataset
 
 tier = tiers.start(10)
 warnings.filterwarnings("ignore", category=FutureWarning)
@@ -66,7 +66,7 @@ def drawn(split, per_cell):
 
 if TRAINS:
     splits = {"train": drawn("train", 64), "test": drawn("test", 40)}
-    store.write(folder / "three", splits, {})
+    dataset.write(folder / "three", splits, {})
 
 # %% [markdown]
 # A *plan* is a list of grids. Each grid names a recipe, what to cut the training questions by, and the
@@ -75,7 +75,7 @@ if TRAINS:
 # that name.
 
 # %%
-from medr1_lib.study.plan import Grid, Plan
+from medr1_lib.evaluation.plan import Grid, Plan
 
 changes = {"model": str(tier.model_path), "max_steps": STEPS, "save_steps": STEPS}
 recipe = "gpu" if tier.name == "gpu" else "course"
@@ -92,18 +92,18 @@ pd.DataFrame([cell.label for cell in cells], [cell.name for cell in cells])
 # model in a few files.
 
 # %%
-from medr1_lib.study import blocks
-from medr1_lib.study.sweep import sweep
+from medr1_lib.analysis import recorded
+from medr1_lib.evaluation.sweep import sweep
 
 if TRAINS:
     failed = sweep(plan, folder / "sweep")
     done = [
         folder / "sweep" / cell.name for cell in cells if cell.name not in failed
     ]
-    blocks.write(done, folder / "block", {"plan": "three modalities"})
-    small = blocks.load(folder / "block")
+    recorded.write(done, folder / "block", {"plan": "three modalities"})
+    small = recorded.load(folder / "block")
 else:
-    small = blocks.load(RECORDED / "pilot").query("seed < 1 and method != 'sft'")
+    small = recorded.load(RECORDED / "pilot").query("seed < 1 and method != 'sft'")
     small = small[small["modality"].isin(CHOSEN)]
 print(f"{small['model'].nunique()} models, {len(small):,} answers")
 
@@ -113,10 +113,11 @@ print(f"{small['model'].nunique()} models, {len(small):,} answers")
 # questions could have been drawn, and knows nothing of other trainings.
 
 # %% mystnb={"image": {"alt": "Heatmap of accuracy, trained on CT, Dermoscopy or OCT, tested on each of them. All cells lie far above chance, at 25 percent; the cells of the diagonal are mostly the highest of their columns. The table below the figure has every value with its interval."}}
-from medr1_lib.study import comparisons, generalization, paper, plots
+from medr1_lib.analysis import comparisons, transfer, plots
+from medr1_lib.course.chapters import paper
 
-found = generalization.answers(small, "grpo", STYLE, "modality")
-mine = generalization.matrix(found)
+found = transfer.answers(small, "grpo", STYLE, "modality")
+mine = transfer.matrix(found)
 title = f"Accuracy in %, {STYLE}, one seed"
 _ = plots.heatmap(mine, title=title)
 
@@ -136,10 +137,12 @@ mine[shown].round(2)
 # every modality. `benchmarks/plans/modality.yaml` is the plan. Look at the gains first.
 
 # %%
-records = pd.concat([blocks.load(RECORDED / name) for name in ("all", "modality")])
+records = pd.concat(
+    [recorded.load(RECORDED / name) for name in ("all", "modality")]
+)
 asked = list(phantom_vqa.questions("train", per_cell=320))
-full = generalization.answers(records, "grpo", STYLE, "modality")
-table = generalization.matrix(full)
+full = transfer.answers(records, "grpo", STYLE, "modality")
+table = transfer.matrix(full)
 seeds = table["seeds"].min()
 print(
     f"{len(table)} cells, {table['n'].min()} questions each, {seeds} seeds or more"
@@ -156,7 +159,7 @@ _ = plots.difference_heatmap(table, "gain", title)
 # make the intervals too narrow.
 
 # %%
-generalization.summary(full).round(3)
+transfer.summary(full).round(3)
 
 # %% [markdown]
 # The diagonal is safe. What of single cells? `spread` takes the differences between them apart: what the
@@ -164,7 +167,7 @@ generalization.summary(full).round(3)
 # so their square roots are in points.
 
 # %%
-parts = generalization.spread(full)
+parts = transfer.spread(full)
 for name, variance in parts.items():
     print(f"{name}: {100 * max(variance, 0) ** 0.5:.1f} points")
 
@@ -204,7 +207,7 @@ transfer_index = checks.transfer_index(transfer_index)
 
 # %% tags=["headline", "nbval-check-output"]
 gains = table.set_index(["train", "test"])["gain"].to_dict()
-condensed = generalization.index(full)
+condensed = transfer.index(full)
 print(f"generalization index, {STYLE}: {transfer_index(gains):.2f}", end=" ")
 print(f"[{condensed['low']:.2f}, {condensed['high']:.2f}]")
 
@@ -220,10 +223,10 @@ print(f"[{condensed['low']:.2f}, {condensed['high']:.2f}]")
 # training; the trained model with a grey image, and with the image of another question.
 
 # %% mystnb={"image": {"alt": "Heatmap of accuracies of the models trained on everything, and under it, in the same colors, the controls: chance, letter majority, option prior, blank image and shuffled image. The models lie a little above one half; every control lies near 25 percent."}}
-everything = generalization.answers(records, "grpo", STYLE, "all")
+everything = transfer.answers(records, "grpo", STYLE, "all")
 blind = comparisons.controls(records, "grpo", STYLE, "all", asked)
 title = f"Accuracy in %, trained on everything, {STYLE}"
-_ = plots.heatmap(generalization.matrix(everything), blind, title)
+_ = plots.heatmap(transfer.matrix(everything), blind, title)
 
 # %%
 blind.groupby("train", sort=False)["accuracy"].agg(["min", "mean", "max"]).round(3)
@@ -239,11 +242,11 @@ blind.groupby("train", sort=False)["accuracy"].agg(["min", "mean", "max"]).round
 # The same by question type: trained on one kind of question in all modalities, tested on all five.
 
 # %% mystnb={"image": {"alt": "Five by five heatmap of gains over the base in points, by question type. The table printed below it has the means on and off the diagonal."}}
-records = pd.concat([records, blocks.load(RECORDED / "question_type")])
-by_type = generalization.answers(records, "grpo", STYLE, "question_type")
+records = pd.concat([records, recorded.load(RECORDED / "question_type")])
+by_type = transfer.answers(records, "grpo", STYLE, "question_type")
 title = f"Gain over the base in points, {STYLE}"
-_ = plots.difference_heatmap(generalization.matrix(by_type), "gain", title)
-display(generalization.summary(by_type).round(3))
+_ = plots.difference_heatmap(transfer.matrix(by_type), "gain", title)
+display(transfer.summary(by_type).round(3))
 
 # %% [markdown]
 # Put the indices of the three styles side by side. An answer needs three things: to see, to name
@@ -251,10 +254,10 @@ display(generalization.summary(by_type).round(3))
 # to a modality, and each type of question asks for a value of its own kind.
 
 # %%
-from medr1_lib.study import report
+from tools import report
 
 rows = {
-    key: generalization.index(one)
+    key: transfer.index(one)
     for key, one in report.maps(records).items()
     if key[0] != "all"
 }
@@ -274,16 +277,14 @@ pd.DataFrame(rows).T.round(2)
 
 # %%
 bases = records[records["method"] == "base"]
-slow = blocks.load(RECORDED / "rates/sft_question_type")
+slow = recorded.load(RECORDED / "rates/sft_question_type")
 both = pd.concat([bases, slow])
 sides = {
     "GRPO": by_type,
-    "SFT": generalization.answers(records, "sft", STYLE, "question_type"),
-    "SFT, rate of GRPO": generalization.answers(
-        both, "sft", STYLE, "question_type"
-    ),
+    "SFT": transfer.answers(records, "sft", STYLE, "question_type"),
+    "SFT, rate of GRPO": transfer.answers(both, "sft", STYLE, "question_type"),
 }
-indices = {arm: generalization.index(one) for arm, one in sides.items()}
+indices = {arm: transfer.index(one) for arm, one in sides.items()}
 display(pd.DataFrame(indices).T.round(2))
 less = ["label", "part", "seeds", "difference", "low", "high", "p_holm"]
 comparisons.ablation(sides)[less].round(3)
@@ -302,7 +303,7 @@ comparisons.ablation(sides)[less].round(3)
 # questions that no model had met (`benchmarks/plans/rerun.yaml`).
 
 # %% tags=["nbval-check-output"]
-again = blocks.load(RECORDED / "rerun")
+again = recorded.load(RECORDED / "rerun")
 new = again.groupby(["train", "modality"])["correct"].mean().rename("rerun")
 new = new.rename_axis(["train", "test"]).reset_index()
 told = comparisons.prediction(full).merge(new)
@@ -332,7 +333,7 @@ told[~inside][["train", "test", "accuracy", "low", "high", "rerun"]].round(3)
 from medr1_lib.course.map_widget import MapExplorer
 
 MapExplorer(
-    generalization.select(records, "grpo", STYLE, "question_type"), "question_type"
+    transfer.select(records, "grpo", STYLE, "question_type"), "question_type"
 )
 
 # %% [markdown]
@@ -348,7 +349,7 @@ title = "Med-R1, as published: no think less think, in points"
 _ = plots.difference_heatmap(theirs, "value", title)
 
 # %% mystnb={"image": {"alt": "Eight by eight heatmap of our differences in points between training without and with thinking. The cells are negative: without thinking our models answer worse. Stars mark cells that stay significant after correction for 64 comparisons."}}
-thinking = generalization.answers(records, "grpo", "think_before", "modality")
+thinking = transfer.answers(records, "grpo", "think_before", "modality")
 ours = comparisons.differences(thinking, full)
 title = "Ours: no_think less think_before, in points; * p < 0.05 after Holm"
 _ = plots.difference_heatmap(ours, title=title)
@@ -430,7 +431,7 @@ print(f"of {len(turned)}; by luck alone {luck:.1f}")
 import json
 
 oracle = json.loads((RECORDED / "oracle.json").read_text())
-sizes = pd.concat([records, blocks.load(RECORDED / "larger")])
+sizes = pd.concat([records, recorded.load(RECORDED / "larger")])
 bars = report.headline(sizes, report.maps(sizes), pd.DataFrame(oracle["rows"]))
 left_out = (
     *(f"{size}base, think" for size in ("", "longer ", "larger ")),
@@ -440,7 +441,7 @@ kept = bars[~bars["series"].str.startswith(left_out)]
 _ = plots.headline(kept, "Accuracy in %, trained on everything")
 
 # %%
-from medr1_lib.study.scores import compare
+from medr1_lib.analysis.scores import compare
 
 for said in paper.published("headline")["figures"][:2]:
     print(f"published: {said['value']} %, {said['quantity']}")

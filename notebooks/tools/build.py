@@ -13,7 +13,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from medr1_lib.course.tiers import ROOT
-from medr1_lib.data.errors import InputError
+from medr1_lib.errors import InputError
 from notebooks.tools import canonical, kernel, sources
 
 TIERS = {"": "laptop", "solutions": "replay"}  # folder below notebooks/: tier of what it stores

@@ -18,8 +18,8 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 
 from medr1_lib.course.tiers import COSTS, ROOT, TIERS
-from medr1_lib.data.errors import InputError
-from medr1_lib.data.machine import hardware
+from medr1_lib.errors import InputError
+from medr1_lib.provenance import hardware
 from notebooks.tools import kernel, sources
 
 OUT = ROOT / "_output" / "course"

@@ -11,7 +11,7 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
-from medr1_lib.data.errors import InputError
+from medr1_lib.errors import InputError
 
 SOLUTION = re.compile(r"^([ \t]*)# solution\n.*?^\1# end solution$", re.M | re.S)
 MARKER = re.compile(r"^[ \t]*# (end )?solution\n?", re.M)

@@ -1,6 +1,6 @@
 import math
 
-from medr1_lib.data.intervals import wilson
+from medr1_lib.analysis.intervals import wilson
 
 
 def plain_interval(right, n):

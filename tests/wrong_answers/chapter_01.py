@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 
 from medr1_lib.data import audit
-from medr1_lib.data.schema import LETTERS
+from medr1_lib.data.question import LETTERS
 
 
 def ratios_with(ratio, form=audit.normalise, texts=lambda right, offered: offered):

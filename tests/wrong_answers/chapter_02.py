@@ -2,7 +2,7 @@ from math import comb, factorial
 
 import numpy as np
 
-from medr1_lib.study import scores
+from medr1_lib.analysis import scores
 
 
 def share_with(**parts):

@@ -1,4 +1,4 @@
-from medr1_lib.rl import diagnosis
+from medr1_lib.course.chapters import diagnosis
 
 
 def groups(rewards, size):

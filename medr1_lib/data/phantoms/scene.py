@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from medr1_lib.data.errors import InputError
 from medr1_lib.data.taxonomy import MODALITIES
+from medr1_lib.errors import InputError
 
 # Shared by all modalities: what is learned about them in one can be used in every other.
 PRIMITIVES = ("none", "solid", "ring", "scattered")

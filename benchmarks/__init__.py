@@ -1,0 +1,1 @@
+"""What is measured: speed, and the experiments that chapters quote."""

@@ -1,0 +1,1 @@
+"""How fast things are, beside the usual way."""

@@ -1,0 +1,109 @@
+"""Supervised fine-tuning with other budgets, and as published, scored and recorded.
+
+    python -m medr1_lib data build --per-cell 80 --out _output/study
+    python -m benchmarks.study.budget --data _output/study --out _output/budget
+
+The models to compare them with, GRPO and SFT in 60 updates each, are those of
+`benchmarks/plans/all.yaml`. Goes on where it was interrupted. Writes `budget.json` and
+`budget.parquet`, one row per item and model.
+"""
+
+import argparse
+import json
+import time
+from itertools import product
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from medr1_lib.analysis.scores import share
+from medr1_lib.data.styles import ReasoningStyle
+from medr1_lib.evaluation.answers import Journal
+from medr1_lib.evaluation.evaluate import Settings, evaluate
+from medr1_lib.evaluation.items import Items
+from medr1_lib.json_file import write_json
+from medr1_lib.model.loading import load_policy
+from medr1_lib.provenance import made
+from medr1_lib.rl import sft
+from medr1_lib.rl.recipe_file import load_recipe
+from medr1_lib.rl.run import Run, begun
+from medr1_lib.rl.train import train
+
+KEPT = ["item", "completion", "tokens", "parsed", "correct", "format_ok"]
+STYLE = "no_think"
+
+
+def published(style: ReasoningStyle, answer: str, question_type: str, scene: str | None) -> str:
+    """The target of Med-R1's `sft.py`: a column that is not there, and the answer as released."""
+    return f"None\n\n<answer> {answer} </answer>"
+
+
+# As many questions as GRPO sees in 60 steps, or a few more, but 32 times as many to an update.
+FEW = {"max_steps": 2, "gradient_accumulation_steps": 32}
+SHORT = {"max_steps": 60}
+VARIANTS: dict[str, tuple[dict[str, Any], Any]] = {
+    "4 times the updates": ({"max_steps": 240}, sft.target),
+    "as published": (FEW, published),
+    "fewer updates": (FEW, sft.target),
+    "targets with None": (SHORT, published),
+    "learning rate of GRPO": (SHORT | {"learning_rate": 4e-4}, sft.target),
+}
+
+
+def main() -> None:
+    asked = arguments()
+    torch.set_num_threads(1)
+    items = Items(asked.data)
+    runs, rows = [], []
+    for seed, name in tqdm(list(product(asked.seeds, VARIANTS)), desc="runs"):
+        run, answered = one(asked, items, name, seed)
+        told: dict[str, Any] = {"variant": name, "seed": seed, "steps": len(run.log)}
+        told["seconds"] = round(float(run.log["seconds"].sum()), 1)
+        runs.append(told | share(answered))
+        rows.append(answered[KEPT].assign(variant=name, seed=seed))
+        print(json.dumps(runs[-1]), flush=True)
+        record(asked, runs, pd.concat(rows))
+
+
+def one(asked: argparse.Namespace, items: Items, name: str, seed: int) -> tuple[Run, pd.DataFrame]:
+    """Train and score one model, or take up what is already there."""
+    changes, target = VARIANTS[name]
+    recipe = load_recipe("course-sft", style=STYLE, seed=seed, data=str(asked.data))
+    recipe = recipe.changed(save_steps=changes["max_steps"], **changes)
+    out = asked.out / f"{name.replace(' ', '-')}-{seed}"
+    with patch.object(sft, "target", target):
+        run = train(recipe, out, resume=begun(out))
+    journal = Journal(out.with_name(out.name + "-scored"), {"model": str(run.adapter)}, {})
+    policy, processor = load_policy(run.adapter)
+    settings = Settings((STYLE,), limit=asked.limit, max_new_tokens=64)
+    evaluate(policy, processor, items, journal, settings, 128)
+    return run, journal.finish({"finished": time.strftime("%Y-%m-%d")})
+
+
+def record(asked: argparse.Namespace, runs: list[dict[str, Any]], rows: pd.DataFrame) -> None:
+    found = {
+        **made(torch.get_num_threads()),
+        "recipe": load_recipe("course-sft", style=STYLE).flat(),
+        "changes": {name: changes for name, (changes, _) in VARIANTS.items()},
+        "runs": runs,
+    }
+    write_json(asked.record / "budget.json", found)
+    rows.to_parquet(asked.record / "budget.parquet", index=False, compression="zstd")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--record", type=Path, default=Path("data/recorded"))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--limit", type=int, default=1280)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Ask the base and what `learning.py` trained for captions, which no reward reads, and record them.
+
+    python -m medr1_lib data build --out _output/phantoms
+    python -m benchmarks.study.learning --data _output/phantoms --out _output/learning
+    python -m benchmarks.study.captions --data _output/phantoms --learning _output/learning
+    python -m benchmarks.study.learning --data _output/phantoms --out _output/learning_sft \
+        --name learning_sft --recipes course-sft --styles no_think
+    python -m benchmarks.study.captions --data _output/phantoms --learning _output/learning_sft \
+        --recipe course-sft --styles no_think --json data/recorded/learning_sft_captions.json
+
+A caption counts if it names the right option of the question about its image; the questions are
+those that `learning.py` asks.
+"""
+
+import argparse
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from medr1_lib.analysis.scores import ITEM, compare, share
+from medr1_lib.data.phantom_vqa import ATTRIBUTES
+from medr1_lib.data.rationale import claims
+from medr1_lib.data.styles import STYLES
+from medr1_lib.evaluation.items import Items, batches
+from medr1_lib.json_file import write_json
+from medr1_lib.model.loading import base_directory, load_policy
+from medr1_lib.model.processor import ASK_CAPTION
+from medr1_lib.provenance import made
+from medr1_lib.rl.run import Run
+
+TOKENS, TOGETHER = 32, 128
+
+
+def main() -> None:
+    asked = arguments()
+    torch.set_num_threads(1)
+    items = Items(asked.data)
+    plan = list(product(asked.styles, asked.seeds))
+    names = [f"{asked.recipe}-{style}-{seed}" for style, seed in plan]
+    adapters = [Run.load(asked.learning / name).adapter for name in names]
+    before = named(items, base_directory(adapters[0]), asked.limit)
+    runs = []
+    for (style, seed), adapter in zip(tqdm(plan, desc="runs"), adapters, strict=True):
+        after = named(items, adapter, asked.limit)
+        paired = {"paired": asdict(compare(before, after))}
+        runs.append({"style": style, "seed": seed} | shares(after) | paired)
+    found = {
+        **made(torch.get_num_threads()),
+        "base": shares(before),
+        "runs": runs,
+    }
+    write_json(asked.json, found)
+
+
+@torch.inference_mode()
+def named(items: Items, path: Path, limit: int) -> pd.DataFrame:
+    """Caption the image of every item, greedily, and look whether the right option is in it."""
+    policy, processor = load_policy(path)
+    said = [{"type": "image"}, {"type": "text", "text": ASK_CAPTION}]
+    turns: list[Any] = [{"role": "user", "content": said}]
+    chat = processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    generate: Any = policy.generate
+    rows = []
+    for batch in batches(items.tasks(("no_think",), (), limit, 0), TOGETHER):
+        images = [items.image(task) for task in batch]
+        inputs = processor(text=[chat] * len(batch), images=images, return_tensors="pt")
+        written = generate(**inputs, max_new_tokens=TOKENS, do_sample=False)
+        new = written[:, inputs["input_ids"].shape[1] :]
+        captions = processor.tokenizer.batch_decode(new, skip_special_tokens=True)
+        rows += [told(items, task.item, text) for task, text in zip(batch, captions, strict=True)]
+    return pd.DataFrame(rows, columns=[*ITEM, "correct"])
+
+
+def told(items: Items, item: int, caption: str) -> tuple[int, str, str, str, bool]:
+    """One row: what names the item, and whether its caption has the right option."""
+    question = items.questions[item]
+    right = claims(caption).get(ATTRIBUTES[question.question_type]) == question.answer_text
+    return item, question.image_id, question.question, question.answer, right
+
+
+def shares(answered: pd.DataFrame) -> dict[str, Any]:
+    found = share(answered.assign(format_ok=True))
+    return {name: found[name] for name in ("n", "accuracy", "interval")}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--learning", type=Path, required=True, help="the --out of learning.py")
+    parser.add_argument("--json", type=Path, default=Path("data/recorded/learning_captions.json"))
+    parser.add_argument("--recipe", default="course", help="one of those of learning.py")
+    parser.add_argument("--styles", nargs="+", choices=STYLES, default=list(STYLES))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--limit", type=int, default=1280)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Train the base by several recipes, styles and seeds, score all on the same questions, record it.
+
+    python -m medr1_lib data build --out _output/phantoms
+    python -m benchmarks.study.learning --data _output/phantoms --out _output/learning
+
+Goes on where it was interrupted. Writes `learning.json` and `learning.parquet` (one row per item
+and model) to `--record`, so that every figure can be computed again from the items.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+import yaml
+from tqdm import tqdm
+
+from medr1_lib.analysis.scores import ITEM, compare, share
+from medr1_lib.data.styles import STYLES
+from medr1_lib.evaluation.answers import Journal
+from medr1_lib.evaluation.evaluate import Settings, evaluate
+from medr1_lib.evaluation.items import Items
+from medr1_lib.json_file import write_json
+from medr1_lib.model.loading import load_policy
+from medr1_lib.provenance import made
+from medr1_lib.rl.recipe_file import load_recipe
+from medr1_lib.rl.run import Run, begun
+from medr1_lib.rl.train import train
+
+CHANGES = "settings in place of the recipes' own, as in '{beta: 0.0}'"
+KEPT = [*ITEM[:1], "parsed", "correct", "format_ok", "modality", "question_type"]
+
+
+def main() -> None:
+    asked = arguments()
+    torch.set_num_threads(1)
+    items = Items(asked.data)
+    base = Path(load_recipe(asked.recipes[0]).model)
+    before = {
+        style: score(base, None, style, items, asked.out / f"base-{style}", asked.limit)
+        for style in asked.styles
+    }
+    rows = [labelled(records, "base", style, -1) for style, records in before.items()]
+    shares = {style: share(records) for style, records in before.items()}
+    runs = []
+    plan = list(product(asked.recipes, asked.styles, asked.seeds))
+    for name, style, seed in tqdm(plan, desc="runs"):
+        run, after = one(asked, items, name, style, seed)
+        minutes = round(run.log["seconds"].sum() / 60, 2)
+        paired = asdict(compare(before[style], after))
+        told = {"recipe": name, "style": style, "seed": seed, "steps": len(run.log)}
+        runs.append(told | {"minutes": minutes} | share(after) | {"paired": paired})
+        rows.append(labelled(after, name, style, seed))
+        print(json.dumps(runs[-1]), flush=True)
+    record(asked, {"base": shares, "runs": runs}, pd.concat(rows))
+
+
+def one(
+    asked: argparse.Namespace, items: Items, name: str, style: str, seed: int
+) -> tuple[Run, pd.DataFrame]:
+    """Train and score one model, or take up what is already there."""
+    recipe = load_recipe(name).changed(
+        style=style, seed=seed, data=str(asked.data), **asked.changes
+    )
+    out = asked.out / f"{name}-{style}-{seed}"
+    run = train(recipe, out, resume=begun(out))
+    scored = out.with_name(out.name + "-scored")
+    return run, score(run.adapter, recipe.quantize, style, items, scored, asked.limit)
+
+
+def score(
+    model: Path, quantize: Literal["nf4"] | None, style: str, items: Items, out: Path, limit: int
+) -> pd.DataFrame:
+    settings = Settings((style,), limit=limit)
+    journal = Journal(out, {"model": str(model), "style": style, "limit": limit}, {})
+    policy, processor = load_policy(model, quantize)
+    evaluate(policy, processor, items, journal, settings, 128)
+    return journal.finish({"finished": time.strftime("%Y-%m-%d")})
+
+
+def labelled(records: pd.DataFrame, recipe: str, style: str, seed: int) -> pd.DataFrame:
+    return records[KEPT].assign(recipe=recipe, style=style, seed=seed)
+
+
+def record(asked: argparse.Namespace, found: dict[str, Any], rows: pd.DataFrame) -> None:
+    head = {
+        **made(torch.get_num_threads()),
+        "recipes": {
+            name: load_recipe(name).changed(**asked.changes).flat() for name in asked.recipes
+        },
+    }
+    asked.record.mkdir(parents=True, exist_ok=True)
+    write_json(asked.record / f"{asked.name}.json", head | found)
+    rows.to_parquet(asked.record / f"{asked.name}.parquet", index=False, compression="zstd")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--record", type=Path, default=Path("data/recorded"))
+    parser.add_argument("--name", default="learning", help="of the recorded files")
+    parser.add_argument("--recipes", nargs="+", default=["course"])
+    parser.add_argument("--styles", nargs="+", choices=STYLES, default=list(STYLES))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--changes", type=yaml.safe_load, default={}, metavar="YAML", help=CHANGES)
+    parser.add_argument("--limit", type=int, default=1280)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

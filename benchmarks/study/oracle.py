@@ -1,0 +1,49 @@
+"""What a model knows, by modality: its caption oracle, a series for the headline figure.
+
+    python -m medr1_lib data build --per-cell 80 --out _output/study
+    python -m benchmarks.study.oracle --data _output/study
+
+A question counts if the model's own caption of the image names the right option.
+"""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from benchmarks.study.captions import named
+from medr1_lib.analysis.intervals import wilson
+from medr1_lib.evaluation.items import Items
+from medr1_lib.json_file import write_json
+from medr1_lib.provenance import made
+from tools.report import COLUMNS
+
+
+def main() -> None:
+    asked = arguments()
+    torch.set_num_threads(1)
+    items = Items(asked.data)
+    answered = named(items, asked.model, len(items.questions))
+    modality = answered["item"].map(lambda item: items.questions[item].modality)
+    rows = [
+        ("caption oracle", name, len(right), right.mean(), *wilson(int(right.sum()), len(right)))
+        for name, right in answered["correct"].groupby(modality)
+    ]
+    found = {
+        **made(torch.get_num_threads()),
+        "rows": pd.DataFrame(rows, columns=COLUMNS).to_dict("records"),
+    }
+    write_json(asked.json, found)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", type=Path, default=Path("data/tiny-qwen2-vl"))
+    parser.add_argument("--json", type=Path, default=Path("data/recorded/oracle.json"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What recorded answers say: statistics, maps and figures; neither torch nor TRL is needed."""

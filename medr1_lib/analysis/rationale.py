@@ -1,0 +1,176 @@
+"""What rationales claim about a phantom, held against what it shows."""
+
+import json
+import re
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from medr1_lib.analysis import rates
+from medr1_lib.data.phantom_vqa import ATTRIBUTES, STEMS, values
+from medr1_lib.data.question import LETTERS
+from medr1_lib.data.rationale import claims
+from medr1_lib.data.styles import STYLES
+from medr1_lib.data.taxonomy import MODALITIES
+from medr1_lib.errors import InputError
+
+# No value belongs to two attributes, so that a value alone says which of them is meant.
+KNOWN = dict.fromkeys(MODALITIES, "modality") | {
+    text: name
+    for question_type, name in ATTRIBUTES.items()
+    for modality in MODALITIES
+    for text in values(modality, question_type)
+}
+ASKED = {stem: name for name, stems in STEMS.items() for stem in stems}
+SAME = ["model", "style", "mark", "item"]  # what answers under two controls have in common
+MEASURES: rates.Measures = {
+    "hallucination": ("false_claims", "claims"),
+    "names modality": ("names_modality", None),
+    "names anatomy": ("names_anatomy", None),
+    "names what is asked": ("names_asked", None),
+    "right about what is asked": ("asked_true", "names_asked"),
+    "agreement": ("agrees", "has_letter"),
+    "unread": ("garbled", None),
+}
+# A thought that is never closed ends with the answer, or with the text.
+_THOUGHT = re.compile(r"<think>(.*?)(?:</think>|<answer>|\Z)", re.DOTALL)
+
+
+def thought(completion: str) -> str:
+    """The rationale of a completion; empty if there is none.
+
+    Example:
+        >>> thought("<answer>B</answer><think>CT, head, finding: mass</think>")
+        'CT, head, finding: mass'
+    """
+    found = _THOUGHT.search(completion)
+    return found[1].strip() if found else ""
+
+
+def claimed(rationale: str) -> tuple[list[tuple[str, str]], list[str]]:
+    """What a rationale claims, attribute and value, and the parts of it that claim nothing.
+
+    A claim is `attribute: value`, or the value alone; the value may be that of another attribute
+    or modality, which is a false claim. Whatever else is said, a rejection ("not a mass") or an
+    option's letter, is no claim about the picture. Built in chapter 09.
+
+    Example:
+        >>> claimed("CT, not a mass, finding: abscess, grade: B")
+        ([('modality', 'CT'), ('finding', 'abscess')], ['not a mass', 'grade: B'])
+    """
+    made, rest = [], []
+    for part in filter(None, map(str.strip, rationale.split(", "))):
+        said = claims(part) or {KNOWN.get(part, ""): part}
+        ((name, value),) = said.items()
+        if name in KNOWN.values() and value in KNOWN:
+            made.append((name, value))
+        else:
+            rest.append(part)
+    return made, rest
+
+
+def score(records: pd.DataFrame) -> pd.DataFrame:
+    """Hold every claim of every rationale against the scene. Built in chapter 09.
+
+    Args:
+        records: As `recorded.load` returns them. Styles without reasoning are left out. A control
+            is held against the scene that its question is about and that it did not see, so keep
+            controls apart.
+
+    Returns:
+        The records with further columns: `rationale`; `claims`, `false_claims` (numbers);
+        `garbled` (a part of it, or all, claims nothing); `names_modality`, `names_anatomy`,
+        `names_asked` (its coverage); `asked_true` (its claim about what was asked is right);
+        `has_letter`, `agrees` (that claim is the option of the letter that was answered).
+
+    Raises:
+        InputError: If there is no truth to hold them against, as for real images.
+    """
+    kept = _reasoned(records)
+    if kept["scene"].isna().any():
+        raise InputError("records", "some have no scene", "use `text_overlap` for real images")
+    rows = [_scored(row) for row in kept.to_dict("records")]
+    return kept.join(pd.DataFrame(rows, index=kept.index))
+
+
+def _reasoned(records: pd.DataFrame) -> pd.DataFrame:
+    styles = [name for name, style in STYLES.items() if "<think>" in style.form]
+    return records[records["style"].isin(styles)].reset_index(drop=True)
+
+
+def _scored(row: Mapping[Hashable, Any]) -> dict[str, Any]:
+    rationale = thought(row["completion"])
+    made, rest = claimed(rationale)
+    truth, asked, named = json.loads(row["scene"]), ASKED[row["question"]], dict(made)
+    letter = row["parsed"] if isinstance(row["parsed"], str) else None
+    return {
+        "rationale": rationale,
+        "claims": len(made),
+        "false_claims": sum(truth[name] != value for name, value in made),
+        "garbled": bool(rest) or not made,
+        "names_modality": "modality" in named,
+        "names_anatomy": "anatomy" in named,
+        "names_asked": asked in named,
+        "asked_true": asked in named and named[asked] == truth[asked],
+        "has_letter": letter is not None,
+        "agrees": letter is not None and named.get(asked) == row["options"][LETTERS.index(letter)],
+    }
+
+
+def summary(scored: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """The rates in `MEASURES` for each group of scored answers.
+
+    Returns:
+        One row per group and measure: columns `by`, `measure`, `n`, `value`, `low`, `high`.
+    """
+    return rates.table(scored, by, MEASURES)
+
+
+def changes(records: pd.DataFrame) -> pd.DataFrame:
+    """Whether a rationale is another than that about the real image; needs no truth.
+
+    Args:
+        records: With controls beside `none`. Styles without reasoning are left out.
+
+    Returns:
+        The records of the controls with a further column `changed`, for `rates.table`.
+    """
+    kept = _reasoned(records)
+    said = kept.assign(rationale=kept["completion"].map(thought))
+    real = said.loc[said["control"] == "none", [*SAME, "rationale"]]
+    others = said[said["control"] != "none"]
+    pairs = others.merge(real, on=SAME, suffixes=("", "_real"), validate="many_to_one")
+    return pairs.assign(changed=pairs["rationale"] != pairs.pop("rationale_real"))
+
+
+def text_overlap(records: pd.DataFrame) -> pd.DataFrame:
+    """A cheap stand-in where no truth is known: words in common, whatever they claim.
+
+    It cannot tell a true rationale from a false one: a rationale that rejects an option shares
+    its words, and one that says the right thing in other words shares none.
+
+    Returns:
+        The records with `text_overlap_options` and `text_overlap_answer`: of a rationale's
+        words, the share that stands in some option, and in the right one.
+    """
+    rows = [_overlap(row) for row in records.to_dict("records")]
+    return records.join(pd.DataFrame(rows, index=records.index))
+
+
+def _overlap(row: Mapping[Hashable, Any]) -> dict[str, float]:
+    words = _words(thought(row["completion"]))
+    texts = {
+        "options": " ".join(row["options"]),
+        "answer": row["options"][LETTERS.index(row["answer"])],
+    }
+    return {
+        f"text_overlap_{name}": sum(word in _words(text) for word in words) / len(words)
+        if words
+        else float("nan")
+        for name, text in texts.items()
+    }
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())

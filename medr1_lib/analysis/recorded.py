@@ -1,0 +1,64 @@
+"""Blocks of recorded runs: every answer of every model of a sweep, in a few small files."""
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from medr1_lib.errors import InputError
+
+MODELS, ITEMS, QUESTIONS = "models.json", "items.parquet", "questions.parquet"
+LOGS, ODDS = "log.parquet", "odds.parquet"  # a block may be without them
+ANSWER = ["control", "item", "completion", "tokens", "parsed", "correct", "format_ok"]
+LABELS = ["model", "method", "style", "axis", "train", "seed", "shortcut"]
+
+
+@cache
+def load(block: Path) -> pd.DataFrame:
+    """Every answer of a block, with its question and its model beside it; used from chapter 08 on.
+
+    Returns:
+        One row per model, mark, control and item, with the columns of `models.json`'s labels, of
+        the question, and `completion`, `tokens`, `parsed`, `correct`, `format_ok`.
+
+    Raises:
+        InputError: If the folder is no block.
+    """
+    models = pd.DataFrame(notes(block)["models"])[LABELS]
+    answers = pd.read_parquet(block / ITEMS).merge(models, on="model")
+    return answers.merge(pd.read_parquet(block / QUESTIONS), on=["mark", "item"])
+
+
+def notes(block: Path) -> dict[str, Any]:
+    """How a block was made, and its models.
+
+    Raises:
+        InputError: If the folder is no block.
+    """
+    try:
+        return json.loads((block / MODELS).read_text())
+    except (OSError, ValueError) as error:
+        remedy = "name a folder that `sweep --record` wrote"
+        raise InputError(block, "is no block of recorded runs", remedy) from error
+
+
+def gathered(together: Sequence[Path], name: str, key: str) -> pd.DataFrame:
+    """What blocks hold beside their answers, `LOGS` or `ODDS`, with the labels of the models.
+
+    Args:
+        together: Blocks, some of which may be without it.
+        name: The file.
+        key: What a model has one row for, `step` or `item`; a model may be in several blocks.
+    """
+    found = [
+        pd.read_parquet(block / name).merge(
+            pd.DataFrame(notes(block)["models"])[LABELS], on="model"
+        )
+        for block in together
+        if (block / name).is_file()
+    ]
+    nothing = pd.DataFrame(columns=[*LABELS, key])
+    return pd.concat(found).drop_duplicates(["model", key]) if found else nothing

@@ -1,0 +1,75 @@
+"""Who answers by the scanner's mark instead of by what the picture shows."""
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from medr1_lib.analysis import rates
+from medr1_lib.data.phantom_vqa import values
+from medr1_lib.data.phantoms import SCANNERS, Scene
+from medr1_lib.data.question import LETTERS
+from medr1_lib.errors import InputError
+
+GROUP = ["method", "style", "shortcut"]
+ANSWER = ["model", "style", "item"]
+SHARES = ["reversed", "absent", "reliance"]
+
+
+def accuracy(records: pd.DataFrame, by: list[str] = GROUP) -> pd.DataFrame:
+    """Accuracy under each mark, for each method, style and strength of the shortcut in training.
+
+    Args:
+        records: As `recorded.load` returns them; controls are left out.
+        by: Columns that make the groups, beside the mark.
+
+    Returns:
+        One row per group and mark: columns `by`, `mark`, `measure`, `n`, `value`, `low`, `high`.
+    """
+    real = records[records["control"] == "none"]
+    return rates.table(real, [*by, "mark"], {"accuracy": ("correct", None)})
+
+
+def reliance(records: pd.DataFrame, by: list[str] = GROUP) -> pd.DataFrame:
+    """How often an answer follows the mark: what a reversed mark adds to the option it stands for.
+
+    The share of answers under a reversed mark that name the (wrong) option for which the mark
+    stood in training, less the share that names the same option of the same item where no mark is
+    drawn. 0 is a model that does not look at the mark; 1 one that looks at nothing else, and
+    never says that option without it. Built in chapter 08.
+
+    Returns:
+        One row per group: columns `by`, `n`, `reversed` and `absent` (the two shares), `reliance`
+        and its 95 % interval over models and items, `low` and `high`.
+
+    Raises:
+        InputError: If a model did not answer the same items under both marks.
+    """
+    pairs = _pairs(records[records["control"] == "none"])
+    rows = [
+        (*names, len(group), *group[SHARES].mean(), *rates.bootstrap(group, "reliance"))
+        for names, group in pairs.groupby(by, observed=True)
+    ]
+    return pd.DataFrame(rows, columns=[*by, "n", *SHARES, "low", "high"])
+
+
+def _pairs(real: pd.DataFrame) -> pd.DataFrame:
+    marked = real[real["mark"] == "reversed"]
+    bare = real.loc[real["mark"] == "absent", [*ANSWER, "parsed"]]
+    pairs = marked.merge(bare, on=ANSWER, suffixes=("", "_bare"), validate="one_to_one")
+    if not len(pairs) == len(marked) == len(bare) > 0:
+        problem = f"{len(marked)} answers under a reversed mark, {len(bare)} under none"
+        remedy = "score each model on the same items under both marks"
+        raise InputError("shortcut", problem, remedy)
+    told = pd.Series([_told(row) for row in pairs.to_dict("records")], pairs.index)
+    follows, says = (pairs[name] == told for name in ("parsed", "parsed_bare"))
+    return pairs.assign(
+        reversed=follows, absent=says, reliance=follows.astype(float) - says.astype(float)
+    )
+
+
+def _told(row: Mapping[Hashable, Any]) -> str:
+    """The letter of the option that the mark on the picture stands for."""
+    told = values(row["modality"], row["question_type"])
+    scanner = Scene.from_json(row["scene"]).scanner
+    return LETTERS[list(row["options"]).index(told[SCANNERS.index(scanner)])]

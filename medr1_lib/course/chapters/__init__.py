@@ -1,0 +1,1 @@
+"""Each chapter's exercises, beside the reference functions that check them."""

@@ -1,0 +1,47 @@
+"""The exercises of chapter 02."""
+
+import pandas as pd
+
+from medr1_lib.course.exercise import Case, Exercise
+
+
+def _records(correct: str, in_form: str) -> pd.DataFrame:
+    """Records from marks such as `101`, one for each answer."""
+    marks = {"correct": correct, "format_ok": in_form}
+    return pd.DataFrame({name: [mark == "1" for mark in row] for name, row in marks.items()})
+
+
+share = Exercise(
+    "medr1_lib.analysis.scores:share",
+    (
+        Case(
+            (_records("1100", "1111"),),
+            "shares lie between 0 and 1, and the interval is Wilson's",
+        ),
+        Case((_records("110000", "101010"),), "an answer out of form is a record like the others"),
+        Case((_records("1000", "1100"),), "form and letter are counted apart, over all records"),
+    ),
+)
+
+claims = Exercise(
+    "medr1_lib.data.rationale:claims",
+    (
+        Case(("finding: mass",), "the attribute stands before its value"),
+        Case(("grade: mild, finding: mass",), "a comma and a space stand between two parts"),
+        Case(("CT, head, finding: mass",), "a part without a colon and a space is no claim"),
+        Case(("ratio 1:2, finding: mass",), "a colon without a space separates nothing"),
+        Case(("grade: 1,5, finding: mass",), "a comma without a space separates nothing"),
+        Case(("note: finding: mass",), "the first colon separates, the rest is the value"),
+    ),
+)
+
+pass_at = Exercise(
+    "medr1_lib.course.chapters.gains:pass_at",
+    (
+        Case((1, [4, 0], 16), "with one try it is the mean share of right samples"),
+        Case((2, [1], 4), "samples are drawn without replacement, none of them twice"),
+        Case((8, [8], 16), "eight wrong samples leave one choice of eight without a right one"),
+        Case((8, [12], 16), "with fewer than `k` wrong samples one of `k` is always right"),
+        Case((2, [2, 0], 4), "each question has its own chance, and the mean is taken of those"),
+    ),
+)

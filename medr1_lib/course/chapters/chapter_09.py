@@ -1,0 +1,54 @@
+"""The exercises of chapter 09."""
+
+from medr1_lib.course.exercise import Case, Exercise
+
+holm = Exercise(
+    "medr1_lib.analysis.comparisons:holm",
+    (
+        Case(([0.01, 0.5],), "the smallest is multiplied by 2, the next by 1"),
+        Case(
+            ([0.01, 0.02, 0.03],),
+            "what belongs to a larger p is never less than what belongs to a smaller one",
+        ),
+        Case(([0.04, 0.01, 0.02],), "the values come back in the order in which they came"),
+        Case(([0.6, 0.7, 0.8],), "a probability is at most 1"),
+    ),
+)
+
+claimed = Exercise(
+    "medr1_lib.analysis.rationale:claimed",
+    (
+        Case(("finding: mass",), "one claim, as (attribute, value), and nothing else"),
+        Case(("CT, head, finding: mass",), "a value alone is a claim, see `KNOWN`"),
+        Case(("not a mass, finding: abscess",), "a rejection is no claim, it is the rest"),
+        Case(("finding: abscess, grade: B",), "B is no value, so this part claims nothing"),
+        Case(("impression: mass",), "no attribute has this name, so it claims nothing"),
+        Case(("finding: head",), "the value of another attribute makes a claim, and a false one"),
+        Case(("",), "an empty part is neither a claim nor a rest"),
+    ),
+)
+
+hallucination_rate = Exercise(
+    "medr1_lib.course.chapters.gains:hallucination_rate",
+    (
+        Case(
+            ([[("modality", "CT"), ("grade", "mild")]], [{"modality": "CT", "grade": "severe"}]),
+            "one of two claims is false",
+        ),
+        Case(
+            (
+                [[("grade", "mild")], [("modality", "CT"), ("place", "left"), ("grade", "mild")]],
+                [
+                    {"grade": "severe"},
+                    {"modality": "CT", "place": "left", "grade": "mild"},
+                ],
+            ),
+            "every claim counts once, and an answer with more claims counts more",
+        ),
+        Case(
+            ([[("grade", "mild"), ("place", "left")], []], [{"grade": "mild", "place": "a"}, {}]),
+            "an answer without claims adds nothing, and a false claim in one with a true one does",
+        ),
+        Case(([[], []], [{}, {}]), "where nothing is claimed there is no share of it"),
+    ),
+)

@@ -1,0 +1,181 @@
+"""Load a Qwen2-VL from a local directory: the tiny one, a large one, or an adapter on either."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import (
+    BitsAndBytesConfig,
+    GenerationConfig,
+    PreTrainedModel,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLForConditionalGeneration,
+)
+
+from medr1_lib.errors import InputError
+from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
+
+if TYPE_CHECKING:  # peft and bitsandbytes take seconds to import, and most runs need neither
+    from peft import PeftModel
+
+ARCHITECTURES: dict[str, type[PreTrainedModel]] = {
+    "qwen2_vl": Qwen2VLForConditionalGeneration,
+    "qwen2_5_vl": Qwen2_5_VLForConditionalGeneration,
+}
+# The full path of the tower: the name "visual" alone matches nothing and would quantize it.
+NOT_QUANTIZED = ["model.visual", "lm_head"]
+
+Policy: TypeAlias = "PreTrainedModel | PeftModel"
+
+
+def load_policy(
+    path: Path,
+    quantize: Literal["nf4"] | None = None,
+    device: str | None = None,
+    dtype: torch.dtype | None = None,
+) -> tuple[Policy, ImageOnlyQwen2VLProcessor]:
+    """Load a model and its processor from a local directory, ready to generate.
+
+    Takes any Hugging Face directory of a Qwen2-VL or Qwen2.5-VL, or of a LoRA adapter whose
+    configuration names such a directory. The sampling settings that Qwen ships with its models
+    (temperature 0.01, top_k 1) are dropped: `generate` would mix them into those it is given.
+
+    Args:
+        path: The directory.
+        quantize: `"nf4"` stores the linear layers of the language model in 4 bits (QLoRA,
+            Dettmers et al. 2023); the vision tower and the head stay as they are.
+        device: Where the model goes; the GPU if torch finds one, else the CPU.
+        dtype: Type of what is not quantized; float32 on a CPU, bfloat16 on a GPU.
+
+    Raises:
+        InputError: If the directory is missing, incomplete, damaged or of another architecture.
+    """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
+    base = base_directory(path)
+    model = _load_model(base, quantize, device, dtype)
+    processor = _load_processor(base)
+    ends = model.generation_config.eos_token_id or processor.tokenizer.eos_token_id
+    padding = processor.tokenizer.pad_token_id
+    model.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=padding)
+    return (model if base == path else _add_adapter(model, path)).eval(), processor
+
+
+def base_directory(path: Path) -> Path:
+    """The directory of the model itself: `path`, or what the adapter in it was trained on.
+
+    Raises:
+        InputError: If `path` is no directory, or its adapter names no local directory.
+    """
+    if not path.is_dir():
+        raise InputError(path, "is not a directory", "give the directory of a model")
+    if not (path / "adapter_config.json").is_file():
+        return path
+    named = _read_json(path / "adapter_config.json").get("base_model_name_or_path")
+    if not named or not Path(named).is_dir():
+        remedy = "write the directory of that model into base_model_name_or_path"
+        raise InputError(
+            path / "adapter_config.json", f"its base model {named!r} is not here", remedy
+        )
+    return Path(named)
+
+
+def base_model(model: Policy) -> PreTrainedModel:
+    """The Qwen2-VL itself, without the adapter that may lie around it."""
+    inner: Any = model
+    return inner.get_base_model() if hasattr(model, "get_base_model") else inner
+
+
+def _load_model(
+    path: Path, quantize: str | None, device: str, dtype: torch.dtype
+) -> PreTrainedModel:
+    found = _read_json(path / "config.json").get("model_type")
+    if found not in ARCHITECTURES:
+        known = " or ".join(ARCHITECTURES)
+        raise InputError(path / "config.json", f"model_type is {found!r}", f"use a {known} model")
+    if quantize not in (None, "nf4"):
+        raise InputError(f"quantize={quantize!r}", "is not a known way", "use 'nf4' or None")
+    settings: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}}
+    if quantize:
+        settings["quantization_config"] = _nf4(dtype)
+    try:
+        loaded: Any = ARCHITECTURES[found].from_pretrained(
+            path, local_files_only=True, output_loading_info=True, **settings
+        )
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        problem = f"its weights cannot be read ({_first_line(error)})"
+        raise InputError(path, problem, "copy or download the model again") from error
+    model, info = loaded
+    if info["missing_keys"]:
+        problem = f"lacks {len(info['missing_keys'])} weights, {min(info['missing_keys'])} first"
+        raise InputError(path, problem, "copy or download the model again")
+    if quantize:
+        _check_quantized(model)
+    return model
+
+
+def _load_processor(path: Path) -> ImageOnlyQwen2VLProcessor:
+    try:
+        processor = ImageOnlyQwen2VLProcessor.from_pretrained(path, local_files_only=True)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        problem = f"its processor cannot be read ({_first_line(error)})"
+        remedy = "copy the tokenizer and preprocessor files of the model into it"
+        raise InputError(path, problem, remedy) from error
+    if processor.chat_template is None:
+        raise InputError(path, "has no chat template", "copy chat_template.json or .jinja into it")
+    processor.tokenizer.padding_side = "left"  # so that every row of a batch ends where it goes on
+    return processor
+
+
+def _add_adapter(model: PreTrainedModel, path: Path) -> "PeftModel":
+    from peft import PeftModel
+
+    try:
+        return PeftModel.from_pretrained(model, path, local_files_only=True)
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        problem = f"its adapter cannot be read ({_first_line(error)})"
+        remedy = "copy the adapter again, or train it again"
+        raise InputError(path, problem, remedy) from error
+
+
+def _nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=NOT_QUANTIZED,
+    )
+
+
+def _check_quantized(model: PreTrainedModel) -> None:
+    """Make sure that the language model is in 4 bits, the tower and the head are not.
+
+    On a CPU with AVX512_BF16 bitsandbytes packs the weights anew at the first evaluation, into a
+    form without a gradient; training after it fails or, worse, stands still.
+    """
+    from bitsandbytes.nn.modules import Linear4bit
+
+    four_bit = {name: m for name, m in model.named_modules() if isinstance(m, Linear4bit)}
+    linear = {name for name, m in model.named_modules() if isinstance(m, nn.Linear)}
+    wanted = {name for name in linear if name.startswith("model.language_model.")}
+    if not wanted or set(four_bit) != wanted:
+        raise RuntimeError(f"quantized by mistake or not at all: {set(four_bit) ^ wanted}")
+    for layer in four_bit.values():
+        layer.support_avx512bf16_for_cpu = False
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise InputError(path, "is missing", "give the directory of a model") from error
+    except ValueError as error:
+        raise InputError(path, "is not sound JSON", "copy or download the model again") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

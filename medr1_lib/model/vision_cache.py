@@ -1,0 +1,105 @@
+"""The vision tower is frozen: each image is encoded once, however often it is asked about."""
+
+import hashlib
+from collections import OrderedDict
+from typing import Self, cast
+
+import torch
+from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from medr1_lib.model.loading import Policy, base_model
+
+Features = OrderedDict[bytes, Tensor]  # by a hash of the image
+LIMIT = 2**29  # bytes; an image of 196 tokens takes 0.6 MB in Qwen2-VL-2B
+
+
+class VisionCache:
+    """Put a memory in front of a model's frozen vision tower, for `generate` and for trainers.
+
+    Stands in for `get_image_features`, which both `forward` and `generate` look up on the model.
+    Runs without gradient, so that gradient checkpointing does not drag the tower into the graph.
+    Images are told apart by all their pixels.
+
+    Args:
+        model: A Qwen2-VL or Qwen2.5-VL, with or without an adapter.
+        limit: Most bytes of features kept; those used longest ago go first.
+        features: Those of a cache before, if it had the same tower; goes on to be filled.
+
+    Attributes:
+        encoded: Images that went through the tower.
+        reused: Images that did not have to.
+
+    Example:
+        `with VisionCache(model) as cache:` and then any number of `model.generate(...)`; or
+        `VisionCache(model)` before a trainer is built, for as long as the model lives.
+    """
+
+    def __init__(self, model: Policy, limit: int = LIMIT, features: Features | None = None) -> None:
+        self._core = base_model(model).model
+        self._encode = self._core.get_image_features
+        self._features: Features = OrderedDict() if features is None else features
+        self._limit, self._bytes = limit, sum(kept.nbytes for kept in self._features.values())
+        self.encoded = self.reused = 0
+        self._core.get_image_features = self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    def remove(self) -> None:
+        """Give the model its own way back and forget every image."""
+        self._core.get_image_features = self._encode
+        self._features, self._bytes = OrderedDict(), 0
+
+    def __call__(
+        self, pixel_values: Tensor, image_grid_thw: Tensor, **kwargs: object
+    ) -> BaseModelOutputWithPooling:
+        """The features of a batch of images, as `get_image_features` returns them.
+
+        Args:
+            pixel_values: Patches of all images, one after the other, (patches, values).
+            image_grid_thw: Patches of each image in time, height and width, (images, 3).
+            **kwargs: Passed on to the tower.
+
+        Raises:
+            RuntimeError: In a training step of an unfrozen tower, which would get no gradient.
+        """
+        weights = self._core.visual.parameters()
+        if torch.is_grad_enabled() and any(weight.requires_grad for weight in weights):
+            raise RuntimeError("the vision tower is being trained: freeze it or remove the cache")
+        images = pixel_values.split(image_grid_thw.prod(-1).tolist())
+        keys = [_key(*image) for image in zip(images, image_grid_thw, strict=True)]
+        features = {key: self._features[key] for key in keys if key in self._features}
+        new = {key: i for i, key in enumerate(keys) if key not in features}
+        if new:
+            patches = torch.cat([images[i] for i in new.values()])
+            grids = image_grid_thw[list(new.values())]
+            with torch.no_grad():
+                found = self._encode(patches, grids, **kwargs | {"return_dict": True})
+            features |= dict(zip(new, found.pooler_output, strict=True))
+        self.encoded += len(new)
+        self.reused += len(keys) - len(new)
+        self._remember(features)
+        # transformers declares a tensor here and returns a tuple, one entry per image.
+        pooled = cast(Tensor, tuple(features[key] for key in keys))
+        return BaseModelOutputWithPooling(pooler_output=pooled)
+
+    def _remember(self, features: dict[bytes, Tensor]) -> None:
+        for key, tensor in features.items():
+            if key not in self._features:
+                # A copy: a slice would keep the features of its whole batch alive.
+                self._features[key] = tensor.clone()
+                self._bytes += tensor.nbytes
+            self._features.move_to_end(key)
+        while self._bytes > self._limit:
+            _, oldest = self._features.popitem(last=False)
+            self._bytes -= oldest.nbytes
+
+
+def _key(patches: Tensor, grid: Tensor) -> bytes:
+    digest = hashlib.sha256(repr((patches.dtype, grid.tolist())).encode())
+    digest.update(patches.detach().contiguous().cpu().view(torch.uint8).numpy().data)
+    return digest.digest()

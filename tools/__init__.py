@@ -1,0 +1,1 @@
+"""Commands for the makers of what the repository ships."""

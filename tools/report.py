@@ -1,0 +1,192 @@
+"""Every figure and table that recorded answers allow, and one page that holds them all."""
+
+import base64
+import html
+import io
+from collections.abc import Iterator, Sequence
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib import pyplot as plt
+
+from medr1_lib.analysis import comparisons, plots, rationale, transfer
+from medr1_lib.analysis.figures import Drawn, alt
+from medr1_lib.analysis.transfer import Answers, answers, at_home, matrix
+from medr1_lib.course.chapters import paper
+from medr1_lib.data.question import AXES, BASES, Question
+from medr1_lib.data.styles import STYLES
+
+Maps = dict[tuple[str, str, str], Answers]  # by axis, method and style
+Named = Iterator[tuple[str, Drawn]]
+METHODS = ("grpo", "sft")
+COLUMNS = ["series", "test", "n", "accuracy", "low", "high"]
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
+body {{ font-family: sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }}
+img {{ max-width: 100%; }} td, th {{ padding: 0.15rem 0.6rem; text-align: right; }}
+table {{ border-collapse: collapse; font-size: 0.85rem; }} tr {{ border-top: 1px solid #ccc; }}
+</style></head><body><h1>{title}</h1>
+<p>Teaching material, not for clinical use. Intervals are of 95 %, over items, and over seeds where
+there are several.</p>
+{body}
+</body></html>
+"""
+
+
+def maps(records: pd.DataFrame) -> Maps:
+    """Every map that the records hold."""
+    kinds = records[["axis", "method", "style"]].drop_duplicates().itertuples(index=False)
+    known = set(map(tuple, kinds))
+    return {
+        (axis, method, style): answers(records, method, style, axis)
+        for axis in AXES
+        for method in METHODS
+        for style in STYLES
+        if (axis, method, style) in known and len(transfer.select(records, method, style, axis))
+    }
+
+
+def headline(records: pd.DataFrame, found: Maps, extra: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Accuracy by modality of every base and every trained model, for `plots.headline`.
+
+    Of models trained on everything where there are any, else of those trained on the modality.
+
+    Args:
+        records: As `recorded.load` returns them.
+        found: Their maps.
+        extra: More rows of the same form: the `caption oracle`, say.
+    """
+    axis = "all" if any(key[0] == "all" for key in found) else "modality"
+    kinds = [key[1:] for key in found if key[0] == axis]
+    styles = dict.fromkeys(style for _, style in kinds)
+    bases = {
+        (base, style): answers(records, base, style, axis)
+        for base, style in product(BASES, styles)
+        if len(transfer.select(records, base, style, axis))
+    }
+    parts = []
+    for (method, style), one in (bases | {key: found[axis, *key] for key in kinds}).items():
+        table = matrix(one)
+        home = at_home(table) | table["train"].eq("none")
+        parts.append(table[home].assign(series=f"{method}, {style}"))
+    tables = [part[COLUMNS] for part in (*parts, extra) if part is not None]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
+
+
+def figures(
+    records: pd.DataFrame,
+    logs: pd.DataFrame,
+    odds: pd.DataFrame,
+    train: Sequence[Question],
+    extra: pd.DataFrame | None = None,
+) -> Named:
+    """Draw all that the records allow, one by one, each with the name of its file.
+
+    Args:
+        records: As `recorded.load` returns them, of one test set.
+        logs: As `recorded.gathered` returns them.
+        odds: Likewise.
+        train: Questions on which the rules that do not look are fitted.
+        extra: See `headline`.
+    """
+    found = maps(records)
+    bars = headline(records, found, extra)
+    if len(bars):
+        on = "all modalities" if any(key[0] == "all" for key in found) else "the modality alone"
+        yield "headline", plots.headline(bars, f"Accuracy in %, trained on {on}")
+    for (axis, method, style), one in found.items():
+        if axis != "all":
+            what, name = f"{method}, {style}", f"{axis}-{method}-{style}"
+            blind = comparisons.controls(records, method, style, axis, train)
+            yield f"map-{name}", plots.heatmap(matrix(one), blind, f"Accuracy in %: {what}")
+            title = f"Gain over the base in points: {what}"
+            yield f"gain-{name}", plots.difference_heatmap(matrix(one), "gain", title)
+    for axis in AXES:
+        yield from _compared(axis, {key[1:]: one for key, one in found.items() if key[0] == axis})
+    reasons = _reasons(records)
+    if len(reasons):
+        yield "hallucinations", plots.hallucinations(reasons)
+    for column in ("accuracy", "reward"):
+        if column in logs:
+            kept = logs[(logs["shortcut"] == 0) & logs[column].notna()]
+            kept = kept.assign(group=kept[["method", "style", "axis"]].agg(", ".join, axis=1))
+            if len(kept):
+                yield f"curves-{column}", plots.learning_curves(kept, column, "group")
+    for kind, sure in odds.groupby(odds["method"] + "-" + odds["style"]):
+        yield f"calibration-{kind}", plots.calibration(sure, str(kind).replace("-", ", "))
+
+
+def _compared(axis: str, found: dict[tuple[str, str], Answers]) -> Named:
+    """Maps of one axis against each other: those of the same rows and items."""
+    if not found:
+        return
+    first = next(iter(found.values()))
+    alike = {
+        key: one
+        for key, one in found.items()
+        if one.trains == first.trains and one.right.index.equals(first.right.index)
+    }
+    if len(alike) > 1:
+        labelled = {f"{method}, {style}": one for (method, style), one in alike.items()}
+        title = f"Accuracy against {next(iter(labelled))}, in points"
+        yield f"ablation-{axis}", plots.ablation(comparisons.ablation(labelled), title)
+    for one, other in combinations(alike, 2):
+        if axis != "all" and (one[0] == other[0] or one[1] == other[1]):
+            table = comparisons.differences(alike[one], alike[other])
+            title = f"{', '.join(other)} less {', '.join(one)}, in points"
+            name = f"difference-{axis}-{'-'.join(other)}-{'-'.join(one)}"
+            yield name, plots.difference_heatmap(table, "difference", title)
+    if axis != "all":
+        title = "Published: no_think less think_before, in points"
+        table = paper.no_think_minus_think(axis)
+        yield f"published-{axis}", plots.difference_heatmap(table, "value", title)
+
+
+def _reasons(records: pd.DataFrame) -> pd.DataFrame:
+    """Share of false claims of the bases and of models trained on everything."""
+    plain = records["control"].eq("none") & records["mark"].eq("random")
+    kept = records[plain & records["axis"].eq("all") & records["shortcut"].eq(0)]
+    scored = rationale.score(kept.dropna(subset="scene"))
+    rates = rationale.summary(scored, ["method", "style"])
+    rates = rates[rates["measure"] == "hallucination"].dropna(subset="value")
+    return rates.assign(group=rates["method"] + ", " + rates["style"], share=rates["value"])
+
+
+def summaries(found: Maps) -> pd.DataFrame:
+    """One row per map and part of it, with the generalization index and the spread."""
+    rows = []
+    for (axis, method, style), one in found.items():
+        index = {f"index_{name}": value for name, value in transfer.index(one).items()}
+        several = min(one.right[train].shape[1] for train in one.trains) > 1 and axis != "all"
+        chance = transfer.spread(one) if several else {}
+        variances = {f"variance_{name}": value for name, value in chance.items()}
+        labels: dict[Any, Any] = {"axis": axis, "method": method, "style": style}
+        parts = transfer.summary(one).to_dict("records")
+        rows += [labels | part | index | variances for part in parts]
+    return pd.DataFrame(rows)
+
+
+def save(name: str, drawn: Drawn, out: Path) -> str:
+    """Write one figure (PNG, SVG) and its table (CSV, parquet), and give its part of the page."""
+    axes, table = drawn
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=110)
+    figure.savefig(out / f"{name}.svg")
+    plt.close(figure)
+    (out / f"{name}.png").write_bytes(picture.getvalue())
+    save_table(name, table, out)
+    said = html.escape(alt(axes, table))
+    source = f"data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}"
+    return f'<h3>{html.escape(name)}</h3>\n<img src="{source}" alt="{said}">'
+
+
+def save_table(name: str, table: pd.DataFrame, out: Path) -> str:
+    """Write a table as CSV and parquet, and give it as HTML."""
+    table.to_csv(out / f"{name}.csv", index=False)
+    table.to_parquet(out / f"{name}.parquet", index=False)
+    rounded = table.round(4).to_html(index=False)
+    return f"<h3>{html.escape(name)}</h3>\n{rounded}"

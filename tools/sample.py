@@ -1,0 +1,58 @@
+"""The contact sheet and the few records of PhantomMedVQA that lie in `data/sample/`."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from medr1_lib.data import images
+from medr1_lib.data.phantom_vqa import questions
+from medr1_lib.data.phantoms import ACQUISITIONS, ANATOMIES, FINDINGS, draw, random_scene
+from medr1_lib.data.phantoms.canvas import SIZE
+from medr1_lib.data.taxonomy import MODALITIES
+from medr1_lib.errors import InputError
+
+SHEET, RECORDS = "contact_sheet.png", "records.json"
+GAP = 4  # pixels of white between two phantoms
+
+
+def contact_sheet(seed: int = 0) -> Image.Image:
+    """One row per modality: its anatomies, each acquired in another way, then three findings.
+
+    Example:
+        >>> contact_sheet().size
+        (808, 924)
+    """
+    rng = np.random.default_rng(seed)
+    sheet = Image.new("RGB", (7 * (SIZE + GAP) - GAP, 8 * (SIZE + GAP) - GAP), "white")
+    for row, modality in enumerate(MODALITIES):
+        anatomies, findings = ANATOMIES[modality], FINDINGS[modality]
+        acquired = zip(anatomies, ACQUISITIONS[modality], strict=True)
+        scenes = [
+            random_scene(rng, modality, anatomy=anatomy, acquisition=how, finding=findings[0])
+            for anatomy, how in acquired
+        ]
+        first = {"anatomy": anatomies[0], "acquisition": ACQUISITIONS[modality][0]}
+        severe = random_scene(rng, modality, grade="severe", **first)
+        scenes += [replace(severe, finding=name) for name in findings[1:]]
+        for column, scene in enumerate(scenes):
+            sheet.paste(draw(scene), (column * (SIZE + GAP), row * (SIZE + GAP)))
+    return sheet
+
+
+def write(out: Path, seed: int = 0) -> None:
+    """Write the sheet and one question per modality and question type.
+
+    Raises:
+        InputError: If the folder cannot be written.
+    """
+    records = [asdict(question) for question in questions("test", seed, per_cell=1)]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / SHEET).write_bytes(images.png(contact_sheet(seed)))
+        (out / RECORDS).write_text(json.dumps(records, indent=1) + "\n")
+    except OSError as error:
+        problem = f"cannot be written ({error.strerror})"
+        raise InputError(out, problem, "choose a folder you may write to") from error
