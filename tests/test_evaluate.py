@@ -54,7 +54,7 @@ def asked_alone(policy, items, task, length):
     """The reply to one task by `generate` as transformers does it, nothing shared."""
     model, processor = policy
     question, image = items.questions[task.item], items.image(task)
-    text = {"type": "text", "text": prompt(question.question, question.options, STYLES[task.style])}
+    text = {"type": "text", "text": prompt(question.question, question.options, task.style)}
     content = [{"type": "image"}, text] if image else [text]
     chat = processor.apply_chat_template(
         [{"role": "user", "content": content}], add_generation_prompt=True
@@ -93,8 +93,8 @@ QUESTION = Question(
 
 
 def test_a_prompt_shows_the_image_first_or_not_at_all():
-    seen = greedy.draft(policies.processor(), QUESTION, STYLES["no_think"], sees=True)
-    blind = greedy.draft(policies.processor(), QUESTION, STYLES["no_think"], sees=False)
+    seen = greedy.draft(policies.processor(), QUESTION, "no_think", sees=True)
+    blind = greedy.draft(policies.processor(), QUESTION, "no_think", sees=False)
     marker = "<|vision_start|><|image_pad|><|vision_end|>"
     assert marker + "Which organ? A)liver, B)lung." in seen.prompt
     assert blind.prompt == seen.prompt.replace(marker, "")

@@ -15,7 +15,7 @@ from layouts import REAL, needs_real
 from medr1_lib.__main__ import main
 from medr1_lib.data import dataset, importing, phantom_vqa
 from medr1_lib.data.images import png
-from medr1_lib.data.phantoms import Scene, draw
+from medr1_lib.data.phantoms import draw
 from medr1_lib.evaluation import evaluate
 
 SHARE = {"n", "accuracy", "format_rate", "interval"}
@@ -27,7 +27,7 @@ def data(tmp_path_factory):
     """Twenty phantoms of two modalities."""
     folder = tmp_path_factory.mktemp("data") / "phantoms"
     asked = islice(phantom_vqa.questions("test", per_cell=2), 20)
-    rows = [q.record({"bytes": png(draw(Scene.from_json(q.scene)))}) for q in asked]
+    rows = [q.record({"bytes": png(draw(q.scene))}) for q in asked]
     dataset.write(folder, {"test": rows}, {"seed": 0})
     return folder
 

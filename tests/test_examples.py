@@ -28,7 +28,7 @@ def test_a_model_is_trained_on_the_prompt_that_it_is_examined_with(style):
         chat = processor.apply_chat_template(
             [{"role": "user", "content": parts}], tokenize=False, add_generation_prompt=True
         )
-        assert chat == draft(processor, question, STYLES[style], sees=True).prompt
+        assert chat == draft(processor, question, style, sees=True).prompt
         assert row["answer"] == question.answer
         assert row["image"].mode == "RGB"
 

@@ -7,7 +7,7 @@ import records
 from medr1_lib.course.map_widget import MapExplorer
 from medr1_lib.data.phantom_vqa import questions
 
-SCENE = next(questions("test")).scene
+SCENE = next(questions("test")).scene.to_json()
 
 
 @pytest.fixture

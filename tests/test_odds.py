@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from medr1_lib.data.phantom_vqa import questions
-from medr1_lib.data.phantoms import Scene, draw
+from medr1_lib.data.phantoms import draw
 from medr1_lib.data.styles import STYLES
 from medr1_lib.evaluation import odds
 from medr1_lib.evaluation.ask import Asker
@@ -16,7 +16,7 @@ from medr1_lib.evaluation.odds import letter_odds
 from medr1_lib.model.loading import load_policy
 
 ASKED = list(questions("test", per_cell=1))[::9]
-PICTURES = [draw(Scene.from_json(question.scene)) for question in ASKED]
+PICTURES = [draw(question.scene) for question in ASKED]
 SAID = ["CT, head", "OCT, finding: drusen", "", "MRI", "Microscopy, anatomy: colon"]
 
 

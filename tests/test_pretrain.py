@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 
 from medr1_lib.data.phantom_vqa import questions
-from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.question import LETTERS
 from medr1_lib.data.styles import STYLES, prompt, read, read_strict
 from medr1_lib.errors import InputError
@@ -87,8 +86,8 @@ def test_every_target_is_true(name, shown):
     rng = np.random.default_rng(0)
     for scene in shown.scenes:
         asked = lessons.ask(scene, rng)
-        reply = asked.answer(STYLES[name])
-        letter = read_strict(reply, STYLES[name])
+        reply = asked.answer(name)
+        letter = read_strict(reply, name)
         assert asked.options[LETTERS.index(letter)] == getattr(scene, asked.attribute)
         assert read(reply, asked.options) == asked.letter
         if "think" in STYLES[name].form:
@@ -109,9 +108,9 @@ def test_a_look_up_pairs_every_key_with_its_letter():
 
 def test_it_is_asked_as_in_evaluation():
     question = next(questions("pretrain"))
-    scene = Scene.from_json(question.scene)
+    scene = question.scene
     asked = lessons.ask(scene, np.random.default_rng(0))
-    style = STYLES["think_after"]
+    style = "think_after"
     assert asked.prompt(style) == prompt(asked.stem, asked.options, style)
 
 
@@ -295,7 +294,7 @@ def test_the_tower_resumes_where_it_stopped(shown, tmp_path):
 def test_an_exam_of_an_untrained_model_finds_nothing(pupil, shown):
     seen = album(pupil.model.model.visual, shown)
     asked = exam.asked_about(seen.scenes[:8], 0)
-    marks = exam.examine(pupil, asked, seen.features[:8], STYLES["no_think"])
+    marks = exam.examine(pupil, asked, seen.features[:8], "no_think")
     assert (marks.accuracy, marks.form) == (0, 0)
     assert not exam.oracle(pupil, asked, seen.features[:8]).any()
 

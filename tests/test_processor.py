@@ -10,7 +10,7 @@ from PIL import Image
 
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.question import LETTERS
-from medr1_lib.data.styles import STYLES, listed, prompt
+from medr1_lib.data.styles import listed, prompt
 from medr1_lib.model.processor import TAGS, ImageOnlyQwen2VLProcessor, phrases, tiny_processor
 
 IMAGE = Image.new("RGB", (112, 112), "grey")
@@ -42,7 +42,7 @@ def test_an_answer_is_a_token_only_as_a_whole_word():
 def test_prompts_are_short_and_hold_sixteen_image_tokens():
     processor = policies.processor()
     question = next(questions("test"))
-    text = prompt(question.question, question.options, STYLES["think_before"])
+    text = prompt(question.question, question.options, "think_before")
     chat = processor.apply_chat_template(messages(text), add_generation_prompt=True)
     inputs = processor(text=[chat], images=[IMAGE], return_tensors="pt")
     ids = inputs["input_ids"][0]

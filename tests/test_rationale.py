@@ -1,14 +1,11 @@
 """Claims are held against the scene, and nothing else is."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from medr1_lib.analysis import rates, rationale
 from medr1_lib.data.phantom_vqa import ATTRIBUTES, questions, which_modality
-from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.question import LETTERS
 from medr1_lib.data.rationale import rationale as true_rationale
 from medr1_lib.data.styles import STYLES
@@ -31,7 +28,7 @@ def record(item, thought, letter=None, **columns):
         "answer": question.answer,
         "completion": STYLES["think_before"].completion(letter or question.answer, thought),
         "parsed": letter or question.answer,
-        "scene": question.scene,
+        "scene": question.scene.to_json(),
     } | columns
 
 
@@ -44,7 +41,7 @@ def about(question_type):
 
 
 def truth(item):
-    scene = Scene.from_json(ASKED[item].scene)
+    scene = ASKED[item].scene
     return scene, true_rationale(scene, ATTRIBUTES[ASKED[item].question_type])
 
 
@@ -67,7 +64,7 @@ def test_a_true_caption_has_no_false_claim_and_every_claim_against_another_scene
 
 
 def test_a_grade_of_a_lesion_that_is_not_there_is_false():
-    item = next(i for i, q in enumerate(ASKED) if json.loads(q.scene)["grade"] is None)
+    item = next(i for i, q in enumerate(ASKED) if q.scene.grade is None)
     assert scored(record(item, "grade: mild, place: upper left"))["false_claims"].item() == 2
 
 
@@ -128,7 +125,7 @@ def test_agreement_is_with_the_letter_answered_right_or_wrong():
 def test_the_pooled_question_asks_for_the_modality():
     question = next(which_modality(count=1))
     row = record(0, truth(0)[1], question.answer, question=question.question)
-    row |= {"options": question.options, "scene": question.scene}
+    row |= {"options": question.options, "scene": question.scene.to_json()}
     assert scored(row | {"completion": "<think>CT</think>"})[["names_asked", "agrees"]].all(
         axis=None
     )

@@ -191,7 +191,7 @@ def test_a_folder_without_blocks(tmp_path, capsys):
 
 
 def test_false_claims_are_drawn_for_bases_and_models_trained_on_everything():
-    frame = everything().assign(scene=next(questions("test")).scene)
+    frame = everything().assign(scene=next(questions("test")).scene.to_json())
     assert report._reasons(frame).empty  # letters alone claim nothing
     tuned = frame["method"] == "grpo"
     said = np.where(tuned, "<think>OCT, CT</think>", "<think>CT</think>")

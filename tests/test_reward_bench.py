@@ -49,7 +49,7 @@ def test_published_rules_pay_in_full_for_what_evaluation_counts_wrong():
 
 def test_the_question_of_the_bench_is_one():
     assert len(reward_bench.OPTIONS) == 4
-    shown = prompt(reward_bench.QUESTION, reward_bench.OPTIONS, STYLES["no_think"])
+    shown = prompt(reward_bench.QUESTION, reward_bench.OPTIONS, "no_think")
     assert listed(reward_bench.OPTIONS) in shown
     assert reward_bench.OPTIONS["ABCD".index(reward_bench.ANSWER)] == "CT"
 

@@ -52,7 +52,7 @@ def test_a_row_of_the_bench_is_taken_over(tester):
 def test_the_style_decides_what_the_form_is(tester, name):
     tester.said.value = "<answer>C</answer>"
     tester.style.value = name
-    assert shown(tester)["strict"] == points("<answer>C</answer>", "C", STYLES[name])
+    assert shown(tester)["strict"] == points("<answer>C</answer>", "C", name)
     assert shown(tester)["strict"] == ((1.0, 1.0) if name == "no_think" else (0.0, 0.0))
 
 

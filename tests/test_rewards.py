@@ -25,7 +25,7 @@ from medr1_lib.rl.rewards import (
 
 OPTIONS = ("MRI", "PET", "CT", "X-Ray")
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
-every_style = st.sampled_from(list(STYLES.values()))
+every_style = st.sampled_from(list(STYLES))
 letters = st.sampled_from(LETTERS)
 spaces = st.text(alphabet=" \n\t\u00a0", max_size=3)
 # What a model may say: anything, or tags, letters and texts of options in any order.
@@ -51,7 +51,7 @@ def test_strict_accuracy_pays_with_the_form_only_and_for_one_letter_only(complet
 @given(said, letters, every_style, st.data())
 def test_strict_rules_never_pay_two_answer_blocks(rationale, letter, style, data):
     """Wherever the second block stands, in the rationale or inside the first one."""
-    completion = style.completion(letter, rationale)
+    completion = STYLES[style].completion(letter, rationale)
     place = data.draw(st.integers(0, len(completion)))
     second = f"<answer>{data.draw(st.one_of(letters, said))}</answer>"
     twice = completion[:place] + second + completion[place:]
@@ -60,7 +60,11 @@ def test_strict_rules_never_pay_two_answer_blocks(rationale, letter, style, data
 
 @given(said, letters, letters, said, every_style)
 def test_strict_rules_never_pay_two_letters_in_a_block(rationale, letter, other, between, style):
-    both = style.completion("X", rationale.replace("X", "")).replace("X", letter + between + other)
+    both = (
+        STYLES[style]
+        .completion("X", rationale.replace("X", ""))
+        .replace("X", letter + between + other)
+    )
     assert points(both, letter, style) == (0.0, 0.0)
 
 
@@ -68,7 +72,7 @@ def test_strict_rules_never_pay_two_letters_in_a_block(rationale, letter, other,
 def test_strict_rules_pay_whatever_the_rationale_mentions(rationale, letter, before, after, style):
     assume(without_tags(rationale))
     block = f"{before}{letter}{after}"
-    completion = before + style.completion("X", rationale.replace("X", "")) + after
+    completion = before + STYLES[style].completion("X", rationale.replace("X", "")) + after
     assert points(completion.replace("X", block), letter, style) == (1.0, 1.0)
     wrong = LETTERS[LETTERS.index(letter) - 1]
     assert points(completion.replace("X", block), wrong, style) == (1.0, 0.0)
@@ -77,19 +81,22 @@ def test_strict_rules_pay_whatever_the_rationale_mentions(rationale, letter, bef
 @given(st.lists(pieces, max_size=15).map("".join), letters, every_style)
 def test_any_text_outside_the_blocks_costs_everything(extra, letter, style):
     assume(extra.strip())
-    for completion in (extra + style.completion(letter), style.completion(letter) + extra):
+    for completion in (
+        extra + STYLES[style].completion(letter),
+        STYLES[style].completion(letter) + extra,
+    ):
         assert points(completion, letter, style) == (0.0, 0.0)
 
 
 @given(said, letters, every_style)
 def test_both_rule_sets_pay_the_same_for_the_form_with_a_plain_rationale(rationale, letter, style):
     assume(without_tags(rationale))
-    completion = style.completion("X", rationale.replace("X", "")).replace("X", letter)
+    completion = STYLES[style].completion("X", rationale.replace("X", "")).replace("X", letter)
     assert points(completion, letter, style, "published") == points(completion, letter, style)
 
 
 @pytest.mark.parametrize("rules", RULES)
-@pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
+@pytest.mark.parametrize("style", STYLES, ids=STYLES)
 @pytest.mark.parametrize("letter", LETTERS)
 def test_the_form_that_the_prompt_shows_earns_full_marks(letter, style, rules):
     shown = re.search(r"Reply as (.*), X the letter", prompt("Which?", OPTIONS, style))[1]
@@ -97,16 +104,17 @@ def test_the_form_that_the_prompt_shows_earns_full_marks(letter, style, rules):
 
 
 @pytest.mark.parametrize("rules", RULES)
-@pytest.mark.parametrize("asked", STYLES.values(), ids=STYLES)
+@pytest.mark.parametrize("asked", STYLES, ids=STYLES)
 def test_the_form_of_another_style_does_not_pay(asked, rules):
-    others = [style for style in STYLES.values() if style is not asked]
-    assert [points(s.completion("A", "so"), "A", asked, rules)[0] for s in others] == [0.0, 0.0]
+    others = [style for style in STYLES if style != asked]
+    said = [STYLES[style].completion("A", "so") for style in others]
+    assert [points(text, "A", asked, rules)[0] for text in said] == [0.0, 0.0]
 
 
-@pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
+@pytest.mark.parametrize("style", STYLES, ids=STYLES)
 def test_published_holes_are_open_and_the_strict_rules_close_them(style):
-    first_of_two = style.completion("C</answer><answer>A", "so")
-    broken_line = style.completion("\nC\n", "so")
+    first_of_two = STYLES[style].completion("C</answer><answer>A", "so")
+    broken_line = STYLES[style].completion("\nC\n", "so")
     assert points(first_of_two, "C", style, "published") == (1.0, 1.0)
     assert points(first_of_two, "C", style, "strict") == (0.0, 0.0)
     assert points(broken_line, "C", style, "published") == (1.0, 0.0)
@@ -114,13 +122,13 @@ def test_published_holes_are_open_and_the_strict_rules_close_them(style):
 
 
 def test_published_accuracy_pays_a_bare_letter_and_published_form_any_block():
-    style = STYLES["no_think"]
+    style = "no_think"
     assert accuracy_published("C", "C", style) == 1.0
     assert format_published("<answer>whatever</answer>", style) == 1.0
 
 
 @pytest.mark.parametrize("rules", RULES)
-@pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
+@pytest.mark.parametrize("style", STYLES, ids=STYLES)
 def test_an_endless_completion_is_scored_at_once(style, rules):
     start = time.perf_counter()
     for piece in (*TAGS, " ", "<", "<answer>C</answer>", "<think></think>"):
@@ -136,9 +144,12 @@ def message(completion):
 
 
 @pytest.mark.parametrize("rules", RULES)
-@pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
+@pytest.mark.parametrize("style", STYLES, ids=STYLES)
 def test_the_pair_is_what_the_pure_functions_give(style, rules):
-    completions = [style.completion(letter, "so") for letter in "AC"] + ["C", "<answer>c</answer>"]
+    completions = [STYLES[style].completion(letter, "so") for letter in "AC"] + [
+        "C",
+        "<answer>c</answer>",
+    ]
     answer = ["A", "A", "C", "C"]
     pairs = zip(completions, answer, strict=True)
     expected = [points(completion, letter, style, rules) for completion, letter in pairs]
@@ -153,7 +164,7 @@ def test_the_pair_is_what_the_pure_functions_give(style, rules):
 
 
 def test_strict_is_the_default():
-    form, accuracy = rewards(STYLES["no_think"])
+    form, accuracy = rewards("no_think")
     hacked = {"completions": ["<answer>C</answer><answer>A</answer>"], "answer": ["C"]}
     assert form(**hacked) == accuracy(**hacked) == [0.0]
 
@@ -161,7 +172,7 @@ def test_strict_is_the_default():
 def test_trl_logs_them_by_name():
     from trl.trainer.utils import get_callable_name, is_async_callable
 
-    pair = rewards(STYLES["no_think"])
+    pair = rewards("no_think")
     names = ["format_reward", "accuracy_reward"]
     assert [function.__name__ for function in pair] == names
     assert [get_callable_name(function) for function in pair] == names
@@ -170,14 +181,14 @@ def test_trl_logs_them_by_name():
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
 def test_they_survive_a_copy(copied):
-    for function in copied(rewards(STYLES["think_after"], "published")):
+    for function in copied(rewards("think_after", "published")):
         batch = {"completions": ["<answer>C</answer><think></think>"], "answer": ["C"]}
         assert function(**batch) == [1.0]
         assert function.__name__ in ("format_reward", "accuracy_reward")
 
 
 def test_answers_and_completions_have_to_match():
-    _, accuracy = rewards(STYLES["no_think"])
+    _, accuracy = rewards("no_think")
     with pytest.raises(ValueError, match="shorter"):
         accuracy(completions=["<answer>A</answer>"] * 2, answer=["A"])
 
@@ -185,7 +196,7 @@ def test_answers_and_completions_have_to_match():
 @pytest.mark.parametrize("ask", [rewards, lambda s, rules: points("C", "C", s, rules)])
 def test_unknown_rules_are_refused(ask):
     with pytest.raises(InputError, match="'lax': no such rules; use one of strict, published"):
-        ask(STYLES["no_think"], "lax")
+        ask("no_think", "lax")
 
 
 def test_a_message_is_read_as_its_content():

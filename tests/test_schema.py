@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 
+from medr1_lib.data.phantoms import random_scene
 from medr1_lib.data.question import FEATURES, Question
 from medr1_lib.errors import InputError
 
@@ -18,7 +20,7 @@ def question(**changes):
 
 
 def test_a_record_has_every_feature_and_comes_back_as_it_was():
-    asked = question(scene="{}")
+    asked = question(scene=random_scene(np.random.default_rng(0), "CT"))
     record = asked.record(image=None)
     assert set(record) == set(FEATURES)
     assert record["answer_text"] == "lung"

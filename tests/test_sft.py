@@ -23,8 +23,8 @@ def collated(recipe):
 @pytest.mark.parametrize("style", STYLES)
 def test_a_target_is_true_and_in_the_form_that_is_asked_for(style):
     for row in trainings.rows(20):
-        text = target(STYLES[style], row["answer"], row["question_type"], row["scene"])
-        assert read_strict(text, STYLES[style]) == row["answer"]
+        text = target(style, row["answer"], row["question_type"], row["scene"])
+        assert read_strict(text, style) == row["answer"]
         if "<think>" in text:
             shown = Scene.from_json(row["scene"])
             assert row["answer_text"] in text
@@ -33,7 +33,7 @@ def test_a_target_is_true_and_in_the_form_that_is_asked_for(style):
 
 def test_without_reasoning_a_target_holds_the_letter_alone():
     row = trainings.rows(1)[0]
-    text = target(STYLES["no_think"], "C", row["question_type"], row["scene"])
+    text = target("no_think", "C", row["question_type"], row["scene"])
     assert text == "<answer>C</answer>"
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from medr1_lib.analysis import shortcut
 from medr1_lib.data.phantom_vqa import MARKS, questions, values
-from medr1_lib.data.phantoms import SCANNERS, Scene
+from medr1_lib.data.phantoms import SCANNERS
 from medr1_lib.errors import InputError
 
 ASKED = {mark: list(questions("test", per_cell=8, mark=mark)) for mark in MARKS}
@@ -14,7 +14,7 @@ ASKED = {mark: list(questions("test", per_cell=8, mark=mark)) for mark in MARKS}
 
 def follows(question):
     """The letter of a model that looks at nothing but the mark; `A` if there is none."""
-    scanner = Scene.from_json(question.scene).scanner
+    scanner = question.scene.scanner
     choices = values(question.modality, question.question_type)
     told = choices[SCANNERS.index(scanner)] if scanner else question.options[0]
     return "ABCD"[question.options.index(told)]
@@ -35,7 +35,7 @@ def records(answer, strength=0.8, seed=0, method="grpo"):
             "options": question.options,
             "parsed": letter,
             "correct": letter == question.answer,
-            "scene": question.scene,
+            "scene": question.scene.to_json(),
         }
         for mark, asked in ASKED.items()
         for item, question in enumerate(asked)

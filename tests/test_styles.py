@@ -5,29 +5,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medr1_lib.data.question import LETTERS
-from medr1_lib.data.styles import STYLES, listed, prompt, read, read_strict, style
+from medr1_lib.data.styles import STYLES, check_style, listed, prompt, read, read_strict
 from medr1_lib.errors import InputError
 
 OPTIONS = ("CT", "MRI", "X-Ray", "a clear, large mass")
-BEFORE, NONE, AFTER = STYLES.values()
+BEFORE, NONE, AFTER = STYLES
 PIECES = ["<think>", "</think>", "<answer>", "</answer>", "A", "b", "C)", "D) CT", "CT", " ", "\n"]
 completions = st.one_of(st.text(), st.lists(st.sampled_from(PIECES)).map("".join))
 
 
-@pytest.mark.parametrize("asked", STYLES.values(), ids=STYLES)
+@pytest.mark.parametrize("asked", STYLES, ids=STYLES)
 @pytest.mark.parametrize("letter", LETTERS)
 def test_the_form_that_the_prompt_shows_is_read_as_correct(asked, letter):
-    assert asked.form in prompt("Which?", OPTIONS, asked)
-    shown = asked.form.replace("X", letter)
+    assert STYLES[asked].form in prompt("Which?", OPTIONS, asked)
+    shown = STYLES[asked].form.replace("X", letter)
     assert read_strict(shown, asked) == letter
     assert read(shown, OPTIONS) == letter
-    assert read_strict(asked.completion(letter, "some reasons\non two lines"), asked) == letter
+    assert (
+        read_strict(STYLES[asked].completion(letter, "some reasons\non two lines"), asked) == letter
+    )
 
 
-@pytest.mark.parametrize("asked", STYLES.values(), ids=STYLES)
+@pytest.mark.parametrize("asked", STYLES, ids=STYLES)
 def test_a_form_pays_in_its_own_style_only(asked):
-    for other in STYLES.values():
-        assert (read_strict(other.completion("A", "so"), asked) == "A") == (other is asked)
+    for other in STYLES:
+        said = STYLES[other].completion("A", "so")
+        assert (read_strict(said, asked) == "A") == (other == asked)
 
 
 @pytest.mark.parametrize(
@@ -93,14 +96,14 @@ def test_an_answer_must_be_among_the_options_and_unambiguous():
     assert read("<answer>no</answer>", ("yes", "no", "No.")) is None
 
 
-@given(completions, st.sampled_from(list(STYLES.values())))
+@given(completions, st.sampled_from(list(STYLES)))
 def test_reading_never_raises_and_strict_takes_one_answer_block(completion, asked):
     letter = read_strict(completion, asked)
     tolerant = read(completion, OPTIONS)
     assert tolerant is None or tolerant in LETTERS
     if letter is not None:
         assert completion.count("<answer>") == completion.count("</answer>") == 1
-        assert completion.count("<think>") == ("<think>" in asked.form)
+        assert completion.count("<think>") == ("<think>" in STYLES[asked].form)
         assert tolerant == letter
 
 
@@ -119,10 +122,10 @@ def test_options_are_listed_as_the_real_files_do():
 
 def test_an_unknown_style_is_refused():
     with pytest.raises(InputError, match="think_before, no_think, think_after"):
-        style("think")
-    assert style("no_think") is NONE
+        check_style("think")
+    check_style("no_think")
 
 
 def test_a_rationale_keeps_its_own_letters():
-    asked = STYLES["think_before"]
-    assert asked.completion("B", "X-Ray") == "<think>X-Ray</think><answer>B</answer>"
+    asked = "think_before"
+    assert STYLES[asked].completion("B", "X-Ray") == "<think>X-Ray</think><answer>B</answer>"

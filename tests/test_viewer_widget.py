@@ -15,7 +15,7 @@ from PIL import Image
 
 from medr1_lib.course.viewer_widget import PICTURES, AnswerViewer, page, sent
 from medr1_lib.data import dataset, phantom_vqa
-from medr1_lib.data.phantoms import Scene, draw
+from medr1_lib.data.phantoms import draw
 from medr1_lib.data.question import Question
 from medr1_lib.data.styles import STYLES, listed, read, read_strict
 from medr1_lib.evaluation.answers import Record
@@ -50,7 +50,7 @@ def record(items, item, style, control):
         tokens=len(said),
         parsed=parsed,
         correct=parsed == question.answer,
-        format_ok=read_strict(said, STYLES[style]) is not None,
+        format_ok=read_strict(said, style) is not None,
     )
 
 
@@ -74,7 +74,7 @@ def text(viewer):
 
 
 def drawn(question):
-    return np.asarray(draw(Scene.from_json(question.scene)))
+    return np.asarray(draw(question.scene))
 
 
 def test_the_controls_are_those_that_are_tested_here(viewer):
@@ -140,7 +140,7 @@ def test_what_was_not_asked_is_not_shown(viewer):
 
 def test_the_prompt_is_what_the_model_reads(items):
     processor, question = policies.processor(), items.questions[0]
-    prompt = sent(processor, question, "no_think", draw(Scene.from_json(question.scene)))
+    prompt = sent(processor, question, "no_think", draw(question.scene))
     assert prompt.count("<|image_pad|>") == 1
     assert "<|image_pad|> x 16 <|vision_end|>" in prompt
     assert prompt.endswith("<|im_end|>\n<|im_start|>assistant\n")

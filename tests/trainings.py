@@ -9,7 +9,7 @@ import policies
 
 from medr1_lib.data import dataset, phantom_vqa
 from medr1_lib.data.images import png
-from medr1_lib.data.phantoms import Scene, draw
+from medr1_lib.data.phantoms import draw
 from medr1_lib.rl import building
 from medr1_lib.rl.recipe_file import load_recipe
 
@@ -22,7 +22,7 @@ def _root():
 def rows(count):
     """Questions about CT and, from the eleventh on, MRI, as they are stored."""
     asked = islice(phantom_vqa.questions("train", per_cell=2), count)
-    return [q.record({"bytes": png(draw(Scene.from_json(q.scene))), "path": None}) for q in asked]
+    return [q.record({"bytes": png(draw(q.scene)), "path": None}) for q in asked]
 
 
 @functools.cache

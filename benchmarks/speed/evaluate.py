@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from medr1_lib.data import dataset, phantom_vqa
 from medr1_lib.data.images import png
-from medr1_lib.data.phantoms import Scene, draw
+from medr1_lib.data.phantoms import draw
 from medr1_lib.data.question import CONTROLS
 from medr1_lib.data.styles import STYLES, read
 from medr1_lib.evaluation.answers import Journal
@@ -124,7 +124,7 @@ def usual_way(
         for batch in batches(sorted(asked, key=lambda task: task.item), BATCH):
             questions = [items.questions[task.item] for task in batch]
             sees = control != "text"
-            text = [draft(processor, q, STYLES[style], sees).prompt for q in questions]
+            text = [draft(processor, q, style, sees).prompt for q in questions]
             images = [image for task in batch if (image := items.image(task))] or None
             inputs = processor(text=text, images=images, padding=True, return_tensors="pt")
             inputs = inputs.to(model.device)
@@ -180,7 +180,7 @@ def _now() -> float:
 def phantoms(out: Path, items: int) -> Path:
     """A test split with at least so many questions."""
     asked = phantom_vqa.questions("test", seed=1, per_cell=ceil(items / 40))
-    scenes = ((q, Scene.from_json(q.scene or "")) for q in asked)
+    scenes = ((q, q.scene) for q in asked if q.scene)
     rows = (q.record({"bytes": png(draw(scene)), "path": None}) for q, scene in scenes)
     dataset.write(out, {"test": rows}, {"seed": 1})
     return out

@@ -14,8 +14,8 @@ from peft import LoraConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from medr1_lib.data import phantom_vqa
-from medr1_lib.data.phantoms import Scene, draw
-from medr1_lib.data.styles import STYLES, prompt
+from medr1_lib.data.phantoms import draw
+from medr1_lib.data.styles import prompt
 from medr1_lib.model.loading import load_policy
 from medr1_lib.model.processor import tiny_processor
 from medr1_lib.model.tiny import tiny_model
@@ -164,8 +164,8 @@ def _trainer(kind: type[GRPOTrainer], case: Case, checkpointing: bool, folder: P
 def questions(size: int) -> datasets.Dataset:
     """Questions about phantoms, enlarged to `size` pixels a side and ready in memory."""
     asked = list(islice(phantom_vqa.questions("train", per_cell=4), 0, 2 * QUESTIONS, 2))
-    pictures = [draw(Scene.from_json(q.scene or "")).resize((size, size)) for q in asked]
-    texts = [prompt(q.question, q.options, STYLES["think_before"]) for q in asked]
+    pictures = [draw(q.scene).resize((size, size)) for q in asked if q.scene]
+    texts = [prompt(q.question, q.options, "think_before") for q in asked]
 
     def transform(rows: dict[str, list[int]]) -> dict[str, list[Any]]:
         turns = [[{"role": "user", "content": texts[row]}] for row in rows["row"]]

@@ -21,7 +21,6 @@ import torch
 from tqdm import tqdm
 
 from medr1_lib.analysis.scores import share
-from medr1_lib.data.styles import ReasoningStyle
 from medr1_lib.evaluation.answers import Journal
 from medr1_lib.evaluation.evaluate import Settings, evaluate
 from medr1_lib.evaluation.items import Items
@@ -37,7 +36,7 @@ KEPT = ["item", "completion", "tokens", "parsed", "correct", "format_ok"]
 STYLE = "no_think"
 
 
-def published(style: ReasoningStyle, answer: str, question_type: str, scene: str | None) -> str:
+def published(style: str, answer: str, question_type: str, scene: str | None) -> str:
     """The target of Med-R1's `sft.py`: a column that is not there, and the answer as released."""
     return f"None\n\n<answer> {answer} </answer>"
 

@@ -1,6 +1,7 @@
 """How sure models are of their letters, for the calibration figures of `report`.
 
-    python -m benchmarks.study.odds --block data/recorded/all --data _output/study --sweep _output/sweep
+    python -m benchmarks.study.odds --block data/recorded/all --data _output/study \
+        --sweep _output/sweep
 
 Asks the bases of a block and its models of one seed how probable they hold A to D where their
 recorded answers say a letter, and writes `odds.parquet` into the block.

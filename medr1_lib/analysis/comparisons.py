@@ -171,7 +171,7 @@ def controls(
     """
     asked = select(records, method, style, axis).drop_duplicates("item")
     column, rows = column_of(axis), []
-    rows_asked: list[dict[Any, Any]] = asked.assign(source="").to_dict("records")
+    rows_asked: list[dict[Any, Any]] = asked.assign(source="", scene=None).to_dict("records")
     questions = [Question.from_record(row) for row in rows_asked]
     for test in dict.fromkeys(asked[column]):
         known = [q for q in train if axis == "all" or getattr(q, column) == test]

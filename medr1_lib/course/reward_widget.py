@@ -58,7 +58,7 @@ def verdict(completion: str, style: str) -> str:
     """
     rows = []
     for rules in RULES:
-        form, accuracy = points(completion, ANSWER, styles.style(style), rules)
+        form, accuracy = points(completion, ANSWER, style, rules)
         cells = (rules, f"{form:g}", f"{accuracy:g}", f"{form + accuracy:g} of 2")
         rows.append(f"<tr>{''.join(f'<td {LEFT}>{cell}</td>' for cell in cells)}</tr>")
     choices = html.escape(styles.listed(OPTIONS))

@@ -92,7 +92,7 @@ def sent(
         >>> sent(tiny_processor(), asked, "no_think", Image.new("RGB", (112, 112)))[:68]
         '<|im_start|>user\\n<|vision_start|><|image_pad|> x 16 <|vision_end|>Wh'
     """
-    text = draft(processor, question, STYLES[style], sees=image is not None).prompt
+    text = draft(processor, question, style, sees=image is not None).prompt
     tokens = processor(text=[text], images=[image] if image else None)["input_ids"][0]
     said = processor.tokenizer.decode(tokens)
     return _RUN.sub(lambda run: f"{run[1]} x {len(run[0]) // len(run[1])} ", said)

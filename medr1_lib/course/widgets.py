@@ -8,9 +8,10 @@ import ipywidgets
 from PIL import Image
 
 from medr1_lib.data import images
-from medr1_lib.data.phantoms import Scene, draw
+from medr1_lib.data.phantoms import draw
 from medr1_lib.data.question import LETTERS, Question
 from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
+from medr1_lib.errors import InputError
 
 EVERY = "all"
 
@@ -78,7 +79,8 @@ def page(question: Question, answered: bool) -> str:
     Raises:
         InputError: If the question is not about a phantom.
     """
-    scene = Scene.from_json(question.scene or "")
+    if (scene := question.scene) is None:
+        raise InputError(question.image_id, "is no phantom", "show questions about phantoms")
     truth = f"{question.answer}) {question.answer_text}; {scene}" if answered else "hidden"
     return (
         f"{picture(draw(scene), 'A phantom; what it shows is the question')}"

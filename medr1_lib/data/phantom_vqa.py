@@ -200,7 +200,7 @@ def rows(drawn: Iterator[Question], count: int, label: str) -> Iterator[dict[str
     """Draw the picture of each question and yield the records that a data set holds."""
     for question in tqdm(islice(drawn, count), total=count, desc=label, unit="image"):
         assert question.scene is not None
-        picture = images.png(draw(Scene.from_json(question.scene)))
+        picture = images.png(draw(question.scene))
         yield question.record({"bytes": picture, "path": None})
 
 
@@ -211,8 +211,7 @@ def _placed(right: str, wrong: list[str], place: int) -> tuple[str, ...]:
 def _about(
     scene: Scene, stem: str, options: tuple[str, ...], place: int, question_type: str
 ) -> Question:
-    text = scene.to_json()
-    name = "phantom-" + hashlib.sha256(text.encode()).hexdigest()[:16]
+    name = "phantom-" + hashlib.sha256(scene.to_json().encode()).hexdigest()[:16]
     return Question(
-        stem, options, LETTERS[place], scene.modality, question_type, name, "phantom", text
+        stem, options, LETTERS[place], scene.modality, question_type, name, "phantom", scene
     )

@@ -1,11 +1,12 @@
 """One record format for drawn and real data: what comes after is blind to the source."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import datasets
 
+from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
 from medr1_lib.errors import InputError
 
@@ -43,7 +44,7 @@ class Question:
         question_type: One of `taxonomy.QUESTION_TYPES`, or `unknown`.
         image_id: Names the image without giving the answer away.
         source: Where the record comes from (`phantom`, or the name of a data set).
-        scene: What a phantom shows, as JSON; `None` for a real image.
+        scene: What a phantom shows; `None` for a real image.
 
     Raises:
         InputError: If the options or the letter do not make a question.
@@ -61,7 +62,7 @@ class Question:
     question_type: str
     image_id: str
     source: str
-    scene: str | None = None
+    scene: Scene | None = None
 
     def __post_init__(self) -> None:
         problem = self._problem()
@@ -95,11 +96,12 @@ class Question:
 
     def record(self, image: object) -> dict[str, Any]:
         """This question as one row of a data set with `FEATURES`."""
-        row = asdict(self) | {"options": list(self.options), "answer_text": self.answer_text}
-        return row | {"image": image}
+        row = vars(self) | {"options": list(self.options), "answer_text": self.answer_text}
+        return row | {"scene": self.scene and self.scene.to_json(), "image": image}
 
     @classmethod
     def from_record(cls, row: Mapping[str, Any]) -> "Question":
         """The question behind a row that `record` made; columns of other names are left aside."""
         values = {field.name: row[field.name] for field in fields(cls)}
-        return cls(**values | {"options": tuple(row["options"])})
+        scene = Scene.from_json(row["scene"]) if row["scene"] else None
+        return cls(**values | {"options": tuple(row["options"]), "scene": scene})

@@ -7,6 +7,7 @@ the asked form pays, and tolerant for evaluation, so that a style is not scored 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from medr1_lib.data.question import LETTERS
 from medr1_lib.errors import InputError
@@ -61,15 +62,14 @@ STYLES = {
 }
 
 
-def style(name: str) -> ReasoningStyle:
-    """The style of that name.
+def check_style(name: str) -> None:
+    """Refuse a name that no style has.
 
     Raises:
-        InputError: If there is none.
+        InputError: If it is not a key of `STYLES`.
     """
     if name not in STYLES:
         raise InputError(f"style {name!r}", "no such style", f"use one of {', '.join(STYLES)}")
-    return STYLES[name]
 
 
 def listed(options: Sequence[str]) -> str:
@@ -82,28 +82,39 @@ def listed(options: Sequence[str]) -> str:
     return ", ".join(f"{letter}){text}" for letter, text in zip(LETTERS, options, strict=False))
 
 
-def prompt(question: str, options: Sequence[str], asked: ReasoningStyle) -> str:
+def prompt(question: str, options: Sequence[str], style: str) -> str:
     """What the model is asked, image aside: stem, options, and the form of the reply.
 
     Example:
-        >>> prompt("Which organ?", ["liver", "lung"], STYLES["no_think"])
+        >>> prompt("Which organ?", ["liver", "lung"], "no_think")
         'Which organ? A)liver, B)lung. Reply as <answer>X</answer>, X the letter.'
     """
-    return f"{question} {listed(options)}. Reply as {asked.form}, X the letter."
+    return f"{question} {listed(options)}. Reply as {STYLES[style].form}, X the letter."
 
 
-def read_strict(completion: str, asked: ReasoningStyle) -> str | None:
+def user_turn(text: str, image: bool = True) -> list[dict[str, Any]]:
+    """The one message of a chat that asks about an image, or that asks without one.
+
+    Example:
+        >>> user_turn("Which organ?", image=False)
+        [{'role': 'user', 'content': [{'type': 'text', 'text': 'Which organ?'}]}]
+    """
+    parts = [{"type": "image"}] if image else []
+    return [{"role": "user", "content": [*parts, {"type": "text", "text": text}]}]
+
+
+def read_strict(completion: str, style: str) -> str | None:
     """The letter of a completion in exactly the form asked for, else `None`.
 
     One answer block, outside the thinking, holding one letter in either case, and nothing but
     white space around the blocks. `C)` and `C) CT` are not letters.
 
     Example:
-        >>> read_strict("<answer>c</answer>", STYLES["no_think"])
+        >>> read_strict("<answer>c</answer>", "no_think")
         'C'
-        >>> read_strict("<answer>C</answer><answer>D</answer>", STYLES["no_think"])
+        >>> read_strict("<answer>C</answer><answer>D</answer>", "no_think")
     """
-    match = asked.pattern.fullmatch(completion)
+    match = STYLES[style].pattern.fullmatch(completion)
     return match[1].upper() if match else None
 
 

@@ -12,7 +12,7 @@ from transformers import GenerationConfig
 from transformers.feature_extraction_utils import BatchFeature
 
 from medr1_lib.data.question import Question
-from medr1_lib.data.styles import STYLES, prompt
+from medr1_lib.data.styles import prompt, user_turn
 from medr1_lib.evaluation.controls import GREY
 from medr1_lib.model.loading import Policy
 from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
@@ -37,13 +37,12 @@ class Asker:
 
     def chat(self, text: str) -> str:
         """A user's turn about a picture, and the opening of the reply."""
-        parts = [{"type": "image"}, {"type": "text", "text": text}]
-        turns: list[Any] = [{"role": "user", "content": parts}]
-        return self.processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        turn: list[Any] = user_turn(text)
+        return self.processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
 
     def posed(self, question: Question, style: str) -> str:
         """The chat that asks a question in the reasoning style of that name."""
-        return self.chat(prompt(question.question, question.options, STYLES[style]))
+        return self.chat(prompt(question.question, question.options, style))
 
     def encode(self, chats: Sequence[str], pictures: Sequence[Image.Image]) -> BatchFeature:
         """Tokens of the chats, padded on the left, and patches of the pictures, one for each."""

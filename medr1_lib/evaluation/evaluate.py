@@ -7,7 +7,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from medr1_lib.data.question import Question
-from medr1_lib.data.styles import STYLES, read, read_strict
+from medr1_lib.data.styles import read, read_strict
 from medr1_lib.evaluation.answers import Journal, Record
 from medr1_lib.evaluation.greedy import Draft, draft, go_on
 from medr1_lib.evaluation.items import Items, Task, batches
@@ -104,7 +104,7 @@ def rounds(
 
 
 def _draft(question: Question, task: Task, processor: ImageOnlyQwen2VLProcessor) -> Draft:
-    return draft(processor, question, STYLES[task.style], sees=task.shown is not None)
+    return draft(processor, question, task.style, sees=task.shown is not None)
 
 
 def _record(items: Items, task: Task, one: Draft, processor: ImageOnlyQwen2VLProcessor) -> Record:
@@ -123,7 +123,7 @@ def _record(items: Items, task: Task, one: Draft, processor: ImageOnlyQwen2VLPro
         tokens=len(one.tokens),
         parsed=parsed,
         correct=parsed == question.answer,
-        format_ok=read_strict(completion, STYLES[task.style]) is not None,
+        format_ok=read_strict(completion, task.style) is not None,
         modality=question.modality,
         question_type=question.question_type,
         source=question.source,

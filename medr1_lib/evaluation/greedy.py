@@ -9,7 +9,7 @@ from PIL import Image
 from transformers.feature_extraction_utils import BatchFeature
 
 from medr1_lib.data.question import Question
-from medr1_lib.data.styles import ReasoningStyle, prompt
+from medr1_lib.data.styles import prompt, user_turn
 from medr1_lib.model.loading import Policy
 from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
 
@@ -30,12 +30,11 @@ class Draft:
 
 
 def draft(
-    processor: ImageOnlyQwen2VLProcessor, question: Question, style: ReasoningStyle, sees: bool
+    processor: ImageOnlyQwen2VLProcessor, question: Question, style: str, sees: bool
 ) -> Draft:
     """The prompt of one question: the image if the model may see it, then the text of the style."""
-    text = {"type": "text", "text": prompt(question.question, question.options, style)}
-    turns: list[Any] = [{"role": "user", "content": [{"type": "image"}, text] if sees else [text]}]
-    return Draft(processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    turn: list[Any] = user_turn(prompt(question.question, question.options, style), sees)
+    return Draft(processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
 
 
 @torch.inference_mode()

@@ -46,5 +46,5 @@ def write(cells: list[Path], block: Path, notes: dict[str, Any]) -> None:
 def _questions(data: str) -> pd.DataFrame:
     kept = "image_id", "question", "options", "answer", "modality", "question_type", "scene"
     asked = Items(Path(data)).questions
-    table = pd.DataFrame([{name: getattr(one, name) for name in kept} for one in asked])
+    table = pd.DataFrame([one.record(None) for one in asked])[[*kept]]
     return table.rename_axis("item").reset_index()

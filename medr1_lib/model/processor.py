@@ -84,9 +84,9 @@ def phrases() -> list[str]:
 def corpus() -> Iterable[str]:
     """The prompts and the names of the attributes: the words that the model meets every day."""
     stems = [stem for pair in STEMS.values() for stem in pair]
-    for asked in STYLES.values():
+    for style in STYLES:
         for stem in stems:
-            yield prompt(stem, ("", "", "", ""), asked)
+            yield prompt(stem, ("", "", "", ""), style)
     yield from (f"{name}: {name}, " for name in STEMS for _ in range(9))
     yield from (ASK_CAPTION, "user\n", "assistant\n") * 9
 

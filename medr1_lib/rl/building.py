@@ -10,7 +10,6 @@ from transformers import PrinterCallback
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
-from medr1_lib.data.styles import STYLES
 from medr1_lib.errors import InputError
 from medr1_lib.model.loading import base_directory, load_policy
 from medr1_lib.rl.examples import KEPT, prompts
@@ -67,7 +66,7 @@ def _check_enough(count: int, recipe: Recipe, config: GRPOConfig | SFTConfig) ->
 
 def _rewards(recipe: Recipe) -> list[RewardFunction]:
     """The rewards; the first also hands the names of the questions to TRL's table of rollouts."""
-    first, *rest = rewards(STYLES[recipe.style], recipe.rules)
+    first, *rest = rewards(recipe.style, recipe.rules)
 
     @functools.wraps(first)
     def noted(**columns: Any) -> list[float]:  # noqa: ANN401 - whatever the data set holds

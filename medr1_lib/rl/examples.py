@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from medr1_lib.data import dataset
-from medr1_lib.data.styles import STYLES, prompt
+from medr1_lib.data.styles import prompt
 from medr1_lib.errors import InputError
 from medr1_lib.rl.recipe import Recipe
 
@@ -68,7 +68,7 @@ def reader(
     recipe: Recipe, more: Callable[[Rows], Rows] = lambda rows: {}
 ) -> Callable[[Rows], Rows]:
     """What turns stored rows into rows for a trainer; `more` adds columns of its own."""
-    asked = STYLES[recipe.style]
+    asked = recipe.style
 
     def transform(rows: Rows) -> Rows:
         texts = zip(rows["question"], rows["options"], strict=True)

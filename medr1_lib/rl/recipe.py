@@ -10,7 +10,7 @@ import torch
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
-from medr1_lib.data.styles import style
+from medr1_lib.data.styles import check_style
 from medr1_lib.data.taxonomy import modality, question_type
 from medr1_lib.errors import InputError
 from medr1_lib.rl.rewards import RULES
@@ -88,7 +88,7 @@ class Recipe:
             if not isinstance(getattr(self, name), int) or getattr(self, name) < least:
                 remedy = f"use a whole number, {least} or more"
                 raise _refused(f"{name} is {getattr(self, name)!r}", remedy)
-        style(self.style)
+        check_style(self.style)
         kinds = {"modality": modality, "question_type": question_type}
         for name, canonical in kinds.items():
             given = getattr(self, name)

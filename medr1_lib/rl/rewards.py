@@ -9,13 +9,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, update_wrapper
 
-from medr1_lib.data.styles import ReasoningStyle, read_strict
+from medr1_lib.data.styles import read_strict
 from medr1_lib.errors import InputError
 
 Completion = str | Sequence[Mapping[str, str]]  # plain text, or the message that TRL hands over
 RewardFunction = Callable[..., list[float]]
-FormatScore = Callable[[str, ReasoningStyle], float]
-AccuracyScore = Callable[[str, str, ReasoningStyle], float]
+FormatScore = Callable[[str, str], float]
+AccuracyScore = Callable[[str, str, str], float]
 
 # Med-R1's `open_r1/grpo_vqa.py` and `grpo_vqa_nothink.py`. It released none for thinking after the
 # answer: that one is ours, the blocks of the first in the other order.
@@ -26,20 +26,20 @@ PUBLISHED = {
 }
 
 
-def format_published(completion: str, style: ReasoningStyle) -> float:
+def format_published(completion: str, style: str) -> float:
     """1 if the released pattern spans the whole completion, however many blocks that takes.
 
     Source: Med-R1, arXiv 2503.13939, released code.
 
     Example:
         >>> from medr1_lib.data.styles import STYLES
-        >>> format_published("<answer>C</answer> or <answer>D</answer>", STYLES["no_think"])
+        >>> format_published("<answer>C</answer> or <answer>D</answer>", "no_think")
         1.0
     """
-    return float(PUBLISHED[style.name].fullmatch(completion) is not None)
+    return float(PUBLISHED[style].fullmatch(completion) is not None)
 
 
-def accuracy_published(completion: str, answer: str, style: ReasoningStyle) -> float:
+def accuracy_published(completion: str, answer: str, style: str) -> float:
     """1 if the first answer block on one line, or all of a completion without one, is the letter.
 
     It is the same in every style. The released code asks `math_verify` first, which never agrees
@@ -49,7 +49,7 @@ def accuracy_published(completion: str, answer: str, style: ReasoningStyle) -> f
 
     Example:
         >>> from medr1_lib.data.styles import STYLES
-        >>> accuracy_published("<answer>C</answer> or <answer>D</answer>", "C", STYLES["no_think"])
+        >>> accuracy_published("<answer>C</answer> or <answer>D</answer>", "C", "no_think")
         1.0
     """
     block = re.search(r"<answer>(.*?)</answer>", completion)
@@ -57,23 +57,23 @@ def accuracy_published(completion: str, answer: str, style: ReasoningStyle) -> f
     return float(said.strip() == answer)
 
 
-def format_strict(completion: str, style: ReasoningStyle) -> float:
+def format_strict(completion: str, style: str) -> float:
     """1 if the completion has exactly the form asked for, as `styles.read_strict` has it.
 
     Example:
         >>> from medr1_lib.data.styles import STYLES
-        >>> format_strict("<answer>C</answer> or <answer>D</answer>", STYLES["no_think"])
+        >>> format_strict("<answer>C</answer> or <answer>D</answer>", "no_think")
         0.0
     """
     return float(read_strict(completion, style) is not None)
 
 
-def accuracy_strict(completion: str, answer: str, style: ReasoningStyle) -> float:
+def accuracy_strict(completion: str, answer: str, style: str) -> float:
     """1 if the completion has the form asked for and the letter in it is right.
 
     Example:
         >>> from medr1_lib.data.styles import STYLES
-        >>> accuracy_strict("<answer>c</answer>", "C", STYLES["no_think"])
+        >>> accuracy_strict("<answer>c</answer>", "C", "no_think")
         1.0
     """
     return float(read_strict(completion, style) == answer)
@@ -86,9 +86,7 @@ _SCORES = {
 RULES = tuple(_SCORES)
 
 
-def points(
-    completion: str, answer: str, style: ReasoningStyle, rules: str = "strict"
-) -> tuple[float, float]:
+def points(completion: str, answer: str, style: str, rules: str = "strict") -> tuple[float, float]:
     """What one completion earns for its form and for its answer.
 
     Raises:
@@ -96,14 +94,14 @@ def points(
 
     Example:
         >>> from medr1_lib.data.styles import STYLES
-        >>> points("<answer>A</answer>", "C", STYLES["no_think"])
+        >>> points("<answer>A</answer>", "C", "no_think")
         (1.0, 0.0)
     """
     form, accuracy = _scores(rules)
     return form(completion, style), accuracy(completion, answer, style)
 
 
-def rewards(style: ReasoningStyle, rules: str = "strict") -> list[RewardFunction]:
+def rewards(style: str, rules: str = "strict") -> list[RewardFunction]:
     """The format and the accuracy reward, for `reward_funcs` of TRL's `GRPOTrainer`.
 
     They can be pickled, and are called as TRL logs them.
@@ -117,7 +115,7 @@ def rewards(style: ReasoningStyle, rules: str = "strict") -> list[RewardFunction
 
     Example:
         >>> from medr1_lib.data.styles import STYLES
-        >>> form, accuracy = rewards(STYLES["no_think"])
+        >>> form, accuracy = rewards("no_think")
         >>> accuracy(completions=["<answer>A</answer>", "<answer>B</answer>"], answer=["B", "B"])
         [0.0, 1.0]
     """
@@ -132,7 +130,7 @@ def rewards(style: ReasoningStyle, rules: str = "strict") -> list[RewardFunction
 # overwritten by one, whatever it is called.
 def format_reward(
     score: FormatScore,
-    style: ReasoningStyle,
+    style: str,
     /,
     completions: Sequence[Completion],
     **columns: object,
@@ -141,7 +139,7 @@ def format_reward(
 
     Example:
         >>> from medr1_lib.data.styles import STYLES
-        >>> format_reward(format_strict, STYLES["no_think"], completions=["<answer>A</answer>"])
+        >>> format_reward(format_strict, "no_think", completions=["<answer>A</answer>"])
         [1.0]
     """
     return [score(text(completion), style) for completion in completions]
@@ -149,7 +147,7 @@ def format_reward(
 
 def accuracy_reward(
     score: AccuracyScore,
-    style: ReasoningStyle,
+    style: str,
     /,
     completions: Sequence[Completion],
     answer: Sequence[str],
@@ -160,7 +158,7 @@ def accuracy_reward(
     Example:
         >>> from medr1_lib.data.styles import STYLES
         >>> said = [[{"role": "assistant", "content": "<answer>A</answer>"}]]
-        >>> accuracy_reward(accuracy_strict, STYLES["no_think"], completions=said, answer=["A"])
+        >>> accuracy_reward(accuracy_strict, "no_think", completions=said, answer=["A"])
         [1.0]
     """
     pairs = zip(completions, answer, strict=True)

@@ -6,7 +6,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 from medr1_lib.data.phantom_vqa import ATTRIBUTES
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.rationale import rationale
-from medr1_lib.data.styles import STYLES, ReasoningStyle
+from medr1_lib.data.styles import STYLES
 from medr1_lib.errors import InputError
 from medr1_lib.rl.examples import Rows, questions, reader
 from medr1_lib.rl.frugal import FrugalTrainer
@@ -17,7 +17,7 @@ class SupervisedTrainer(FrugalTrainer, SFTTrainer):
     """TRL's `SFTTrainer`, each image encoded once and adapters in float32, as `PolicyTrainer`."""
 
 
-def target(style: ReasoningStyle, answer: str, question_type: str, scene: str | None) -> str:
+def target(style: str, answer: str, question_type: str, scene: str | None) -> str:
     """The completion that a model is taught.
 
     Args:
@@ -27,11 +27,11 @@ def target(style: ReasoningStyle, answer: str, question_type: str, scene: str | 
         scene: What the image shows, as JSON; only a style without reasoning can do without it.
 
     Example:
-        >>> target(STYLES["no_think"], "B", "Disease Diagnosis", None)
+        >>> target("no_think", "B", "Disease Diagnosis", None)
         '<answer>B</answer>'
     """
     reasons = rationale(Scene.from_json(scene), ATTRIBUTES[question_type]) if scene else ""
-    return style.completion(answer, reasons)
+    return STYLES[style].completion(answer, reasons)
 
 
 def demonstrations(recipe: Recipe) -> datasets.Dataset:
@@ -42,8 +42,8 @@ def demonstrations(recipe: Recipe) -> datasets.Dataset:
     Raises:
         InputError: As `examples.questions`; or if the style needs rationales and nobody knows them.
     """
-    asked, table = STYLES[recipe.style], questions(recipe)
-    if "<think>" in asked.form and None in table["scene"]:
+    asked, table = recipe.style, questions(recipe)
+    if "<think>" in STYLES[asked].form and None in table["scene"]:
         problem = f"nobody knows what its images show, so {recipe.style} has no true rationale"
         raise InputError(recipe.data, problem, "use --style no_think, or phantoms")
 

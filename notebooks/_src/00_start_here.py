@@ -35,7 +35,7 @@ from matplotlib import pyplot as plt
 
 from medr1_lib.course import checks, doctor, tiers
 from medr1_lib.data.phantom_vqa import questions
-from medr1_lib.data.phantoms import Scene, draw
+from medr1_lib.data.phantoms import draw
 
 tier = tiers.start(0)
 pd.set_option("display.max_colwidth", None)
@@ -107,7 +107,9 @@ except InputError as error:
 
 # %% tags=["nbval-check-output"]
 test = list(questions("test", per_cell=10))
-question = next(q for q in test if q.answer_text == "cyst" and "FLAIR" in q.scene)
+question = next(
+    q for q in test if q.answer_text == "cyst" and "FLAIR" in q.scene.acquisition
+)
 print(question.question)
 for letter, option in zip("ABCD", question.options, strict=True):
     print(f"  {letter}) {option}")
@@ -118,7 +120,7 @@ for letter, option in zip("ABCD", question.options, strict=True):
 # the modality or anything else that we know about the picture.
 
 # %% mystnb={"image": {"alt": "One phantom, a drawing in the style of an MRI slice through a knee, 112 by 112 pixels, grey; what else it shows is the question."}}
-picture = draw(Scene.from_json(question.scene))
+picture = draw(question.scene)
 plt.figure(figsize=(3, 3))
 plt.imshow(picture)
 plt.axis("off")
@@ -133,7 +135,7 @@ plt.show()
 
 # %% tags=["nbval-check-output"]
 print(f"answer: {question.answer}) {question.answer_text}")
-print(Scene.from_json(question.scene))
+print(question.scene)
 
 # %% [markdown]
 # ## 4 A guesser, measured honestly

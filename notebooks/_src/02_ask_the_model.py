@@ -48,7 +48,7 @@ from medr1_lib.course import checks, tiers
 from medr1_lib.course.viewer_widget import AnswerViewer
 from medr1_lib.data import images, phantom_vqa, dataset
 from medr1_lib.analysis.intervals import wilson
-from medr1_lib.data.phantoms import PLACES, Scene, draw
+from medr1_lib.data.phantoms import PLACES, draw
 from medr1_lib.data.question import LETTERS
 from medr1_lib.data.styles import STYLES, listed, prompt, read, read_strict
 from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
@@ -87,7 +87,7 @@ print(f"{type(model).__name__}, {millions:.2f} million parameters")
 # %% mystnb={"image": {"alt": "One phantom twice, in the style of a green fundus photograph with dark vessels and a small dark dot at the lower left. At the left, a grid cuts it into 8 by 8 patches; at the right, a grid of 4 by 4 squares shows what becomes one token each."}}
 asked = list(phantom_vqa.questions("test", seed=2, per_cell=8))
 question = asked[221]
-picture = draw(Scene.from_json(question.scene))
+picture = draw(question.scene)
 _, axes = plt.subplots(1, 2, figsize=(6, 3))
 for axis, side, name in zip(axes, (14, 28), ("patches", "tokens"), strict=True):
     axis.imshow(picture, extent=(0, 112, 112, 0))
@@ -105,7 +105,7 @@ plt.show()
 # opening of the reply, for the model to continue.
 
 # %% tags=["nbval-check-output"]
-text = prompt(question.question, question.options, STYLES["no_think"])
+text = prompt(question.question, question.options, "no_think")
 parts = [{"type": "image"}, {"type": "text", "text": text}]
 turns = [{"role": "user", "content": parts}]
 chat = processor.apply_chat_template(
@@ -143,7 +143,7 @@ print("|".join(map(processor.decode, words)))
 asker = Asker(model, processor, tier.max_new_tokens)
 DESCRIBE = asker.chat("Describe the image.")
 print("it says:", *asker.reply([DESCRIBE], [picture]))
-print("it is:  ", Scene.from_json(question.scene))
+print("it is:  ", question.scene)
 
 # %% [markdown]
 # ## 3 Three styles
@@ -190,7 +190,7 @@ said = (
 )
 readers = {
     "exact": map(exact, said),
-    "strict": [read_strict(text, STYLES["no_think"]) for text in said],
+    "strict": [read_strict(text, "no_think") for text in said],
     "tolerant": [read(text, options) for text in said],
 }
 pd.DataFrame(readers, index=said).fillna("-")
@@ -378,7 +378,7 @@ claims = checks.claims(claims)
 # learning will try to close in chapter 05.
 
 # %% tags=["headline"]
-scenes = [Scene.from_json(q.scene) for q in items.questions]
+scenes = [q.scene for q in items.questions]
 pictures = [draw(scene) for scene in scenes]
 captions = asker.reply([DESCRIBE] * len(pictures), pictures)
 wanted = [phantom_vqa.ATTRIBUTES[q.question_type] for q in items.questions]
@@ -505,7 +505,7 @@ for style in STYLES:
     right = [items.questions[i].answer for i in few]
     hits[style] = np.array(
         [
-            [read_strict(said, STYLES[style]) == answer for said in group]
+            [read_strict(said, style) == answer for said in group]
             for group, answer in zip(drawn, right, strict=True)
         ]
     )

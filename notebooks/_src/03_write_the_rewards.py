@@ -54,8 +54,8 @@ pd.set_option("display.max_colwidth", None)
 
 # %%
 QUESTION, OPTIONS = reward_bench.QUESTION, reward_bench.OPTIONS
-for name, style in STYLES.items():
-    print(f"{name:>12}: {prompt(QUESTION, OPTIONS, style)}")
+for style in STYLES:
+    print(f"{style:>12}: {prompt(QUESTION, OPTIONS, style)}")
 
 # %% [markdown]
 # ## 2 The first idea, and why it fails
@@ -97,11 +97,11 @@ for name, pattern in PUBLISHED.items():
 # %%
 def format_published(completion, style):
     """1 if the released pattern spans the whole completion."""
-    return float(PUBLISHED[style.name].fullmatch(completion) is not None)
+    return float(PUBLISHED[style].fullmatch(completion) is not None)
 
 
 for said in ("<answer>C</answer>", "The answer is C."):
-    print(f"{format_published(said, STYLES['no_think']):.0f} for {said!r}")
+    print(f"{format_published(said, 'no_think'):.0f} for {said!r}")
 
 # %% [markdown]
 # ### Exercise 1: the published accuracy
@@ -159,8 +159,7 @@ def scored(tricks, form, accuracy):
     """What the two rules pay, and what evaluation reads, one row a completion."""
     rows = []
     for name, said in tricks:
-        style = STYLES[name]
-        earned = form(said, style), accuracy(said, "C", style)
+        earned = form(said, name), accuracy(said, "C", name)
         rows.append(
             (name, repr(said), *map(int, earned), read(said, OPTIONS) or "-")
         )
@@ -194,7 +193,7 @@ group = {
 }
 
 
-def pushes(form, accuracy, style=STYLES["think_before"]):
+def pushes(form, accuracy, style="think_before"):
     """Rewards of the group, and how far each lies from their mean."""
     paid = pd.Series(
         {k: form(t, style) + accuracy(t, "C", style) for k, t in group.items()}
@@ -226,7 +225,7 @@ print(STYLES["think_before"].pattern.pattern)
 # *easy, 5 minutes*
 #
 # Return the letter of a completion that has exactly the form asked for, as a capital, and `None`
-# for any other. `asked.pattern` is the pattern of the style, and its group 1 is the letter.
+# for any other. `STYLES[style].pattern` is the pattern of the style, and its group 1 is the letter.
 #
 # <details><summary>Hint</summary>
 #
@@ -237,10 +236,10 @@ print(STYLES["think_before"].pattern.pattern)
 
 
 # %% tags=["exercise"]
-def read_strict(completion, asked):
+def read_strict(completion, style):
     """The letter of a completion in exactly the form asked for, else `None`."""
     # solution
-    match = asked.pattern.fullmatch(completion)
+    match = STYLES[style].pattern.fullmatch(completion)
     return match[1].upper() if match else None
     # end solution
 
@@ -371,7 +370,7 @@ pairs = {
     "strict": (format_strict, accuracy_strict),
 }
 for rules, (form, accuracy) in pairs.items():
-    style = STYLES["no_think"]
+    style = "no_think"
     full = [t for t in said if form(t, style) + accuracy(t, "C", style) == 2]
     wrong = sum(read(t, OPTIONS) != "C" for t in full)
     print(f"{rules}: {len(full)} random strings earn full marks,", end=" ")
@@ -472,7 +471,7 @@ batch = {
     "modality": ["CT", "CT", "CT"],
 }
 for rules in ("strict", "published"):
-    for reward in rewards(STYLES["no_think"], rules):
+    for reward in rewards("no_think", rules):
         print(f"{rules:>9} {reward.__name__:>15}: {reward(**batch)}")
 
 # %% [markdown]

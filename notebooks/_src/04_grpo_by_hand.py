@@ -39,7 +39,7 @@ from matplotlib import pyplot as plt
 
 from medr1_lib.course import checks, tiers
 from medr1_lib.data.phantom_vqa import questions
-from medr1_lib.data.phantoms import Scene, draw
+from medr1_lib.data.phantoms import draw
 from medr1_lib.data.styles import STYLES, prompt
 from medr1_lib.model.processor import tiny_processor
 from medr1_lib.model.tiny import tiny_model
@@ -101,11 +101,11 @@ plt.show()
 # $$ r_i = \text{format}_i + \text{accuracy}_i . \tag{1} $$
 
 # %% mystnb={"image": {"alt": "A phantom in the style of an abdominal CT slice: a dark gray ellipse on black, in it a light gray disk at the upper right and a small white vertebra below the center."}}
-style = STYLES["think_before"]
+style = "think_before"
 asked = [q for q in questions("test", per_cell=10) if q.modality == "CT"]
 question = next(q for q in asked if q.answer_text == "mass")
 text = prompt(question.question, question.options, style)
-picture = draw(Scene.from_json(question.scene))
+picture = draw(question.scene)
 plt.figure(figsize=(2, 2))
 plt.imshow(picture)
 plt.axis("off")
@@ -114,9 +114,11 @@ print(text.replace(". Reply", ".\nReply"))
 
 long = "CT, anatomy: abdomen, acquisition: bone window, grade: moderate, "
 rollouts = {
-    "short": style.completion("B", "CT, abdomen, finding: mass"),
-    "long": style.completion("B", long + "place: upper right, finding: mass"),
-    "wrong": style.completion("C", "CT, abdomen, finding: abscess"),
+    "short": STYLES[style].completion("B", "CT, abdomen, finding: mass"),
+    "long": STYLES[style].completion(
+        "B", long + "place: upper right, finding: mass"
+    ),
+    "wrong": STYLES[style].completion("C", "CT, abdomen, finding: abscess"),
     "no tags": "B) mass",
 }
 earned = [points(said, question.answer, style) for said in rollouts.values()]

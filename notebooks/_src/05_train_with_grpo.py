@@ -309,14 +309,11 @@ _ = axis.legend(title="steps in the mean", loc="lower right", ncol=3)
 
 # %% tags=["nbval-ignore-output"]
 from medr1_lib.course.rollout_widget import RolloutExplorer
-from medr1_lib.data.phantoms import Scene, draw
+from medr1_lib.data.phantoms import draw
 
 rollouts = pd.read_parquet(run.folder / "rollouts.parquet")
 asked = {q.image_id: q for q in phantom_vqa.questions("train", per_cell=256)}
-pictures = {
-    name: draw(Scene.from_json(asked[name].scene))
-    for name in rollouts["image_id"].unique()
-}
+pictures = {name: draw(asked[name].scene) for name in rollouts["image_id"].unique()}
 RolloutExplorer(rollouts, pictures)
 
 # %% [markdown]
@@ -520,7 +517,7 @@ paid = rollouts[rollouts["format_reward"] + rollouts["accuracy_reward"] == 2]
 
 def mistaken(rollout):
     """Whether the reasons lack the true modality or the true part of the body."""
-    scene = Scene.from_json(asked[rollout.image_id].scene)
+    scene = asked[rollout.image_id].scene
     said = re.split(r"[<>:,] ?", rollout.completion)
     return not {scene.modality, scene.anatomy} <= set(said)
 

@@ -40,7 +40,6 @@ from IPython.display import display
 from matplotlib import pyplot as plt
 
 from medr1_lib.course import checks, tiers
-from medr1_lib.data.styles import STYLES
 
 tier = tiers.start(6)
 sns.set_theme(style="whitegrid", palette="colorblind", rc={"figure.dpi": 80})
@@ -394,7 +393,7 @@ FULL = 2.0  # points of a completion that is right and has the form asked for
 def strict_points(rollout):
     """What the strict rules give to a recorded rollout."""
     changes = notes["runs"][rollout["name"]]["changes"]
-    style = STYLES[changes.get("style", "think_before")]
+    style = changes.get("style", "think_before")
     return sum(points(rollout["completion"], rollout["answer"], style))
 
 

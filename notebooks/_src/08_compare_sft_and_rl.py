@@ -47,7 +47,6 @@ from medr1_lib.analysis import transfer
 from medr1_lib.course import checks, tiers
 from medr1_lib.data import phantom_vqa, dataset
 from medr1_lib.analysis.intervals import Z
-from medr1_lib.data.styles import STYLES
 
 tier = tiers.start(8)
 sns.set_palette("colorblind")
@@ -144,7 +143,7 @@ from medr1_lib.rl.examples import questions
 
 first, second = (questions(one)["image_id"] for one in recipes.values())
 print("the same questions in the same order:", first == second)
-print("one target of SFT:", sft.target(STYLES[STYLE], "C", "", None))
+print("one target of SFT:", sft.target(STYLE, "C", "", None))
 
 # %% [markdown]
 # Equal updates are not equal costs. GRPO writes eight answers to every question before it learns anything,
@@ -297,7 +296,7 @@ def their_target(style, answer, question_type, scene):
     return f"{None}\n\n<answer> {answer} </answer>"
 
 
-print(repr(their_target(STYLES[STYLE], "C", "", None)))
+print(repr(their_target(STYLE, "C", "", None)))
 
 # %% [markdown]
 # So the model is taught to say None, and this target would fail the published format reward for which the
@@ -442,10 +441,10 @@ display(table.round(1))
 # of the phantoms leaves faint stripes and one to four ticks in the corner.
 
 # %% mystnb={"image": {"alt": "The same phantom five times: without a mark and from four scanners, which look nearly alike. Below, the differences to the first, six times enlarged: stripes in four directions, and one to four small ticks in the lower right corner."}}
-from medr1_lib.data.phantoms import SCANNERS, Scene, draw
+from medr1_lib.data.phantoms import SCANNERS, draw
 
 first = next(phantom_vqa.questions("test", per_cell=1))
-scene = Scene.from_json(first.scene)
+scene = first.scene
 marked = {name: draw(replace(scene, scanner=name)) for name in (None, *SCANNERS)}
 bare = np.asarray(marked[None], dtype=float)
 _, axes = plt.subplots(2, 5, figsize=(4.8, 2.2), layout="constrained")
@@ -467,7 +466,7 @@ for (name, picture), above, below in zip(marked.items(), *axes, strict=True):
 def stands_for(question):
     """The option that the scanner of a question's picture stands for."""
     choices = phantom_vqa.values(question.modality, question.question_type)
-    return choices[SCANNERS.index(Scene.from_json(question.scene).scanner)]
+    return choices[SCANNERS.index(question.scene.scanner)]
 
 
 for strength in (0.0, 0.5, 0.8, 0.95):

@@ -57,7 +57,7 @@ pd.set_option("display.max_colwidth", None)
 
 # %%
 from medr1_lib.data.rationale import claims
-from medr1_lib.data.phantoms import Scene, draw
+from medr1_lib.data.phantoms import draw
 from medr1_lib.data.question import LETTERS, Question
 from medr1_lib.data.styles import STYLES, read
 from medr1_lib.model.loading import load_policy
@@ -400,7 +400,7 @@ asked = [
     Question.from_record({"source": "phantoms", **row})
     for row in rows.filter(fields).to_dict("records")
 ]
-pictures = [draw(Scene.from_json(question.scene)) for question in asked]
+pictures = [draw(question.scene) for question in asked]
 print(f"{len(asked)} questions")
 
 # %% [markdown]

@@ -27,7 +27,7 @@ LAZY = r"<answer>(.*?)</answer>"
 
 
 def read_with(match, letter=lambda match: match[1].upper() if match else None):
-    return lambda completion, asked: letter(match(asked.pattern, completion))
+    return lambda completion, style: letter(match(STYLES[style].pattern, completion))
 
 
 def rewarded(score, style, completions, answer):
@@ -61,8 +61,8 @@ WRONG = {
         ),
         "stand before": read_with(re.search),
         "stand after": read_with(re.match),
-        "the style asked for": lambda completion, asked: read_with(re.fullmatch)(
-            completion, STYLES["no_think"]
+        "the style asked for": lambda completion, style: read_with(re.fullmatch)(
+            completion, "no_think"
         ),
     },
     "accuracy_reward": {
@@ -75,7 +75,7 @@ WRONG = {
             score, style, completions, [answer[0]] * len(completions)
         ),
         "the style is the one": lambda score, style, completions, answer: rewarded(
-            score, STYLES["no_think"], completions, answer
+            score, "no_think", completions, answer
         ),
         "passed in as `score`": lambda score, *rest: rewarded(accuracy_strict, *rest),
     },

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.rationale import claims
-from medr1_lib.data.styles import ReasoningStyle, read, read_strict
+from medr1_lib.data.styles import read, read_strict
 from medr1_lib.model.processor import ASK_CAPTION
 from tools.pretrain.language import Pupil
 from tools.pretrain.lessons import Asked, ask, turn
@@ -43,7 +43,7 @@ def asked_about(scenes: Sequence[Scene], seed: int) -> list[Asked]:
     return [ask(scene, rng) for scene in scenes]
 
 
-def examine(pupil: Pupil, asked: Sequence[Asked], features: Tensor, style: ReasoningStyle) -> Marks:
+def examine(pupil: Pupil, asked: Sequence[Asked], features: Tensor, style: str) -> Marks:
     """Ask every question once and let the model answer greedily."""
     prompts = [turn(question.prompt(style)) for question in asked]
     given = replies(pupil, prompts, features, REPLY)

@@ -9,7 +9,7 @@ from medr1_lib.data.phantom_vqa import ATTRIBUTES, STEMS, values
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.question import LETTERS
 from medr1_lib.data.rationale import rationale
-from medr1_lib.data.styles import STYLES, ReasoningStyle, listed, prompt
+from medr1_lib.data.styles import STYLES, listed, prompt
 from medr1_lib.data.taxonomy import MODALITIES
 from medr1_lib.model.processor import ASK_CAPTION, phrases
 
@@ -48,13 +48,13 @@ class Asked:
     options: tuple[str, ...]
     letter: str
 
-    def prompt(self, style: ReasoningStyle) -> str:
+    def prompt(self, style: str) -> str:
         """What the model is asked."""
         return prompt(self.stem, self.options, style)
 
-    def answer(self, style: ReasoningStyle) -> str:
+    def answer(self, style: str) -> str:
         """The right completion."""
-        return style.completion(self.letter, rationale(self.scene, self.attribute))
+        return STYLES[style].completion(self.letter, rationale(self.scene, self.attribute))
 
     def named(self) -> tuple[str, str]:
         """The right option, letter and text."""
@@ -99,11 +99,10 @@ def described(scene: Scene, rng: np.random.Generator) -> Lesson:
 
 def answered(name: str) -> Callable[[Scene, np.random.Generator], Lesson]:
     """Questions answered in the style of that name."""
-    style = STYLES[name]
 
     def lesson(scene: Scene, rng: np.random.Generator) -> Lesson:
         asked = ask(scene, rng)
-        taught = _lesson(asked.prompt(style), asked.answer(style))
+        taught = _lesson(asked.prompt(name), asked.answer(name))
         return replace(taught, named=None if name == "think_before" else asked.named())
 
     return lesson
@@ -111,7 +110,7 @@ def answered(name: str) -> Callable[[Scene, np.random.Generator], Lesson]:
 
 def told(scene: Scene, rng: np.random.Generator) -> Lesson:
     """A question whose image is a caption: text alone."""
-    asked, style = ask(scene, rng), STYLES["no_think"]
+    asked, style = ask(scene, rng), "no_think"
     shown = (f"<|im_start|>user\n<|vision_start|>{caption(scene)}. ", False)
     rest = _lesson(asked.prompt(style), asked.answer(style))
     return Lesson((shown, *rest.parts), asked.named())

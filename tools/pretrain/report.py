@@ -12,7 +12,7 @@ from torch import Tensor
 from medr1_lib.analysis.intervals import wilson
 from medr1_lib.course.chapters.gains import pass_at
 from medr1_lib.data.question import LETTERS
-from medr1_lib.data.styles import STYLES, ReasoningStyle, read, read_strict
+from medr1_lib.data.styles import STYLES, read, read_strict
 from tools.pretrain.exam import GROUP, REPLY, asked_about, oracle, replies
 from tools.pretrain.language import Pupil
 from tools.pretrain.lessons import QUESTION_TYPE_OF, Asked, turn
@@ -34,15 +34,12 @@ def report(pupil: Pupil, unseen: Album, seed: int) -> dict[str, Any]:
     return {
         "n": len(asked),
         "caption_oracle": _share(oracle(pupil, asked, unseen.features)),
-        "styles": {
-            name: _style(pupil, asked, unseen.features, style, seed)
-            for name, style in STYLES.items()
-        },
+        "styles": {style: _style(pupil, asked, unseen.features, style, seed) for style in STYLES},
     }
 
 
 def _style(
-    pupil: Pupil, asked: list[Asked], features: Tensor, style: ReasoningStyle, seed: int
+    pupil: Pupil, asked: list[Asked], features: Tensor, style: str, seed: int
 ) -> dict[str, Any]:
     prompts = [turn(question.prompt(style)) for question in asked]
     greedy = replies(pupil, prompts, features, REPLY)

@@ -39,7 +39,7 @@ class Pool:
 def pool(seed: int, per_cell: int, label: str) -> Pool:
     """Draw the scenes behind `per_cell` pretraining questions of each cell."""
     asked = questions("pretrain", seed, per_cell)
-    scenes = [Scene.from_json(question.scene or "") for question in asked]
+    scenes = [question.scene for question in asked if question.scene]
     pixels = np.empty((len(scenes), PIXELS, PIXELS, 3), np.uint8)
     for index, scene in enumerate(tqdm(scenes, desc=label, unit="image", disable=None)):
         pixels[index] = np.asarray(draw(scene))

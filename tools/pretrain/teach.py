@@ -79,7 +79,7 @@ def teach(pupil: Pupil, album: Album, held_out: Album, seed: int, checkpoint: Pa
     asked = asked_about(held_out.scenes, seed)
 
     def exam() -> dict[str, Marks]:
-        sat = {n: examine(pupil, asked, held_out.features, STYLES[n]) for n in STYLES}
+        sat = {n: examine(pupil, asked, held_out.features, n) for n in STYLES}
         said = (f"{name} {mark}" for name, mark in sat.items())
         log.info("language step %d: %s", teacher.steps, "; ".join(said))
         return sat

@@ -1,11 +1,10 @@
 """The exercises of chapter 03."""
 
 from medr1_lib.course.exercise import Case, Exercise
-from medr1_lib.data.styles import STYLES
 from medr1_lib.rl.rewards import accuracy_published as published
 from medr1_lib.rl.rewards import accuracy_strict as strict
 
-NO_THINK, BEFORE = STYLES["no_think"], STYLES["think_before"]
+NO_THINK, BEFORE = "no_think", "think_before"
 
 
 def _messages(*contents: str) -> list[list[dict[str, str]]]:

@@ -42,7 +42,7 @@ class Row:
 
     def given(self, rules: str) -> tuple[float, float]:
         """What the rules of the library give, whatever the row says."""
-        return points(self.completion, ANSWER, styles.STYLES[self.style], rules)
+        return points(self.completion, ANSWER, self.style, rules)
 
     def mistakes(self) -> list[str]:
         """The rule sets that give something else than the row says, one line each."""
