@@ -24,11 +24,11 @@ def hardware() -> str:
     return f"{name}, {psutil.cpu_count()} processors, {memory:.0f} GiB"
 
 
-def made(threads: int) -> dict[str, str]:
+def run_stamp(threads: int) -> dict[str, str]:
     """The command, the machine and the day: the head of a file of recorded figures.
 
     Example:
-        >>> list(made(threads=1))
+        >>> list(run_stamp(threads=1))
         ['command', 'hardware', 'date']
     """
     used = "one thread" if threads == 1 else f"{threads} threads"

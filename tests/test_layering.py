@@ -15,7 +15,7 @@ ROOMS = {
     "evaluation": {"data", "analysis", "model", "rl"},
     "course": {"data", "analysis", "model", "rl", "evaluation"},
 }
-SHARED = {"errors", "provenance", "arguments", "json_file"}
+SHARED = {"errors", "files", "provenance", "arguments"}
 MODULE, FUNCTION = 220, 40  # lines at most
 LIBRARY = 8450  # lines of code at most: docstrings, comments and blank lines are free
 

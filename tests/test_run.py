@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import trainings
 
-from medr1_lib.data import dataset
+from medr1_lib import files
 from medr1_lib.errors import InputError
 from medr1_lib.rl.run import COMPLETE, Run, RunFolder, last_checkpoint, writing
 
@@ -126,8 +126,8 @@ def test_a_failed_write_is_told_in_one_line(tmp_path, error):
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     file = tmp_path / "a"
-    dataset.replace(file, b"old")
+    files.atomic_write(file, b"old")
     monkeypatch.setattr("pathlib.Path.replace", lambda *paths: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        dataset.replace(file, b"new")
+        files.atomic_write(file, b"new")
     assert file.read_bytes() == b"old"

@@ -13,8 +13,8 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import GenerationConfig, PreTrainedTokenizerBase, Qwen2VLConfig
 
-from medr1_lib.data.dataset import check_free
 from medr1_lib.errors import InputError
+from medr1_lib.files import require_free
 from medr1_lib.model import qwen2b
 from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor, tiny_processor
 
@@ -60,7 +60,7 @@ def write_fake(out: Path, config: Qwen2VLConfig, seed: int = 0) -> int:
     Raises:
         InputError: If the folder is in use, cannot be written, or the disk is too small.
     """
-    check_free(out)
+    require_free(out)
     processor = _processor()
     _speak(config, processor.tokenizer)
     shapes = _shapes(config)

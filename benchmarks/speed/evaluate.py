@@ -33,7 +33,7 @@ from medr1_lib.evaluation.answers import Journal
 from medr1_lib.evaluation.evaluate import Settings, evaluate
 from medr1_lib.evaluation.greedy import draft
 from medr1_lib.evaluation.items import Items, Task, batches
-from medr1_lib.json_file import write_json
+from medr1_lib.files import write_json
 from medr1_lib.model.loading import Policy, base_model, load_policy
 from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
 from medr1_lib.provenance import hardware

@@ -26,7 +26,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from benchmarks.speed.sides import odd_tokens, questions
 from medr1_lib.course.chapters.memory import Step, memory, peak
 from medr1_lib.errors import InputError
-from medr1_lib.json_file import check_writable, write_json
+from medr1_lib.files import check_writable, write_json
 from medr1_lib.model.loading import load_policy
 from medr1_lib.model.qwen2b import qwen2_vl_2b
 from medr1_lib.provenance import hardware

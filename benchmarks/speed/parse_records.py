@@ -15,7 +15,7 @@ from pathlib import Path
 
 from medr1_lib.data import omnimedvqa
 from medr1_lib.data.archive import opened
-from medr1_lib.json_file import write_json
+from medr1_lib.files import write_json
 from medr1_lib.provenance import hardware
 
 RECORDS = 17_662  # the test files of the modality split

@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 from medr1_lib.data.phantoms import Scene, draw, random_scene
 from medr1_lib.data.taxonomy import MODALITIES
-from medr1_lib.json_file import write_json
+from medr1_lib.files import write_json
 from medr1_lib.provenance import hardware
 
 ATTRIBUTES = ("finding", "grade", "place", "anatomy", "acquisition", "scanner")

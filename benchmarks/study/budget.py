@@ -24,9 +24,9 @@ from medr1_lib.analysis.scores import share
 from medr1_lib.evaluation.answers import Journal
 from medr1_lib.evaluation.evaluate import Settings, evaluate
 from medr1_lib.evaluation.items import Items
-from medr1_lib.json_file import write_json
+from medr1_lib.files import write_json
 from medr1_lib.model.loading import load_policy
-from medr1_lib.provenance import made
+from medr1_lib.provenance import run_stamp
 from medr1_lib.rl import sft
 from medr1_lib.rl.recipe_file import load_recipe
 from medr1_lib.rl.run import Run, begun
@@ -85,7 +85,7 @@ def one(asked: argparse.Namespace, items: Items, name: str, seed: int) -> tuple[
 
 def record(asked: argparse.Namespace, runs: list[dict[str, Any]], rows: pd.DataFrame) -> None:
     found = {
-        **made(torch.get_num_threads()),
+        **run_stamp(torch.get_num_threads()),
         "recipe": load_recipe("course-sft", style=STYLE).flat(),
         "changes": {name: changes for name, (changes, _) in VARIANTS.items()},
         "runs": runs,

@@ -27,10 +27,10 @@ from medr1_lib.data.phantom_vqa import ATTRIBUTES
 from medr1_lib.data.rationale import claims
 from medr1_lib.data.styles import STYLES
 from medr1_lib.evaluation.items import Items, batches
-from medr1_lib.json_file import write_json
+from medr1_lib.files import write_json
 from medr1_lib.model.loading import base_directory, load_policy
 from medr1_lib.model.processor import ASK_CAPTION
-from medr1_lib.provenance import made
+from medr1_lib.provenance import run_stamp
 from medr1_lib.rl.run import Run
 
 TOKENS, TOGETHER = 32, 128
@@ -50,7 +50,7 @@ def main() -> None:
         paired = {"paired": asdict(compare(before, after))}
         runs.append({"style": style, "seed": seed} | shares(after) | paired)
     found = {
-        **made(torch.get_num_threads()),
+        **run_stamp(torch.get_num_threads()),
         "base": shares(before),
         "runs": runs,
     }

@@ -23,8 +23,8 @@ from medr1_lib.data.phantom_vqa import ATTRIBUTES
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.rationale import rationale
 from medr1_lib.data.styles import STYLES
-from medr1_lib.json_file import write_json
-from medr1_lib.provenance import made
+from medr1_lib.files import write_json
+from medr1_lib.provenance import run_stamp
 from medr1_lib.rl.building import build
 from medr1_lib.rl.examples import Rows, questions, reader
 from medr1_lib.rl.recipe import Recipe
@@ -122,7 +122,7 @@ def notes(asked: argparse.Namespace, runs: dict[str, Run]) -> dict[str, Any]:
         minutes = round(run.log["seconds"].sum() / 60, 2)
         found[name] = {"changes": RUNS[name], "preflight": told, "minutes": minutes}
     return {
-        **made(torch.get_num_threads()),
+        **run_stamp(torch.get_num_threads()),
         "seed": asked.seed,
         "steps": asked.steps,
         "recipe": load_recipe("course").flat(),

@@ -25,9 +25,9 @@ from medr1_lib.data.styles import STYLES
 from medr1_lib.evaluation.answers import Journal
 from medr1_lib.evaluation.evaluate import Settings, evaluate
 from medr1_lib.evaluation.items import Items
-from medr1_lib.json_file import write_json
+from medr1_lib.files import write_json
 from medr1_lib.model.loading import load_policy
-from medr1_lib.provenance import made
+from medr1_lib.provenance import run_stamp
 from medr1_lib.rl.recipe_file import load_recipe
 from medr1_lib.rl.run import Run, begun
 from medr1_lib.rl.train import train
@@ -89,7 +89,7 @@ def labelled(records: pd.DataFrame, recipe: str, style: str, seed: int) -> pd.Da
 
 def record(asked: argparse.Namespace, found: dict[str, Any], rows: pd.DataFrame) -> None:
     head = {
-        **made(torch.get_num_threads()),
+        **run_stamp(torch.get_num_threads()),
         "recipes": {
             name: load_recipe(name).changed(**asked.changes).flat() for name in asked.recipes
         },

@@ -15,8 +15,8 @@ import torch
 from benchmarks.study.captions import named
 from medr1_lib.analysis.intervals import wilson
 from medr1_lib.evaluation.items import Items
-from medr1_lib.json_file import write_json
-from medr1_lib.provenance import made
+from medr1_lib.files import write_json
+from medr1_lib.provenance import run_stamp
 from tools.report import COLUMNS
 
 
@@ -31,7 +31,7 @@ def main() -> None:
         for name, right in answered["correct"].groupby(modality)
     ]
     found = {
-        **made(torch.get_num_threads()),
+        **run_stamp(torch.get_num_threads()),
         "rows": pd.DataFrame(rows, columns=COLUMNS).to_dict("records"),
     }
     write_json(asked.json, found)

@@ -21,9 +21,9 @@ from sklearn.preprocessing import StandardScaler
 from medr1_lib.analysis.intervals import wilson
 from medr1_lib.data.phantoms import SCANNERS, Scene, draw, random_scene
 from medr1_lib.data.taxonomy import MODALITIES
-from medr1_lib.json_file import write_json
+from medr1_lib.files import write_json
 from medr1_lib.model.loading import load_policy
-from medr1_lib.provenance import made
+from medr1_lib.provenance import run_stamp
 
 ATTRIBUTES = ("scanner", "finding", "grade", "place", "anatomy", "acquisition")
 CORNER, TOGETHER, SEED = 24, 128, 0  # pixels of a side, images of a batch
@@ -40,7 +40,7 @@ def main() -> None:
     rows = [row("tower", sight["tower"], scenes, tested, name) for name in ATTRIBUTES]
     rows.append(row("corner", sight["corner"], scenes, tested, "scanner"))
     head = {
-        **made(torch.get_num_threads()),
+        **run_stamp(torch.get_num_threads()),
         "seed": SEED,
     }
     for one in rows:

@@ -13,7 +13,7 @@ import psutil
 from packaging.requirements import Requirement
 
 from medr1_lib.course.tiers import ROOT, TIERS
-from medr1_lib.json_file import write_json
+from medr1_lib.files import write_json
 
 OUTPUT = ROOT / "_output"
 GIB = 2**30

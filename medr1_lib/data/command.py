@@ -9,7 +9,7 @@ from medr1_lib.arguments import positive, share
 from medr1_lib.data import audit_report, importing
 from medr1_lib.data.archive import opened
 from medr1_lib.data.images import SIDE
-from medr1_lib.json_file import check_writable, write_json
+from medr1_lib.files import check_writable, write_json
 
 SHOWN = 20  # skipped records printed; all of them are in card.json and in the --json file
 

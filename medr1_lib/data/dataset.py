@@ -11,6 +11,7 @@ from datasets.arrow_writer import ArrowWriter
 
 from medr1_lib.data.question import FEATURES
 from medr1_lib.errors import InputError
+from medr1_lib.files import require_free
 
 CARD = "card.json"  # beside the splits: the command, seed and counts behind the data
 
@@ -31,7 +32,7 @@ def write(
     Raises:
         InputError: If `out` is in use, cannot be written, or the disk is full.
     """
-    check_free(out)
+    require_free(out)
     partial = out.with_name(out.name + ".partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
@@ -76,16 +77,6 @@ def read(root: Path) -> datasets.DatasetDict:
     return splits
 
 
-def check_free(out: Path) -> None:
-    """Refuse a folder that is already in use, before any work is done.
-
-    Raises:
-        InputError: If `out` is a file or a folder with something in it.
-    """
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise InputError(out, "is already in use", "choose another folder or remove it first")
-
-
 def _stream(rows: Iterable[dict[str, Any]], folder: Path) -> datasets.Dataset:
     folder.mkdir(parents=True)
     path = str(folder / "rows.arrow")
@@ -94,10 +85,3 @@ def _stream(rows: Iterable[dict[str, Any]], folder: Path) -> datasets.Dataset:
             writer.write(FEATURES.encode_example(row))
         writer.finalize()
     return datasets.Dataset.from_file(path)
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)

@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from medr1_lib import files
 from medr1_lib.data import dataset, images, omnimedvqa
 from medr1_lib.data.archive import Source, opened
 from medr1_lib.data.omnimedvqa import Item
@@ -56,7 +57,7 @@ def run(
     Raises:
         InputError: If nothing can be imported or written. Single bad records are skipped.
     """
-    dataset.check_free(out)
+    files.require_free(out)
     with opened(root) as source:
         parts, skipped = _released(splits, by) if splits else _unsplit(source)
         items = [item for part in parts.values() for item in part]
@@ -171,7 +172,7 @@ def _convert(source: Source, path: str, target: Path, side: int) -> InputError |
         data = images.png(images.load(source.read(source.locate(path)), side, where=path))
     except InputError as error:
         return error
-    dataset.replace(target, data)
+    files.atomic_write(target, data)
     return None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from medr1_lib import files
 from medr1_lib.data import dataset
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation.items import Task
@@ -73,7 +74,7 @@ class Journal:
         if self._card.is_file():
             self._check_same(settings)
         else:
-            dataset.check_free(out)
+            files.require_free(out)
             self._describe(
                 {"made_by": "python -m medr1_lib evaluate", "settings": settings} | notes
             )
@@ -119,7 +120,7 @@ class Journal:
     def _keep(self, path: Path, content: bytes) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            dataset.replace(path, content)
+            files.atomic_write(path, content)
         except OSError as error:
             remedy = "make room or choose another folder; the same command goes on from here"
             problem = f"cannot be written ({error.strerror or error})"

@@ -18,7 +18,7 @@ from medr1_lib.errors import InputError
 from medr1_lib.evaluation.answers import Journal
 from medr1_lib.evaluation.evaluate import Settings, evaluate
 from medr1_lib.evaluation.items import Items
-from medr1_lib.json_file import check_writable, write_json
+from medr1_lib.files import check_writable, write_json
 from medr1_lib.model.loading import base_directory, load_policy
 from medr1_lib.provenance import hardware
 

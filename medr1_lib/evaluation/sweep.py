@@ -14,6 +14,7 @@ import submitit
 import torch
 from tqdm.auto import tqdm
 
+from medr1_lib import files
 from medr1_lib.data import dataset
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation.answers import Journal
@@ -134,7 +135,7 @@ def do(cell: Cell, folder: Path) -> None:
         "date": time.strftime("%Y-%m-%d"),
         "recipe": cell.recipe.flat(),
     }
-    dataset.replace(folder / CELL, (json.dumps(notes, indent=1) + "\n").encode())
+    files.atomic_write(folder / CELL, (json.dumps(notes, indent=1) + "\n").encode())
 
 
 def answers_in(folder: Path, test: str) -> Path:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import pandas as pd
 from transformers import TrainerCallback, TrainerState
 
-from medr1_lib.data import dataset
+from medr1_lib import files
 from medr1_lib.rl.run import LOG, ROLLOUTS, writing
 
 Logs: TypeAlias = Mapping[str, Any] | None  # what TRL measured in a step
@@ -101,7 +101,7 @@ class Recorder(TrainerCallback):
         new.insert(0, "step", step)
         path = self._out / ROLLOUTS
         old = [pd.read_parquet(path)] if path.is_file() else []
-        dataset.replace(path, pd.concat([*old, new]).to_parquet(index=False))
+        files.atomic_write(path, pd.concat([*old, new]).to_parquet(index=False))
 
 
 def _said(turns: list[dict[str, Any]]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from safetensors import SafetensorError
 
-from medr1_lib.data import dataset
+from medr1_lib import files
 from medr1_lib.errors import InputError
 from medr1_lib.rl.recipe import Recipe
 from medr1_lib.rl.recipe_file import recipe_of
@@ -73,7 +73,7 @@ class RunFolder:
         if notes:
             self._check_same(notes["recipe"])
         elif not resume:
-            dataset.check_free(out)
+            files.require_free(out)
         self.finished = "finished" in notes
         self.checkpoint = None if self.finished else last_checkpoint(out)
         begun = self.finished or self.checkpoint is not None
@@ -110,17 +110,17 @@ class RunFolder:
         with writing(self.out):
             whole = log.read_text().rpartition("\n")[0].split("\n")  # the last line may be cut off
             kept = [line for line in whole[1:] if int(line.partition(",")[0]) <= step]
-            dataset.replace(log, "\n".join([whole[0], *kept, ""]).encode())
+            files.atomic_write(log, "\n".join([whole[0], *kept, ""]).encode())
             if rollouts.is_file():
                 frame = pd.read_parquet(rollouts)
-                dataset.replace(rollouts, frame[frame["step"] <= step].to_parquet(index=False))
+                files.atomic_write(rollouts, frame[frame["step"] <= step].to_parquet(index=False))
         self.note({"resumed_after_steps": [*notes.get("resumed_after_steps", []), step]})
 
     def note(self, notes: dict[str, Any]) -> None:
         """Write something more into `recipe.json`."""
         text = json.dumps(_notes(self.out) | notes, indent=1) + "\n"
         with writing(self.out):
-            dataset.replace(self.out / RECIPE, text.encode())
+            files.atomic_write(self.out / RECIPE, text.encode())
 
     def finish(self, card: str, notes: dict[str, Any]) -> None:
         """Take the adapter out of the last checkpoint, write the card, drop the checkpoints."""
@@ -130,7 +130,7 @@ class RunFolder:
             (self.out / ADAPTER).mkdir(exist_ok=True)
             for name in ADAPTER_FILES:
                 shutil.copyfile(last / name, self.out / ADAPTER / name)
-            dataset.replace(self.out / CARD, card.encode())
+            files.atomic_write(self.out / CARD, card.encode())
         self.note({"finished": notes})
         shutil.rmtree(self.out / CHECKPOINTS, ignore_errors=True)
 

@@ -13,7 +13,7 @@ from transformers import Qwen2VLForConditionalGeneration
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
 
 from medr1_lib.errors import InputError
-from medr1_lib.json_file import write_json
+from medr1_lib.files import write_json
 from medr1_lib.model.loading import load_policy
 from medr1_lib.model.processor import tiny_processor
 from medr1_lib.model.tiny import tiny_model

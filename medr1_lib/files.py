@@ -1,6 +1,6 @@
-"""The file that `--json` names: what a command printed, for other programs.
+"""Files written whole or not at all, and refused early where they cannot be written.
 
-Imports nothing that may be missing, since the doctor needs it on a broken environment too.
+Imports nothing that may be missing, since the doctor needs it in a broken environment too.
 """
 
 import json
@@ -8,6 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from medr1_lib.errors import InputError
+
+
+def atomic_write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.write_bytes(content)
+    unfinished.replace(path)
+
+
+def require_free(out: Path) -> None:
+    """Refuse a folder that is already in use, before any work is done.
+
+    Raises:
+        InputError: If `out` is a file or a folder with something in it.
+    """
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise InputError(out, "is already in use", "choose another folder or remove it first")
 
 
 def check_writable(path: Path) -> None:
@@ -21,7 +38,7 @@ def check_writable(path: Path) -> None:
 
 
 def write_json(path: Path, report: dict[str, Any]) -> None:
-    """Write what a command reports, for other programs.
+    """Write a report for other programs.
 
     Raises:
         InputError: If the file cannot be written.
