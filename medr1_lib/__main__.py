@@ -4,6 +4,7 @@ import importlib
 import logging
 import os
 import sys
+from collections.abc import Callable
 
 from medr1_lib.errors import InputError
 
@@ -32,10 +33,14 @@ def main(arguments: list[str]) -> int:
     if name not in COMMANDS:
         print(f"error: no command {name!r}\n\n{_usage()}", file=sys.stderr)
         return 2
+    return exit_status(lambda said: importlib.import_module(COMMANDS[name][0]).main(said), rest)
+
+
+def exit_status(command: Callable[[list[str]], int], arguments: list[str]) -> int:
+    """Run a command; bad input is one line on stderr. The tools and benchmarks use it too."""
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else: misses a kernel, on stderr
     try:
-        command = importlib.import_module(COMMANDS[name][0])
-        return int(command.main(rest))
+        return command(arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
