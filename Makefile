@@ -4,8 +4,11 @@ PYTHON ?= $(or $(shell command -v python3.11),python3)
 TIER ?= laptop
 BIN := .venv/bin
 INSTALLED := .venv/installed
+# Two processes, each file's tests in one of them.
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --doctest-modules \
+    --durations=10 --durations-min=2
 
-.PHONY: help setup course test lab notebooks lock book clean
+.PHONY: help setup course check test static lab notebooks lock book clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,13 +18,18 @@ setup: $(INSTALLED)  ## make the environment .venv, once
 course: setup  ## execute every chapter and print the results (TIER=replay|laptop|gpu, RECORD=1)
 	$(BIN)/python -m notebooks.tools.run --tier $(TIER) $(if $(RECORD),--record)
 
-test: setup  ## everything that continuous integration checks
+check: static  ## the checks of a few minutes: all but the tests marked `slow` and the chapters
+	$(PYTEST) -m "not slow" medr1_lib tests
+
+test: static  ## everything that continuous integration checks
+	$(PYTEST) medr1_lib tests
+	$(BIN)/python -m notebooks.tools.validate
+
+static: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m notebooks.tools.build --check
-	$(BIN)/python -m pytest -q --doctest-modules medr1_lib tests
-	$(BIN)/python -m notebooks.tools.validate
 
 lab: setup  ## open JupyterLab at the first chapter
 	MEDR1_TIER=$(TIER) $(BIN)/jupyter lab notebooks/00_start_here.ipynb
