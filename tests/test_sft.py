@@ -12,9 +12,9 @@ from medr1_lib.rl.building import build
 from medr1_lib.rl.sft import demonstrations, target
 
 
-def collated(recipe):
+def collated(recipe, target=target):
     """A trainer, what the first two questions teach, and the batch that TRL makes of them."""
-    trainer = build(recipe, recipe.trl_config(Path("out/checkpoints")))
+    trainer = build(recipe, recipe.trl_config(Path("out/checkpoints")), target)
     rows = [trainer.train_dataset[index] for index in range(2)]
     taught = [row["completion"][0]["content"] for row in rows]
     return trainer, taught, trainer.data_collator(rows)
@@ -43,6 +43,14 @@ def test_the_loss_counts_the_completion_and_nothing_else(style):
     tokenizer = trainer.processing_class.tokenizer
     for text, labels in zip(taught, batch["labels"], strict=True):
         assert tokenizer.decode(labels[labels != -100]).strip() == text + "<|im_end|>"
+
+
+def test_another_target_can_be_taught():
+    def shouted(style, answer, question_type, scene):
+        return f"{answer}!"
+
+    _, taught, _ = collated(trainings.sft(), shouted)
+    assert all(text.endswith("!") for text in taught)
 
 
 def test_real_images_have_no_true_rationale(tmp_path):

@@ -14,7 +14,6 @@ import time
 from itertools import product
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pandas as pd
 import torch
@@ -74,8 +73,7 @@ def one(asked: argparse.Namespace, items: Items, name: str, seed: int) -> tuple[
     recipe = load_recipe("course-sft", style=STYLE, seed=seed, data=str(asked.data))
     recipe = recipe.changed(save_steps=changes["max_steps"], **changes)
     out = asked.out / f"{name.replace(' ', '-')}-{seed}"
-    with patch.object(sft, "target", target):
-        run = train(recipe, out, resume=begun(out))
+    run = train(recipe, out, resume=begun(out), target=target)
     journal = Journal(out.with_name(out.name + "-scored"), {"model": str(run.adapter)}, {})
     policy, processor = load_policy(run.adapter)
     settings = Settings((STYLE,), limit=asked.limit, max_new_tokens=64)

@@ -12,20 +12,20 @@ from trl.trainer.sft_config import SFTConfig
 
 from medr1_lib.errors import InputError
 from medr1_lib.model.loading import base_directory, load_policy
+from medr1_lib.rl import sft
 from medr1_lib.rl.examples import KEPT, prompts
 from medr1_lib.rl.recipe import Recipe
 from medr1_lib.rl.rewards import RewardFunction, rewards
-from medr1_lib.rl.sft import SupervisedTrainer, demonstrations
 from medr1_lib.rl.trainer import PolicyTrainer
 
 
-def build(recipe: Recipe, config: GRPOConfig | SFTConfig) -> Any:  # noqa: ANN401 - either trainer
-    """A trainer that is ready to train.
+def build(recipe: Recipe, config: GRPOConfig | SFTConfig, target: sft.Target = sft.target) -> Any:  # noqa: ANN401 - either trainer
+    """A trainer that is ready to train; `target` is what supervised fine-tuning teaches.
 
     Raises:
         InputError: If the data or the model is not fit for the recipe.
     """
-    data = prompts(recipe) if recipe.method == "grpo" else demonstrations(recipe)
+    data = prompts(recipe) if recipe.method == "grpo" else sft.demonstrations(recipe, target)
     _check_enough(len(data), recipe, config)
     path = Path(recipe.model)
     if base_directory(path) != path:
@@ -42,7 +42,7 @@ def build(recipe: Recipe, config: GRPOConfig | SFTConfig) -> Any:  # noqa: ANN40
         "processing_class": processor,
         "peft_config": lora,
     }
-    kind: Any = SupervisedTrainer
+    kind: Any = sft.SupervisedTrainer
     if recipe.method == "grpo":
         kind = functools.partial(PolicyTrainer, reward_funcs=_rewards(recipe))
     try:

@@ -1,5 +1,7 @@
 """Supervised fine-tuning through TRL's own trainer, on completions that are true."""
 
+from collections.abc import Callable
+
 import datasets
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -11,6 +13,9 @@ from medr1_lib.errors import InputError
 from medr1_lib.rl.examples import Rows, questions, reader
 from medr1_lib.rl.frugal import FrugalTrainer
 from medr1_lib.rl.recipe import Recipe
+
+# style, right letter, question type and scene (JSON, if known) -> what the model is taught to reply
+Target = Callable[[str, str, str, str | None], str]
 
 
 class SupervisedTrainer(FrugalTrainer, SFTTrainer):
@@ -34,10 +39,11 @@ def target(style: str, answer: str, question_type: str, scene: str | None) -> st
     return STYLES[style].completion(answer, reasons)
 
 
-def demonstrations(recipe: Recipe) -> datasets.Dataset:
+def demonstrations(recipe: Recipe, target: Target = target) -> datasets.Dataset:
     """Rows with `prompt`, `image` and `completion`, for `SFTTrainer`.
 
-    A completion holds the letter and, in a style with reasoning, what the phantom truly shows.
+    By default a completion holds the letter and, in a style with reasoning, what the phantom truly
+    shows.
 
     Raises:
         InputError: As `examples.questions`; or if the style needs rationales and nobody knows them.

@@ -16,6 +16,7 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
 from medr1_lib.errors import InputError
+from medr1_lib.rl import sft
 from medr1_lib.rl.building import build
 from medr1_lib.rl.card import card
 from medr1_lib.rl.preflight import check, preflight
@@ -31,6 +32,7 @@ def train(
     resume: bool = False,
     force: bool = False,
     callbacks: Sequence[TrainerCallback] = (),
+    target: sft.Target = sft.target,
 ) -> Run:
     """Train an adapter; used from chapter 05 on.
 
@@ -44,6 +46,7 @@ def train(
         resume: Go on with the run in `out`.
         force: Train even if the pre-flight finds nothing to learn from.
         callbacks: Told of every step, as by a `transformers.Trainer`.
+        target: What supervised fine-tuning teaches; GRPO has no use for it.
 
     Raises:
         InputError: If recipe, data, model or folder are not fit for it, the signal is dead, or the
@@ -54,7 +57,7 @@ def train(
     everyone = PartialState()
     everyone.wait_for_everyone()  # all have looked at the folder before one writes
     if not folder.finished:
-        _go(recipe, config, folder, force, callbacks)
+        _go(recipe, config, folder, force, callbacks, target)
         if everyone.is_main_process:
             _finish(folder, recipe)
         everyone.wait_for_everyone()
@@ -67,12 +70,13 @@ def _go(
     folder: RunFolder,
     force: bool,
     callbacks: Sequence[TrainerCallback],
+    target: sft.Target,
 ) -> None:
     """All steps, or those that are left."""
     folder.reserve()
     try:
         with _plainly():
-            trainer, start = build(recipe, config), folder.checkpoint
+            trainer, start = build(recipe, config, target), folder.checkpoint
             if start:
                 _go_on(folder, config)
             first = () if start else (Opening(folder, trainer, force),)

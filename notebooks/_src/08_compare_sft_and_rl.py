@@ -35,7 +35,6 @@ import tempfile
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -177,13 +176,13 @@ known = everything[everything["item"].isin(budget["item"])]
 known = known[known["style"] == STYLE]
 
 
-def answers_of(name):
+def answers_of(name, target=sft.target):
     """What a model says to the test questions, after its training if it has one."""
     if not TRAINS:
         return recorded(name)
     model = tier.model_path
     if name in recipes:
-        model = train(recipes[name], folder / name).adapter
+        model = train(recipes[name], folder / name, target=target).adapter
     policy, processor = load_policy(model, tier.quantize)
     settings = Settings((STYLE,), max_new_tokens=tier.max_new_tokens)
     journal = Journal(folder / f"{name} scored", {}, {})
@@ -308,8 +307,7 @@ few = {"max_steps": math.ceil(STEPS / 32), "save_steps": 1}
 batches = 32 * recipes["SFT"].config["gradient_accumulation_steps"]
 few["gradient_accumulation_steps"] = batches
 recipes["as published"] = recipes["SFT"].changed(**few)
-with patch.object(sft, "target", their_target):
-    answers["as published"] = answers_of("as published")
+answers["as published"] = answers_of("as published", their_target)
 
 # %% tags=["headline", "nbval-check-output"]
 print(f"{few['max_steps']} updates instead of {STEPS}")
