@@ -1,12 +1,12 @@
 """The shipped base model: what its card says, what its report says, and that it answers."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from medr1_lib.course.tiers import ROOT
 from medr1_lib.data.styles import STYLES
 from medr1_lib.model.loading import load_policy
 from tools.pretrain.card import card
@@ -14,6 +14,8 @@ from tools.pretrain.command import album
 from tools.pretrain.exam import asked_about, examine, oracle
 from tools.pretrain.language import Pupil
 from tools.pretrain.scenes import pool
+
+ROOT = Path(__file__).parents[1]
 
 BASE = ROOT / "data" / "tiny-qwen2-vl"
 REPORT = json.loads((BASE / "report.json").read_text())

@@ -2,13 +2,15 @@
 
 import json
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from medr1_lib.course.tiers import ROOT
 from medr1_lib.data import audit_report
 from medr1_lib.data.archive import opened
+
+ROOT = Path(__file__).parents[1]
 
 CARD = (ROOT / "data" / "README.md").read_text()
 RECORDED = ROOT / "data" / "recorded"

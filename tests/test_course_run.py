@@ -62,8 +62,8 @@ def test_the_table_has_a_line_for_each_headline():
 
 
 def test_recorded_minutes_come_back_in_the_banner(tmp_path, monkeypatch):
-    path = tmp_path / "recorded" / "course_costs.json"
-    monkeypatch.setattr(tiers, "COSTS", path)
+    path = tmp_path / "data" / tiers.COSTS
+    monkeypatch.setenv("MEDR1_HOME", str(tmp_path))
     run.record(RESULTS, "laptop", path)
     run.record(RESULTS[:1], "replay", path)
     costs = json.loads(path.read_text())

@@ -9,6 +9,7 @@ from medr1_lib.data import taxonomy
 from medr1_lib.errors import InputError
 
 AXES = {"modality": taxonomy.MODALITIES, "question_type": taxonomy.QUESTION_TYPES}
+PAPER = Path(__file__).parents[1] / "data/paper"
 AUDIT = Path(__file__).parents[1] / "data/recorded/omnimedvqa_audit.json"
 
 
@@ -68,12 +69,12 @@ def test_the_headline():
     assert [figure["value"] for figure in figures] == [69.91, 68.05, 29.94, 32.06]
 
 
-@pytest.mark.parametrize("path", sorted(paper.PAPER.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(PAPER.glob("*.json")), ids=lambda path: path.stem)
 def test_every_figure_says_where_it_is_from_and_how_sure_it_is(path):
     found = json.loads(path.read_text())
     for part in found.get("tables", [found]):
         assert {"what", "provenance", "confidence"} <= set(part)
-    assert path.name in (paper.PAPER / "README.md").read_text()
+    assert path.name in (PAPER / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -43,7 +45,7 @@ def test_a_gpu_is_taken(monkeypatch):
 def test_the_small_tiers_ask_the_tiny_model(monkeypatch, name):
     monkeypatch.delenv("MEDR1_MODEL", raising=False)
     tier = tiers.TIERS[name]
-    assert tier.model_path == tiers.ROOT / "data" / "tiny-qwen2-vl"
+    assert tier.model_path == Path(__file__).parents[1] / "data" / "tiny-qwen2-vl"
     assert tier.quantize is None
 
 
@@ -100,3 +102,27 @@ def test_small_tiers_do_not_load_torch():
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_material_is_taken_from_the_folder_that_is_named(monkeypatch, tmp_path):
+    assert (tiers.material("paper") / "headline.json").is_file()
+    monkeypatch.setenv("MEDR1_HOME", str(tmp_path))
+    with pytest.raises(InputError, match=r"data/paper: .* not there; set MEDR1_HOME"):
+        tiers.material("paper")
+    (tmp_path / "data" / "paper").mkdir(parents=True)
+    assert tiers.material("paper") == tmp_path.resolve() / "data" / "paper"
+
+
+def test_a_library_alone_says_that_the_material_is_missing(monkeypatch, tmp_path):
+    monkeypatch.delenv("MEDR1_HOME", raising=False)
+    monkeypatch.setattr(tiers, "PACKAGE", tmp_path / "site-packages" / "medr1_lib")
+    with pytest.raises(InputError, match=r"reward_bench.json: .*set MEDR1_HOME to the folder"):
+        tiers.material("reward_bench.json")
+
+
+def test_every_package_is_in_the_wheel():
+    root = Path(__file__).parents[1]
+    settings = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = {path.parent.relative_to(root) for path in root.glob("medr1_lib/**/__init__.py")}
+    packages = {".".join(folder.parts) for folder in folders} | {"medr1_lib.material"}
+    assert set(settings["packages"]) == packages

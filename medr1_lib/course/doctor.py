@@ -12,10 +12,11 @@ from pathlib import Path
 import psutil
 from packaging.requirements import Requirement
 
-from medr1_lib.course.tiers import ROOT, TIERS
+from medr1_lib.course.tiers import PACKAGE, TIERS
 from medr1_lib.files import write_json
 
-OUTPUT = ROOT / "_output"
+# Where the course is worked on: the checkout, or for an installed library the current folder.
+HERE = PACKAGE.parent if (PACKAGE.parent / "requirements.lock").exists() else Path.cwd()
 GIB = 2**30
 MEMORY, DISK, GPU_MEMORY = 4, 2, 14  # GiB that the course needs; a "16 GB" GPU reports under 15
 
@@ -58,7 +59,13 @@ def main(arguments: list[str]) -> int:
 
 def examine() -> list[Item]:
     """Look at everything that the course needs."""
-    machine = [python(sys.version_info[:3]), memory(), disk(), threads(), writable(OUTPUT)]
+    machine = [
+        python(sys.version_info[:3]),
+        memory(),
+        disk(),
+        threads(),
+        writable(HERE / "_output"),
+    ]
     return [*machine, *packages(), kernel(), widgets(), torch_works(), nf4(), gpu()]
 
 
@@ -88,7 +95,7 @@ def memory() -> Item:
 
 def disk() -> Item:
     """Free space where the course writes."""
-    found = shutil.disk_usage(ROOT).free / GIB
+    found = shutil.disk_usage(HERE).free / GIB
     return _judge("disk", found >= DISK, f"{found:.1f} GiB free", f"free {DISK} GiB", TRAINING)
 
 
@@ -136,7 +143,7 @@ def package(requirement: Requirement, found: str, locked: dict[str, str]) -> Ite
     return Item(requirement.name, "OK", found)
 
 
-def locked_versions(path: Path = ROOT / "requirements.lock") -> dict[str, str]:
+def locked_versions(path: Path = HERE / "requirements.lock") -> dict[str, str]:
     """Package to version, as the lock file has them; empty without the file."""
     lines = path.read_text().splitlines() if path.exists() else []
     pins = (line.split(";")[0].strip().split("==") for line in lines if "==" in line)

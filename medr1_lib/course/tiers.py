@@ -11,9 +11,30 @@ from typing import Any, Literal
 
 from medr1_lib.errors import InputError
 
-ROOT = Path(__file__).parents[2]
-TINY = ROOT / "data" / "tiny-qwen2-vl"
-COSTS = ROOT / "data" / "recorded" / "course_costs.json"  # written by `make course RECORD=1`
+PACKAGE = Path(__file__).parents[1]
+COSTS = "recorded/course_costs.json"  # written by `make course RECORD=1`
+
+
+def material(name: str) -> Path:
+    """A file or folder of the course's `data/`: results, published figures, the tiny model.
+
+    It is looked for in the folder that `MEDR1_HOME` names, a checkout of the course. Without that
+    variable, in what the installed wheel carries, else in the checkout that holds this library.
+
+    Raises:
+        InputError: If it is not there.
+
+    Example:
+        >>> material("reward_bench.json").name
+        'reward_bench.json'
+    """
+    named = os.environ.get("MEDR1_HOME")
+    places = [Path(named, "data")] if named else [PACKAGE / "material", PACKAGE.parent / "data"]
+    found = next((place / name for place in places if (place / name).exists()), None)
+    if found is None:
+        remedy = "set MEDR1_HOME to the folder of a checkout of the course"
+        raise InputError(places[-1] / name, "this course material is not there", remedy)
+    return found.resolve()
 
 
 @dataclass(frozen=True)
@@ -53,7 +74,7 @@ class Tier:
         if not named and self.name == "gpu":
             remedy = "set it to a directory of Qwen2-VL-2B-Instruct"
             raise InputError("MEDR1_MODEL", "the gpu tier needs a model, none is named", remedy)
-        return Path(named).resolve() if named else TINY
+        return Path(named).resolve() if named else material("tiny-qwen2-vl")
 
 
 # One thread for the small tiers: on a busy machine a second one makes so small a model slower.
@@ -131,7 +152,10 @@ def banner(chapter: int, tier: Tier) -> str:
 
 
 def _cost(chapter: int, tier: Tier) -> str:
-    recorded = json.loads(COSTS.read_text()) if COSTS.exists() else {}
+    try:
+        recorded = json.loads(material(COSTS).read_text())
+    except InputError:  # a course that nobody has timed yet
+        recorded = {}
     course = recorded.get(tier.name, {"minutes": {}})
     minutes = course["minutes"].get(f"{chapter:02d}")
     if minutes is None:

@@ -354,9 +354,7 @@ for name, leaky in (("standard", False), ("leaky", True)):
 # `letter_majority` takes the commonest letter; `most_frequent_text` the option that was right most often.
 
 # %%
-recorded = json.loads(
-    (tiers.ROOT / "data/recorded/omnimedvqa_audit.json").read_text()
-)
+recorded = json.loads(tiers.material("recorded/omnimedvqa_audit.json").read_text())
 rows = []
 for path, found in recorded["files"].items():
     kind, _, name = path.split("/")[-3:]

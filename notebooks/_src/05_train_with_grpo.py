@@ -58,7 +58,7 @@ STYLE, STEPS, PER_CELL = "think_before", 60, 16
 TRAINS = tier.name != "replay"
 temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-05-")
 folder = Path(temporary.name)
-RECORDED = tiers.ROOT / "data/recorded"
+RECORDED = tiers.material("recorded")
 
 # %% [markdown]
 # ## 1 Before

@@ -52,7 +52,7 @@ warnings.filterwarnings("ignore", category=FutureWarning)
 # %%
 from medr1_lib.course.live import curves, live
 
-RECORDED = tiers.ROOT / "data/recorded"
+RECORDED = tiers.material("recorded")
 notes = json.loads((RECORDED / "failures.json").read_text())
 logs = dict(list(pd.read_parquet(RECORDED / "failures.parquet").groupby("name")))
 rollouts = pd.read_parquet(RECORDED / "failures_rollouts.parquet")

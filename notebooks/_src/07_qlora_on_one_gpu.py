@@ -63,7 +63,8 @@ plt.rcParams["figure.dpi"] = 72
 # networks they crowd around zero, nearly normal.
 
 # %% tags=["nbval-check-output"]
-model, processor = load_policy(tiers.TINY, device="cpu")
+TINY = tiers.material("tiny-qwen2-vl")
+model, processor = load_policy(TINY, device="cpu")
 matrix = model.model.language_model.layers[2].mlp.down_proj.weight.detach()
 within = (matrix.abs() < matrix.std()).float().mean()
 print(f"{matrix.shape[0]} x {matrix.shape[1]} weights")
@@ -242,7 +243,7 @@ def loaded(skip):
         load_in_4bit=True, bnb_4bit_quant_type="nf4", llm_int8_skip_modules=skip
     )
     return Qwen2VLForConditionalGeneration.from_pretrained(
-        tiers.TINY,
+        TINY,
         quantization_config=settings,
         dtype=torch.float32,
         device_map={"": "cpu"},
@@ -304,7 +305,7 @@ for skip, variant in variants.items():
 
 # %%
 lora = {"r": 16, "lora_alpha": 32, "target_modules": LANGUAGE_LINEAR}
-base, _ = load_policy(tiers.TINY, "nf4", device="cpu")
+base, _ = load_policy(TINY, "nf4", device="cpu")
 policy = get_peft_model(base, LoraConfig(**lora)).train()
 layers = policy.get_base_model().model.language_model.layers
 layer = layers[2].mlp.down_proj
@@ -489,7 +490,7 @@ _ = axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 # %% tags=["nbval-check-output"]
 import json
 
-found = json.loads((tiers.ROOT / "data/recorded/gpu.json").read_text())
+found = json.loads(tiers.material("recorded/gpu.json").read_text())
 gpu = pd.DataFrame(found).T
 card = {"computed GB": gpu["expected_bytes"], "measured GB": gpu["peak_bytes"]}
 print(gpu["gpu"].iloc[0], gpu["date"].iloc[0])
@@ -541,7 +542,7 @@ display(Math(formula(chosen)))
 # %%
 data = folder / "phantoms"
 phantom_vqa.build(data, seed=7, per_cell=2)
-paths = {"model": str(tiers.TINY), "data": str(data)}
+paths = {"model": str(TINY), "data": str(data)}
 recipe = load_recipe("course-qlora", **paths, max_steps=40)
 
 # %% mystnb={"image": {"alt": "Four panels of a training of 40 steps: reward, accuracy and format reward, KL from the base, and completion length against the step. Reward rises from 1.3 to about 1.55, format to nearly 1, KL to about 0.05, and completions stay between 12 and 13 tokens."}}
@@ -567,7 +568,7 @@ if tier.name != "replay":
 # %%
 runs = []
 for name in ("learning", "learning_qlora"):
-    found = json.loads((tiers.ROOT / f"data/recorded/{name}.json").read_text())
+    found = json.loads(tiers.material(f"recorded/{name}.json").read_text())
     runs += [
         r | dict(zip(("low", "high"), r["interval"], strict=True))
         for r in found["runs"]

@@ -50,7 +50,7 @@ from medr1_lib.analysis.intervals import Z
 tier = tiers.start(8)
 sns.set_palette("colorblind")
 warnings.filterwarnings("ignore", category=FutureWarning)
-RECORDED = tiers.ROOT / "data/recorded"
+RECORDED = tiers.material("recorded")
 
 # %% [markdown]
 # ## 1 What a fair comparison needs
@@ -94,7 +94,7 @@ updates = checks.updates(updates)
 # quarter of the number of training questions. The table counts both from these last steps.
 
 # %% tags=["nbval-check-output"]
-curves = json.loads((tiers.ROOT / "data/paper/training_curves.json").read_text())
+curves = json.loads(tiers.material("paper/training_curves.json").read_text())
 last = pd.Series(curves["last_step"], name="GRPO")
 counted = pd.DataFrame({"questions": 4 * last, "GRPO": last})
 counted["SFT"] = [updates(n, 4, 16, 2) for n in counted["questions"]]

@@ -72,7 +72,7 @@ from medr1_lib.analysis.figures import STYLE
 from medr1_lib.analysis.rationale import KNOWN
 
 plt.rcParams.update(STYLE)
-BLOCK = tiers.ROOT / "data/recorded/all"
+BLOCK = tiers.material("recorded/all")
 order = pd.CategoricalDtype(list(STYLES), ordered=True)
 records = recorded.load(BLOCK).astype({"style": order})
 real = records[records["control"] == "none"]
@@ -190,7 +190,7 @@ _ = axes.set_ylabel("style")
 # luck of three seeds.
 
 # %%
-longer = pd.read_parquet(tiers.ROOT / "data/recorded/learning.parquet")
+longer = pd.read_parquet(tiers.material("recorded/learning.parquet"))
 means = longer.groupby(["style", "recipe"])["correct"].mean().unstack()
 means.assign(gain=means["course"] - means["base"]).loc[list(STYLES)].round(3)
 

@@ -41,7 +41,7 @@ from medr1_lib.data import phantom_vqa, dataset
 
 tier = tiers.start(10)
 warnings.filterwarnings("ignore", category=FutureWarning)
-RECORDED = tiers.ROOT / "data/recorded"
+RECORDED = tiers.material("recorded")
 
 # %% [markdown]
 # ## 1 A small map of your own

@@ -12,12 +12,11 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from medr1_lib.course.tiers import ROOT
 from medr1_lib.errors import InputError
 from notebooks.tools import canonical, kernel, sources
 
 TIERS = {"": "laptop", "solutions": "replay"}  # folder below notebooks/: tier of what it stores
-HANDOUTS = ROOT / "_output" / "handouts"
+HANDOUTS = kernel.ROOT / "_output" / "handouts"
 
 
 def main(arguments: list[str]) -> int:

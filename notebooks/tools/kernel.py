@@ -10,6 +10,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 NOTEBOOKS = Path(__file__).parents[1]
+ROOT = NOTEBOOKS.parent
 GUARD = Path(__file__).parent / "offline"
 
 # What makes the same notebook print the same on every machine.

@@ -17,12 +17,13 @@ import nbformat
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
-from medr1_lib.course.tiers import COSTS, ROOT, TIERS
+from medr1_lib.course import tiers
 from medr1_lib.errors import InputError
 from medr1_lib.provenance import hardware
 from notebooks.tools import kernel, sources
 
-OUT = ROOT / "_output" / "course"
+OUT = kernel.ROOT / "_output" / "course"
+COSTS = kernel.ROOT / "data" / tiers.COSTS
 FAILURES = (CellExecutionError, CellTimeoutError, DeadKernelError, kernel.OnlineError)
 
 
@@ -48,7 +49,7 @@ class Result:
 def main(arguments: list[str]) -> int:
     """Execute all chapters and print the table; 1 if one fails."""
     parser = argparse.ArgumentParser(prog="notebooks.tools.run", description=__doc__)
-    parser.add_argument("--tier", choices=TIERS, default="laptop")
+    parser.add_argument("--tier", choices=tiers.TIERS, default="laptop")
     parser.add_argument("--record", action="store_true", help=f"write the minutes to {COSTS.name}")
     options = parser.parse_args(arguments)
     results = course(kernel.NOTEBOOKS, OUT, options.tier)
@@ -155,7 +156,7 @@ def _pictures(chapter: str, cells: list[NotebookNode], folder: Path) -> list[Pat
 
 
 def _relative(path: Path) -> Path:
-    return path.relative_to(ROOT)
+    return path.relative_to(kernel.ROOT)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import nbformat
 
-from medr1_lib.course.tiers import ROOT
 from notebooks.tools import kernel
 from notebooks.tools.build import TIERS
 
@@ -35,7 +34,7 @@ def validate(paths: list[Path], tier: str, flag: str) -> int:
     command = [sys.executable, "-m", "pytest", "-q", flag, *map(str, paths)]
     try:
         with kernel.environment(tier) as variables:
-            return int(subprocess.run(command, cwd=ROOT, env=variables).returncode != 0)
+            return int(subprocess.run(command, cwd=kernel.ROOT, env=variables).returncode != 0)
     except kernel.OnlineError as error:
         print(error)
         return 1

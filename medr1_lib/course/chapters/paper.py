@@ -1,14 +1,12 @@
 """The published figures of Med-R1 as data, to be shown beside ours."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from medr1_lib.course.tiers import material
 from medr1_lib.errors import InputError
-
-PAPER = Path(__file__).parents[3] / "data" / "paper"
 
 
 def published(name: str) -> dict[str, Any]:
@@ -17,11 +15,12 @@ def published(name: str) -> dict[str, Any]:
     Raises:
         InputError: If there is no such file.
     """
+    folder = material("paper")
     try:
-        return json.loads((PAPER / f"{name}.json").read_text())
+        return json.loads((folder / f"{name}.json").read_text())
     except OSError as error:
-        names = ", ".join(sorted(path.stem for path in PAPER.glob("*.json")))
-        raise InputError(PAPER, f"has no {name!r}", f"use one of {names}") from error
+        names = ", ".join(sorted(path.stem for path in folder.glob("*.json")))
+        raise InputError(folder, f"has no {name!r}", f"use one of {names}") from error
 
 
 def no_think_minus_think(axis: str) -> pd.DataFrame:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from medr1_lib.course.tiers import material
 from medr1_lib.data import styles
 from medr1_lib.errors import InputError
 from medr1_lib.rl.rewards import RULES, points
 
-TABLE = Path(__file__).parents[3] / "data" / "reward_bench.json"
 QUESTION = "Which modality is this?"
 OPTIONS = ("MRI", "PET", "CT", "X-Ray")
 ANSWER = "C"
@@ -58,8 +58,8 @@ class Row:
         return styles.read(self.completion, OPTIONS) == ANSWER
 
 
-def load(path: Path = TABLE) -> list[Row]:
-    """The rows of the bench.
+def load(path: Path | None = None) -> list[Row]:
+    """The rows of a bench, the one of the course if no other is named.
 
     Raises:
         InputError: If the table is not JSON, or a row is not complete.
@@ -68,6 +68,7 @@ def load(path: Path = TABLE) -> list[Row]:
         >>> load()[0].completion
         '<think>Bone is white.</think><answer>C</answer>'
     """
+    path = path or material("reward_bench.json")
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
