@@ -25,16 +25,22 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "chapters", nargs="*", help="numbers or names to build, all if none is given"
     )
-    parser.add_argument(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
         "--check", action="store_true", help="write nothing, compare all but outputs"
     )
-    parser.add_argument(
-        "--execute", action="store_true", help="with --check: outputs too, to the byte"
+    instead.add_argument(
+        "--keep-outputs",
+        action="store_true",
+        help="execute nothing: new sources over the stored outputs, which validate.py then proves",
     )
-    parser.add_argument(
+    instead.add_argument(
         "--no-solutions",
         action="store_true",
         help="write students' copies without the folded solutions to _output/handouts",
+    )
+    parser.add_argument(
+        "--execute", action="store_true", help="with --check: outputs too, to the byte"
     )
     options = parser.parse_args(arguments)
     if options.no_solutions:
@@ -42,7 +48,7 @@ def main(arguments: list[str]) -> int:
     chosen = _sources(kernel.NOTEBOOKS, options.chapters)
     if not options.check:
         for source in chosen:
-            build(source, kernel.NOTEBOOKS)
+            build(source, kernel.NOTEBOOKS, options.keep_outputs)
         return 0
     stale = [] if options.chapters else orphans(kernel.NOTEBOOKS)
     stale += [
@@ -59,16 +65,48 @@ def variants(source: Path) -> dict[str, NotebookNode]:
     return {"": sources.student(notebook), "solutions": sources.solution(notebook)}
 
 
-def build(source: Path, notebooks: Path) -> None:
-    """Execute both notebooks of one source and write them, together or not at all."""
+def build(source: Path, notebooks: Path, keep_outputs: bool = False) -> None:
+    """Execute both notebooks of one source and write them, together or not at all.
+
+    Args:
+        source: The chapter below `_src/`.
+        notebooks: The folder that the notebooks go to.
+        keep_outputs: Take the stored outputs instead of executing, for changes of names and prose.
+
+    Raises:
+        InputError: If outputs are to be kept and the stored notebook has other cells.
+    """
     written = {}
     for folder, notebook in variants(source).items():
-        kernel.execute(notebook, TIERS[folder])
-        written[notebooks / folder / f"{source.stem}.ipynb"] = canonical.text(notebook)
+        path = notebooks / folder / f"{source.stem}.ipynb"
+        if keep_outputs:
+            _take_outputs(notebook, path)
+        else:
+            kernel.execute(notebook, TIERS[folder])
+        written[path] = canonical.text(notebook)
     for path, text in written.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         print(f"wrote {path} ({len(text) / 1000:.0f} kB)")
+
+
+def _take_outputs(notebook: NotebookNode, path: Path) -> None:
+    """Give the code cells of a new notebook the outputs of the stored one's, in their order."""
+    stored = nbformat.read(path, as_version=4) if path.exists() else nbformat.v4.new_notebook()
+    new, old = (
+        [cell for cell in tracked.cells if cell.cell_type == "code"]
+        for tracked in (notebook, stored)
+    )
+    if len(new) != len(old):
+        raise InputError(
+            path,
+            f"has {len(old)} code cells and its source {len(new)}, so outputs cannot be kept",
+            "build the chapter without --keep-outputs",
+        )
+    for cell, before in zip(new, old, strict=True):
+        cell.outputs, cell.execution_count = before.outputs, before.execution_count
+    if "widgets" in stored.metadata:
+        notebook.metadata["widgets"] = stored.metadata["widgets"]
 
 
 def changed(source: Path, notebooks: Path, execute: bool = False) -> list[Path]:
