@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from medr1_lib.analysis.transfer import Answers
-from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
+from medr1_lib.data.question import MODALITIES, QUESTION_TYPES
 
 THREE = MODALITIES[:3]
 NEXT = {"A": "B", "B": "C", "C": "D", "D": "A"}

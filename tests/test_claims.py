@@ -5,8 +5,8 @@ import pytest
 
 from medr1_lib.data.phantom_vqa import ATTRIBUTES
 from medr1_lib.data.phantoms import random_scene
+from medr1_lib.data.question import MODALITIES
 from medr1_lib.data.rationale import claims, rationale
-from medr1_lib.data.taxonomy import MODALITIES
 from tools.pretrain.lessons import caption
 
 

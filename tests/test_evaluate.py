@@ -180,7 +180,7 @@ def test_the_fingerprint_changes_with_a_pixel_and_with_a_word(items, tmp_path):
 @pytest.mark.parametrize(
     ("image", "problem"),
     [
-        (None, "it is missing"),
+        (None, "has no image"),
         ({"bytes": b"no image"}, "cannot identify image file"),
     ],
 )

@@ -67,7 +67,9 @@ def test_reading_leaves_the_data_set_as_it_was(tmp_path):
 def test_a_record_without_its_image_is_named(tmp_path, image):
     rows = trainings.rows(4)
     rows[2]["image"] = image
-    with pytest.raises(InputError, match=f"train record {rows[2]['image_id']}: has no image"):
+    with pytest.raises(
+        InputError, match=rf"train record 2 \({rows[2]['image_id']}\): has no image"
+    ):
         prompts(trainings.grpo(data=stored(tmp_path, rows)))
 
 

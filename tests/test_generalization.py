@@ -7,7 +7,7 @@ import records
 
 from medr1_lib.analysis import transfer as maps
 from medr1_lib.analysis.intervals import wilson
-from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
+from medr1_lib.data.question import MODALITIES, QUESTION_TYPES
 from medr1_lib.errors import InputError
 
 WHICH = ("grpo", "think_before", "modality")

@@ -5,10 +5,10 @@ import pytest
 
 from medr1_lib.analysis.transfer import at_home
 from medr1_lib.course.chapters import paper
-from medr1_lib.data import taxonomy
+from medr1_lib.data import question
 from medr1_lib.errors import InputError
 
-AXES = {"modality": taxonomy.MODALITIES, "question_type": taxonomy.QUESTION_TYPES}
+AXES = {axis: question.AXES[axis] for axis in ("modality", "question_type")}
 PAPER = Path(__file__).parents[1] / "data/paper"
 AUDIT = Path(__file__).parents[1] / "data/recorded/omnimedvqa_audit.json"
 
@@ -37,9 +37,8 @@ def test_the_means_of_a_published_map(axis, home, elsewhere, negative):
 @pytest.mark.parametrize("axis", AXES)
 def test_the_sizes_are_those_of_the_released_files(axis):
     """The audit counted their records."""
-    of = getattr(taxonomy, axis)
     counted = {
-        of(Path(path).name.removesuffix("_test.json")): found["records"]
+        question.canonical(axis, Path(path).name.removesuffix("_test.json")): found["records"]
         for path, found in json.loads(AUDIT.read_text())["files"].items()
         if f"/{axis}/" in path and path.endswith("_test.json")
     }

@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 
 from medr1_lib.data import audit, dataset
+from medr1_lib.data.dataset import FEATURES
 from medr1_lib.data.phantom_vqa import (
     ATTRIBUTES,
     MARKS,
@@ -22,8 +23,7 @@ from medr1_lib.data.phantom_vqa import (
     which_modality,
 )
 from medr1_lib.data.phantoms import SCANNERS, draw
-from medr1_lib.data.question import FEATURES
-from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
+from medr1_lib.data.question import MODALITIES, QUESTION_TYPES
 from medr1_lib.errors import InputError
 
 

@@ -10,7 +10,7 @@ from benchmarks.speed.phantoms import glance, probe
 from medr1_lib.data import phantoms
 from medr1_lib.data.phantoms import Scene, draw, random_scene
 from medr1_lib.data.phantoms.looks import LOOKS, NOISE
-from medr1_lib.data.taxonomy import MODALITIES
+from medr1_lib.data.question import MODALITIES
 from medr1_lib.errors import InputError
 
 CT = Scene("CT", "chest", "mass", "mild", "upper left", "lung window", "scanner 2", 7)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
+from medr1_lib.data.question import MODALITIES, QUESTION_TYPES
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation.plan import Cell, Grid, Plan
 

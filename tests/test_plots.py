@@ -10,7 +10,7 @@ from medr1_lib.analysis import comparisons, plots
 from medr1_lib.analysis.figures import alt, styled
 from medr1_lib.analysis.transfer import answers, at_home, matrix
 from medr1_lib.course.chapters import paper
-from medr1_lib.data.taxonomy import MODALITIES
+from medr1_lib.data.question import MODALITIES
 
 
 @pytest.fixture(autouse=True)

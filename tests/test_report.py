@@ -13,7 +13,7 @@ from medr1_lib.__main__ import main
 from medr1_lib.analysis import recorded
 from medr1_lib.analysis.transfer import answers, matrix
 from medr1_lib.data.phantom_vqa import questions
-from medr1_lib.data.taxonomy import QUESTION_TYPES
+from medr1_lib.data.question import QUESTION_TYPES
 from tools import report
 
 QUESTION = ["image_id", "question", "options", "answer", "modality", "question_type", "scene"]

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from medr1_lib.course.viewer_widget import PICTURES, AnswerViewer, page, sent
-from medr1_lib.data import dataset, phantom_vqa
+from medr1_lib.data import phantom_vqa
 from medr1_lib.data.phantoms import draw
 from medr1_lib.data.question import Question
 from medr1_lib.data.styles import STYLES, listed, read, read_strict
@@ -32,7 +32,7 @@ REPLIES = {
 def items(tmp_path_factory):
     asked = phantom_vqa.questions("test", per_cell=1)
     root = tmp_path_factory.mktemp("data") / "phantoms"
-    dataset.write(root, {"test": phantom_vqa.rows(asked, 40, "test")}, {})
+    phantom_vqa.write(root, {"test": asked}, {})
     return Items(root)
 
 

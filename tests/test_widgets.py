@@ -9,8 +9,7 @@ import pytest
 
 from medr1_lib.course import widgets
 from medr1_lib.data.phantom_vqa import questions
-from medr1_lib.data.question import LETTERS
-from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
+from medr1_lib.data.question import LETTERS, MODALITIES, QUESTION_TYPES
 from medr1_lib.errors import InputError
 
 QUESTIONS = list(questions("test", per_cell=2))

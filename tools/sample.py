@@ -11,7 +11,7 @@ from medr1_lib.data import images
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import ACQUISITIONS, ANATOMIES, FINDINGS, draw, random_scene
 from medr1_lib.data.phantoms.canvas import SIZE
-from medr1_lib.data.taxonomy import MODALITIES
+from medr1_lib.data.question import MODALITIES
 from medr1_lib.errors import InputError
 
 SHEET, RECORDS = "contact_sheet.png", "records.json"

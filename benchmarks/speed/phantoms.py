@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from medr1_lib.data.phantoms import Scene, draw, random_scene
-from medr1_lib.data.taxonomy import MODALITIES
+from medr1_lib.data.question import MODALITIES
 from medr1_lib.files import write_json
 from medr1_lib.provenance import hardware
 

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from medr1_lib.analysis.intervals import wilson
 from medr1_lib.data.phantoms import SCANNERS, Scene, draw, random_scene
-from medr1_lib.data.taxonomy import MODALITIES
+from medr1_lib.data.question import MODALITIES
 from medr1_lib.files import write_json
 from medr1_lib.model.loading import load_policy
 from medr1_lib.provenance import run_stamp

@@ -9,10 +9,9 @@ import pandas as pd
 
 from medr1_lib.analysis import rates
 from medr1_lib.data.phantom_vqa import ATTRIBUTES, STEMS, values
-from medr1_lib.data.question import LETTERS
+from medr1_lib.data.question import LETTERS, MODALITIES
 from medr1_lib.data.rationale import claims
 from medr1_lib.data.styles import STYLES
-from medr1_lib.data.taxonomy import MODALITIES
 from medr1_lib.errors import InputError
 
 # No value belongs to two attributes, so that a value alone says which of them is meant.

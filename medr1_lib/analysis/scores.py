@@ -8,8 +8,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from medr1_lib.analysis.intervals import Z, wilson
-from medr1_lib.data.question import CONTROLS
-from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
+from medr1_lib.data.question import CONTROLS, MODALITIES, QUESTION_TYPES
 from medr1_lib.errors import InputError
 
 ITEM = ["item", "image_id", "question", "answer"]  # what two records of one item have in common

@@ -9,8 +9,7 @@ from PIL import Image
 
 from medr1_lib.data import images
 from medr1_lib.data.phantoms import draw
-from medr1_lib.data.question import LETTERS, Question
-from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
+from medr1_lib.data.question import LETTERS, MODALITIES, QUESTION_TYPES, Question
 from medr1_lib.errors import InputError
 
 EVERY = "all"

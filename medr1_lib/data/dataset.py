@@ -1,5 +1,6 @@
 """Data sets on disk: a folder with the splits `train` and `test`, written whole or not at all."""
 
+import io
 import json
 import shutil
 from collections.abc import Iterable, Mapping
@@ -7,13 +8,29 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow.compute as pc
 from datasets.arrow_writer import ArrowWriter
+from PIL import Image
 
-from medr1_lib.data.question import FEATURES
 from medr1_lib.errors import InputError
 from medr1_lib.files import require_free
 
 CARD = "card.json"  # beside the splits: the command, seed and counts behind the data
+AGAIN = "build or import it again"
+FEATURES = datasets.Features(
+    {
+        "image": datasets.Image(),
+        "question": datasets.Value("string"),
+        "options": datasets.List(datasets.Value("string")),
+        "answer": datasets.Value("string"),
+        "answer_text": datasets.Value("string"),
+        "modality": datasets.Value("string"),
+        "question_type": datasets.Value("string"),
+        "image_id": datasets.Value("string"),
+        "source": datasets.Value("string"),
+        "scene": datasets.Value("string"),
+    }
+)
 
 
 def write(
@@ -36,8 +53,8 @@ def write(
     partial = out.with_name(out.name + ".partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
         streams = partial / "streams"
+        streams.mkdir(parents=True)
         tables = {name: _stream(rows, streams / name) for name, rows in splits.items()}
         datasets.DatasetDict(tables).save_to_disk(partial)
         del tables  # close the memory maps before their files go
@@ -54,6 +71,16 @@ def write(
     return read(out)
 
 
+def _stream(rows: Iterable[dict[str, Any]], file: Path) -> datasets.Dataset:
+    # Not `Dataset.from_generator`: it pickles the generator for a fingerprint, prints a second
+    # progress bar and hides a full disk in an error of its own.
+    with ArrowWriter(path=str(file), features=FEATURES, writer_batch_size=256) as writer:
+        for row in rows:
+            writer.write(FEATURES.encode_example(row))
+        writer.finalize()
+    return datasets.Dataset.from_file(str(file))
+
+
 def read(root: Path) -> datasets.DatasetDict:
     """Read a data set that `write` made.
 
@@ -67,21 +94,46 @@ def read(root: Path) -> datasets.DatasetDict:
     try:
         splits = datasets.load_from_disk(str(root))
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(root, f"cannot be read ({error})", "build or import it again") from error
-    missing = sorted(
-        {name for table in splits.values() for name in FEATURES.keys() - table.features}
-    )
+        raise InputError(root, f"cannot be read ({error})", AGAIN) from error
+    missing = {name for table in splits.values() for name in FEATURES.keys() - table.features}
     if missing:
-        problem = f"lacks the columns {', '.join(missing)}"
-        raise InputError(root, problem, "build or import it again")
+        raise InputError(root, f"lacks the columns {', '.join(sorted(missing))}", AGAIN)
     return splits
 
 
-def _stream(rows: Iterable[dict[str, Any]], folder: Path) -> datasets.Dataset:
-    folder.mkdir(parents=True)
-    path = str(folder / "rows.arrow")
-    with ArrowWriter(path=path, features=FEATURES, writer_batch_size=256) as writer:
-        for row in rows:
-            writer.write(FEATURES.encode_example(row))
-        writer.finalize()
-    return datasets.Dataset.from_file(path)
+def read_split(root: Path, split: str) -> datasets.Dataset:
+    """One split of a data set, its images as stored bytes that `open_image` decodes.
+
+    Raises:
+        InputError: As `read`; or if there is no such split, or a record lacks its image.
+    """
+    splits = read(root)
+    if split not in splits:
+        remedy = f"choose one of {', '.join(splits)}, or {AGAIN}"
+        raise InputError(root, f"has no {split} split", remedy)
+    table = splits[split].cast_column("image", datasets.Image(decode=False))
+    content = pc.struct_field(table.with_format("arrow")["image"][:], "bytes")
+    stored = pc.fill_null(pc.greater(pc.binary_length(content), 0), False)
+    if not pc.all(stored).as_py():
+        row = pc.index(stored, False).as_py()
+        where = f"{root}, {split} record {row} ({table[row]['image_id']})"
+        raise InputError(where, "has no image", AGAIN)
+    return table
+
+
+def open_image(content: bytes, where: str, pixels: bool = True) -> Image.Image:
+    """The image that a record stores, as RGB.
+
+    Args:
+        content: The stored bytes.
+        where: Data set and record, for the error.
+        pixels: Without them only the header is read, which is enough for `size`.
+
+    Raises:
+        InputError: If the image cannot be read.
+    """
+    try:
+        image = Image.open(io.BytesIO(content))
+        return image.convert("RGB") if pixels else image
+    except (OSError, SyntaxError) as error:
+        raise InputError(where, f"its image cannot be read: {error}", AGAIN) from error

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from medr1_lib.data import records, taxonomy
+from medr1_lib.data import records
 from medr1_lib.data.archive import Source
-from medr1_lib.data.question import Question
+from medr1_lib.data.question import Question, canonical
 from medr1_lib.errors import InputError
 
 _Key = tuple[str, str, tuple[str, ...], str]  # what makes two records the same question
@@ -144,10 +144,10 @@ def _split_file(source: Source, path: str) -> RecordFile:
         remedy = "keep the released names: train/<name>_train.json and test/<name>_test.json"
         raise InputError(path, "does not say whether it is train or test", remedy)
     try:
-        canonical = getattr(taxonomy, kind)(name)
+        label = canonical(kind, name)
     except InputError as error:
         raise InputError(path, error.problem, error.remedy) from error
-    labels = {"modality": "unknown", "question_type": "unknown", kind: canonical}
+    labels = {"modality": "unknown", "question_type": "unknown", kind: label}
     items, bad = _parse(source, path, lambda record: records.from_split(record, **labels))
     return RecordFile(path, kind, name, split, items, bad)
 

@@ -1,9 +1,9 @@
 """PhantomMedVQA: questions about phantoms, balanced so that only the image can answer them."""
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import replace
-from itertools import islice, product
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from medr1_lib.data import dataset, images, phantoms
-from medr1_lib.data.phantoms import Scene, draw, random_scene
-from medr1_lib.data.question import LETTERS, Question
-from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
+from medr1_lib.data.phantoms import SCANNERS, Scene, draw, random_scene
+from medr1_lib.data.question import LETTERS, MODALITIES, QUESTION_TYPES, Question
 from medr1_lib.errors import InputError
 
 # A scene's seed leaves the remainder of its split when divided by 3, so no image is in two splits.
@@ -72,7 +71,7 @@ def questions(
     """Yield `per_cell` questions for each modality and question type, cell by cell.
 
     In the standard variant all four options are right elsewhere in the same cell, and stem, value
-    and letter are crossed: whatever does not see the image is right one time in four.
+    and letter are crossed: a rule that does not see the image is right one time in four.
 
     Args:
         split: One of `SPLITS`; their images are disjoint.
@@ -81,8 +80,8 @@ def questions(
         leaky: Reproduce two flaws of OmniMedVQA: most distractors are never right anywhere, and
             one test question in six is about an image of the training split.
         shortcut: Share of questions whose scanner is tied to the answer, 0 (none) to 1.
-        mark: What the scanner leaves on the picture: its own mark, none, or always that to which
-            `shortcut` would tie the next value of the cell, a wrong option. Nothing else changes.
+        mark: The scanner mark on the images: `random` (independent of the answer), `absent`, or
+            `reversed` (the one that `shortcut` pairs with a wrong option). Nothing else changes.
 
     Raises:
         InputError: If an argument is out of range.
@@ -91,81 +90,81 @@ def questions(
         >>> next(questions("test")).options
         ('soft tissue window', 'bone window', 'contrast phase', 'lung window')
     """
-    if split not in SPLITS:
-        raise InputError(f"split {split!r}", "no such split", f"use one of {', '.join(SPLITS)}")
     if per_cell < 1 or seed < 0:
-        raise InputError(
-            "phantoms",
-            f"{per_cell} questions per cell from seed {seed}",
-            "use at least one question and a seed of 0 or more",
-        )
-    if not 0 <= shortcut <= 1:
-        raise InputError("shortcut", f"a strength of {shortcut}", "use a share between 0 and 1")
-    if mark not in MARKS:
-        raise InputError(f"mark {mark!r}", "no such mark", f"use one of {', '.join(MARKS)}")
+        problem = f"{per_cell} questions per cell from seed {seed}"
+        raise InputError("phantoms", problem, "use at least one question and a seed of 0 or more")
+    sampler = _Sampler(split, seed, leaky, shortcut, mark)
     for cell in product(MODALITIES, QUESTION_TYPES):
         for index in range(per_cell):
-            yield _question(split, seed, cell, index, leaky, shortcut, mark)
+            yield sampler.question(*cell, index)
 
 
-def _question(
-    split: str,
-    seed: int,
-    cell: tuple[str, str],
-    index: int,
-    leaky: bool,
-    shortcut: float,
-    mark: str,
-) -> Question:
-    attribute, choices = ATTRIBUTES[cell[1]], values(*cell)
-    # Any four questions in a row have four values at four letters, any sixteen all pairs of them.
-    value, place, stem = index % 4, (index + index // 4) % 4, index // 16 % 2
-    shown_in = "train" if leaky and index % 6 == 0 else split
-    scene = _marked(_scene(shown_in, seed, cell, index, shortcut), index, mark)
-    rng = _rng(split, seed, cell, index, "options")
-    wrong = [text for text in choices if text != choices[value]]
-    if leaky and rng.random() < 0.95:
-        wrong = list(NEVER_RIGHT[attribute])
-    options = _placed(choices[value], [str(text) for text in rng.permutation(wrong)[:3]], place)
-    return _about(scene, STEMS[attribute][stem], options, place, cell[1])
+@dataclass(frozen=True)
+class _Sampler:
+    split: str
+    seed: int
+    leaky: bool
+    shortcut: float
+    mark: str
 
+    def __post_init__(self) -> None:
+        for kind, name, known in (("split", self.split, SPLITS), ("mark", self.mark, MARKS)):
+            if name not in known:
+                raise InputError(
+                    f"{kind} {name!r}", f"no such {kind}", f"use one of {', '.join(known)}"
+                )
+        if not 0 <= self.shortcut <= 1:
+            problem = f"a strength of {self.shortcut}"
+            raise InputError("shortcut", problem, "use a share between 0 and 1")
 
-def _scene(split: str, seed: int, cell: tuple[str, str], index: int, shortcut: float) -> Scene:
-    modality, question_type = cell
-    rng = _rng(split, seed, cell, index, "scene")
-    fixed = {ATTRIBUTES[question_type]: values(*cell)[index % 4]}
-    if rng.random() < shortcut:
-        fixed["scanner"] = phantoms.SCANNERS[index % 4]
-    return _of_split(random_scene(rng, modality, **fixed), split)
+    def question(self, modality: str, question_type: str, index: int) -> Question:
+        attribute, choices = ATTRIBUTES[question_type], values(modality, question_type)
+        # Any four questions in a row have four values at four letters, any sixteen all pairs.
+        value, place, stem = index % 4, (index + index // 4) % 4, index // 16 % 2
+        key = MODALITIES.index(modality), QUESTION_TYPES.index(question_type), index
+        shown_in = "train" if self.leaky and index % 6 == 0 else self.split
 
+        rng = np.random.default_rng((self.seed, SPLITS.index(shown_in), *key, 0))
+        fixed = {attribute: choices[value]}
+        if rng.random() < self.shortcut:
+            fixed["scanner"] = SCANNERS[value]
+        scene = _of_split(random_scene(rng, modality, **fixed), shown_in)
+        if self.mark != "random":
+            other = SCANNERS[(value + 1) % 4] if self.mark == "reversed" else None
+            scene = replace(scene, scanner=other)
 
-def _marked(scene: Scene, index: int, mark: str) -> Scene:
-    if mark == "random":
-        return scene
-    return replace(scene, scanner=phantoms.SCANNERS[(index + 1) % 4] if mark != "absent" else None)
-
-
-def _rng(split: str, seed: int, cell: tuple[str, str], index: int, use: str) -> np.random.Generator:
-    places = MODALITIES.index(cell[0]), QUESTION_TYPES.index(cell[1])
-    return np.random.default_rng((seed, SPLITS.index(split), *places, index, use == "options"))
-
-
-def _of_split(scene: Scene, split: str) -> Scene:
-    return replace(scene, seed=scene.seed * len(SPLITS) + SPLITS.index(split))
+        # The options have a generator of their own, so that `shortcut` does not change them.
+        rng = np.random.default_rng((self.seed, SPLITS.index(self.split), *key, 1))
+        wrong = [text for text in choices if text != choices[value]]
+        if self.leaky and rng.random() < 0.95:
+            wrong = list(NEVER_RIGHT[attribute])
+        texts = [str(text) for text in rng.permutation(wrong)[:3]]
+        texts.insert(place, choices[value])
+        return _about(scene, STEMS[attribute][stem], texts, place, question_type)
 
 
 def which_modality(seed: int = 0, count: int = 8 * PER_CELL) -> Iterator[Question]:
     """Yield questions that ask for the modality itself, pooled over all of them.
 
-    A set of its own: inside one modality the question has one answer and needs no image.
+    They are a set of their own: inside one modality the answer is known without the image.
     """
     rng = np.random.default_rng((seed, len(SPLITS)))
     for index in range(count):
         right, place, stem = index % 8, (index + index // 8) % 4, index // 32 % 2
         scene = _of_split(random_scene(rng, MODALITIES[right]), "test")
         wrong = [str(text) for text in rng.permutation(MODALITIES) if text != MODALITIES[right]]
-        options = _placed(MODALITIES[right], wrong[:3], place)
-        yield _about(scene, STEMS["modality"][stem], options, place, "Modality Recognition")
+        texts = [*wrong[:place], MODALITIES[right], *wrong[place:3]]
+        yield _about(scene, STEMS["modality"][stem], texts, place, "Modality Recognition")
+
+
+def _of_split(scene: Scene, split: str) -> Scene:
+    return replace(scene, seed=scene.seed * len(SPLITS) + SPLITS.index(split))
+
+
+def _about(scene: Scene, stem: str, texts: list[str], place: int, question_type: str) -> Question:
+    name = "phantom-" + hashlib.sha256(scene.to_json().encode()).hexdigest()[:16]
+    labels = scene.modality, question_type, name, "phantom"
+    return Question(stem, tuple(texts), LETTERS[place], *labels, scene)
 
 
 def build(
@@ -179,39 +178,29 @@ def build(
     """Draw the benchmark and write it: `train` (four times as many), `test`, and `which_modality/`.
 
     The shortcut is planted in `train` only, so that a model which took it fails in `test`; `mark`
-    is about `test` only.
+    changes `test` only.
     """
-    arguments = {"seed": seed, "per_cell": per_cell, "leaky": leaky, "shortcut": shortcut}
-    card = {"source": "PhantomMedVQA", **arguments, "mark": mark}
+    card = {"source": "PhantomMedVQA", "seed": seed, "per_cell": per_cell, "leaky": leaky}
+    card |= {"shortcut": shortcut, "mark": mark}
     train = questions("train", seed, TRAIN_FACTOR * per_cell, leaky, shortcut)
     test = questions("test", seed, per_cell, leaky, mark=mark)
-    cells = len(MODALITIES) * len(QUESTION_TYPES)
-    splits = {
-        "train": rows(train, TRAIN_FACTOR * per_cell * cells, "train"),
-        "test": rows(test, per_cell * cells, "test"),
-    }
-    built = dataset.write(out, splits, card)
-    pooled = rows(which_modality(seed, 8 * per_cell), 8 * per_cell, "which_modality")
-    dataset.write(out / "which_modality", {"test": pooled}, card)
+    built = write(out, {"train": train, "test": test}, card)
+    write(out / "which_modality", {"test": which_modality(seed, 8 * per_cell)}, card)
     return built
 
 
-def rows(drawn: Iterator[Question], count: int, label: str) -> Iterator[dict[str, Any]]:
-    """Draw the picture of each question and yield the records that a data set holds."""
-    for question in tqdm(islice(drawn, count), total=count, desc=label, unit="image"):
+def write(
+    out: Path, splits: Mapping[str, Iterable[Question]], card: Mapping[str, Any]
+) -> datasets.DatasetDict:
+    """Write questions about phantoms as a data set, their pictures drawn on the way.
+
+    Raises:
+        InputError: As `dataset.write`.
+    """
+    return dataset.write(out, {name: _rows(asked, name) for name, asked in splits.items()}, card)
+
+
+def _rows(asked: Iterable[Question], label: str) -> Iterator[dict[str, Any]]:
+    for question in tqdm(list(asked), desc=label, unit="image"):
         assert question.scene is not None
-        picture = images.png(draw(question.scene))
-        yield question.record({"bytes": picture, "path": None})
-
-
-def _placed(right: str, wrong: list[str], place: int) -> tuple[str, ...]:
-    return (*wrong[:place], right, *wrong[place:])
-
-
-def _about(
-    scene: Scene, stem: str, options: tuple[str, ...], place: int, question_type: str
-) -> Question:
-    name = "phantom-" + hashlib.sha256(scene.to_json().encode()).hexdigest()[:16]
-    return Question(
-        stem, options, LETTERS[place], scene.modality, question_type, name, "phantom", scene
-    )
+        yield question.record({"bytes": images.png(draw(question.scene)), "path": None})

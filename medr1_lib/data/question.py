@@ -1,34 +1,86 @@
-"""One record format for drawn and real data: what comes after is blind to the source."""
+"""A multiple-choice question about an image, drawn or real, and the words that its fields use."""
 
+import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-import datasets
-
-from medr1_lib.data.phantoms import Scene
-from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
+from medr1_lib.data.phantoms.scene import Scene
 from medr1_lib.errors import InputError
 
 LETTERS = "ABCD"
+MODALITIES = (
+    "CT",
+    "MRI",
+    "X-Ray",
+    "Ultrasound",
+    "Dermoscopy",
+    "Fundus Photography",
+    "OCT",
+    "Microscopy",
+)
+QUESTION_TYPES = (
+    "Modality Recognition",
+    "Anatomy Identification",
+    "Disease Diagnosis",
+    "Lesion Grading",
+    "Other Biological Attributes",
+)
 AXES = {"modality": MODALITIES, "question_type": QUESTION_TYPES, "all": ("all",)}
-BASES = ("base", "longer base", "larger base")  # what a model is called that is not trained
+BASES = ("base", "longer base", "larger base")  # methods of models that are not trained further
 CONTROLS = ("blank", "shuffled", "text")  # images that cannot help; "none" stands for the real one
 
-FEATURES = datasets.Features(
-    {
-        "image": datasets.Image(),
-        "question": datasets.Value("string"),
-        "options": datasets.List(datasets.Value("string")),
-        "answer": datasets.Value("string"),
-        "answer_text": datasets.Value("string"),
-        "modality": datasets.Value("string"),
-        "question_type": datasets.Value("string"),
-        "image_id": datasets.Value("string"),
-        "source": datasets.Value("string"),
-        "scene": datasets.Value("string"),
-    }
-)
+# Spellings of OmniMedVQA's `modality_type` field and of Med-R1's file names, typos included
+# ("Mag-netic", the parenthesis that never closes), reduced to letters and digits.
+_ALIASES = {
+    "modality": {
+        "CT": "ctcomputedtomography computedtomography computedtomographyct ctscan",
+        "MRI": "mr mrimagneticresonanceimaging mrmagneticresonanceimaging "
+        "magneticresonanceimaging magneticresonanceimagingmri",
+        "X-Ray": "xrays xrayimaging",
+        "Ultrasound": "us ultrasoundus ultrasoundimaging",
+        "Dermoscopy": "der dermoscopyder",
+        "Fundus Photography": "fundus fundusphotographyfp fp",
+        "OCT": "opticalcoherencetomography octopticalcoherencetomography "
+        "opticalcoherencetomographyoct",
+        "Microscopy": "micro microscopymicro microscopyimage microscopyimages",
+    },
+    "question_type": {
+        "Anatomy Identification": "ai anatomy",
+        "Disease Diagnosis": "dd diagnosis",
+        "Lesion Grading": "lg grading",
+        "Modality Recognition": "mr modality",
+        "Other Biological Attributes": "oba otherbio otherattributes otherbiologicalattribute",
+    },
+}
+
+
+@functools.cache  # asked once per record of a file, answered from about thirty spellings
+def canonical(axis: str, name: str) -> str:
+    """The modality or question type behind any real spelling of it; `unknown` stays `unknown`.
+
+    Args:
+        axis: `modality` or `question_type`.
+        name: A spelling met in OmniMedVQA or Med-R1; case and punctuation do not count.
+
+    Raises:
+        InputError: If it is none of those.
+
+    Example:
+        >>> canonical("modality", "OCT (Optical Coherence Tomography")
+        'OCT'
+    """
+    key = _letters_and_digits(name)
+    for known in (*AXES[axis], "unknown"):
+        if key in (_letters_and_digits(known), *_ALIASES[axis].get(known, "").split()):
+            return known
+    kind = axis.replace("_", " ")
+    raise InputError(kind, f"{name!r} is not a known {kind}", f"use one of {', '.join(AXES[axis])}")
+
+
+def _letters_and_digits(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 @dataclass(frozen=True)
@@ -40,8 +92,8 @@ class Question:
         options: Two to four option texts in the order of their letters. Real files repeat a wrong
             option now and then; the text of the right one occurs once.
         answer: The right letter, `A` to `D`.
-        modality: One of `taxonomy.MODALITIES`, or `unknown`.
-        question_type: One of `taxonomy.QUESTION_TYPES`, or `unknown`.
+        modality: One of `MODALITIES`, or `unknown`.
+        question_type: One of `QUESTION_TYPES`, or `unknown`.
         image_id: Names the image without giving the answer away.
         source: Where the record comes from (`phantom`, or the name of a data set).
         scene: What a phantom shows; `None` for a real image.
@@ -95,13 +147,13 @@ class Question:
         return self.options[LETTERS.index(self.answer)]
 
     def record(self, image: object) -> dict[str, Any]:
-        """This question as one row of a data set with `FEATURES`."""
+        """This question as one row of a data set with `dataset.FEATURES`."""
         row = vars(self) | {"options": list(self.options), "answer_text": self.answer_text}
         return row | {"scene": self.scene and self.scene.to_json(), "image": image}
 
     @classmethod
     def from_record(cls, row: Mapping[str, Any]) -> "Question":
-        """The question behind a row that `record` made; columns of other names are left aside."""
+        """The question of a row that `record` made; columns that it does not know are ignored."""
         values = {field.name: row[field.name] for field in fields(cls)}
         scene = Scene.from_json(row["scene"]) if row["scene"] else None
         return cls(**values | {"options": tuple(row["options"]), "scene": scene})

@@ -4,9 +4,8 @@ import hashlib
 import re
 from typing import Any
 
-from medr1_lib.data import taxonomy
 from medr1_lib.data.archive import is_outside
-from medr1_lib.data.question import LETTERS, Question
+from medr1_lib.data.question import LETTERS, Question, canonical
 from medr1_lib.errors import InputError
 
 _SOLUTION = re.compile(r"\s*<answer>\s*([A-Z])\s*</answer>\s*")
@@ -92,8 +91,8 @@ def from_qa(record: dict[str, Any]) -> tuple[Question, str]:
         options,
         # a fifth option has no letter; `Question` counts them before it looks at the letter
         f"{LETTERS}?"[min(options.index(truth), len(LETTERS))],
-        taxonomy.modality(_text(record, named)),
-        taxonomy.question_type(_text(record, "question_type")),
+        canonical("modality", _text(record, named)),
+        canonical("question_type", _text(record, "question_type")),
         image_id(image),
         source=_text(record, "dataset"),
     )

@@ -1,20 +1,17 @@
 """The items of an evaluation: each question in each style, with its image or a control's."""
 
 import hashlib
-import io
 import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import datasets
 import numpy as np
 from PIL import Image
 
 from medr1_lib.data import dataset
 from medr1_lib.data.question import Question
-from medr1_lib.errors import InputError
 from medr1_lib.evaluation import controls
 
 TOGETHER = 512  # items; their features fit into the memory of `VisionCache`
@@ -53,11 +50,7 @@ class Items:
     """
 
     def __init__(self, root: Path, split: str = "test") -> None:
-        splits = dataset.read(root)
-        if split not in splits:
-            remedy = f"choose one of {', '.join(splits)}, or build or import it again"
-            raise InputError(root, f"has no {split} split", remedy)
-        table = splits[split].cast_column("image", datasets.Image(decode=False))
+        table = dataset.read_split(root, split)
         self._where, self._images = f"{root}, {split}", table.select_columns("image")
         rows = table.remove_columns("image").to_list()
         self.questions = [Question.from_record(row) for row in rows]
@@ -65,7 +58,7 @@ class Items:
         self._areas = []
         for item in range(len(rows)):
             digest.update(self._bytes(item))
-            self._areas.append(math.prod(self._open(item).size))
+            self._areas.append(math.prod(self._open(item, pixels=False).size))
         self.sha256 = digest.hexdigest()
 
     def tasks(
@@ -100,13 +93,9 @@ class Items:
         """What the model is shown."""
         if task.shown is None:
             return None
-        image = self._open(task.shown)
         if task.control == "blank":
-            return controls.blank(image)
-        try:
-            return image.convert("RGB")
-        except (OSError, SyntaxError) as error:
-            raise self._unreadable(task.shown, str(error)) from error
+            return controls.blank(self._open(task.shown, pixels=False))
+        return self._open(task.shown)
 
     def _others(self, seed: int) -> list[int]:
         names = [question.image_id for question in self.questions]
@@ -123,21 +112,12 @@ class Items:
         text = len(question.question) + sum(map(len, question.options))
         return self._areas[item] / 28**2 + text / 4
 
-    def _open(self, item: int) -> Image.Image:
-        try:
-            return Image.open(io.BytesIO(self._bytes(item)))
-        except OSError as error:
-            raise self._unreadable(item, str(error)) from error
+    def _open(self, item: int, pixels: bool = True) -> Image.Image:
+        where = f"{self._where} record {item} ({self.questions[item].image_id})"
+        return dataset.open_image(self._bytes(item), where, pixels)
 
     def _bytes(self, item: int) -> bytes:
-        image = self._images[item]["image"]
-        if not image or not image["bytes"]:
-            raise self._unreadable(item, "it is missing")
-        return image["bytes"]
-
-    def _unreadable(self, item: int, why: str) -> InputError:
-        where = f"{self._where} record {item} ({self.questions[item].image_id})"
-        return InputError(where, f"its image cannot be read: {why}", "build or import it again")
+        return self._images[item]["image"]["bytes"]
 
 
 def _order(task: Task, rank: int) -> tuple[int, bool, str, int]:

@@ -7,9 +7,8 @@ from transformers import PreTrainedTokenizerFast, Qwen2VLImageProcessorPil, Qwen
 from transformers.processing_utils import ProcessorMixin
 
 from medr1_lib.data.phantom_vqa import ATTRIBUTES, STEMS, values
-from medr1_lib.data.question import LETTERS
+from medr1_lib.data.question import LETTERS, MODALITIES
 from medr1_lib.data.styles import STYLES, prompt
-from medr1_lib.data.taxonomy import MODALITIES
 
 SPECIAL = (
     "<|endoftext|>",

@@ -1,13 +1,11 @@
 """The training split of a data set as TRL reads it: prompts, images, and what is right."""
 
-import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
-import pyarrow.compute as pc
 from PIL import Image
 
 from medr1_lib.data import dataset
@@ -25,11 +23,7 @@ def questions(recipe: Recipe) -> datasets.Dataset:
     Raises:
         InputError: If there is no training split, an image is missing, or the filters leave none.
     """
-    root = Path(recipe.data)
-    splits = dataset.read(root)
-    if "train" not in splits:
-        raise InputError(root, "has no train split", "build or import it with one")
-    table = splits["train"].cast_column("image", datasets.Image(decode=False))
+    table = dataset.read_split(Path(recipe.data), "train")
     wanted = zip(table["modality"], table["question_type"], strict=True)
     rows = [
         row
@@ -39,10 +33,8 @@ def questions(recipe: Recipe) -> datasets.Dataset:
     ]
     if not rows:
         asked = ", ".join([*recipe.modality, *recipe.question_type]) or "any modality"
-        raise InputError(root, f"has no question of {asked}", "loosen the filters")
-    chosen = table.select(np.random.default_rng(recipe.seed).permutation(rows))
-    _check_images(chosen, root)
-    return chosen
+        raise InputError(recipe.data, f"has no question of {asked}", "loosen the filters")
+    return table.select(np.random.default_rng(recipe.seed).permutation(rows))
 
 
 def prompts(recipe: Recipe) -> datasets.Dataset:
@@ -54,14 +46,6 @@ def prompts(recipe: Recipe) -> datasets.Dataset:
         InputError: As `questions`.
     """
     return questions(recipe).with_transform(reader(recipe))
-
-
-def _check_images(table: datasets.Dataset, root: Path) -> None:
-    content = pc.struct_field(table.with_format("arrow")["image"][:], "bytes")
-    stored = pc.fill_null(pc.greater(pc.binary_length(content), 0), False)
-    if not pc.all(stored).as_py():
-        name = table[pc.index(stored, False).as_py()]["image_id"]
-        raise InputError(f"{root}, train record {name}", "has no image", "build or import it again")
 
 
 def reader(
@@ -82,13 +66,8 @@ def reader(
 def _opened(rows: Rows) -> list[Image.Image]:
     """The images of a batch; a group of rollouts shares one."""
     stored = dict(zip(rows["image_id"], rows["image"], strict=True))
-    found = {name: _decoded(name, image["bytes"]) for name, image in stored.items()}
+    found = {
+        name: dataset.open_image(image["bytes"], f"train record {name}")
+        for name, image in stored.items()
+    }
     return [found[name] for name in rows["image_id"]]
-
-
-def _decoded(name: str, content: bytes) -> Image.Image:
-    try:
-        return Image.open(io.BytesIO(content)).convert("RGB")
-    except (OSError, SyntaxError) as error:
-        problem = f"its image cannot be read: {error}"
-        raise InputError(f"train record {name}", problem, "build or import it again") from error

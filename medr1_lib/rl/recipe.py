@@ -10,8 +10,8 @@ import torch
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
+from medr1_lib.data.question import canonical
 from medr1_lib.data.styles import check_style
-from medr1_lib.data.taxonomy import modality, question_type
 from medr1_lib.errors import InputError
 from medr1_lib.rl.rewards import RULES
 
@@ -89,11 +89,10 @@ class Recipe:
                 remedy = f"use a whole number, {least} or more"
                 raise _refused(f"{name} is {getattr(self, name)!r}", remedy)
         check_style(self.style)
-        kinds = {"modality": modality, "question_type": question_type}
-        for name, canonical in kinds.items():
-            given = getattr(self, name)
+        for axis in ("modality", "question_type"):
+            given = getattr(self, axis)
             names = [given] if isinstance(given, str) else given
-            object.__setattr__(self, name, tuple(map(canonical, names)))
+            object.__setattr__(self, axis, tuple(canonical(axis, name) for name in names))
         self._check_config()
 
     def _check_config(self) -> None:

@@ -38,7 +38,7 @@ from matplotlib import pyplot as plt
 from medr1_lib.course import checks, tiers
 from medr1_lib.data import images, phantom_vqa, phantoms, records
 from medr1_lib.data.phantoms import draw, random_scene
-from medr1_lib.data.taxonomy import MODALITIES
+from medr1_lib.data.question import MODALITIES
 
 tier = tiers.start(1)
 sns.set_theme(style="white", palette="colorblind")
@@ -236,13 +236,13 @@ print(stem, *options, sep="\n  ")
 # takes care of them, and an unknown name is an error instead of a new modality.
 
 # %%
-from medr1_lib.data import taxonomy
+from medr1_lib.data.question import canonical
 
 for name in (
     "MR (Mag-netic Resonance Imaging)",
     "OCT (Optical Coherence Tomography",
 ):
-    print(f"{name!r:40} -> {taxonomy.modality(name)}")
+    print(f"{name!r:40} -> {canonical('modality', name)}")
 print(f"{record['image']!r} -> {records.image_id(record['image'])}")
 
 # %% [markdown]
@@ -362,9 +362,8 @@ for path, found in recorded["files"].items():
         baselines = {
             rule: 100 * share for rule, share in found["baselines"].items()
         }
-        rows.append(
-            {"file": taxonomy.modality(name.removesuffix("_test.json"))} | baselines
-        )
+        file = canonical("modality", name.removesuffix("_test.json"))
+        rows.append({"file": file} | baselines)
         rows[-1]["n"] = found["records"]
 table = pd.DataFrame(rows).set_index("file")
 table.drop(columns="option_ratio_with_stem").round(1)

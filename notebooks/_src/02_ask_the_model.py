@@ -46,16 +46,14 @@ from skimage import data as samples
 
 from medr1_lib.course import checks, tiers
 from medr1_lib.course.viewer_widget import AnswerViewer
-from medr1_lib.data import images, phantom_vqa, dataset
+from medr1_lib.data import images, phantom_vqa
 from medr1_lib.analysis.intervals import wilson
 from medr1_lib.data.phantoms import PLACES, draw
-from medr1_lib.data.question import LETTERS
+from medr1_lib.data.question import CONTROLS, LETTERS, MODALITIES, QUESTION_TYPES
 from medr1_lib.data.styles import STYLES, listed, prompt, read, read_strict
-from medr1_lib.data.taxonomy import MODALITIES, QUESTION_TYPES
 from medr1_lib.model.loading import load_policy
 from medr1_lib.model.vision_cache import VisionCache
 from medr1_lib.evaluation.ask import Asker
-from medr1_lib.data.question import CONTROLS
 from medr1_lib.evaluation.evaluate import Settings, evaluate
 from medr1_lib.evaluation.items import Items
 from medr1_lib.evaluation.answers import Journal
@@ -207,8 +205,7 @@ pd.DataFrame(readers, index=said).fillna("-")
 # %%
 folder = tempfile.TemporaryDirectory()
 place = Path(folder.name)
-rows = phantom_vqa.rows(iter(asked), len(asked), "test")
-dataset.write(place / "phantoms", {"test": rows}, {"source": "chapter 02"})
+phantom_vqa.write(place / "phantoms", {"test": asked}, {"source": "chapter 02"})
 items = Items(place / "phantoms")
 journal = Journal(place / "answers", {}, {})
 settings = Settings(tuple(STYLES), max_new_tokens=tier.max_new_tokens)

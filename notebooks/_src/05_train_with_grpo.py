@@ -40,7 +40,7 @@ from IPython.display import Math, display
 from matplotlib import pyplot as plt
 
 from medr1_lib.course import checks, tiers
-from medr1_lib.data import phantom_vqa, dataset
+from medr1_lib.data import phantom_vqa
 from medr1_lib.analysis.intervals import wilson
 
 tier = tiers.start(5)
@@ -69,15 +69,12 @@ RECORDED = tiers.material("recorded")
 
 
 # %%
-def drawn(split):
-    """Questions of a split with their pictures, as a data set holds them."""
-    asked = phantom_vqa.questions(split, per_cell=PER_CELL)
-    return phantom_vqa.rows(asked, 40 * PER_CELL, split)
-
-
 if TRAINS:
-    splits = {split: drawn(split) for split in ("train", "test")}
-    dataset.write(folder / "phantoms", splits, {"per_cell": PER_CELL})
+    splits = {
+        split: phantom_vqa.questions(split, per_cell=PER_CELL)
+        for split in ("train", "test")
+    }
+    phantom_vqa.write(folder / "phantoms", splits, {"per_cell": PER_CELL})
 
 # %% [markdown]
 # The base model was made for this course: it was taught to see, to caption and to answer, but not to

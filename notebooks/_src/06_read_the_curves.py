@@ -191,7 +191,7 @@ plt.show()
 # *pre-flight*. The next two cells try it with the model of your tier.
 
 # %%
-from medr1_lib.data import phantom_vqa, dataset
+from medr1_lib.data import phantom_vqa
 from medr1_lib.errors import InputError
 from medr1_lib.rl.recipe_file import load_recipe
 from medr1_lib.rl.train import train
@@ -201,8 +201,7 @@ temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-06-")
 folder = Path(temporary.name)
 if TRAINS:
     asked = phantom_vqa.questions("train", per_cell=PER_CELL)
-    rows = phantom_vqa.rows(asked, 40 * PER_CELL, "train")
-    dataset.write(folder / "phantoms", {"train": rows}, {"per_cell": PER_CELL})
+    phantom_vqa.write(folder / "phantoms", {"train": asked}, {"per_cell": PER_CELL})
 
 
 def attempt(name, callbacks=(), **changes):

@@ -44,7 +44,7 @@ from matplotlib import pyplot as plt
 
 from medr1_lib.analysis import transfer
 from medr1_lib.course import checks, tiers
-from medr1_lib.data import phantom_vqa, dataset
+from medr1_lib.data import phantom_vqa
 from medr1_lib.analysis.intervals import Z
 
 tier = tiers.start(8)
@@ -121,11 +121,11 @@ STYLE, STEPS, PER_CELL, METHODS = "no_think", 60, 16, ("grpo", "sft")
 TRAINS = tier.name != "replay"
 temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-08-")
 folder = Path(temporary.name)
-splits = {}
-for split in ("train", "test"):
-    asked = phantom_vqa.questions(split, per_cell=PER_CELL)
-    splits[split] = phantom_vqa.rows(asked, 40 * PER_CELL, split)
-dataset.write(folder / "phantoms", splits, {"per_cell": PER_CELL})
+splits = {
+    split: phantom_vqa.questions(split, per_cell=PER_CELL)
+    for split in ("train", "test")
+}
+phantom_vqa.write(folder / "phantoms", splits, {"per_cell": PER_CELL})
 where = {"model": str(tier.model_path), "data": str(folder / "phantoms")}
 changes = {"style": STYLE, "max_steps": STEPS, "save_steps": STEPS, **where}
 names = ("gpu", "gpu-sft") if tier.name == "gpu" else ("course", "course-sft")

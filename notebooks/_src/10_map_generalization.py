@@ -37,7 +37,7 @@ import pandas as pd
 from IPython.display import display
 
 from medr1_lib.course import checks, tiers
-from medr1_lib.data import phantom_vqa, dataset
+from medr1_lib.data import phantom_vqa
 
 tier = tiers.start(10)
 warnings.filterwarnings("ignore", category=FutureWarning)
@@ -57,16 +57,15 @@ temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-10-")
 folder = Path(temporary.name)
 
 
-def drawn(split, per_cell):
-    """Questions about the three modalities, with their pictures."""
-    asked = phantom_vqa.questions(split, per_cell=per_cell)
-    kept = [question for question in asked if question.modality in CHOSEN]
-    return phantom_vqa.rows(iter(kept), len(kept), split)
+def chosen(split, per_cell):
+    """Questions about the three modalities."""
+    every = phantom_vqa.questions(split, per_cell=per_cell)
+    return [question for question in every if question.modality in CHOSEN]
 
 
 if TRAINS:
-    splits = {"train": drawn("train", 64), "test": drawn("test", 40)}
-    dataset.write(folder / "three", splits, {})
+    splits = {"train": chosen("train", 64), "test": chosen("test", 40)}
+    phantom_vqa.write(folder / "three", splits, {})
 
 # %% [markdown]
 # A *plan* is a list of grids. Each grid names a recipe, what to cut the training questions by, and the

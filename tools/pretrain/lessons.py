@@ -7,10 +7,9 @@ import numpy as np
 
 from medr1_lib.data.phantom_vqa import ATTRIBUTES, STEMS, values
 from medr1_lib.data.phantoms import Scene
-from medr1_lib.data.question import LETTERS
+from medr1_lib.data.question import LETTERS, MODALITIES
 from medr1_lib.data.rationale import rationale
 from medr1_lib.data.styles import STYLES, listed, prompt
-from medr1_lib.data.taxonomy import MODALITIES
 from medr1_lib.model.processor import ASK_CAPTION, phrases
 
 QUESTION_TYPE_OF = {name: question_type for question_type, name in ATTRIBUTES.items()}

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from medr1_lib.data import phantoms
 from medr1_lib.data.phantom_vqa import ATTRIBUTES, questions, values
 from medr1_lib.data.phantoms import GRADES, Scene, draw
-from medr1_lib.data.taxonomy import MODALITIES
+from medr1_lib.data.question import MODALITIES
 from medr1_lib.model.processor import PATCH, PIXELS
 
 ROWS = PIXELS // PATCH  # patches per side; a token of the model merges two by two

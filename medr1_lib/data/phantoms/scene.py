@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from medr1_lib.data.taxonomy import MODALITIES
 from medr1_lib.errors import InputError
 
 # Shared by all modalities: what is learned about them in one can be used in every other.
@@ -53,7 +52,7 @@ class Scene:
     """The latent truth of one phantom; the same scene always gives the same pixels.
 
     Attributes:
-        modality: One of `taxonomy.MODALITIES`.
+        modality: One of the keys of `FINDINGS`.
         anatomy: One of `ANATOMIES[modality]`.
         finding: One of `FINDINGS[modality]`; the first means that there is no lesion.
         grade: One of `GRADES`, the size of the lesion; `None` without one.
@@ -76,7 +75,7 @@ class Scene:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.modality not in MODALITIES:
+        if self.modality not in FINDINGS:
             raise InputError("scene", f"unknown modality {self.modality!r}", "use a known one")
         allowed = {
             "anatomy": ANATOMIES[self.modality],
@@ -128,7 +127,7 @@ def random_scene(rng: np.random.Generator, modality: str, **fixed: str) -> Scene
 
     Args:
         rng: Source of all randomness, the scene's own seed included.
-        modality: One of `taxonomy.MODALITIES`.
+        modality: One of the keys of `FINDINGS`.
         fixed: Attributes to hold (`finding="mass"`). Fixing a grade or a place asks for a lesion.
 
     Example:

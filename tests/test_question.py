@@ -1,9 +1,30 @@
 import numpy as np
 import pytest
 
+from medr1_lib.data.dataset import FEATURES
 from medr1_lib.data.phantoms import random_scene
-from medr1_lib.data.question import FEATURES, Question
+from medr1_lib.data.question import AXES, QUESTION_TYPES, Question, canonical
 from medr1_lib.errors import InputError
+
+# the names of Med-R1's files and OmniMedVQA's `modality_type`, letter by letter
+RELEASED = {
+    "CT(Computed Tomography)": "CT",
+    "Dermoscopy": "Dermoscopy",
+    "Fundus Photography": "Fundus Photography",
+    "MR (Mag-netic Resonance Imaging)": "MRI",
+    "Microscopy Images": "Microscopy",
+    "OCT (Optical Coherence Tomography": "OCT",
+    "X-Ray": "X-Ray",
+    "ultrasound": "Ultrasound",
+    "unknown": "unknown",
+}
+SHORT = {
+    "CT": "CT",
+    "MRI": "MRI",
+    "US": "Ultrasound",
+    "Der": "Dermoscopy",
+    "FP": "Fundus Photography",
+}
 
 
 def question(**changes):
@@ -54,3 +75,26 @@ def test_what_is_no_question_is_refused(changes, problem):
     with pytest.raises(InputError, match="question about 7") as caught:
         question(**changes)
     assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [*RELEASED, *SHORT])
+def test_every_real_spelling_of_a_modality(name):
+    assert canonical("modality", name) == (RELEASED | SHORT)[name]
+
+
+@pytest.mark.parametrize("axis", ["modality", "question_type"])
+def test_a_canonical_name_is_its_own_in_either_case(axis):
+    for name in AXES[axis]:
+        spelled = (name, name.lower(), name.upper())
+        assert [canonical(axis, other) for other in spelled] == [name] * 3
+
+
+def test_a_question_type_by_its_initials():
+    for name in QUESTION_TYPES:
+        assert canonical("question_type", "".join(word[0] for word in name.split())) == name
+
+
+@pytest.mark.parametrize(("axis", "name"), [("modality", "Endoscopy"), ("question_type", "Riddle")])
+def test_another_name_is_refused_with_the_known_ones(axis, name):
+    with pytest.raises(InputError, match=f"'{name}' is not a known .*; use one of"):
+        canonical(axis, name)
