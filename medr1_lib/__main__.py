@@ -8,6 +8,9 @@ from collections.abc import Callable
 
 from medr1_lib.errors import InputError
 
+# Else it complains of a missing kernel when it is imported; before any module that imports it.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
 # command: (module whose `main(arguments)` runs it, what it does)
 COMMANDS = {
     "doctor": ("medr1_lib.course.doctor", "say what this machine can run"),
@@ -38,7 +41,6 @@ def main(arguments: list[str]) -> int:
 
 def exit_status(command: Callable[[list[str]], int], arguments: list[str]) -> int:
     """Run a command; bad input is one line on stderr. The tools and benchmarks use it too."""
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else: misses a kernel, on stderr
     try:
         return command(arguments)
     except InputError as error:

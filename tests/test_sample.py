@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from medr1_lib.__main__ import main
+from medr1_lib.__main__ import exit_status
 from medr1_lib.data.question import Question
 from tools import sample
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_the_sample_is_what_the_command_writes(tmp_path):
-    assert main(["data", "sample", "--out", str(tmp_path)]) == 0
+    assert sample.main(["--out", str(tmp_path)]) == 0
     shipped = ROOT / "data" / "sample"
     assert (tmp_path / sample.RECORDS).read_text() == (shipped / sample.RECORDS).read_text()
     ours, theirs = (np.asarray(Image.open(f / sample.SHEET)) for f in (tmp_path, shipped))
@@ -30,5 +30,5 @@ def test_every_record_is_a_question():
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path, capsys):
     (tmp_path / "taken").write_text("a file")
-    assert main(["data", "sample", "--out", str(tmp_path / "taken")]) == 2
+    assert exit_status(sample.main, ["--out", str(tmp_path / "taken")]) == 2
     assert "taken" in capsys.readouterr().err

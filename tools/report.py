@@ -1,8 +1,16 @@
-"""Every figure and table that recorded answers allow, and one page that holds them all."""
+"""`python -m tools.report`: figures, tables and one page from recorded answers.
 
+A folder of figures and tables for each test set, and `report.html` over all of them.
+"""
+
+import argparse
 import base64
+import hashlib
 import html
 import io
+import json
+import sys
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import combinations, product
 from pathlib import Path
@@ -10,17 +18,23 @@ from typing import Any
 
 import pandas as pd
 from matplotlib import pyplot as plt
+from tqdm.auto import tqdm
 
-from medr1_lib.analysis import comparisons, plots, rationale, transfer
+from medr1_lib.__main__ import exit_status
+from medr1_lib.analysis import comparisons, plots, rationale, recorded, transfer
 from medr1_lib.analysis.figures import Drawn, alt
 from medr1_lib.analysis.transfer import Answers, answers, at_home, matrix
 from medr1_lib.course.chapters import paper
+from medr1_lib.data.phantom_vqa import PER_CELL, TRAIN_FACTOR, questions
 from medr1_lib.data.question import AXES, BASES, Question
 from medr1_lib.data.styles import STYLES
+from medr1_lib.errors import InputError
+from medr1_lib.evaluation.items import Items
 
 Maps = dict[tuple[str, str, str], Answers]  # by axis, method and style
 Named = Iterator[tuple[str, Drawn]]
 METHODS = ("grpo", "sft")
+ANSWERED = ["model", "mark", "control", "item"]
 COLUMNS = ["series", "test", "n", "accuracy", "low", "high"]
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
@@ -33,6 +47,92 @@ there are several.</p>
 {body}
 </body></html>
 """
+
+
+def main(arguments: list[str]) -> int:
+    """Write a folder of figures and tables for each test set, and `report.html` over all."""
+    options = _parser().parse_args(arguments)
+    if options.out.exists() and not options.out.is_dir():
+        raise InputError(options.out, "is a file", "name a folder")
+    extra = _extra(options.extra) if options.extra else None
+    groups = _groups(options.runs)
+    train = _train(options.data)  # last, since it lists ten thousand questions
+    sections = []
+    for together in groups:
+        name = together[0].name
+        out = options.out / name
+        out.mkdir(parents=True, exist_ok=True)
+        sections.append(f"<h2>{html.escape(', '.join(block.name for block in together))}</h2>")
+        sections += [_provenance(block) for block in together]
+        sections += _section(together, out, train, extra)
+    page = options.out / "report.html"
+    page.write_text(PAGE.format(title="Recorded runs", body="\n".join(sections)))
+    print(page)
+    return 0
+
+
+def _section(
+    together: list[Path], out: Path, train: list[Question], extra: pd.DataFrame | None
+) -> list[str]:
+    records = pd.concat(map(recorded.load, together)).drop_duplicates(ANSWERED)
+    logs = recorded.gathered(together, recorded.LOGS, "step")
+    odds = recorded.gathered(together, recorded.ODDS, "item")
+    found = summaries(maps(records))
+    parts = [save_table("summary", found, out)] if len(found) else []
+    drawn = figures(records, logs, odds, train, extra)
+    parts += [save(name, one, out) for name, one in tqdm(drawn, unit="figure")]
+    return parts
+
+
+def _groups(runs: Path) -> list[list[Path]]:
+    """The blocks in a folder, those with the same unmarked test together."""
+    folders = [runs] if (runs / recorded.MODELS).is_file() else sorted(runs.glob("*/"))
+    found = [folder for folder in folders if (folder / recorded.MODELS).is_file()]
+    if not found:
+        raise InputError(runs, "holds no block of recorded runs", "name what `sweep` recorded")
+    groups = defaultdict(list)
+    for folder in found:
+        asked = pd.read_parquet(folder / recorded.QUESTIONS, columns=["mark", "item", "image_id"])
+        asked = asked[asked["mark"] == "random"].sort_values("item")
+        groups[hashlib.sha256(asked.to_csv().encode()).hexdigest()].append(folder)
+    return list(groups.values())
+
+
+def _extra(path: Path) -> pd.DataFrame:
+    try:
+        return pd.DataFrame(json.loads(path.read_text())["rows"])[COLUMNS]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problem = f"holds no series ({' '.join(str(error).split())})"
+        raise InputError(path, problem, "name what benchmarks/study/oracle.py wrote") from error
+
+
+def _train(data: Path | None) -> list[Question]:
+    if data is None:
+        return list(questions("train", per_cell=TRAIN_FACTOR * PER_CELL))
+    return Items(data, "train").questions
+
+
+def _provenance(block: Path) -> str:
+    notes = recorded.notes(block)
+    models = pd.DataFrame(notes["models"])
+    counted = models.groupby(["method", "style", "axis"], as_index=False).agg(
+        models=("model", "size"), seeds=("seed", "nunique"), steps=("steps", "max")
+    )
+    made = ", ".join(sorted(set(models["date"] + ", " + models["hardware"])))
+    lines = f"{block.name}: {notes.get('command', '')}\n{made}"
+    return f"<pre>{html.escape(lines)}</pre>\n{counted.to_html(index=False)}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tools.report", description=__doc__)
+    add = parser.add_argument
+    add("--runs", type=Path, required=True, metavar="DIR", help="a folder of blocks, or one block")
+    add("--out", type=Path, required=True, metavar="DIR", help="folder for figures and tables")
+    blind = "data set on whose training split the rules that do not look are fitted (phantoms)"
+    add("--data", type=Path, metavar="DIR", help=blind)
+    extra = "more series for the headline figure, as benchmarks/study/oracle.py writes them"
+    add("--extra", type=Path, metavar="FILE", help=extra)
+    return parser
 
 
 def maps(records: pd.DataFrame) -> Maps:
@@ -190,3 +290,7 @@ def save_table(name: str, table: pd.DataFrame, out: Path) -> str:
     table.to_parquet(out / f"{name}.parquet", index=False)
     rounded = table.round(4).to_html(index=False)
     return f"<h3>{html.escape(name)}</h3>\n{rounded}"
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main, sys.argv[1:]))

@@ -1,12 +1,15 @@
-"""The contact sheet and the few records of PhantomMedVQA that lie in `data/sample/`."""
+"""`python -m tools.sample`: the contact sheet and the few records that lie in `data/sample/`."""
 
+import argparse
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from medr1_lib.__main__ import exit_status
 from medr1_lib.data import images
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import ACQUISITIONS, ANATOMIES, FINDINGS, draw, random_scene
@@ -16,6 +19,17 @@ from medr1_lib.errors import InputError
 
 SHEET, RECORDS = "contact_sheet.png", "records.json"
 GAP = 4  # pixels of white between two phantoms
+
+
+def main(arguments: list[str]) -> int:
+    """Write both files and say so."""
+    parser = argparse.ArgumentParser("python -m tools.sample", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default 0)")
+    asked = parser.parse_args(arguments)
+    write(asked.out, asked.seed)
+    print(f"{asked.out}: {SHEET}, {RECORDS}")
+    return 0
 
 
 def contact_sheet(seed: int = 0) -> Image.Image:
@@ -57,3 +71,7 @@ def write(out: Path, seed: int = 0) -> None:
     except OSError as error:
         problem = f"cannot be written ({error.strerror})"
         raise InputError(out, problem, "choose a folder you may write to") from error
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main, sys.argv[1:]))

@@ -1,6 +1,6 @@
 """Peak memory and seconds of a step of GRPO in the true size, stock TRL against ours, on a GPU.
 
-    python -m medr1_lib fake-2b --out models/fake-qwen2-vl-2b
+    python -m tools.fake_2b --out models/fake-qwen2-vl-2b
     python -m benchmarks.speed.gpu --model models/fake-qwen2-vl-2b --json data/recorded/gpu.json
 
 The recipe is `gpu`: NF4, LoRA, 8 prompts x 8 rollouts x 200 tokens, images of 384 px. The sides run

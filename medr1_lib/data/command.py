@@ -1,4 +1,4 @@
-"""`python -m medr1_lib data build|import|audit|sample`: make, bring in or look over a data set."""
+"""`python -m medr1_lib data build|import|audit`: make, bring in or look over a data set."""
 
 import argparse
 from collections.abc import Callable
@@ -62,20 +62,10 @@ def audit_(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     return audit_report.table(report), report
 
 
-def sample_(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """Draw the contact sheet and the records of `data/sample/`."""
-    from tools import sample
-
-    sample.write(options.out, options.seed)
-    report = {"out": str(options.out), "files": [sample.SHEET, sample.RECORDS]}
-    return f"{options.out}: {sample.SHEET}, {sample.RECORDS}", report
-
-
 COMMANDS: dict[str, Callable[[argparse.Namespace], tuple[str, dict[str, Any]]]] = {
     "build": build,
     "import": import_,
     "audit": audit_,
-    "sample": sample_,
 }
 
 
@@ -85,7 +75,6 @@ def _parser() -> argparse.ArgumentParser:
     _build_options(commands.add_parser("build", help="draw PhantomMedVQA"))
     _import_options(commands.add_parser("import", help="import OmniMedVQA, or data laid out so"))
     _audit_options(commands.add_parser("audit", help="leakage and image-blind baselines"))
-    _sample_options(commands.add_parser("sample", help="draw a contact sheet and a few records"))
     for command in commands.choices.values():
         command.add_argument("--json", type=Path, metavar="FILE", help="write the report here too")
     return parser
@@ -125,12 +114,6 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("data", type=Path, nargs="?", metavar="DIR", help="data set made by build or import")
     add("--splits", type=Path, metavar="DIR|ZIP", help="instead: Med-R1's Splits/, text only")
-
-
-def _sample_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
-    add("--seed", type=int, default=0, metavar="S", help="everything follows from it (default 0)")
 
 
 def _written(report: dict[str, Any]) -> str:

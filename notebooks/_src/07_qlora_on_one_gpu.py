@@ -593,7 +593,7 @@ for style, part in runs.groupby("style"):
 #
 # The last cell is the previous training with another recipe. It needs the gpu tier and a directory
 # with the model. Elsewhere it prints what you would type. Without the real weights at hand,
-# `fake-2b` writes a checkpoint of the true size with random ones, 4.4 GB of them, to try out memory
+# `tools.fake_2b` writes a checkpoint of the true size with random ones, 4.4 GB of them, to try out memory
 # and time; such a model answers nothing, so the training has to be forced. On a GPU the cell prints the
 # peak beside the computed one, for phantoms of 16 tokens.
 
@@ -608,7 +608,7 @@ if tier.name == "gpu":
     print(f"computed: {peak(memory(config, Step(image=16))) / 1e9:.1f} GB")
 else:
     print("python -m medr1_lib data build --out _output/phantoms")
-    print("python -m medr1_lib fake-2b --out models/fake-qwen2-vl-2b")
+    print("python -m tools.fake_2b --out models/fake-qwen2-vl-2b")
     print("python -m medr1_lib train grpo --recipe gpu --out _output/large \\")
     print("    --model models/fake-qwen2-vl-2b --data _output/phantoms --force")
 temporary.cleanup()

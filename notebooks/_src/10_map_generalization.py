@@ -479,6 +479,6 @@ for style, of in sizes.groupby("style"):
 # ## Where to go next
 #
 # Repeat the study or change it: the plans lie in `benchmarks/plans`, and one command runs each of them.
-# `python -m medr1_lib report --runs data/recorded --out _output/report` draws all figures of the study
+# `python -m tools.report --runs data/recorded --out _output/report` draws all figures of the study
 # from the recorded answers. With a GPU and OmniMedVQA, put `data import` before the same plan. Nothing here
 # is for clinical use.

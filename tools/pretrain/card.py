@@ -21,7 +21,7 @@ does no better than chance.
 
 ## How it was made
 
-`python -m medr1_lib pretrain --out DIR`, seed {seed}, log in `pretrain.log`. Nothing was
+`python -m tools.pretrain --out DIR`, seed {seed}, log in `pretrain.log`. Nothing was
 downloaded; weights, tokenizer and images follow from the seed.
 
 1. **The eye**: {eye[steps]} steps, {eye[minutes]} minutes, one thread of {eye[hardware]},

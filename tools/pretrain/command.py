@@ -1,4 +1,4 @@
-"""`python -m medr1_lib pretrain`: rebuild the tiny base model from seeds."""
+"""`python -m tools.pretrain`: rebuild the tiny base model from seeds."""
 
 import argparse
 import json
@@ -36,7 +36,7 @@ POOLS = {"tower": 1200, "held out": 16, "language": 300, "report": 32}
 
 def main(arguments: list[str]) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser("python -m medr1_lib pretrain", description=__doc__)
+    parser = argparse.ArgumentParser("python -m tools.pretrain", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the model and its log")
     parser.add_argument("--seed", type=int, default=0)
     add = parser.add_mutually_exclusive_group().add_argument

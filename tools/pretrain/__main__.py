@@ -1,0 +1,9 @@
+"""`python -m tools.pretrain`."""
+
+import sys
+
+from medr1_lib.__main__ import exit_status
+from tools.pretrain.command import main
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main, sys.argv[1:]))
