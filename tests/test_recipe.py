@@ -152,6 +152,10 @@ def test_a_bad_recipe_is_refused_with_the_reason(tmp_path, text, words):
     ("changes", "words"),
     [
         ({"num_generations": 5}, r"must be divisible by num_generations \(5\)"),
+        (
+            {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4},
+            "per_device_train_batch_size 2 holds parts of groups of 4; use a multiple of",
+        ),
         ({"lr_scheduler_type": "steep"}, "steep"),
         ({"save_steps": 0}, "save_steps is 0"),
     ],

@@ -1,5 +1,7 @@
 """`PolicyTrainer` does what TRL's trainer does: same rollouts, losses, gradients and weights."""
 
+import functools
+
 import policies
 import pytest
 import torch
@@ -9,9 +11,10 @@ from peft import LoraConfig
 from trl.trainer import grpo_trainer
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.utils import shuffle_sequence_dict
 
 from medr1_lib.model.loading import base_model, load_policy
-from medr1_lib.rl.trainer import PolicyTrainer, _as_they_are
+from medr1_lib.rl.trainer import PolicyTrainer, sample_shared
 
 LORA = r".*language_model.*\.(q_proj|v_proj|down_proj)"
 TEXTS = ("Which organ?", "How severe is the lesion? A)mild, B)severe", "What?", "Which organ?")
@@ -78,42 +81,31 @@ def trained(kind, folder, **settings):
 
 SETTINGS = {
     "as the course": {},
-    "without images": {"images": False},
-    "two steps per rollout": {"num_iterations": 2, "max_steps": 3},
-    "shuffled over micro-batches": {
-        "gradient_accumulation_steps": 2,
-        "per_device_train_batch_size": 8,
-        "loss_type": "dr_grpo",
-    },
-    "a group at a time": {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 4},
-    "passes that weigh by tokens": {
-        "gradient_accumulation_steps": 2,
-        "per_device_train_batch_size": 4,
-        "loss_type": "bnpo",
-    },
+    "as on a gpu": {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 4},
+    "two steps per rollout, no images": {"num_iterations": 2, "max_steps": 3, "images": False},
     "two steps for a batch of rollouts": {
         "steps_per_generation": 2,
         "per_device_train_batch_size": 4,
         "max_steps": 4,
     },
-    "half a group at a time": {"gradient_accumulation_steps": 4, "per_device_train_batch_size": 2},
-    "truncated ones masked": {"mask_truncated_completions": True, "max_completion_length": 6},
-    "activation checkpointing": {"gradient_checkpointing": True},
-    "every weight but the tower": {"lora": False},
     "every weight": {"lora": None, "beta": 0.0, "loss_type": "dapo"},
 }
+
+
+def unshuffled(rollouts):
+    shuffle_sequence_dict(rollouts)  # for its random numbers
+    return rollouts
 
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_training_is_that_of_trl(name, tmp_path, monkeypatch):
     wanted, theirs = trained(GRPOTrainer, tmp_path / "trl", **SETTINGS[name])
     found, ours = trained(PolicyTrainer, tmp_path / "ours", **SETTINGS[name])
-    assert len({row.get("completions/mean_length") for row in found}) > 1 or "truncated" in name
-    settings = SETTINGS[name]
-    if "gradient_accumulation_steps" in settings and settings.get("loss_type") != "bnpo":
+    assert len({row.get("completions/mean_length") for row in found}) > 1
+    if name == "as on a gpu":
         # TRL logs these as means over passes of means over tokens: compare them on the same passes
-        monkeypatch.setattr(grpo_trainer, "shuffle_sequence_dict", _as_they_are)
-        regrouped, _ = trained(GRPOTrainer, tmp_path / "regrouped", **settings)
+        monkeypatch.setattr(grpo_trainer, "shuffle_sequence_dict", unshuffled)
+        regrouped, _ = trained(GRPOTrainer, tmp_path / "regrouped", **SETTINGS[name])
         for row, same in zip(wanted, regrouped, strict=True):
             row |= {key: same[key] for key in ("entropy", "kl")}
     for mine, other in zip(found, wanted, strict=True):
@@ -187,29 +179,27 @@ def test_a_group_stays_in_one_backward_pass(tmp_path):
     assert read == [1] * 4  # two steps of two groups
 
 
-def test_a_prompt_is_tokenized_once_for_its_group(tmp_path, monkeypatch):
+def test_a_prompt_is_sampled_from_once_for_its_group(tmp_path, monkeypatch):
     asked = []
-    plain = GRPOTrainer._tokenize_prompts
-    monkeypatch.setattr(
-        GRPOTrainer,
-        "_tokenize_prompts",
-        lambda self, prompts: asked.append(len(prompts)) or plain(self, prompts),
-    )
+    plain = type(policies.processor()).apply_chat_template
+
+    def counted(self, chats, **settings):
+        if settings.get("tokenize"):
+            asked.append(len(chats))
+        return plain(self, chats, **settings)
+
+    monkeypatch.setattr(type(policies.processor()), "apply_chat_template", counted)
     trainer = build(PolicyTrainer, tmp_path, max_steps=1)
     trainer.train()
     assert asked == [2]  # of 8 rollouts
-    odd = [[{"role": "user", "content": text}] for text in "aaaabbac"]
-    assert trainer._repeats(odd) == 1
-    assert trainer._repeats(odd[:4] * 2) == 4
-    assert trainer._repeats(odd[2:6]) == 1
-    assert trainer._repeats(odd[:4] + odd[:2]) == 2
-
-
-def test_generate_is_the_model_s_own_again_after_a_step(tmp_path):
-    trainer = build(PolicyTrainer, tmp_path, max_steps=1)
-    trainer.train()
-    assert "generate" not in vars(base_model(trainer.model))
     assert trainer.evaluate()["eval_reward"] > 0
+
+
+def test_a_rollout_function_of_the_caller_is_left_alone(tmp_path, monkeypatch):
+    assert build(PolicyTrainer, tmp_path).rollout_func is sample_shared
+    monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
+    own = build(functools.partial(PolicyTrainer, rollout_func=print), tmp_path)
+    assert own.rollout_func is print
 
 
 def test_checkpointing_falls_back_and_says_so(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.speed.sides import GROUP, Case, Side
-from medr1_lib.rl.prefix import unwrapped
+from medr1_lib.rl.generation import unwrapped
 
 LIMITS = {  # of what float32 may round
     "max_logp_difference": 1e-5,

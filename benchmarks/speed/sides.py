@@ -76,7 +76,9 @@ class Side:
         self.trainer.model.train()
         self.batches: Iterator[Any] = iter(self.trainer.get_train_dataloader())
         self.stages: dict[str, float] = defaultdict(float)
-        self._time(self.trainer, "_generate_single_turn", lambda: "sampling")
+        ours = self.trainer.rollout_func is not None
+        sampler = "rollout_func" if ours else "_generate_single_turn"
+        self._time(self.trainer, sampler, lambda: "sampling")
         self._time(self.trainer, "_get_per_token_logps_and_entropies", _scoring)
         self._time(self.trainer.accelerator, "backward", lambda: "backward")
 

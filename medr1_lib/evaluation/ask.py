@@ -16,7 +16,7 @@ from medr1_lib.data.styles import prompt, user_turn
 from medr1_lib.evaluation.controls import GREY
 from medr1_lib.model.loading import Policy
 from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
-from medr1_lib.rl.rollouts import sample_group
+from medr1_lib.rl.generation import sample_group
 
 
 @dataclass(frozen=True)

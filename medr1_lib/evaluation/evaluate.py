@@ -14,7 +14,7 @@ from medr1_lib.evaluation.items import Items, Task, batches
 from medr1_lib.model.loading import Policy
 from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
 from medr1_lib.model.vision_cache import Features, VisionCache
-from medr1_lib.rl.decoding import merged
+from medr1_lib.rl.generation import merged_lora
 
 FIRST_ROUND = 32  # tokens; after each round the few replies that still run share fresh batches
 
@@ -69,7 +69,7 @@ def evaluate(
     todo = journal.todo(tasks)
     with (
         VisionCache(model, features=features),
-        merged(model),
+        merged_lora(model),
         tqdm(desc="evaluate", total=len(tasks), initial=len(tasks) - len(todo)) as bar,
     ):
         for answered in rounds(model, processor, items, todo, settings, batch_size):

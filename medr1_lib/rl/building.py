@@ -16,7 +16,7 @@ from medr1_lib.rl import sft
 from medr1_lib.rl.examples import KEPT, prompts
 from medr1_lib.rl.recipe import Recipe
 from medr1_lib.rl.rewards import RewardFunction, rewards
-from medr1_lib.rl.trainer import PolicyTrainer
+from medr1_lib.rl.trainer import PolicyTrainer, SupervisedTrainer
 
 
 def build(recipe: Recipe, config: GRPOConfig | SFTConfig, target: sft.Target = sft.target) -> Any:  # noqa: ANN401 - either trainer
@@ -42,7 +42,7 @@ def build(recipe: Recipe, config: GRPOConfig | SFTConfig, target: sft.Target = s
         "processing_class": processor,
         "peft_config": lora,
     }
-    kind: Any = sft.SupervisedTrainer
+    kind: Any = SupervisedTrainer
     if recipe.method == "grpo":
         kind = functools.partial(PolicyTrainer, reward_funcs=_rewards(recipe))
     try:

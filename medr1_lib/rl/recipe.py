@@ -165,15 +165,16 @@ OWN = tuple(field.name for field in fields(Recipe) if field.name != "config")
 
 
 def _align(config: GRPOConfig) -> None:
-    """Save only where no rollout waits for a later step: TRL does not store those it holds.
-
-    Groups must be whole in an evaluation batch, which the pre-flight is.
-    """
+    """Refuse parts of groups, and save only where no rollout waits for a later step."""
+    batch, group = config.per_device_train_batch_size, config.num_generations or 1
+    if batch % group:
+        problem = f"per_device_train_batch_size {batch} holds parts of groups of {group}"
+        raise _refused(problem, "use a multiple of num_generations")
+    # TRL does not store rollouts in a checkpoint; those held for a later step would be lost.
     held = (config.steps_per_generation or 1) * config.num_iterations
     whole = math.lcm(held, config.gradient_accumulation_steps) // config.gradient_accumulation_steps
     config.save_steps = math.ceil(config.save_steps / whole) * whole
-    group = config.num_generations or 1
-    config.per_device_eval_batch_size = math.lcm(config.per_device_train_batch_size, group)
+    config.per_device_eval_batch_size = config.per_device_train_batch_size
 
 
 def _refused(problem: str, remedy: str) -> InputError:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import datasets
-from trl.trainer.sft_trainer import SFTTrainer
 
 from medr1_lib.data.phantom_vqa import ATTRIBUTES
 from medr1_lib.data.phantoms import Scene
@@ -11,15 +10,10 @@ from medr1_lib.data.rationale import rationale
 from medr1_lib.data.styles import STYLES
 from medr1_lib.errors import InputError
 from medr1_lib.rl.examples import Rows, questions, reader
-from medr1_lib.rl.frugal import FrugalTrainer
 from medr1_lib.rl.recipe import Recipe
 
 # style, right letter, question type and scene (JSON, if known) -> what the model is taught to reply
 Target = Callable[[str, str, str, str | None], str]
-
-
-class SupervisedTrainer(FrugalTrainer, SFTTrainer):
-    """TRL's `SFTTrainer`, each image encoded once and adapters in float32, as `PolicyTrainer`."""
 
 
 def target(style: str, answer: str, question_type: str, scene: str | None) -> str:

@@ -1,24 +1,31 @@
-"""GRPO through TRL's own trainer, spared the work that it would do more than once."""
+"""TRL's trainers, spared the work that they would do more than once."""
 
-import math
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeAlias
-from unittest.mock import patch
 
+import numpy as np
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import BatchFeature, Trainer
+from transformers.image_utils import make_flat_list_of_images
 from transformers.utils import logging
-from trl.trainer import grpo_trainer
+from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.grpo_trainer import GRPOTrainer
-from trl.trainer.utils import shuffle_sequence_dict
+from trl.trainer.sft_trainer import SFTTrainer
+from trl.trainer.utils import (
+    split_pixel_values_by_grid,
+    split_tensor_dict,
+    unsplit_pixel_values_by_grid,
+)
 
-from medr1_lib.rl.distinct import TEXT, distinct_images, distinct_prompts
-from medr1_lib.rl.frugal import FrugalTrainer
-from medr1_lib.rl.prefix import Prefix, continuation, read_prompts, unwrapped
-from medr1_lib.rl.rollouts import sample_group
+from medr1_lib.model.vision_cache import VisionCache
+from medr1_lib.rl.generation import completion_inputs, prefill, sample_group, unwrapped
+from medr1_lib.rl.run import COMPLETE, writing
 
 IGNORED = -100
+TEXT = ("input_ids", "attention_mask", "mm_token_type_ids")
 KNOWN = {"pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids"}
 
 Untyped: TypeAlias = Any  # as TRL leaves it
@@ -26,71 +33,94 @@ Untyped: TypeAlias = Any  # as TRL leaves it
 logger = logging.get_logger(__name__)
 
 
-class PolicyTrainer(FrugalTrainer, GRPOTrainer):
-    """TRL's `GRPOTrainer`: same arguments, same results, each prompt and each image read once.
+class TrainerMixin(Trainer):
+    """For TRL's trainers (name it first): cached image features, float32 LoRA, whole checkpoints.
 
-    - A frozen vision tower gets a `VisionCache`.
-    - The completions of a prompt share what was read of it (`rl.rollouts`), in sampling and in
-      scoring under the policy and the reference. Where that cannot be, TRL's own way is taken and
-      said once: scoring with activation checkpointing, which has no use for keys and values kept
-      from before; sampling with vLLM, tools, or weights spread over devices.
-    - Rollouts of a prompt stay in one backward pass. TRL shuffles them over all passes of a step,
-      where most would need a prompt of their own again; the sum of their gradients is the same.
-    - Adapters stay in float32: TRL casts those of a quantized model to bfloat16, in which a small
-      learning rate hardly moves them.
+    A checkpoint gets the file `complete` when all of it is written.
     """
 
+    def __init__(self, *args: Untyped, **kwargs: Untyped) -> None:
+        super().__init__(*args, **kwargs)
+        policy: Untyped = self.model
+        # TRL casts the adapters of a quantized model to bfloat16. AdamW's updates at a learning
+        # rate of 1e-5 are then rounded away: weights move a fifth of what they should.
+        for weight in policy.parameters() if hasattr(policy, "peft_config") else ():
+            if weight.requires_grad:
+                weight.data = weight.data.float()
+        # Also keeps the frozen tower out of the graph, into which activation checkpointing with an
+        # adapter would draw it: transformers makes its input embeddings require gradients.
+        for model in filter(None, (policy, getattr(self, "ref_model", None))):
+            tower = unwrapped(model).model.visual
+            if not any(weight.requires_grad for weight in tower.parameters()):
+                VisionCache(model)
+
+    def log(self, *args: Untyped) -> None:
+        """TRL's, which also writes the completions of the step into a file."""
+        with writing(Path(str(self.args.output_dir)).parent):
+            super().log(*args)
+
+    def _save_checkpoint(self, *args: Untyped) -> None:
+        out = Path(str(self.args.output_dir))
+        with writing(out.parent):
+            super()._save_checkpoint(*args)
+            self.accelerator.wait_for_everyone()
+            if self.is_world_process_zero():
+                (out / f"checkpoint-{self.state.global_step}" / COMPLETE).touch()
+
+    def create_model_card(self, *args: object, **kwargs: object) -> None:
+        """Nothing: the run has a card, and TRL would write one into every checkpoint."""
+
+    def _send_telemetry(self) -> None:
+        """Nothing: TRL would report the start of a training to its authors."""
+
+
+class SupervisedTrainer(TrainerMixin, SFTTrainer):
+    """TRL's `SFTTrainer`."""
+
+
+class PolicyTrainer(TrainerMixin, GRPOTrainer):
+    """TRL's `GRPOTrainer`: same arguments and results, each prompt and each image read once.
+
+    The completions of a group share what was read of their prompt (`rl.generation`), in sampling
+    and in scoring. Where that cannot be, TRL's own way is taken and said once.
+    """
+
+    def __init__(self, *args: Untyped, **kwargs: Untyped) -> None:
+        super().__init__(*args, **kwargs)
+        config: Untyped = self.args
+        held = config.steps_per_generation
+        # TRL shuffles rollouts over all passes that share them. To keep a group in one pass changes
+        # nothing where all these passes end in one optimizer step, whose gradients are summed. Only
+        # `bnpo` weighs a token by how many others share its pass.
+        same_step = held == 1 or (
+            config.gradient_accumulation_steps % held == 0 and self.loss_type != "bnpo"
+        )
+        self._whole_groups = (
+            same_step and config.per_device_train_batch_size % self.num_generations == 0
+        )
+        elsewhere = self.use_vllm or self.is_fsdp_enabled or self.is_deepspeed_enabled
+        if elsewhere or self.tools or self.environment_factories:
+            logger.warning_once("Completions are sampled in TRL's way.")
+        elif self.rollout_func is None:
+            self.rollout_func = sample_shared
+
     def _prepare_inputs(self, generation_batch: Untyped) -> Untyped:
-        args: Untyped = self.args
-        passes = args.gradient_accumulation_steps
-        torn = 1 < passes == args.steps_per_generation  # and all of them end in one step
-        if not torn or self.loss_type == "bnpo":  # which weighs by the tokens of a pass
+        """TRL's, without its shuffle where groups are to stay whole."""
+        policy: Untyped = self.model
+        if not (policy.training and self._whole_groups):
             return super()._prepare_inputs(generation_batch)
-        with patch.object(grpo_trainer, "shuffle_sequence_dict", _as_they_are):
-            return super()._prepare_inputs(generation_batch)
+        held: int = self.args.steps_per_generation  # type: ignore[attr-defined]
+        if self._step % (held * self.num_iterations) == 0 or self._buffered_inputs is None:
+            rollouts = self._generate_and_score_completions(generation_batch)
+            torch.randperm(len(rollouts["prompt_ids"]))  # drawn by the shuffle, before later ones
+            parts = split_tensor_dict(split_pixel_values_by_grid(rollouts), held)
+            self._buffered_inputs = [unsplit_pixel_values_by_grid(part) for part in parts]
+        return self._buffered_inputs[self._step % held]
 
     def _generate_and_score_completions(self, *args: Untyped, **kwargs: Untyped) -> Untyped:
         processor: Untyped = self.processing_class
         with distinct_images(processor.image_processor):
             return super()._generate_and_score_completions(*args, **kwargs)
-
-    def _tokenize_prompts(self, prompts: list[Untyped]) -> Untyped:
-        """TRL's way for one prompt of each group; what is for images comes back for these alone."""
-        count = self._repeats(prompts)
-        ids, images, fields = super()._tokenize_prompts(prompts[::count])
-        groups = [row // count for row in range(len(prompts))]
-        return [ids[i] for i in groups], images and [images[i] for i in groups], fields
-
-    def _repeats(self, prompts: list[Untyped]) -> int:
-        """How many times in a row each prompt stands; a process may hold parts of groups."""
-        policy: Untyped = self.model
-        group: Untyped = self.num_generations if policy.training else self.num_generations_eval
-        count = math.gcd(group, len(prompts))
-        same = all(prompt == prompts[i - i % count] for i, prompt in enumerate(prompts))
-        elsewhere = self.use_vllm or self.is_fsdp_enabled or self.is_deepspeed_enabled
-        if same and not (elsewhere or self.tools or self.environment_factories):
-            return count
-        logger.warning_once("Each completion is sampled with a prompt of its own, in TRL's way.")
-        return 1
-
-    def _generate_single_turn(
-        self,
-        prompt_ids: list[list[int]],
-        images: list[Untyped] | None,
-        multimodal_fields: dict[str, Untyped],
-        *args: Untyped,
-        **kwargs: Untyped,
-    ) -> Untyped:
-        """TRL's way for one prompt of each group, with another `generate` underneath."""
-        count = len(prompt_ids) // len(multimodal_fields.get("mm_token_type_ids", prompt_ids))
-        core = unwrapped(self.model)
-        if count > 1:
-            core.generate = partial(_generate, core, count)
-        prompts = prompt_ids[::count], images and images[::count], multimodal_fields
-        try:
-            return super()._generate_single_turn(*prompts, *args, **kwargs)
-        finally:
-            vars(core).pop("generate", None)
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -103,10 +133,11 @@ class PolicyTrainer(FrugalTrainer, GRPOTrainer):
         compute_aux_loss: bool = False,
         **given: Untyped,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Completions in rows of their own, each with a copy of the prefix of its prompt."""
+        """TRL's, with the completions in rows of their own behind prompts that are read once."""
         given = {name: value for name, value in given.items() if value is not None}
-        core = unwrapped(model)
-        if core.is_activation_checkpointing or compute_aux_loss or not given.keys() <= KNOWN:
+        checkpointed = unwrapped(model).is_activation_checkpointing  # would drop the cache
+        known = given.keys() <= KNOWN and not compute_aux_loss
+        if checkpointed or not known or not self._whole_groups:
             logger.warning_once("Each completion is scored with a prompt of its own, in TRL's way.")
             return super()._get_per_token_logps_and_entropies(
                 model,
@@ -118,42 +149,104 @@ class PolicyTrainer(FrugalTrainer, GRPOTrainer):
                 compute_aux_loss,
                 **given,
             )
-        given.pop("num_images", None)
-        length = input_ids.shape[1] - logits_to_keep
+        count, length = _group_size(self), input_ids.shape[1] - logits_to_keep
         rows = {"input_ids": input_ids, "attention_mask": attention_mask, **given}
-        prompts, owner = distinct_prompts(core, _cut(rows, length))
+        owner = torch.arange(len(input_ids), device=input_ids.device) // count
         tables = input_ids[:, length:], attention_mask[:, length:], owner
         with self.accelerator.autocast():
-            prefix = read_prompts(model, prompts)
+            prompts = prefill(model, _first_of_groups(rows, count, length))
             parts = zip(*(table.split(batch_size or len(owner)) for table in tables), strict=True)
-            scored = [_score(model, prefix, *part) for part in parts]
-        logps, entropies = zip(*scored, strict=True)
-        return torch.cat(logps), torch.cat(entropies) if compute_entropy else None, None
+            outputs = []
+            for completions, mask, owners in parts:
+                # TRL's own head: it keeps no logits of a large vocabulary.
+                labels = completions.masked_fill(mask == 0, IGNORED)
+                inputs = completion_inputs(prompts, completions, mask, owners)
+                outputs.append(model(**inputs, shift_labels=labels, fused_lm_head=True))
+        logps = torch.cat([output.log_probs for output in outputs])
+        if not compute_entropy:
+            return logps, None, None
+        return logps, torch.cat([output.entropy for output in outputs]), None
 
 
-def _as_they_are(rollouts: dict[str, Untyped]) -> dict[str, Untyped]:
-    """In place of a shuffle; its random numbers are drawn all the same, for the next ones' sake."""
-    shuffle_sequence_dict(rollouts)
-    return rollouts
+def sample_shared(prompts: list[Untyped], trainer: GRPOTrainer) -> dict[str, Untyped]:
+    """A `rollout_func` for TRL's `GRPOTrainer` that reads each prompt once for its group.
+
+    Args:
+        prompts: Chats, those of a group next to each other.
+        trainer: TRL's trainer.
+
+    Returns:
+        `prompt_ids` and `completion_ids`, a list of tokens for each rollout.
+    """
+    host: Untyped = trainer
+    count = _group_size(host)
+    inputs = host.processing_class.apply_chat_template(
+        prompts[::count],
+        chat_template=host.chat_template,
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        padding=True,
+        padding_side="left",
+        return_tensors="pt",
+        **host.chat_template_kwargs,
+    ).to(host.accelerator.device)
+    checkpointing = host.args.gradient_checkpointing_kwargs
+    with unwrap_model_for_generation(
+        host.model_wrapped,
+        host.accelerator,
+        generation_kwargs=host.generation_kwargs,
+        gradient_checkpointing_kwargs=checkpointing,
+    ) as policy:
+        tokens = sample_group(policy, inputs, count, host.generation_config)
+    read = zip(inputs["input_ids"], inputs["attention_mask"], strict=True)
+    prompt_ids = [ids[mask.bool()].tolist() for ids, mask in read]
+    return {
+        "prompt_ids": [ids for ids in prompt_ids for _ in range(count)],
+        "completion_ids": [_up_to_end(row, host.eos_token_ids) for row in tokens.tolist()],
+        "logprobs": None,
+    }
 
 
-def _score(
-    model: Untyped, prefix: Prefix, completions: Tensor, mask: Tensor, owner: Tensor
-) -> tuple[Tensor, Tensor | None]:
-    output = model(
-        **continuation(prefix, completions, mask, owner),
-        shift_labels=completions.masked_fill(mask == 0, IGNORED),
-        fused_lm_head=True,  # TRL's own head: no logits of a large vocabulary are kept
-    )
-    return output.log_probs, output.entropy
+def _up_to_end(tokens: list[int], ends: list[int]) -> list[int]:
+    last = next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
+    return tokens[: last + 1]
 
 
-def _cut(rows: dict[str, Tensor], length: int) -> dict[str, Tensor]:
-    return rows | {name: rows[name][:, :length] for name in TEXT if name in rows}
+def _group_size(trainer: Untyped) -> int:
+    return trainer.num_generations if trainer.model.training else trainer.num_generations_eval
 
 
-def _generate(
-    core: PreTrainedModel, count: int, generation_config: GenerationConfig, **prompts: Tensor
-) -> Tensor:
-    tokens = sample_group(core, prompts, count, generation_config)
-    return torch.cat([prompts["input_ids"].repeat_interleave(count, 0), tokens], 1)
+def _first_of_groups(rows: dict[str, Untyped], count: int, length: int) -> dict[str, Tensor]:
+    """One prompt of each group, cut off its completion, and its images."""
+    found = {name: rows[name][::count, :length] for name in TEXT if name in rows}
+    if "pixel_values" in rows:
+        grids = rows["image_grid_thw"].split(rows["num_images"])
+        patches = rows["pixel_values"].split([int(grid.prod(1).sum()) for grid in grids])
+        found["image_grid_thw"] = torch.cat(grids[::count])
+        found["pixel_values"] = torch.cat(patches[::count])
+    return found
+
+
+@contextmanager
+def distinct_images(processor: Untyped) -> Iterator[None]:
+    """Let an image processor cut an image into patches once, however often a batch repeats it."""
+    plain = processor.preprocess
+
+    def preprocess(images: Untyped, **settings: Untyped) -> BatchFeature:
+        flat: Untyped = make_flat_list_of_images(images)
+        first = {id(image): image for image in flat}  # a group shares one decoded image
+        owner = [list(first).index(id(image)) for image in flat]
+        found = plain(list(first.values()), **settings)
+        sizes = [int(grid.prod()) for grid in found["image_grid_thw"]]
+        spans = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+        rows = np.concatenate([spans[place] for place in owner])
+        found["image_grid_thw"] = found["image_grid_thw"][owner]
+        found["pixel_values"] = found["pixel_values"][rows]
+        return found
+
+    processor.preprocess = preprocess
+    try:
+        yield
+    finally:
+        del processor.preprocess

@@ -32,7 +32,7 @@ class Step:
         text: Tokens of text in a prompt.
         image: Tokens of its image.
         completion: Tokens of a rollout.
-        shared: Whether the rollouts of a prompt share its prefix (`rl.rollouts`); not so in TRL.
+        shared: Whether the rollouts of a prompt share its prefix (`rl.generation`); not so in TRL.
         checkpointing: Whether activations are computed a second time instead of kept.
     """
 

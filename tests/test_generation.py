@@ -10,11 +10,9 @@ from peft import LoraConfig, get_peft_model
 from transformers import GenerationConfig
 
 from medr1_lib.model.loading import base_model, load_policy
-from medr1_lib.rl.decoding import merged
-from medr1_lib.rl.distinct import distinct_images, distinct_prompts
+from medr1_lib.rl.generation import completion_inputs, merged_lora, prefill, sample_group
 from medr1_lib.rl.grpo import token_logps
-from medr1_lib.rl.prefix import continuation, read_prompts
-from medr1_lib.rl.rollouts import sample_group
+from medr1_lib.rl.trainer import distinct_images
 
 TEXTS = ("Which organ?", "How severe is the lesion? A)mild, B)severe", "What?")
 SIZES = ((64, 64), (112, 56), (84, 112))  # so that prompts differ in image tokens and in words
@@ -97,7 +95,7 @@ def test_log_probabilities_and_gradients_are_those_of_the_plain_way(model, case)
     inputs, (tokens, mask) = prompts(0, 1, 2), completions(lengths)
     weights = torch.randn(len(lengths), 1)
     wanted = plain_logps(model, inputs, tokens, mask, owner, 0.9)
-    logits = model(**continuation(read_prompts(model, inputs), tokens, mask, owner)).logits
+    logits = model(**completion_inputs(prefill(model, inputs), tokens, mask, owner)).logits
     found = token_logps(logits, tokens, 0.9).masked_fill(mask == 0, 0)
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
     ours, theirs = (gradients(model, (logps * weights).sum()) for logps in (found, wanted))
@@ -110,8 +108,8 @@ def test_the_prompt_gets_its_share_of_the_gradient(model):
     owner = torch.arange(3).repeat_interleave(2)
     wanted = gradients(model, plain_logps(model, inputs, tokens, mask, owner, 1.0).sum())
     with torch.no_grad():
-        prefix = read_prompts(model, inputs)
-    logits = model(**continuation(prefix, tokens, mask, owner)).logits
+        prefix = prefill(model, inputs)
+    logits = model(**completion_inputs(prefix, tokens, mask, owner)).logits
     cut = gradients(model, token_logps(logits, tokens, 1.0).sum())
     assert relative_error(cut, wanted) > 1e-2
 
@@ -164,29 +162,6 @@ def test_each_prompt_is_read_once():
     assert seen == [(3, length - 1), (3, 4), (3, 4), (3, 4)]
 
 
-def test_distinct_prompts_differ_in_a_token_or_in_a_pixel():
-    model, _ = load_policy(policies.saved(), device="cpu")
-    rows = repeated(prompts(0, 1), torch.tensor([0, 0, 1, 0, 1]))
-    found, owner = distinct_prompts(model, rows)
-    assert owner.tolist() == [0, 0, 1, 0, 1]
-    for name, value in prompts(0, 1).items():
-        assert torch.equal(found[name], value)
-    rows["pixel_values"][0, 0] += 1
-    assert distinct_prompts(model, rows)[1].tolist() == [0, 1, 2, 1, 2]
-    rows["input_ids"][3, -1] += 1
-    found, owner = distinct_prompts(model, rows)
-    assert owner.tolist() == [0, 1, 2, 3, 2]
-    assert len(found["image_grid_thw"]) == 4
-
-
-def test_distinct_prompts_without_images():
-    model, _ = load_policy(policies.saved(), device="cpu")
-    ids = torch.tensor([[1, 2], [3, 4], [1, 2]])
-    found, owner = distinct_prompts(model, {"input_ids": ids, "attention_mask": ids > 0})
-    assert owner.tolist() == [0, 1, 0]
-    assert torch.equal(found["input_ids"], ids[:2])
-
-
 @pytest.mark.parametrize("quantize", [None, "nf4"])
 def test_a_merged_adapter_computes_the_same_and_leaves_no_trace(quantize):
     base, _ = load_policy(policies.saved(), quantize, device="cpu")
@@ -198,12 +173,12 @@ def test_a_merged_adapter_computes_the_same_and_leaves_no_trace(quantize):
     ].register_forward_hook(lambda *_: calls.append(1))
     with torch.no_grad():
         plain, calls[:] = model(**inputs).logits, []
-        with merged(model):
+        with merged_lora(model):
             torch.testing.assert_close(model(**inputs).logits, plain, atol=1e-5, rtol=1e-5)
             assert not calls
         with model.disable_adapter():
             base = model(**inputs).logits
-            with merged(model):
+            with merged_lora(model):
                 torch.testing.assert_close(model(**inputs).logits, base, atol=1e-5, rtol=1e-5)
         assert (base - plain).abs().max() > 1e-2
         assert torch.equal(model(**inputs).logits, plain)
@@ -215,13 +190,13 @@ def test_what_cannot_be_merged_is_left_alone(change):
     base, _ = load_policy(policies.saved(), device="cpu")
     model = get_peft_model(base, LoraConfig(r=4, target_modules=LORA, **change))
     layer = model.base_model.model.model.language_model.layers[0].self_attn.q_proj
-    with merged(model):
+    with merged_lora(model):
         assert "forward" not in vars(layer)
     shorter = get_peft_model(
         load_policy(policies.saved(), device="cpu", dtype=torch.bfloat16)[0],
         LoraConfig(r=4, target_modules=LORA),
     )
-    with merged(shorter):
+    with merged_lora(shorter):
         assert not [layer for layer in shorter.modules() if "forward" in vars(layer)]
 
 
@@ -229,14 +204,15 @@ def test_a_base_does_without_peft(monkeypatch):
     base, _ = load_policy(policies.saved(), device="cpu")
     for name in ("peft.tuners.lora", "peft.utils.integrations"):
         monkeypatch.setitem(sys.modules, name, None)  # to import it would fail
-    with merged(base):
+    with merged_lora(base):
         assert not [layer for layer in base.modules() if "forward" in vars(layer)]
 
 
 @pytest.mark.parametrize("kind", [None, "pt"])
 def test_each_image_is_cut_into_patches_once(kind):
     processor = policies.processor().image_processor
-    images = [[picture(row, SIZES[row])] for row in (0, 1, 1, 2, 0)]
+    pictures = [picture(row, size) for row, size in enumerate(SIZES)]
+    images = [[pictures[row]] for row in (0, 1, 1, 2, 0)]
     plain, seen, patchify = processor(images, return_tensors=kind), [], processor.patchify
     processor.patchify = lambda *args, **given: seen.append(1) or patchify(*args, **given)
     try:
