@@ -20,7 +20,7 @@ from layouts import (
 )
 from test_images import dicom, encoded
 
-from medr1_lib.__main__ import main
+from medr1_lib.cli import main
 from medr1_lib.course import tiers
 from medr1_lib.data import dataset, images
 from medr1_lib.errors import InputError

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.speed import bench, measures, sides
 from benchmarks.speed.sides import Case
-from medr1_lib import __main__ as commands
+from medr1_lib import cli as commands
 
 
 @pytest.fixture

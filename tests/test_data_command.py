@@ -3,7 +3,7 @@ import json
 import pytest
 from layouts import qa_record, split_record, write_qa, write_splits
 
-from medr1_lib.__main__ import main
+from medr1_lib.cli import main
 from medr1_lib.data import dataset, phantom_vqa
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from packaging.requirements import Requirement
 
-from medr1_lib.__main__ import main
+from medr1_lib.cli import main
 from medr1_lib.course import doctor
 from medr1_lib.course.doctor import GIB
 

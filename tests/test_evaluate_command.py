@@ -12,7 +12,7 @@ import pytest
 import torch
 from layouts import REAL, needs_real
 
-from medr1_lib.__main__ import main
+from medr1_lib.cli import main
 from medr1_lib.data import dataset, importing, phantom_vqa
 from medr1_lib.data.images import png
 from medr1_lib.data.phantoms import draw

@@ -17,7 +17,7 @@ ROOMS = {
     "evaluation": {"data", "analysis", "model", "rl"},
     "course": {"data", "analysis", "model", "rl", "evaluation"},
 }
-SHARED = {"errors", "files", "provenance", "arguments"}
+SHARED = {"errors", "files", "provenance"}
 FUNCTION = 60  # lines of one function at most, its docstring not counted
 LIBRARY = 11150  # lines under medr1_lib/ at most, blank lines and docstrings counted
 HEAVY = {"torch", "transformers", "trl", "peft"}  # seconds to import, and tables need none of them

@@ -10,9 +10,9 @@ import pytest
 import records
 from PIL import Image
 
-from medr1_lib.__main__ import exit_status
 from medr1_lib.analysis import recorded
 from medr1_lib.analysis.transfer import answers, matrix
+from medr1_lib.cli import exit_status
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.question import QUESTION_TYPES
 from tools import report

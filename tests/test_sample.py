@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from medr1_lib.__main__ import exit_status
+from medr1_lib.cli import exit_status
 from medr1_lib.data.question import Question
 from tools import sample
 

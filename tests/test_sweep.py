@@ -7,8 +7,8 @@ import policies
 import pytest
 import trainings
 
-from medr1_lib.__main__ import main
 from medr1_lib.analysis import recorded
+from medr1_lib.cli import main
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation import sweep as module
 from medr1_lib.evaluation.plan import Grid, Plan

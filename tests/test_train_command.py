@@ -9,7 +9,7 @@ import policies
 import pytest
 import trainings
 
-from medr1_lib.__main__ import main
+from medr1_lib.cli import main
 from medr1_lib.rl.recipe_file import presets
 from medr1_lib.rl.run import Run
 

@@ -11,7 +11,7 @@ from bitsandbytes.nn.modules import Linear4bit
 from PIL import Image
 from safetensors import safe_open
 
-from medr1_lib.__main__ import exit_status
+from medr1_lib.cli import exit_status
 from medr1_lib.errors import InputError
 from medr1_lib.model import qwen2b
 from medr1_lib.model.loading import load_policy

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
-from medr1_lib.__main__ import exit_status
+from medr1_lib.cli import exit_status
 from medr1_lib.errors import InputError
 from medr1_lib.files import require_free
 from medr1_lib.model.processor import tiny_processor

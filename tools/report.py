@@ -20,10 +20,10 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from tqdm.auto import tqdm
 
-from medr1_lib.__main__ import exit_status
 from medr1_lib.analysis import comparisons, plots, rationale, recorded, transfer
 from medr1_lib.analysis.figures import Drawn, alt
 from medr1_lib.analysis.transfer import Answers, answers, at_home, matrix
+from medr1_lib.cli import exit_status
 from medr1_lib.course.chapters import paper
 from medr1_lib.data.phantom_vqa import PER_CELL, TRAIN_FACTOR, questions
 from medr1_lib.data.question import AXES, BASES, Question

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from medr1_lib.__main__ import exit_status
+from medr1_lib.cli import exit_status
 from medr1_lib.data import images
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import ACQUISITIONS, ANATOMIES, FINDINGS, draw, random_scene

@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.speed.measures import LIMITS, agreement, floor
 from benchmarks.speed.sides import GROUP, PROMPTS, TOKENS, Case, Side, save_model, sides
-from medr1_lib.arguments import positive
+from medr1_lib.cli import positive
 from medr1_lib.files import check_writable, write_json
 from medr1_lib.provenance import hardware
 

@@ -1,11 +1,10 @@
 """`python -m medr1_lib doctor`: what this machine can run, item by item."""
 
-import argparse
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import psutil
 from packaging.requirements import Requirement
 
 from medr1_lib.course.tiers import PACKAGE, TIERS
-from medr1_lib.files import write_json
 
 # Where the course is worked on: the checkout, or for an installed library the current folder.
 HERE = PACKAGE.parent if (PACKAGE.parent / "requirements.lock").exists() else Path.cwd()
@@ -39,22 +37,6 @@ class Item:
     status: str
     detail: str
     stops: tuple[str, ...] = ()
-
-
-def main(arguments: list[str]) -> int:
-    """Print every item and the tiers that can run; 1 if the laptop tier cannot."""
-    parser = argparse.ArgumentParser(prog="python -m medr1_lib doctor", description=__doc__)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write what is printed here")
-    options = parser.parse_args(arguments)
-    items = examine()
-    tiers = runnable(items)
-    for item in items:
-        print(f"{item.status:<4}  {item.name}: {item.detail}")
-    print(f"\nTiers that this machine can run: {', '.join(tiers) or 'none'}")
-    if options.json:
-        report = {"items": [asdict(item) for item in items], "tiers": tiers}
-        write_json(options.json, report)
-    return 0 if "laptop" in tiers else 1
 
 
 def examine() -> list[Item]:

@@ -2,7 +2,7 @@
 
 import sys
 
-from medr1_lib.__main__ import exit_status
+from medr1_lib.cli import exit_status
 from tools.pretrain.command import main
 
 if __name__ == "__main__":

@@ -1,0 +1,487 @@
+"""The commands of the library: `python -m medr1_lib doctor|data|train|evaluate|sweep`.
+
+A command imports what it needs when it runs. So `--help` and the doctor start at once, and the
+doctor works where other packages are broken.
+"""
+
+import argparse
+import hashlib
+import logging
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medr1_lib.errors import InputError
+from medr1_lib.files import check_writable, write_json
+
+if TYPE_CHECKING:
+    from medr1_lib.evaluation.answers import Journal
+    from medr1_lib.evaluation.evaluate import Settings
+    from medr1_lib.evaluation.items import Items
+    from medr1_lib.rl.recipe import Recipe
+    from medr1_lib.rl.recipe_file import RecipeParser
+    from medr1_lib.rl.run import Run
+
+# Else it complains of a missing kernel when it is imported; before any module that imports it.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+Report = dict[str, Any]
+
+THREADS_HELP = "CPU threads; one is the fastest for the tiny model on a busy machine"
+NOT_CLINICAL = "teaching and research; not for clinical use"
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command and return its exit status: 0 done, 1 found a problem, 2 bad input."""
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        print(_usage())
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        print(f"error: no command {name!r}\n\n{_usage()}", file=sys.stderr)
+        return 2
+    return exit_status(COMMANDS[name][0], rest)
+
+
+def exit_status(command: Callable[[list[str]], int], arguments: list[str]) -> int:
+    """Run a command; bad input is one line on stderr. The tools and benchmarks use it too."""
+    try:
+        return command(arguments)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is kept", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, `head` for example, has closed the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items()]
+    return "usage: python -m medr1_lib <command> [--help]\n\n" + "\n".join(lines)
+
+
+# ---- types of arguments, for argparse's `type=` ----
+
+
+def positive(text: str) -> int:
+    """A whole number of 1 or more."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+def natural(text: str) -> int:
+    """A whole number of 0 or more, such as the seed of numpy's generators."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below zero")
+    return number
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text} does not lie between 0 and 1")
+    return number
+
+
+def _parser(command: str, description: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(prog=f"python -m medr1_lib {command}", description=description)
+
+
+# ---- doctor ----
+
+
+def doctor(arguments: list[str]) -> int:
+    """Print what was looked at and the tiers that can run; 1 if the laptop tier cannot."""
+    from medr1_lib.course import doctor
+
+    parser = _parser("doctor", "What this machine can run, item by item.")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write what is printed here")
+    options = parser.parse_args(arguments)
+    items = doctor.examine()
+    tiers = doctor.runnable(items)
+    for item in items:
+        print(f"{item.status:<4}  {item.name}: {item.detail}")
+    print(f"\nTiers that this machine can run: {', '.join(tiers) or 'none'}")
+    if options.json:
+        write_json(options.json, {"items": [asdict(item) for item in items], "tiers": tiers})
+    return 0 if "laptop" in tiers else 1
+
+
+# ---- data ----
+
+SKIPPED_SHOWN = 20  # records printed; all of them are in card.json and in the --json file
+
+
+def data(arguments: list[str]) -> int:
+    """Build, import or audit a data set, print the report and write it where `--json` says."""
+    parser = _data_parser()
+    options = parser.parse_args(arguments)
+    if options.command == "audit" and (options.data is None) == (options.splits is None):
+        parser.error("audit takes either the folder of a data set or --splits DIR")
+    if options.json:
+        check_writable(options.json)
+    text, report = {"build": _build, "import": _import, "audit": _audit}[options.command](options)
+    print(text)
+    if options.json:
+        write_json(options.json, report)
+    return 0
+
+
+def _build(options: argparse.Namespace) -> tuple[str, Report]:
+    from medr1_lib.data import phantom_vqa
+
+    named = ("seed", "per_cell", "leaky", "shortcut", "mark")
+    splits = phantom_vqa.build(options.out, **{name: getattr(options, name) for name in named})
+    report = {"out": str(options.out), "records": dict(splits.num_rows)}
+    return _written(report), report
+
+
+def _import(options: argparse.Namespace) -> tuple[str, Report]:
+    from medr1_lib.data import importing
+
+    done = importing.run(options.root, options.out, options.splits, options.by, options.size)
+    skipped = [{"where": e.where, "problem": e.problem, "remedy": e.remedy} for e in done.skipped]
+    report = {
+        "out": str(done.out),
+        "records": done.records,
+        "images": done.images,
+        "skipped": skipped,
+    }
+    return f"{_written(report)}\n{_skipped_table(skipped)}", report
+
+
+def _audit(options: argparse.Namespace) -> tuple[str, Report]:
+    from medr1_lib.data import audit_report
+    from medr1_lib.data.archive import opened
+
+    if options.data:
+        report = audit_report.of_data_set(options.data)
+    else:
+        with opened(options.splits) as source:
+            report = audit_report.of_splits(source)
+    return audit_report.table(report), report
+
+
+def _written(report: Report) -> str:
+    counts = ", ".join(f"{count} {split}" for split, count in report["records"].items())
+    return f"{report['out']}: {counts}"
+
+
+def _skipped_table(skipped: list[dict[str, str]]) -> str:
+    if not skipped:
+        return "nothing was skipped"
+    width = max(len(entry["where"]) for entry in skipped[:SKIPPED_SHOWN])
+    lines = [f"{entry['where']:<{width}}  {entry['problem']}" for entry in skipped[:SKIPPED_SHOWN]]
+    if len(skipped) > SKIPPED_SHOWN:
+        lines.append(f"... and {len(skipped) - SKIPPED_SHOWN} more, all of them in card.json")
+    return "\n".join([f"skipped {len(skipped)} records:", *lines])
+
+
+def _data_parser() -> argparse.ArgumentParser:
+    from medr1_lib.data.images import SIDE
+
+    parser = _parser("data", "Make a data set, bring one in, or look one over.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    add = commands.add_parser("build", help="draw PhantomMedVQA").add_argument
+    add("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    add("--seed", type=int, default=0, metavar="S", help="everything follows from it (default 0)")
+    per_cell = "test questions per modality and question type; train has four times as many (64)"
+    add("--per-cell", type=positive, default=64, metavar="N", help=per_cell)
+    add("--leaky", action="store_true", help="let the option texts give the answers away")
+    shortcut = "share of train images whose scanner mark gives the answer away (1 if not said)"
+    strength = {"nargs": "?", "const": 1.0, "default": 0.0, "metavar": "STRENGTH"}
+    add("--shortcut", type=share, help=shortcut, **strength)
+    mark = "scanner mark of the test images (random); reversed: always that of another option"
+    add("--mark", choices=("random", "absent", "reversed"), default="random", help=mark)
+
+    add = commands.add_parser("import", help="import OmniMedVQA, or data laid out so").add_argument
+    add("--root", type=Path, required=True, metavar="DIR|ZIP", help="where the images are")
+    add("--splits", type=Path, metavar="DIR|ZIP", help="Med-R1's Splits/, else QA_information/")
+    by = "which of the two released splits (default: modality)"
+    add("--by", choices=("modality", "question_type"), default="modality", help=by)
+    add("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    add("--size", type=positive, default=SIDE, metavar="PX", help=f"longest side ({SIDE})")
+
+    add = commands.add_parser("audit", help="leakage and image-blind baselines").add_argument
+    add("data", type=Path, nargs="?", metavar="DIR", help="data set made by build or import")
+    add("--splits", type=Path, metavar="DIR|ZIP", help="instead: Med-R1's Splits/, text only")
+
+    for command in commands.choices.values():
+        command.add_argument("--json", type=Path, metavar="FILE", help="write the report here too")
+    return parser
+
+
+# ---- train ----
+
+TRAIN_USAGE = """\
+`python -m medr1_lib train {grpo,sft}`: train an adapter into a folder of its own.
+
+usage: python -m medr1_lib train {grpo,sft} --recipe RECIPE --out DIR [any setting]
+
+RECIPE is a YAML file or the name of a preset. Every field of TRL's GRPOConfig (or SFTConfig) is a
+setting, in the file or as a flag; `train grpo --help` lists them.
+"""
+TRAIN_OPTIONS: dict[str, dict[str, Any]] = {
+    "recipe": {"metavar": "RECIPE", "help": "YAML file or preset; with --resume not needed"},
+    "out": {"type": Path, "metavar": "DIR", "help": "folder of the run"},
+    "resume": {"action": "store_true", "help": "go on with the run in that folder"},
+    "force": {"action": "store_true", "help": "train even on a dead signal"},
+    "threads": {"type": positive, "metavar": "N", "help": THREADS_HELP},
+}
+
+
+def train(arguments: list[str]) -> int:
+    """Train, with a line of progress, and say what came out.
+
+    The same command with `--resume` goes on where an interrupted one stopped.
+    """
+    import torch
+    from accelerate import PartialState
+
+    from medr1_lib.rl.progress import Progress
+    from medr1_lib.rl.recipe import CONFIGS
+    from medr1_lib.rl.recipe_file import presets
+    from medr1_lib.rl.train import train
+
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(f"{TRAIN_USAGE}\nPresets: {', '.join(presets())}")
+        return 0
+    method, *rest = arguments
+    if method not in CONFIGS:
+        raise InputError("train", f"no method {method!r}", f"use {' or '.join(CONFIGS)}")
+    given = _train_parser(method).flags(rest)
+    own = {name: given.pop(name) for name in TRAIN_OPTIONS if name in given}
+    if "out" not in own:
+        raise InputError("train", "no --out", "name a folder for the run")
+    if "threads" in own:
+        torch.set_num_threads(own["threads"])
+    resume, force = own.get("resume", False), own.get("force", False)
+    run = train(_recipe(method, own, given), own["out"], resume, force, [Progress()])
+    if PartialState().is_main_process:
+        print(_run_summary(run))
+    return 0
+
+
+def _train_parser(method: str) -> "RecipeParser":
+    from medr1_lib.rl.recipe_file import RecipeParser
+
+    parser = RecipeParser(method)
+    for name, settings in TRAIN_OPTIONS.items():
+        parser.add_argument(f"--{name}", **settings)
+    parser.given_only()
+    return parser
+
+
+def _recipe(method: str, own: dict[str, Any], given: dict[str, Any]) -> "Recipe":
+    """The recipe of the file, or of the run to resume, with the flags in place."""
+    from medr1_lib.rl.recipe_file import load_recipe, presets
+    from medr1_lib.rl.run import recipe_in
+
+    if "recipe" in own:
+        recipe = load_recipe(own["recipe"], **given)
+    elif own.get("resume"):
+        recipe = recipe_in(own["out"]).changed(**given)
+    else:
+        remedy = f"give a YAML file or one of {', '.join(presets())}"
+        raise InputError("train", "no --recipe", remedy)
+    if recipe.method != method:
+        problem = f"is a recipe for {recipe.method}, not for {method}"
+        raise InputError(own.get("recipe", own["out"]), problem, f"use `train {recipe.method}`")
+    return recipe
+
+
+def _run_summary(run: "Run") -> str:
+    from medr1_lib.rl.recorder import COLUMNS
+
+    last = run.log.tail(10).mean().dropna()
+    found = [f"{name} {last[name]:.3g}" for name in COLUMNS[run.recipe.method] if name in last]
+    minutes = run.log["seconds"].sum() / 60
+    return (
+        f"\n{len(run.log)} steps in {minutes:.1f} minutes; mean of the last ones: "
+        f"{', '.join(found)}\nadapter: {run.adapter}"
+    )
+
+
+# ---- evaluate ----
+
+
+def evaluate(arguments: list[str]) -> int:
+    """Evaluate, print the tables and write the report where `--json` says.
+
+    The same command on the same folder goes on where an interrupted one stopped.
+    """
+    options = _evaluate_parser().parse_args(arguments)
+    if options.json:
+        check_writable(options.json)
+    import torch
+
+    from medr1_lib.analysis.scores import summary, table
+    from medr1_lib.evaluation.evaluate import Settings, evaluate
+    from medr1_lib.evaluation.items import Items
+    from medr1_lib.model.loading import load_policy
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    settings = Settings(
+        tuple(dict.fromkeys(options.style)),
+        tuple(dict.fromkeys(options.controls)),
+        options.limit,
+        options.seed,
+        options.max_new_tokens,
+    )
+    items = Items(options.data, options.split)
+    journal = _journal(options, settings, items)
+    model, processor = load_policy(options.model, options.quantize)
+    start = time.perf_counter()
+    try:
+        evaluate(model, processor, items, journal, settings, options.batch_size)
+    except torch.OutOfMemoryError as error:
+        remedy = "choose a smaller one; the same command goes on from here"
+        raise InputError(
+            f"--batch-size {options.batch_size}", "the GPU's memory is full", remedy
+        ) from error
+    seconds = time.perf_counter() - start
+    records = journal.finish({"seconds": round(seconds, 1), "finished": time.strftime("%Y-%m-%d")})
+    report = {style: summary(records[records["style"] == style]) for style in settings.styles}
+    for style, found in report.items():
+        print(f"\n{options.model}, {style}, greedy:\n{table(found)}")
+    if options.json:
+        write_json(options.json, next(iter(report.values())) if len(report) == 1 else report)
+    return 0
+
+
+def _journal(options: argparse.Namespace, settings: "Settings", items: "Items") -> "Journal":
+    """Opened before the model is loaded, so that a folder in use is refused at once."""
+    import torch
+    import transformers
+
+    from medr1_lib.evaluation.answers import Journal
+    from medr1_lib.provenance import hardware
+
+    determines = asdict(settings) | {
+        "styles": list(settings.styles),
+        "controls": list(settings.controls),
+        "quantize": options.quantize,
+        "decoding": "greedy",
+        "model_sha256": _weights_sha256(options.model),
+        "data_sha256": items.sha256,
+    }
+    notes = {
+        "model": str(options.model),
+        "data": f"{options.data}, {options.split}",
+        "hardware": hardware(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "threads": torch.get_num_threads(),
+        "batch_size": options.batch_size,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "use": NOT_CLINICAL,
+    }
+    return Journal(options.out, determines, notes)
+
+
+def _weights_sha256(path: Path) -> str:
+    """Of the adapter's weights, if it is one, and those of the model under it."""
+    from medr1_lib.model.loading import base_directory
+
+    digest = hashlib.sha256()
+    for folder in dict.fromkeys((path, base_directory(path))):
+        for file in sorted(folder.glob("*.safetensors")):
+            with file.open("rb") as opened:
+                digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _evaluate_parser() -> argparse.ArgumentParser:
+    from medr1_lib.data.question import CONTROLS
+    from medr1_lib.data.styles import STYLES
+
+    parser = _parser("evaluate", "Ask a model every question of a split, greedily.")
+    add = parser.add_argument
+    add("--model", type=Path, required=True, metavar="DIR", help="a Qwen2-VL, or an adapter of one")
+    add("--data", type=Path, required=True, metavar="DIR", help="data set made by build or import")
+    add("--out", type=Path, required=True, metavar="DIR", help="folder for records and card")
+    add("--split", default="test", help="train to see how much was learned by heart (test)")
+    styles = "reasoning style; several share the images"
+    add("--style", nargs="+", choices=STYLES, required=True, help=styles)
+    controls = "ask again with a grey image, another image of the modality, no image"
+    add("--controls", nargs="*", choices=CONTROLS, default=[], help=controls)
+    add("--limit", type=positive, metavar="N", help="N questions drawn at random instead of all")
+    seed = "of that draw and of shuffled (default 0)"
+    add("--seed", type=natural, default=0, metavar="S", help=seed)
+    add("--batch-size", type=positive, default=64, metavar="N", help="questions at once (64)")
+    tokens = "longest reply (256)"
+    add("--max-new-tokens", type=positive, default=256, metavar="N", help=tokens)
+    add("--threads", type=positive, metavar="N", help=THREADS_HELP)
+    add("--quantize", choices=("nf4",), help="load the language model in 4 bits")
+    json_help = "write the report here too; with several styles, one report under each name"
+    add("--json", type=Path, metavar="FILE", help=json_help)
+    return parser
+
+
+# ---- sweep ----
+
+
+def sweep(arguments: list[str]) -> int:
+    """Do what is not done yet, and say what failed; 1 if anything did.
+
+    The same command goes on where an interrupted one stopped, and tries failed jobs again.
+    """
+    parser = _parser("sweep", "Train and score every model of a plan, here or on a cluster.")
+    add = parser.add_argument
+    add("--plan", type=Path, required=True, metavar="FILE", help="YAML; see benchmarks/plans")
+    add("--out", type=Path, required=True, metavar="DIR", help="a folder for each model goes here")
+    where = "on this machine, or on a cluster by sbatch (local)"
+    add("--executor", choices=("local", "slurm"), default="local", help=where)
+    add("--jobs", type=positive, default=1, metavar="N", help="models at the same time (1)")
+    add("--record", type=Path, metavar="DIR", help="gather all answers in a block for `report`")
+    options = parser.parse_args(arguments)
+
+    from medr1_lib.evaluation import recording
+    from medr1_lib.evaluation.plan import Plan
+    from medr1_lib.evaluation.sweep import sweep
+
+    plan = Plan.read(options.plan)
+    missing = sweep(plan, options.out, options.executor, options.jobs)
+    for name, error in missing.items():
+        told = error.strip().splitlines()[-1] if error else "not reached; look into jobs/"
+        print(f"{options.out / name}: {told}", file=sys.stderr)
+    done = [options.out / cell.name for cell in plan.cells() if cell.name not in missing]
+    print(f"{len(done)} of {len(done) + len(missing)} models are trained and scored")
+    if options.record and done:
+        notes = {
+            "command": shlex.join(["python", "-m", "medr1_lib", *sys.argv[1:]]),
+            "plan": options.plan.read_text(),
+            "data": plan.data,
+            "jobs": options.jobs,
+            "missing_models": len(missing),
+            "recorded": time.strftime("%Y-%m-%d"),
+            "use": NOT_CLINICAL,
+        }
+        recording.write(done, options.record, notes)
+        print(f"recorded in {options.record}")
+    return 1 if missing else 0
+
+
+# command: (what runs it, what it does)
+COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
+    "doctor": (doctor, "say what this machine can run"),
+    "data": (data, "build phantoms, import real data, audit either"),
+    "train": (train, "train by GRPO or by supervised fine-tuning"),
+    "evaluate": (evaluate, "score a model on a test split"),
+    "sweep": (sweep, "train and score a plan of many models"),
+}
