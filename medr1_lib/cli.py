@@ -154,12 +154,8 @@ def _import(options: argparse.Namespace) -> tuple[str, Report]:
 
     done = importing.run(options.root, options.out, options.splits, options.by, options.size)
     skipped = [{"where": e.where, "problem": e.problem, "remedy": e.remedy} for e in done.skipped]
-    report = {
-        "out": str(done.out),
-        "records": done.records,
-        "images": done.images,
-        "skipped": skipped,
-    }
+    report = {"out": str(done.out), "records": done.records, "images": done.images}
+    report |= {"skipped": skipped}
     return f"{_written(report)}\n{_skipped_table(skipped)}", report
 
 
