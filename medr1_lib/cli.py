@@ -199,7 +199,7 @@ def _data_parser() -> argparse.ArgumentParser:
     add("--per-cell", type=positive, default=64, metavar="N", help=per_cell)
     add("--leaky", action="store_true", help="let the option texts give the answers away")
     shortcut = "share of train images whose scanner mark gives the answer away (1 if not said)"
-    strength = {"nargs": "?", "const": 1.0, "default": 0.0, "metavar": "STRENGTH"}
+    strength: dict[str, Any] = {"nargs": "?", "const": 1.0, "default": 0.0, "metavar": "STRENGTH"}
     add("--shortcut", type=share, help=shortcut, **strength)
     mark = "scanner mark of the test images (random); reversed: always that of another option"
     add("--mark", choices=("random", "absent", "reversed"), default="random", help=mark)
