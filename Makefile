@@ -8,10 +8,10 @@ INSTALLED := .venv/installed
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --doctest-modules \
     --durations=10 --durations-min=2
 
-.PHONY: help setup course check test static lab notebooks lock book clean
+.PHONY: help setup course check test test-all static lab notebooks lock book clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED)  ## make the environment .venv, once
 
@@ -24,6 +24,9 @@ check: static  ## the checks of a few minutes: all but the tests marked `slow` a
 test: static  ## everything that continuous integration checks
 	$(PYTEST) medr1_lib tests
 	$(BIN)/python -m notebooks.tools.validate
+
+test-all: test  ## the same, and the solutions executed too
+	$(BIN)/python -m notebooks.tools.validate --solutions
 
 static: setup
 	$(BIN)/ruff check .
