@@ -150,9 +150,10 @@ def _build(options: argparse.Namespace) -> tuple[str, Report]:
 
 
 def _import(options: argparse.Namespace) -> tuple[str, Report]:
-    from medr1_lib.data import importing
+    from medr1_lib.data import omnimedvqa
 
-    done = importing.run(options.root, options.out, options.splits, options.by, options.size)
+    given = options.root, options.out, options.splits, options.by, options.size
+    done = omnimedvqa.import_data(*given)
     skipped = [{"where": e.where, "problem": e.problem, "remedy": e.remedy} for e in done.skipped]
     report = {"out": str(done.out), "records": done.records, "images": done.images}
     report |= {"skipped": skipped}
@@ -161,7 +162,7 @@ def _import(options: argparse.Namespace) -> tuple[str, Report]:
 
 def _audit(options: argparse.Namespace) -> tuple[str, Report]:
     from medr1_lib.data import audit_report
-    from medr1_lib.data.archive import opened
+    from medr1_lib.data.omnimedvqa import opened
 
     if options.data:
         report = audit_report.of_data_set(options.data)

@@ -7,7 +7,7 @@ from layouts import REAL, needs_real, split_record, write_splits
 from PIL import Image, ImageFilter
 
 from medr1_lib.data import audit, audit_report, dataset, duplicates
-from medr1_lib.data.archive import opened
+from medr1_lib.data.omnimedvqa import opened
 from medr1_lib.data.question import Question
 
 TRAIN = "Splits/modality/train/X-Ray_train.json"

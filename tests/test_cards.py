@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from medr1_lib.data import audit_report
-from medr1_lib.data.archive import opened
+from medr1_lib.data.omnimedvqa import opened
 
 ROOT = Path(__file__).parents[1]
 

@@ -13,7 +13,7 @@ import torch
 from layouts import REAL, needs_real
 
 from medr1_lib.cli import main
-from medr1_lib.data import dataset, importing, phantom_vqa
+from medr1_lib.data import dataset, omnimedvqa, phantom_vqa
 from medr1_lib.data.images import png
 from medr1_lib.data.phantoms import draw
 from medr1_lib.evaluation import evaluate
@@ -164,7 +164,7 @@ def test_a_full_gpu_is_told(data, tmp_path, monkeypatch, capsys):
 @needs_real
 def test_the_real_questions_are_answered(tmp_path):
     root, out, report = REAL / "medvqa", tmp_path / "out", tmp_path / "report.json"
-    importing.run(root, tmp_path / "real", root / "Splits")
+    omnimedvqa.import_data(root, tmp_path / "real", root / "Splits")
     asked = command(tmp_path / "real", out, "--style", "no_think", "--controls", "shuffled")
     assert main([*asked, "--json", str(report)]) == 0
     found = json.loads(report.read_text())

@@ -9,14 +9,14 @@ import zipfile
 import pytest
 from layouts import REAL, needs_real, picture, qa_record, split_record, write_qa, write_splits
 
-from medr1_lib.data import dataset, images, importing
+from medr1_lib.data import dataset, images, omnimedvqa
 from medr1_lib.data.question import Question
 
 TRAIN = "Splits/modality/train/X-Ray_train.json"
 
 
 def imported(root, out, **options):
-    importing.run(root, out, **options)
+    omnimedvqa.import_data(root, out, **options)
     return dataset.read(out)
 
 
@@ -60,7 +60,7 @@ def test_the_split_does_not_change_with_the_order_of_the_records(tmp_path):
 
 def test_the_card_says_how_the_data_was_split_and_what_was_skipped(tmp_path):
     root = write_qa(tmp_path / "data", [qa_record(0), qa_record(1, gt_answer="Foot"), qa_record(2)])
-    importing.run(root, tmp_path / "out", side=64)
+    omnimedvqa.import_data(root, tmp_path / "out", side=64)
     card = json.loads((tmp_path / "out" / dataset.CARD).read_text())
     assert "one image in five" in card["split_rule"]
     assert card["longest_side_px"] == 64
@@ -109,10 +109,10 @@ def test_an_interrupted_import_goes_on_where_it_stopped(tmp_path, monkeypatch):
         read.append(where)
         return load(data, side, where)
 
-    monkeypatch.setattr(importing.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(omnimedvqa.os, "cpu_count", lambda: 1)
     monkeypatch.setattr(images, "load", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        importing.run(root, tmp_path / "out")
+        omnimedvqa.import_data(root, tmp_path / "out")
     assert len(list((tmp_path / "out.converted").glob("*.png"))) == 5
     assert not (tmp_path / "out").exists()
 
@@ -127,10 +127,10 @@ def test_an_interrupted_import_goes_on_where_it_stopped(tmp_path, monkeypatch):
 SLOW = """
 import sys, time
 from pathlib import Path
-from medr1_lib.data import images, importing
+from medr1_lib.data import images, omnimedvqa
 load = images.load
 images.load = lambda *args, **named: time.sleep(0.2) or load(*args, **named)
-importing.run(Path(sys.argv[1]), Path(sys.argv[2]))
+omnimedvqa.import_data(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
@@ -146,21 +146,21 @@ def test_an_import_killed_midway_loses_no_converted_image(tmp_path):
     process.wait()
     kept = {path: path.stat().st_mtime_ns for path in converted.glob("*.png")}
     assert 4 <= len(kept) < 200
-    importing.convert(*_conversion(root, converted))
+    omnimedvqa.convert(*_conversion(root, converted))
     assert len(list(converted.glob("*.png"))) == 200
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert imported(root, tmp_path / "out").num_rows == {"train": 160, "test": 40}
 
 
 def _conversion(root, folder):
-    with importing.opened(root) as source:
+    with omnimedvqa.opened(root) as source:
         return source, [f"Images/Toy/{n}.png" for n in range(200)], folder, images.SIDE
 
 
 def test_a_changed_image_is_converted_anew(tmp_path):
     root = write_qa(tmp_path / "data", [qa_record(0)])
     source, _, folder, side = _conversion(root, tmp_path / "out.converted")
-    importing.convert(source, ["Images/Toy/0.png"], folder, side)
+    omnimedvqa.convert(source, ["Images/Toy/0.png"], folder, side)
     picture(7, size=(50, 50)).save(root / "Images/Toy/0.png")
     (image,) = imported(root, tmp_path / "out")["train"]["image"]
     assert image.tobytes() == picture(7, size=(50, 50)).tobytes()
@@ -171,9 +171,9 @@ def test_a_changed_image_is_converted_anew(tmp_path):
 def test_the_real_set_is_imported_whole(tmp_path, by):
     real = REAL / "medvqa"
     done = (
-        importing.run(real, tmp_path / "out", splits=real, by=by)
+        omnimedvqa.import_data(real, tmp_path / "out", splits=real, by=by)
         if by
-        else importing.run(real, tmp_path / "out")
+        else omnimedvqa.import_data(real, tmp_path / "out")
     )
     assert (sum(done.records.values()), done.images, done.skipped) == (282, 141, [])
     splits = dataset.read(tmp_path / "out")

@@ -7,8 +7,7 @@ import pytest
 from layouts import REAL, needs_real, qa_record, split_record, write_json, write_qa, write_splits
 
 from medr1_lib.data import omnimedvqa
-from medr1_lib.data.archive import opened
-from medr1_lib.data.records import image_id, parse_problem
+from medr1_lib.data.omnimedvqa import image_id, opened, parse_problem
 
 RELEASED = {  # file: records, as Med-R1 released its test files
     "modality/test/CT(Computed Tomography)_test.json": 3241,
@@ -30,12 +29,12 @@ RELEASED = {  # file: records, as Med-R1 released its test files
 
 def read_splits(root):
     with opened(root) as source:
-        return omnimedvqa.strict(omnimedvqa.splits(source))
+        return omnimedvqa.strict(omnimedvqa.read_splits(source))
 
 
 def read_qa(root):
     with opened(root) as source:
-        return omnimedvqa.strict(omnimedvqa.qa_information(source))
+        return omnimedvqa.strict(omnimedvqa.read_qa(source))
 
 
 def questions(files):

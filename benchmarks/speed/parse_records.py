@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 from medr1_lib.data import omnimedvqa
-from medr1_lib.data.archive import opened
 from medr1_lib.files import write_json
 from medr1_lib.provenance import hardware
 
@@ -51,8 +50,8 @@ def main() -> None:
 def measure(root: Path) -> tuple[int, float]:
     """Records read, every one of them checked, and the seconds that took."""
     start = time.perf_counter()
-    with opened(root) as source:
-        files = omnimedvqa.strict(omnimedvqa.splits(source))
+    with omnimedvqa.opened(root) as source:
+        files = omnimedvqa.strict(omnimedvqa.read_splits(source))
     return sum(len(file.items) for file in files), time.perf_counter() - start
 
 

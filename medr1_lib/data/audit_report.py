@@ -9,7 +9,6 @@ import datasets
 import numpy as np
 
 from medr1_lib.data import audit, dataset, duplicates, omnimedvqa
-from medr1_lib.data.archive import Source
 from medr1_lib.data.question import Question
 
 
@@ -28,7 +27,7 @@ class Group:
     perceptual: list[int]
 
 
-def of_splits(source: Source) -> dict[str, Any]:
+def of_splits(source: omnimedvqa.Source) -> dict[str, Any]:
     """Audit the text of Med-R1's split files; an image is known by its path.
 
     Returns:
@@ -37,7 +36,7 @@ def of_splits(source: Source) -> dict[str, Any]:
     Raises:
         InputError: At the first record that is not sound.
     """
-    files = omnimedvqa.strict(omnimedvqa.splits(source))
+    files = omnimedvqa.strict(omnimedvqa.read_splits(source))
     groups = {(file.kind, file.name, file.split): _of_file(file) for file in files}
     described = {
         file.path: describe(

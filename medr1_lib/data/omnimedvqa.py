@@ -1,57 +1,149 @@
-"""OmniMedVQA's records, as its authors published them and as Med-R1 split them."""
+"""OmniMedVQA: its records as published and as Med-R1 split them, and their import as a data set."""
 
+import hashlib
 import json
-from collections.abc import Callable, Iterable
+import os
+import re
+import shutil
+import zipfile
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from medr1_lib.data import records
-from medr1_lib.data.archive import Source
-from medr1_lib.data.question import Question, canonical
+from fsspec import AbstractFileSystem
+from fsspec.implementations.dirfs import DirFileSystem
+from fsspec.implementations.zip import ZipFileSystem
+from tqdm import tqdm
+
+from medr1_lib import files
+from medr1_lib.data import dataset, images
+from medr1_lib.data.question import LETTERS, Question, canonical
 from medr1_lib.errors import InputError
 
-_Key = tuple[str, str, tuple[str, ...], str]  # what makes two records the same question
+MAX_BYTES = 2**30  # no image or JSON file of OmniMedVQA comes near one gibibyte
+TEST_EVERY = 5  # one image in five is for testing, where the data has no split of its own
+_SOLUTION = re.compile(r"\s*<answer>\s*([A-Z])\s*</answer>\s*")
+_DROP = "correct the record or drop it"
+
+
+class Source:
+    """Real data in a folder, or in a zip file that is read without unpacking it.
+
+    All names are relative paths with forward slashes.
+    """
+
+    def __init__(self, root: Path, files: AbstractFileSystem) -> None:
+        self.root, self._files = root, files
+        self._top = [*map(PurePosixPath, files.find("", maxdepth=2, withdirs=True))]
+        found = [path for path in self._top if path.name.lower() == "images"]
+        self._images = min(found, key=lambda path: (len(path.parts), path), default=None)
+
+    def json_files(self, folder: str) -> list[str]:
+        """The JSON files anywhere below `folder`, which lies at the root or one level under it."""
+        places = [str(path) for path in self._top if path.name == folder]
+        names = {name for place in places for name in self._files.find(place)}
+        # macOS leaves `._name.json` beside `name.json`
+        return sorted(name for name in names if name.endswith(".json") and "/._" not in name)
+
+    def locate(self, image: str) -> str:
+        """The name of an image that a record calls `Images/...`, here perhaps `images/...`."""
+        head, _, rest = image.partition("/")
+        return f"{self._images}/{rest}" if self._images and head.lower() == "images" else image
+
+    def read(self, name: str) -> bytes:
+        """The content of one file; an `InputError` if it is missing or damaged."""
+        again = "download the zip file again"
+        try:
+            size = self._files.info(name)["size"]
+            if size > MAX_BYTES:
+                raise InputError(name, f"claims to unpack to {size / 2**30:.0f} GiB", again)
+            data: bytes = self._files.cat_file(name)
+            if len(data) != size:
+                raise EOFError(f"{len(data)} bytes, not {size}")
+        except FileNotFoundError as error:
+            remedy = "restore the file or drop the record"
+            raise InputError(name, f"is not in {self.root}", remedy) from error
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+            if self.root.is_file():
+                raise InputError(name, f"is damaged in the zip file ({error})", again) from error
+            remedy = "check the file and its permissions"
+            raise InputError(name, f"cannot be read ({error})", remedy) from error
+        return data
+
+    def stamp(self, name: str) -> str:
+        """Changes when the file changes, without reading it; empty if there is no such file."""
+        info = self._files.info(name) if self._files.isfile(name) else {}
+        return "-".join(str(info[key]) for key in ("size", "CRC", "mtime") if key in info)
+
+
+@contextmanager
+def opened(root: Path) -> Iterator[Source]:
+    """Open a folder or a zip file of real data.
+
+    Raises:
+        InputError: If there is nothing at `root`, or it is neither a folder nor a sound zip file.
+
+    Example:
+        >>> with opened(Path("medr1_lib")) as source:
+        ...     source.json_files("data")
+        []
+    """
+    if root.is_dir():
+        yield Source(root, DirFileSystem(str(root.absolute())))
+        return
+    if not root.is_file():
+        raise InputError(root, "does not exist", "give the folder or zip file of the data")
+    with root.open("rb") as file:
+        try:
+            archive = ZipFileSystem(file)
+        except zipfile.BadZipFile as error:
+            remedy = "give a folder, or download the zip file again"
+            raise InputError(root, f"is not a sound zip file ({error})", remedy) from error
+        for name in filter(is_outside, archive.zip.namelist()):
+            remedy = "do not use this file; download the published one"
+            raise InputError(root, f"holds an entry that points outside it ({name})", remedy)
+        yield Source(root, archive)
+
+
+def is_outside(name: str) -> bool:
+    """Whether a path from a file would leave the folder it is relative to.
+
+    Example:
+        >>> is_outside("Images/../../key"), is_outside("Images/a..b.png")
+        (True, False)
+    """
+    parts = name.replace("\\", "/").split("/")
+    return parts[0] == "" or ".." in parts or name[1:2] == ":"
 
 
 @dataclass(frozen=True)
 class Item:
-    """A question, and where its image lies.
-
-    Attributes:
-        question: The question.
-        image: The image's path as the record gives it. It often holds the diagnosis, so that it is
-            never part of what a model sees.
-        where: The file and the number of the record, from 1, for messages.
-    """
+    """A question, where its image lies, and where the record stands."""
 
     question: Question
-    image: str
-    where: str
+    image: str  # as the record gives it; often holds the diagnosis, so no model ever sees it
+    where: str  # the file and the number of the record, from 1, for messages
 
 
 @dataclass(frozen=True)
 class RecordFile:
-    """What one JSON file holds.
+    """One JSON file of records: the sound ones, and what is wrong with the others."""
 
-    Attributes:
-        path: The file, relative to the root that was read.
-        kind: `modality` or `question_type` in Med-R1's layout, `qa` in OmniMedVQA's own.
-        name: What pairs a test file with its train file (`X-Ray`).
-        split: `train` or `test`; empty in OmniMedVQA's own layout, which has none.
-        items: The sound records, in order.
-        bad: What is wrong with the others.
-    """
-
-    path: str
-    kind: str
-    name: str
-    split: str
+    path: str  # relative to the root that was read
+    kind: str  # `modality` or `question_type` in Med-R1's layout, `qa` in OmniMedVQA's own
+    name: str  # pairs a test file with its train file (`X-Ray`)
+    split: str  # `train` or `test`; empty in OmniMedVQA's own layout, which has none
     items: list[Item]
     bad: list[InputError]
 
 
-def qa_information(source: Source) -> list[RecordFile]:
+def read_qa(source: Source) -> list[RecordFile]:
     """Read OmniMedVQA's own layout, `QA_information/**/*.json`.
 
     Source: Hu et al., OmniMedVQA, CVPR 2024.
@@ -65,16 +157,16 @@ def qa_information(source: Source) -> list[RecordFile]:
         remedy = "give the folder or zip file with QA_information/ and Images/, or use --splits"
         raise InputError(source.root, "holds no QA_information/*.json", remedy)
     return [
-        RecordFile(path, "qa", PurePosixPath(path).stem, "", *_parse(source, path, records.from_qa))
+        RecordFile(path, "qa", PurePosixPath(path).stem, "", *_parse(source, path, _from_qa))
         for path in paths
     ]
 
 
-def splits(source: Source) -> list[RecordFile]:
+def read_splits(source: Source) -> list[RecordFile]:
     """Read Med-R1's layout, `Splits/{modality,question_type}/{train,test}/*.json`.
 
-    The root may be the folder (or zip file) that contains `Splits`, or `Splits` itself. A record
-    says what a file is about (a modality or a question type) only through the file's name.
+    The root may be the folder (or zip file) that contains `Splits`, or `Splits` itself. A record's
+    modality or question type is known only from the name of its file; the other is `unknown`.
 
     Source: Lai et al., Med-R1, arXiv 2503.13939, released splits. Built in chapter 01.
 
@@ -84,90 +176,57 @@ def splits(source: Source) -> list[RecordFile]:
     """
     kinds = ("modality", "question_type")
     paths = source.json_files("Splits") or [p for kind in kinds for p in source.json_files(kind)]
-    found = [path for path in paths if _place(path)[0] in kinds]
+    found = []
+    for path in paths:
+        *_, kind, split, file_name = ("", "", *PurePosixPath(path).parts)
+        if kind not in kinds:
+            continue
+        name, _, suffix = file_name.removesuffix(".json").rpartition("_")
+        if split not in ("train", "test") or suffix != split:
+            remedy = "keep the released names: train/<name>_train.json and test/<name>_test.json"
+            raise InputError(path, "does not say whether it is train or test", remedy)
+        try:
+            labels: Any = dict.fromkeys(kinds, "unknown") | {kind: canonical(kind, name)}
+        except InputError as error:
+            raise InputError(path, error.problem, error.remedy) from error
+        parsed = _parse(source, path, partial(_from_split, **labels))
+        found.append(RecordFile(path, kind, name, split, *parsed))
     if not found:
         remedy = "give the folder that holds Splits/, or Splits/ itself"
         raise InputError(source.root, "holds no Splits/modality or Splits/question_type", remedy)
-    return [_split_file(source, path) for path in found]
+    return found
 
 
-def strict(files: Iterable[RecordFile]) -> list[RecordFile]:
-    """The same files, if every record in them is sound.
-
-    Raises:
-        InputError: What is wrong with the first bad record.
-    """
-    checked = list(files)
-    for file in checked:
-        if file.bad:
-            raise file.bad[0]
-    return checked
+def strict(files: list[RecordFile]) -> list[RecordFile]:
+    """The same files; the `InputError` of the first bad record if there is one."""
+    for error in (error for file in files for error in file.bad):
+        raise error
+    return files
 
 
-def with_both_labels(files: Iterable[RecordFile]) -> list[RecordFile]:
+def with_both_labels(files: list[RecordFile]) -> list[RecordFile]:
     """Fill in what a split file does not say from the other folder, where the same record is.
 
     A file of `Splits/modality` does not know its records' question types; the files of
     `Splits/question_type` do. What neither knows stays `unknown`.
     """
-    checked = list(files)
-    labels: dict[str, dict[_Key, str]] = {"modality": {}, "question_type": {}}
-    for file in checked:
+
+    def same(question: Question) -> tuple[object, ...]:
+        return question.image_id, question.question, question.options, question.answer
+
+    def labelled(item: Item) -> Item:
+        return replace(item, question=replace(item.question, **labels[same(item.question)]))
+
+    labels: dict[tuple[object, ...], dict[str, Any]] = defaultdict(dict)
+    for file in files:
         for item in file.items:
-            labels[file.kind][_same(item.question)] = getattr(item.question, file.kind)
-    return [
-        replace(file, items=[_labelled(item, file.kind, labels) for item in file.items])
-        for file in checked
-    ]
-
-
-def _same(question: Question) -> _Key:
-    return question.image_id, question.question, question.options, question.answer
-
-
-def _labelled(item: Item, kind: str, labels: dict[str, dict[_Key, str]]) -> Item:
-    other = "question_type" if kind == "modality" else "modality"
-    label: dict[str, Any] = {other: labels[other].get(_same(item.question), "unknown")}
-    return replace(item, question=replace(item.question, **label))
-
-
-def _place(path: str) -> tuple[str, str, str]:
-    """Kind, split and file name, from the last three parts of a path."""
-    *_, kind, split, name = ("", "", *PurePosixPath(path).parts)
-    return kind, split, name
-
-
-def _split_file(source: Source, path: str) -> RecordFile:
-    kind, split, file_name = _place(path)
-    name, _, suffix = file_name.removesuffix(".json").rpartition("_")
-    if split not in ("train", "test") or suffix != split:
-        remedy = "keep the released names: train/<name>_train.json and test/<name>_test.json"
-        raise InputError(path, "does not say whether it is train or test", remedy)
-    try:
-        label = canonical(kind, name)
-    except InputError as error:
-        raise InputError(path, error.problem, error.remedy) from error
-    labels = {"modality": "unknown", "question_type": "unknown", kind: label}
-    items, bad = _parse(source, path, lambda record: records.from_split(record, **labels))
-    return RecordFile(path, kind, name, split, items, bad)
+            labels[same(item.question)][file.kind] = getattr(item.question, file.kind)
+    return [replace(file, items=[*map(labelled, file.items)]) for file in files]
 
 
 def _parse(
     source: Source, path: str, read: Callable[[dict[str, Any]], tuple[Question, str]]
 ) -> tuple[list[Item], list[InputError]]:
-    items, bad = [], []
-    for number, record in enumerate(_load(source, path), start=1):
-        where = f"{path}, record {number}"
-        try:
-            if not isinstance(record, dict):
-                raise InputError(where, "is not a JSON object", "correct the record or drop it")
-            items.append(Item(*read(record), where))
-        except InputError as error:
-            bad.append(InputError(where, error.problem, error.remedy))
-    return items, bad
-
-
-def _load(source: Source, path: str) -> list[Any]:
     try:
         loaded = json.loads(source.read(path).decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -179,4 +238,230 @@ def _load(source: Source, path: str) -> list[Any]:
         raise InputError(path, "is not a list of records", "wrap the records in [ ]")
     if not loaded:
         raise InputError(path, "holds no record", "download the file again or remove it")
-    return loaded
+    items, bad = [], []
+    for number, record in enumerate(loaded, start=1):
+        where = f"{path}, record {number}"
+        try:
+            if not isinstance(record, dict):
+                raise InputError(where, "is not a JSON object", _DROP)
+            question, image = read(record)
+            if is_outside(image):
+                raise InputError(where, f"its image {image!r} points outside the data", _DROP)
+            items.append(Item(question, image, where))
+        except InputError as error:
+            bad.append(InputError(where, error.problem, error.remedy))
+    return items, bad
+
+
+def image_id(path: str) -> str:
+    """A name for the image at `path` that gives nothing of the path away.
+
+    Example:
+        >>> image_id("Images/Chest CT Scan/test/adenocarcinoma/1.png")
+        '06643d2328d7c134'
+    """
+    return hashlib.sha256(path.encode()).hexdigest()[:16]
+
+
+def parse_problem(problem: str) -> tuple[str, tuple[str, ...]]:
+    """Split Med-R1's `stem A)one, B)two` into the stem and its options.
+
+    Options hold commas and sentences of their own, so the markers are sought one after the other.
+
+    Raises:
+        InputError: If there is no first option.
+
+    Example:
+        >>> parse_problem("Which scan? A)CT, plain, B)MRI")
+        ('Which scan?', ('CT, plain', 'MRI'))
+    """
+    stem, marker, rest = problem.partition(" A)")
+    if not marker:
+        raise InputError("problem", "has no options", "write them as `stem A)one, B)two`")
+    options = []
+    for letter in LETTERS[1:] + "E":  # a fifth is found, and refused by `Question`
+        option, marker, tail = rest.partition(f", {letter})")
+        if not marker:
+            break
+        options.append(option)
+        rest = tail
+    return stem, (*options, rest)
+
+
+def _from_split(record: dict[str, Any], modality: str, question_type: str) -> tuple[Question, str]:
+    image, solution = _text(record, "image"), _text(record, "solution")
+    stem, options = parse_problem(_text(record, "problem"))
+    answer = _SOLUTION.fullmatch(solution)
+    if answer is None:
+        remedy = "write it as `<answer> B </answer>`"
+        raise InputError("record", f"the solution {solution!r} is not one capital letter", remedy)
+    folders = image.split("/")[:-1]  # Images/<data set>/...
+    origin = folders[1] if len(folders) > 1 else "OmniMedVQA"
+    labels = modality, question_type, image_id(image), origin
+    return Question(stem, options, answer[1], *labels), image
+
+
+def _from_qa(record: dict[str, Any]) -> tuple[Question, str]:
+    image, stem = _text(record, "image_path"), _text(record, "question")
+    keys = sorted(key for key in record if key.startswith("option_"))
+    options = tuple(_text(record, key) for key in keys if record[key] is not None)
+    truth = _text(record, "gt_answer")
+    if truth not in options:
+        raise InputError("record", f"none of its options is the answer {truth!r}", _DROP)
+    # a fifth option has no letter; `Question` counts them before it looks at the letter
+    letter = f"{LETTERS}?"[min(options.index(truth), len(LETTERS))]
+    # one record of the release (in `Chest CT Scan.json`) calls the field `modality`
+    named = "modality_type" if "modality_type" in record else "modality"
+    modality = canonical("modality", _text(record, named))
+    question_type = canonical("question_type", _text(record, "question_type"))
+    labels = modality, question_type, image_id(image), _text(record, "dataset")
+    return Question(stem, options, letter, *labels), image
+
+
+def _text(record: dict[str, Any], key: str) -> str:
+    text = record.get(key)
+    if not isinstance(text, str) or not text.strip():
+        problem = f"{key!r} is no text or empty" if key in record else f"has no {key!r}"
+        raise InputError("record", problem, "complete the record or drop it")
+    return text
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import made: the data set, its questions per split, its images, what was left out."""
+
+    out: Path
+    records: dict[str, int]
+    images: int
+    skipped: list[InputError]
+
+
+def import_data(
+    root: Path, out: Path, splits: Path | None = None, by: str = "modality", side: int = images.SIDE
+) -> Imported:
+    """Import OmniMedVQA, or anything laid out like it, as a data set for `dataset.read`.
+
+    Converted images stay in `<out>.converted` until the data set is whole, so that the same call
+    goes on where an interrupted one stopped.
+
+    Args:
+        root: Folder or zip with the images, and with `QA_information` unless `splits` is given.
+        out: The folder to make.
+        splits: Folder or zip file with Med-R1's `Splits`. Without it, one image in five of each
+            modality goes to the test split, with all its questions.
+        by: Which of Med-R1's two splits to use: `modality` or `question_type`.
+        side: Longest side of an image, in pixels.
+
+    Raises:
+        InputError: If nothing can be imported or written. Single bad records are skipped.
+    """
+    files.require_free(out)
+    with opened(root) as source:
+        read = _released(splits, by) if splits else read_qa(source)
+        items = [item for file in read for item in file.items]
+        converted = out.with_name(out.name + ".converted")
+        pngs, bad = convert(source, sorted({item.image for item in items}), converted, side)
+    skipped = [error for file in read for error in file.bad]
+    for item in items:
+        if error := bad.get(item.image):
+            problem = f"its image {item.image} {error.problem}"
+            skipped.append(InputError(item.where, problem, error.remedy))
+    if not pngs:
+        if not any(converted.iterdir()):
+            converted.rmdir()
+        problem = f"none of its {len(skipped)} records could be imported"
+        raise InputError(root, problem, f"see the first of them: {skipped[0]}")
+    held_out = set() if splits else _held_out(items, pngs)
+    parts: dict[str, list[Item]] = {"train": [], "test": []}
+    for file in read:
+        for item in file.items:
+            if item.image in pngs:
+                split = file.split or ("test" if item.image in held_out else "train")
+                parts[split].append(item)
+    parts = {name: part for name, part in parts.items() if part}  # an empty one cannot be read back
+    counts = {name: len(part) for name, part in parts.items()}
+    by_image = "one image in five of each modality is test, with all its questions"
+    card = {
+        "made_by": "python -m medr1_lib data import",
+        "root": root.name,
+        "splits": splits.name if splits else None,
+        "split_rule": f"Med-R1's released split by {by}" if splits else by_image,
+        "longest_side_px": side,
+        "records": counts,
+        "images": len(pngs),
+        "skipped": [{"where": error.where, "problem": error.problem} for error in skipped],
+        "use": "research under the licences of the source data; not for clinical use",
+    }
+    dataset.write(out, {name: _rows(part, pngs) for name, part in parts.items()}, card)
+    shutil.rmtree(converted)
+    return Imported(out, counts, len(pngs), skipped)
+
+
+def _released(splits: Path, by: str) -> list[RecordFile]:
+    with opened(splits) as source:
+        chosen = [file for file in with_both_labels(read_splits(source)) if file.kind == by]
+    if not chosen:
+        raise InputError(splits, f"holds no Splits/{by}", "choose the other one with --by")
+    return chosen
+
+
+def convert(
+    source: Source, paths: Iterable[str], folder: Path, side: int
+) -> tuple[dict[str, Path], dict[str, InputError]]:
+    """Convert images to small PNG files, in parallel; those already in `folder` are kept.
+
+    Returns:
+        The file of each image that could be read, and what is wrong with each of the others.
+
+    Raises:
+        InputError: If `folder` cannot be written.
+    """
+
+    def target(path: str) -> Path:
+        # changes with the image's content, so that an old conversion is never taken for a new one
+        stamp = source.stamp(source.locate(path))
+        return folder / f"{hashlib.sha256(f'{path} {stamp} {side}'.encode()).hexdigest()[:32]}.png"
+
+    def converted(path: str) -> InputError | None:
+        if not targets[path].exists():
+            try:
+                image = images.load(source.read(source.locate(path)), side, where=path)
+            except InputError as error:
+                return error
+            files.atomic_write(targets[path], images.png(image))
+        return None
+
+    targets = {path: target(path) for path in paths}
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        done = pool.map(converted, targets)
+        bar = tqdm(done, desc="images", total=len(targets), unit="image")
+        problems = dict(zip(targets, bar, strict=True))
+    except OSError as error:
+        problem = f"cannot be written ({error.strerror or error})"
+        remedy = (
+            "make room or choose another folder, then run the same command; it goes on from here"
+        )
+        raise InputError(folder, problem, remedy) from error
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C waits for the images at hand, not for all
+    bad = {path: problem for path, problem in problems.items() if problem}
+    return {path: file for path, file in targets.items() if path not in bad}, bad
+
+
+def _held_out(items: Iterable[Item], pngs: Mapping[str, Path]) -> set[str]:
+    """The images for testing: one in five of each modality, and those with the same pixels."""
+    digests = {path: hashlib.sha256(png.read_bytes()).hexdigest() for path, png in pngs.items()}
+    by_modality = defaultdict(set)
+    for item in items:
+        if item.image in digests:
+            by_modality[item.question.modality].add(digests[item.image])
+    middle = TEST_EVERY // 2  # rounds the share of a small modality to the nearest
+    test = {d for group in by_modality.values() for d in sorted(group)[middle::TEST_EVERY]}
+    return {path for path, digest in digests.items() if digest in test}
+
+
+def _rows(items: Iterable[Item], pngs: Mapping[str, Path]) -> Iterator[dict[str, Any]]:
+    for item in items:
+        yield item.question.record({"bytes": pngs[item.image].read_bytes(), "path": None})

@@ -36,7 +36,7 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 
 from medr1_lib.course import checks, tiers
-from medr1_lib.data import images, phantom_vqa, phantoms, records
+from medr1_lib.data import images, omnimedvqa, phantom_vqa, phantoms
 from medr1_lib.data.phantoms import draw, random_scene
 from medr1_lib.data.question import MODALITIES
 
@@ -225,7 +225,7 @@ record = {
     "problem": "What is seen? A)Fluid, free, B)Mass, C)No finding, D)Fracture",
     "solution": "<answer> B </answer>",
 }
-stem, options = records.parse_problem(record["problem"])
+stem, options = omnimedvqa.parse_problem(record["problem"])
 print(stem, *options, sep="\n  ")
 
 # %% [markdown]
@@ -243,7 +243,7 @@ for name in (
     "OCT (Optical Coherence Tomography",
 ):
     print(f"{name!r:40} -> {canonical('modality', name)}")
-print(f"{record['image']!r} -> {records.image_id(record['image'])}")
+print(f"{record['image']!r} -> {omnimedvqa.image_id(record['image'])}")
 
 # %% [markdown]
 # ## 6 Answering with closed eyes
