@@ -64,12 +64,15 @@ def test_the_front_page_links_every_chapter():
     assert {path.name for path in CHAPTERS} <= linked
 
 
-@pytest.mark.parametrize("path", PAGES + CHAPTERS, ids=name)
-def test_links_lead_to_files_that_the_site_has(path):
-    targets = [target for target in LINK.findall(markdown(path)) if "://" not in target]
-    missing = [t for t in targets if not (path.parent / t).is_file()]
-    assert missing == []
-    assert [t for t in targets if outside((path.parent / t).resolve())] == []
+def test_links_lead_to_files_that_the_site_has():
+    links = [
+        (name(page), target, (page.parent / target).resolve())
+        for page in PAGES + CHAPTERS
+        for target in LINK.findall(markdown(page))
+        if "://" not in target
+    ]
+    assert len(links) >= len(CHAPTERS) // 2, "the front page alone links every chapter"
+    assert [link for *link, file in links if not file.is_file() or outside(file)] == []
 
 
 def test_terms_are_in_the_glossary_and_the_glossary_is_in_order():
