@@ -14,6 +14,7 @@ os.environ |= kernel.ENVIRONMENT | kernel.SMALL_TIERS
 os.environ.pop("MEDR1_TIER", None)
 
 ROOT = Path(__file__).parents[1]
+collect_ignore = ["use_wheel.py"]  # looking for doctests would run it; test_wheel.py does
 
 
 @pytest.fixture(scope="session")
