@@ -7,9 +7,8 @@ import pytest
 import wrong_answers
 
 from medr1_lib.course import checks
-from medr1_lib.course.exercise import Exercise
 
-EXERCISES = {name: value for name, value in vars(checks).items() if isinstance(value, Exercise)}
+EXERCISES = {name: getattr(checks, name) for names in checks.CHAPTERS.values() for name in names}
 # Exercise: wrong answers that students give, each with words of the one line that they then read.
 WRONG = {
     name: answers
@@ -22,6 +21,17 @@ def line_of(capsys) -> str:
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1, "a check prints one line"
     return lines[0]
+
+
+def test_every_case_of_a_chapter_belongs_to_an_exercise():
+    for chapter, names in checks.CHAPTERS.items():
+        cases = importlib.import_module(f"medr1_lib.course.chapters.{chapter}").CASES
+        assert tuple(library.partition(":")[2] for library in cases) == names
+
+
+def test_what_is_no_exercise_is_told():
+    with pytest.raises(AttributeError, match="no exercise is called 'wilsen'"):
+        _ = checks.wilsen
 
 
 def test_every_exercise_has_three_wrong_answers():

@@ -37,6 +37,7 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib import pyplot as plt
+from medr1_lib.course.chapters.gains import transfer_index
 from safetensors.torch import load_file
 
 from medr1_lib.analysis import comparisons, plots, rates, rationale, shortcut, transfer
@@ -46,7 +47,6 @@ from medr1_lib.analysis.recorded import LOGS, ODDS, gathered, load, notes
 from medr1_lib.analysis.scores import compare, paired_interval, share
 from medr1_lib.analysis.scores import summary as score_summary
 from medr1_lib.course.chapters import paper
-from medr1_lib.course.chapters.gains import transfer_index
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.styles import STYLES
 from tools.pretrain import command as pretraining

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from medr1_lib.analysis.transfer import at_home
-from medr1_lib.course.chapters import paper
+from medr1_lib.course.chapters import chapter_10 as paper
 from medr1_lib.data import question
 from medr1_lib.errors import InputError
 
@@ -59,7 +59,7 @@ def test_columns_are_the_tests(axis, cells, transposed):
     n = turned["train"].map(sizes)
     found = [paper.fits(v, k, terms=2) for v, k in zip(turned["value"], n, strict=True)]
     assert (sum(found), len(found)) == (transposed, cells)
-    by_luck = sum(paper.luck(k, terms=2) for k in n)
+    by_luck = sum(paper.fits_by_chance(k, terms=2) for k in n)
     assert sum(found) < by_luck + 2 * len(found) ** 0.5
 
 

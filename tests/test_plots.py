@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from medr1_lib.analysis import comparisons, plots
 from medr1_lib.analysis.figures import alt, styled
 from medr1_lib.analysis.transfer import answers, at_home, matrix
-from medr1_lib.course.chapters import paper
+from medr1_lib.course.chapters.chapter_10 import no_think_minus_think
 from medr1_lib.data.question import MODALITIES
 
 
@@ -85,7 +85,7 @@ FIGURES = {
     ),
     "gain": lambda: plots.difference_heatmap(matrix(answered()), "gain"),
     "published": lambda: plots.difference_heatmap(
-        paper.no_think_minus_think("question_type"), "value", "No thinking less thinking, in points"
+        no_think_minus_think("question_type"), "value", "No thinking less thinking, in points"
     ),
     "ablation": lambda: plots.ablation(ablation()),
     "curves": lambda: plots.learning_curves(logs()),

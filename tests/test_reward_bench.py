@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from medr1_lib.course.chapters import reward_bench
+from medr1_lib.course.chapters import chapter_03
 from medr1_lib.data.styles import STYLES, listed, prompt
 from medr1_lib.errors import InputError
 from medr1_lib.rl.rewards import RULES
 
-ROWS = reward_bench.load()
+ROWS = chapter_03.load_bench()
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.style}: {row.completion!r}"[:60])
@@ -48,10 +48,10 @@ def test_published_rules_pay_in_full_for_what_evaluation_counts_wrong():
 
 
 def test_the_question_of_the_bench_is_one():
-    assert len(reward_bench.OPTIONS) == 4
-    shown = prompt(reward_bench.QUESTION, reward_bench.OPTIONS, "no_think")
-    assert listed(reward_bench.OPTIONS) in shown
-    assert reward_bench.OPTIONS["ABCD".index(reward_bench.ANSWER)] == "CT"
+    assert len(chapter_03.OPTIONS) == 4
+    shown = prompt(chapter_03.QUESTION, chapter_03.OPTIONS, "no_think")
+    assert listed(chapter_03.OPTIONS) in shown
+    assert chapter_03.OPTIONS["ABCD".index(chapter_03.ANSWER)] == "CT"
 
 
 @pytest.mark.parametrize("rules", RULES)
@@ -80,7 +80,7 @@ def table(tmp_path):
 
 
 def test_a_row_that_a_student_adds_is_run(table):
-    first, second = reward_bench.load(table(strict=[1, 0]))
+    first, second = chapter_03.load_bench(table(strict=[1, 0]))
     assert first.mistakes() == []
     assert "strict rules give (1.0, 1.0), the bench says (1.0, 0.0)" in second.mistakes()[0]
 
@@ -98,11 +98,11 @@ def test_a_row_that_a_student_adds_is_run(table):
 )
 def test_a_bad_row_is_named(table, changes, words):
     with pytest.raises(InputError, match=words):
-        reward_bench.load(table(**changes))
+        chapter_03.load_bench(table(**changes))
 
 
 def test_a_missing_comma_is_named_with_its_line(tmp_path):
     path = tmp_path / "bench.json"
     path.write_text('[\n{"kind": "a"}\n{"kind": "b"}\n]\n')
     with pytest.raises(InputError, match=r"bench\.json, line 3: not JSON"):
-        reward_bench.load(path)
+        chapter_03.load_bench(path)

@@ -5,12 +5,12 @@ import re
 import ipywidgets
 import pytest
 
-from medr1_lib.course.chapters import reward_bench
+from medr1_lib.course.chapters.chapter_03 import load_bench
 from medr1_lib.course.reward_widget import RewardTester, verdict
 from medr1_lib.data.styles import STYLES
 from medr1_lib.rl.rewards import RULES, points
 
-ROWS = reward_bench.load()
+ROWS = load_bench()
 
 
 @pytest.fixture

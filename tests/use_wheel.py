@@ -8,9 +8,10 @@ import pytest
 import torch
 
 import medr1_lib
-from medr1_lib.__main__ import main
+from medr1_lib.cli import main
 from medr1_lib.course import tiers
-from medr1_lib.course.chapters import paper, reward_bench
+from medr1_lib.course.chapters.chapter_03 import load_bench
+from medr1_lib.course.chapters.chapter_10 import no_think_minus_think
 from medr1_lib.data.styles import prompt, read_strict
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation.items import Items
@@ -37,16 +38,16 @@ assert main(["data", "build", "--out", "phantoms", "--per-cell", "1"]) == 0
 asked = ["--model", str(base), "--data", "phantoms", "--style", "no_think", "--limit", "4"]
 assert main(["evaluate", *asked, "--out", "scored"]) == 0
 assert len(Items(Path("phantoms")).questions) == 40
-assert reward_bench.load()
-assert len(paper.no_think_minus_think("modality"))
+assert load_bench()
+assert len(no_think_minus_think("modality"))
 
 material = tiers.material("reward_bench.json").parent
 material.rename("elsewhere")
 with pytest.raises(InputError, match="this course material is not there; set MEDR1_HOME"):
-    reward_bench.load()
+    load_bench()
 os.environ["MEDR1_HOME"] = os.fspath(Path.cwd())
 with pytest.raises(InputError, match="tiny-qwen2-vl: this course material is not there"):
     print(tiers.TIERS["laptop"].model_path)
 Path("elsewhere").rename("data")
-assert reward_bench.load()
+assert load_bench()
 print("the wheel works")

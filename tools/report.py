@@ -24,7 +24,7 @@ from medr1_lib.analysis import comparisons, plots, rationale, recorded, transfer
 from medr1_lib.analysis.figures import Drawn, alt
 from medr1_lib.analysis.transfer import Answers, answers, at_home, matrix
 from medr1_lib.cli import exit_status
-from medr1_lib.course.chapters import paper
+from medr1_lib.course.chapters.chapter_10 import no_think_minus_think
 from medr1_lib.data.phantom_vqa import PER_CELL, TRAIN_FACTOR, questions
 from medr1_lib.data.question import AXES, BASES, Question
 from medr1_lib.data.styles import STYLES
@@ -240,7 +240,7 @@ def _compared(axis: str, found: dict[tuple[str, str], Answers]) -> Named:
             yield name, plots.difference_heatmap(table, "difference", title)
     if axis != "all":
         title = "Published: no_think less think_before, in points"
-        table = paper.no_think_minus_think(axis)
+        table = no_think_minus_think(axis)
         yield f"published-{axis}", plots.difference_heatmap(table, "value", title)
 
 

@@ -24,7 +24,7 @@ from transformers import TrainerCallback
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from benchmarks.speed.sides import odd_tokens, questions
-from medr1_lib.course.chapters.memory import Step, memory, peak
+from medr1_lib.course.chapters.chapter_07 import Step, memory, peak
 from medr1_lib.errors import InputError
 from medr1_lib.files import check_writable, write_json
 from medr1_lib.model.loading import load_policy

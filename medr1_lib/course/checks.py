@@ -1,18 +1,31 @@
-"""The exercises of the course: what students write, held against the library's own."""
+"""The exercises of the course by name: `wilson = checks.wilson(wilson)`.
 
-from medr1_lib.course.chapters.chapter_00 import questions_needed, wilson
-from medr1_lib.course.chapters.chapter_01 import leak_share, normalise, option_ratios, window
-from medr1_lib.course.chapters.chapter_02 import claims, pass_at, share
-from medr1_lib.course.chapters.chapter_03 import accuracy_published, accuracy_reward, read_strict
-from medr1_lib.course.chapters.chapter_04 import (
-    clipped_objective,
-    group_advantages,
-    kl_k3,
-    token_weights,
-)
-from medr1_lib.course.chapters.chapter_05 import budget, gap_closed, mcnemar_p, running_mean
-from medr1_lib.course.chapters.chapter_06 import diagnose, unearned, zero_spread
-from medr1_lib.course.chapters.chapter_07 import kv_cache_bytes, lora_parameters, quantize_blocks
-from medr1_lib.course.chapters.chapter_08 import mark_reliance, paired_interval, updates
-from medr1_lib.course.chapters.chapter_09 import claimed, hallucination_rate, holm
-from medr1_lib.course.chapters.chapter_10 import fits, transfer_index
+A chapter is imported when one of its exercises is asked for, so that only those that need torch
+load it.
+"""
+
+from importlib import import_module
+
+from medr1_lib.course.exercise import Exercise
+
+CHAPTERS = {
+    "chapter_00": ("wilson", "questions_needed"),
+    "chapter_01": ("window", "normalise", "option_ratios", "leak_share"),
+    "chapter_02": ("share", "claims", "pass_at"),
+    "chapter_03": ("accuracy_published", "read_strict", "accuracy_reward"),
+    "chapter_04": ("group_advantages", "clipped_objective", "kl_k3", "token_weights"),
+    "chapter_05": ("budget", "running_mean", "mcnemar_p", "gap_closed"),
+    "chapter_06": ("zero_std_groups", "unearned", "diagnose"),
+    "chapter_07": ("quantize_blocks", "lora_parameters", "kv_cache_bytes"),
+    "chapter_08": ("updates", "paired_interval", "mark_reliance"),
+    "chapter_09": ("holm", "claimed", "hallucination_rate"),
+    "chapter_10": ("transfer_index", "fits"),
+}
+
+
+def __getattr__(name: str) -> Exercise:
+    for chapter, names in CHAPTERS.items():
+        if name in names:
+            cases = import_module(f"medr1_lib.course.chapters.{chapter}").CASES
+            return Exercise(*next(item for item in cases.items() if item[0].endswith(f":{name}")))
+    raise AttributeError(f"no exercise is called {name!r}")

@@ -4,7 +4,7 @@ import html
 
 import ipywidgets
 
-from medr1_lib.course.chapters.reward_bench import ANSWER, OPTIONS, Row
+from medr1_lib.course.chapters.chapter_03 import ANSWER, OPTIONS, BenchRow
 from medr1_lib.data import styles
 from medr1_lib.rl.rewards import RULES, points
 
@@ -23,14 +23,14 @@ class RewardTester(ipywidgets.VBox):
         view: The points, and what evaluation reads.
 
     Example:
-        >>> from medr1_lib.course.chapters import reward_bench
-        >>> tester = RewardTester(reward_bench.load())
+        >>> from medr1_lib.course.chapters.chapter_03 import load_bench
+        >>> tester = RewardTester(load_bench())
         >>> tester.said.value = "<answer>C</answer>"
         >>> "evaluation reads C" in tester.view.value
         True
     """
 
-    def __init__(self, rows: list[Row]) -> None:
+    def __init__(self, rows: list[BenchRow]) -> None:
         listed = [(f"{row.kind}: {row.completion!r}", row) for row in rows]
         self.row = ipywidgets.Dropdown(description="bench", options=listed, layout=LAYOUT)
         self.style = ipywidgets.Dropdown(description="style", options=list(styles.STYLES))

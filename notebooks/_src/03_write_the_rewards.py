@@ -38,7 +38,12 @@ from matplotlib import pyplot as plt
 
 from medr1_lib.course import checks, tiers
 from medr1_lib.data.styles import STYLES, prompt, read
-from medr1_lib.course.chapters import reward_bench
+from medr1_lib.course.chapters.chapter_03 import (
+    OPTIONS,
+    QUESTION,
+    BenchRow,
+    load_bench,
+)
 
 tier = tiers.start(3)
 pd.set_option("display.max_colwidth", None)
@@ -53,7 +58,6 @@ pd.set_option("display.max_colwidth", None)
 # and C is right.
 
 # %%
-QUESTION, OPTIONS = reward_bench.QUESTION, reward_bench.OPTIONS
 for style in STYLES:
     print(f"{style:>12}: {prompt(QUESTION, OPTIONS, style)}")
 
@@ -285,7 +289,7 @@ pushes(format_strict, accuracy_strict)
 # single verdict is noticed.
 
 # %%
-rows = reward_bench.load()
+rows = load_bench()
 bench = pd.DataFrame(
     {
         "kind": row.kind,
@@ -493,7 +497,7 @@ RewardTester([row for row in rows if sum(row.published) != sum(row.strict)])
 # or the expectation is wrong, and writing the row makes you decide which.
 
 # %%
-mine = reward_bench.Row(
+mine = BenchRow(
     kind="letter dressed up",
     style="no_think",
     completion="<answer>C.</answer>",

@@ -127,7 +127,7 @@ print(f"loss / KL, all steps: {healthy['loss'].sum() / healthy['kl'].sum():.3f}"
 
 
 # %% tags=["exercise"]
-def zero_spread(rewards, group_size):
+def zero_std_groups(rewards, group_size):
     """Share of groups in which all rollouts earn the same, so that none has an advantage."""
     # solution
     starts = range(0, len(rewards), group_size)
@@ -137,7 +137,7 @@ def zero_spread(rewards, group_size):
 
 
 # %%
-zero_spread = checks.zero_spread(zero_spread)
+zero_std_groups = checks.zero_std_groups(zero_std_groups)
 
 # %% [markdown]
 # Two ways to kill the signal. `one answer` samples with temperature 0.01 and `top_k=1`, which is what
@@ -150,7 +150,9 @@ GROUP = notes["recipe"]["num_generations"]
 rollouts["reward"] = rollouts["format_reward"] + rollouts["accuracy_reward"]
 for name in ("healthy", "one answer", "all cut off"):
     earned = rollouts.loc[rollouts["name"] == name, "reward"].tolist()
-    print(f"{name:>11}: {zero_spread(earned, GROUP):.0%} of groups without spread")
+    print(
+        f"{name:>11}: {zero_std_groups(earned, GROUP):.0%} of groups without spread"
+    )
 
 
 # %% [markdown]
@@ -373,12 +375,12 @@ pd.DataFrame(
 # *easy, 5 minutes*
 #
 # `paid` are the points of each rollout under the rules of its run, `strict` its points under the strict
-# rules. Return the share of the rollouts with `FULL` marks that the strict rules would have given less,
+# rules. Return the share of the rollouts with `FULL_MARKS` marks that the strict rules would have given less,
 # and 0.0 where no rollout has full marks.
 #
 # <details><summary>Hint</summary>
 #
-# Go through both lists at once with `zip` and keep the strict points of those that were paid `FULL`.
+# Go through both lists at once with `zip` and keep the strict points of those that were paid `FULL_MARKS`.
 # Count which of these are lower. The list may be empty.
 #
 # </details>
@@ -386,7 +388,7 @@ pd.DataFrame(
 # %%
 from medr1_lib.rl.rewards import points
 
-FULL = 2.0  # points of a completion that is right and has the form asked for
+FULL_MARKS = 2.0  # points of a completion that is right and has the form asked for
 
 
 def strict_points(rollout):
@@ -406,9 +408,9 @@ def unearned(paid, strict):
     full = [
         points
         for reward, points in zip(paid, strict, strict=True)
-        if reward == FULL
+        if reward == FULL_MARKS
     ]
-    return sum(points < FULL for points in full) / len(full) if full else 0.0
+    return sum(points < FULL_MARKS for points in full) / len(full) if full else 0.0
     # end solution
 
 
@@ -472,10 +474,10 @@ plt.show()
 # has `unearned` as well. Return the first of these that fits, in this order:
 #
 # 1. hardly a group with spread at the end (more than `DEAD` without) and hardly any way from the base
-#    (KL below `STILL`): `"cut off"` if more than `CUT` of the completions are, otherwise `"no spread"`;
-# 2. `"too fast"` if less than the share `LEFT` of the first reward is left;
-# 3. `"cut off"` if more than `CUT` of the completions were, at first;
-# 4. `"too slow"` if the KL is below `STILL`;
+#    (KL below `MIN_KL`): `"cut off"` if more than `TRUNCATED` of the completions are, otherwise `"no spread"`;
+# 2. `"too fast"` if less than the share `REWARD_LEFT` of the first reward is left;
+# 3. `"cut off"` if more than `TRUNCATED` of the completions were, at first;
+# 4. `"too slow"` if the KL is below `MIN_KL`;
 # 5. `"hacked"` if more than `UNEARNED` of the full marks are unearned;
 # 6. `"healthy"`.
 #
@@ -487,8 +489,8 @@ plt.show()
 # </details>
 
 # %%
-DEAD, CUT = 0.9, 0.5  # shares of groups, of completions
-STILL, LEFT = 0.02, 0.5  # nats per token, share of the first reward
+DEAD, TRUNCATED = 0.9, 0.5  # shares of groups, of completions
+MIN_KL, REWARD_LEFT = 0.02, 0.5  # nats per token, share of the first reward
 UNEARNED = 0.1  # share of full marks
 
 
@@ -496,13 +498,13 @@ UNEARNED = 0.1  # share of full marks
 def diagnose(first, last):
     """Name the failure that two ends of a run show, or call it healthy."""
     # solution
-    if last["zero_spread"] > DEAD and last["kl"] < STILL:
-        return "cut off" if last["clipped"] > CUT else "no spread"
-    if last["reward"] < LEFT * first["reward"]:
+    if last["zero_spread"] > DEAD and last["kl"] < MIN_KL:
+        return "cut off" if last["clipped"] > TRUNCATED else "no spread"
+    if last["reward"] < REWARD_LEFT * first["reward"]:
         return "too fast"
-    if first["clipped"] > CUT:
+    if first["clipped"] > TRUNCATED:
         return "cut off"
-    if last["kl"] < STILL:
+    if last["kl"] < MIN_KL:
         return "too slow"
     return "hacked" if last["unearned"] > UNEARNED else "healthy"
     # end solution

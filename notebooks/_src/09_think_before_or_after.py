@@ -64,7 +64,7 @@ from medr1_lib.model.loading import load_policy
 from medr1_lib.model.vision_cache import VisionCache
 from medr1_lib.analysis import recorded, comparisons, plots
 from medr1_lib.evaluation import odds
-from medr1_lib.course.chapters import paper
+from medr1_lib.course.chapters.chapter_10 import no_think_minus_think, published
 from medr1_lib.analysis import rates, rationale
 from medr1_lib.evaluation.ask import Asker
 from medr1_lib.evaluation.controls import GREY
@@ -565,9 +565,9 @@ print(f"n = {len(sure['think_before'])} and {len(votes)}")
 # at once, theirs on one each. A map made like theirs is drawn in chapter 10; it says the same.)
 
 # %%
-print(*paper.published("headline")["claims"], sep="\n")
+print(*published("headline")["claims"], sep="\n")
 for axis in ("modality", "question_type"):
-    mean = paper.no_think_minus_think(axis)["value"].mean()
+    mean = no_think_minus_think(axis)["value"].mean()
     print(f"published, by {axis}: no think less think {mean:+.1f} points")
 ours, low, high = 100 * tests.loc[0, ["difference", "low", "high"]]
 print(f"ours: {ours:+.1f} points [{low:+.1f}, {high:+.1f}]")

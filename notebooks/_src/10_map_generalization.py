@@ -113,7 +113,11 @@ print(f"{small['model'].nunique()} models, {len(small):,} answers")
 
 # %% mystnb={"image": {"alt": "Heatmap of accuracy, trained on CT, Dermoscopy or OCT, tested on each of them. All cells lie far above chance, at 25 percent; the cells of the diagonal are mostly the highest of their columns. The table below the figure has every value with its interval."}}
 from medr1_lib.analysis import comparisons, transfer, plots
-from medr1_lib.course.chapters import paper
+from medr1_lib.course.chapters.chapter_10 import (
+    fits_by_chance,
+    no_think_minus_think,
+    published,
+)
 
 found = transfer.answers(small, "grpo", STYLE, "modality")
 mine = transfer.matrix(found)
@@ -343,7 +347,7 @@ MapExplorer(
 # from our own models, `no_think` less `think_before`.
 
 # %% mystnb={"image": {"alt": "Eight by eight heatmap of published differences in points between training without and with thinking, from minus 10 to plus 17, with no clear pattern."}}
-theirs = paper.no_think_minus_think("modality")
+theirs = no_think_minus_think("modality")
 title = "Med-R1, as published: no think less think, in points"
 _ = plots.difference_heatmap(theirs, "value", title)
 
@@ -399,16 +403,16 @@ fits = checks.fits(fits)
 # only the cells where fewer than half of all numbers would fit by luck.
 
 # %% tags=["headline", "nbval-check-output"]
-telling = theirs[[paper.luck(n, terms=2) < 0.5 for n in theirs["n"]]]
+telling = theirs[[fits_by_chance(n, terms=2) < 0.5 for n in theirs["n"]]]
 ways = zip(telling["value"], telling["n"], strict=True)
 print(
     f"published cells that fit: {sum(fits(*way, 2) for way in ways)} of {len(telling)}"
 )
 sizes = dict(zip(theirs["test"], theirs["n"], strict=True))
 turned = theirs.assign(n=theirs["train"].map(sizes))
-turned = turned[[paper.luck(n, terms=2) < 0.5 for n in turned["n"]]]
+turned = turned[[fits_by_chance(n, terms=2) < 0.5 for n in turned["n"]]]
 ways = zip(turned["value"], turned["n"], strict=True)
-luck = sum(paper.luck(n, terms=2) for n in turned["n"])
+luck = sum(fits_by_chance(n, terms=2) for n in turned["n"])
 print(f"if the rows were the tests: {sum(fits(*way, 2) for way in ways)}", end=" ")
 print(f"of {len(turned)}; by luck alone {luck:.1f}")
 
@@ -442,7 +446,7 @@ _ = plots.headline(kept, "Accuracy in %, trained on everything")
 # %%
 from medr1_lib.analysis.scores import compare
 
-for said in paper.published("headline")["figures"][:2]:
+for said in published("headline")["figures"][:2]:
     print(f"published: {said['value']} %, {said['quantity']}")
 named = bars[bars["series"] != "caption oracle"].copy()
 named[["model", "style"]] = named["series"].str.split(", ", expand=True)

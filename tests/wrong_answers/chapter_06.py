@@ -1,4 +1,4 @@
-from medr1_lib.course.chapters import diagnosis
+from medr1_lib.course.chapters import chapter_06
 
 
 def groups(rewards, size):
@@ -6,7 +6,7 @@ def groups(rewards, size):
 
 
 def share_of(flat, size=None):
-    """A `zero_spread` with another idea of a group, or of one without spread."""
+    """A `zero_std_groups` with another idea of a group, or of one without spread."""
 
     def share(rewards, group_size):
         found = [flat(group) for group in groups(rewards, size or group_size)]
@@ -28,30 +28,30 @@ def blind(first=None, last=None):
 
     def diagnose(start, end):
         if end["zero_spread"] > 0.9 and last:
-            return diagnosis.diagnose(start, end)
-        return diagnosis.diagnose({**start, **(first or {})}, {**end, **(last or {})})
+            return chapter_06.diagnose(start, end)
+        return chapter_06.diagnose({**start, **(first or {})}, {**end, **(last or {})})
 
     return diagnose
 
 
 def never_cut_off(first, last):
-    return diagnosis.diagnose(first, {**last, "clipped": 0.0})
+    return chapter_06.diagnose(first, {**last, "clipped": 0.0})
 
 
 def any_without_spread(first, last):
     if last["zero_spread"] > 0.9 and last["reward"] < 1.9:
         return "cut off" if last["clipped"] > 0.5 else "no spread"
-    return diagnosis.diagnose(first, last)
+    return chapter_06.diagnose(first, last)
 
 
 def solved_is_dead(first, last):
     if last["zero_spread"] > 0.9 and last["reward"] > 1:
         return "no spread"
-    return diagnosis.diagnose(first, last)
+    return chapter_06.diagnose(first, last)
 
 
 WRONG = {
-    "zero_spread": {
+    "zero_std_groups": {
         "one of the two groups": lambda rewards, group_size: sum(
             map(same, groups(rewards, group_size))
         ),

@@ -1,7 +1,6 @@
 import torch
 
-from medr1_lib.course.chapters.memory import kv_cache_bytes
-from medr1_lib.course.chapters.nf4 import levels
+from medr1_lib.course.chapters.chapter_07 import kv_cache_bytes, levels
 
 
 def quantized_with(scale=None, pick=None, values=None):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medr1_lib.analysis.intervals import wilson
-from medr1_lib.course.chapters.gains import pass_at
+from medr1_lib.course.chapters.chapter_02 import pass_at
 from medr1_lib.data.question import LETTERS
 from medr1_lib.data.styles import STYLES, read, read_strict
 from tools.pretrain.exam import GROUP, REPLY, asked_about, oracle, replies

@@ -1,8 +1,8 @@
-"""The exercises of chapter 01."""
+"""Chapter 01: the cases that check its exercises."""
 
 import numpy as np
 
-from medr1_lib.course.exercise import Case, Exercise
+from medr1_lib.course.exercise import Case
 from medr1_lib.data.question import Question
 
 
@@ -13,9 +13,8 @@ def _asked(*questions: str) -> list[Question]:
     return [Question("Which?", tuple(o.split(" | ")), answer, *labels) for o, answer in lines]
 
 
-window = Exercise(
-    "medr1_lib.data.images:window",
-    (
+CASES = {
+    "medr1_lib.data.images:window": (
         Case((np.array([0.0, 50.0, 100.0]), 0, 100), "inside the window, grey rises straight"),
         Case((np.array([-60.0, 40.0, 140.0]), -160, 240), "grey counts from `low`, not from zero"),
         Case(
@@ -25,11 +24,7 @@ window = Exercise(
             (np.array([100.0, 2000.0]), 0, 100), "what is brighter than `high` is white, not more"
         ),
     ),
-)
-
-normalise = Exercise(
-    "medr1_lib.data.audit:normalise",
-    (
+    "medr1_lib.data.audit:normalise": (
         Case(("lung",), "a text in its one form stays as it is"),
         Case(("CT",), "capitals and small letters say the same"),
         Case(("lung.",), "a final period says nothing"),
@@ -38,11 +33,7 @@ normalise = Exercise(
         Case((" Lung. ",), "white space goes first, then the period"),
         Case(("lung..",), "one final period is dropped, not all"),
     ),
-)
-
-option_ratios = Exercise(
-    "medr1_lib.data.audit:option_ratios",
-    (
+    "medr1_lib.data.audit:option_ratios": (
         Case((_asked("lung | liver: A"),), "right once of once is (1 + 0.25) / (1 + 1)"),
         Case(
             (_asked("lung | liver: A", "liver | lung: A"),),
@@ -57,11 +48,7 @@ option_ratios = Exercise(
             "texts are counted in the form that `normalise` gives",
         ),
     ),
-)
-
-leak_share = Exercise(
-    "medr1_lib.data.audit:leak_share",
-    (
+    "medr1_lib.data.audit:leak_share": (
         Case((["a", "b"], ["c", "d"]), "no image in common, nothing leaks"),
         Case((["a", "b"], ["b", "c", "d", "e"]), "the share is one of test questions"),
         Case(
@@ -69,4 +56,4 @@ leak_share = Exercise(
         ),
         Case((["a"], ["a", "a", "b", "c"]), "two questions about one leaked image both leak"),
     ),
-)
+}

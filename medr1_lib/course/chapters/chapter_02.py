@@ -1,8 +1,26 @@
-"""The exercises of chapter 02."""
+"""Chapter 02: pass@k, and the cases that check its exercises."""
 
+from math import comb
+
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from medr1_lib.course.exercise import Case, Exercise
+from medr1_lib.course.exercise import Case
+
+
+def pass_at(k: int, hits: NDArray[np.int64], samples: int) -> float:
+    """Chance that at least one of `k` samples is right, estimated from more samples than `k`.
+
+    The mean over questions; `hits` counts the right samples of each.
+
+    Source: Chen et al. 2021 (arXiv 2107.03374), equation 1.
+
+    Example:
+        >>> round(pass_at(1, np.array([4, 0]), 16), 3)
+        0.125
+    """
+    return float(np.mean([1 - comb(samples - int(c), k) / comb(samples, k) for c in hits]))
 
 
 def _records(correct: str, in_form: str) -> pd.DataFrame:
@@ -11,21 +29,15 @@ def _records(correct: str, in_form: str) -> pd.DataFrame:
     return pd.DataFrame({name: [mark == "1" for mark in row] for name, row in marks.items()})
 
 
-share = Exercise(
-    "medr1_lib.analysis.scores:share",
-    (
+CASES = {
+    "medr1_lib.analysis.scores:share": (
         Case(
-            (_records("1100", "1111"),),
-            "shares lie between 0 and 1, and the interval is Wilson's",
+            (_records("1100", "1111"),), "shares lie between 0 and 1, and the interval is Wilson's"
         ),
         Case((_records("110000", "101010"),), "an answer out of form is a record like the others"),
         Case((_records("1000", "1100"),), "form and letter are counted apart, over all records"),
     ),
-)
-
-claims = Exercise(
-    "medr1_lib.data.rationale:claims",
-    (
+    "medr1_lib.data.rationale:claims": (
         Case(("finding: mass",), "the attribute stands before its value"),
         Case(("grade: mild, finding: mass",), "a comma and a space stand between two parts"),
         Case(("CT, head, finding: mass",), "a part without a colon and a space is no claim"),
@@ -33,15 +45,11 @@ claims = Exercise(
         Case(("grade: 1,5, finding: mass",), "a comma without a space separates nothing"),
         Case(("note: finding: mass",), "the first colon separates, the rest is the value"),
     ),
-)
-
-pass_at = Exercise(
-    "medr1_lib.course.chapters.gains:pass_at",
-    (
+    "medr1_lib.course.chapters.chapter_02:pass_at": (
         Case((1, [4, 0], 16), "with one try it is the mean share of right samples"),
         Case((2, [1], 4), "samples are drawn without replacement, none of them twice"),
         Case((8, [8], 16), "eight wrong samples leave one choice of eight without a right one"),
         Case((8, [12], 16), "with fewer than `k` wrong samples one of `k` is always right"),
         Case((2, [2, 0], 4), "each question has its own chance, and the mean is taken of those"),
     ),
-)
+}

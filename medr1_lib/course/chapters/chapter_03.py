@@ -1,10 +1,98 @@
-"""The exercises of chapter 03."""
+"""Chapter 03: the reward bench, and the cases that check its exercises.
 
-from medr1_lib.course.exercise import Case, Exercise
-from medr1_lib.rl.rewards import accuracy_published as published
-from medr1_lib.rl.rewards import accuracy_strict as strict
+The bench is a table of completions that try to cheat, with what each rule set must give and why.
+All of them answer one question, `OPTIONS` with the right letter `ANSWER`. The table is
+`data/reward_bench.json`, a list of objects with the fields of `BenchRow`; add yours and run
+`pytest tests/test_reward_bench.py`.
+"""
 
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from medr1_lib.course.exercise import Case
+from medr1_lib.course.tiers import material
+from medr1_lib.data import styles
+from medr1_lib.errors import InputError
+from medr1_lib.rl.rewards import RULES, accuracy_published, accuracy_strict, points
+
+QUESTION = "Which modality is this?"
+OPTIONS = ("MRI", "PET", "CT", "X-Ray")
+ANSWER = "C"
 NO_THINK, BEFORE = "no_think", "think_before"
+
+
+@dataclass(frozen=True)
+class BenchRow:
+    """A completion, and what it must earn.
+
+    Attributes:
+        kind: What it tries.
+        style: The reasoning style that the prompt asked for.
+        completion: What the model wrote.
+        strict: Points for form and answer under the strict rules.
+        published: The same under the published rules.
+        why: The reason, for the reader.
+    """
+
+    kind: str
+    style: str
+    completion: str
+    strict: tuple[float, float]
+    published: tuple[float, float]
+    why: str
+
+    def given(self, rules: str) -> tuple[float, float]:
+        """What the rules of the library give, whatever the row says."""
+        return points(self.completion, ANSWER, self.style, rules)
+
+    def mistakes(self) -> list[str]:
+        """The rule sets that give something else than the row says, one line each."""
+        return [
+            f"{self.completion!r} in {self.style}: {rules} rules give {self.given(rules)}, "
+            f"the bench says {getattr(self, rules)}"
+            for rules in RULES
+            if self.given(rules) != getattr(self, rules)
+        ]
+
+    def correct(self) -> bool:
+        """Whether evaluation, which reads tolerantly, counts the completion as right."""
+        return styles.read(self.completion, OPTIONS) == ANSWER
+
+
+def load_bench(path: Path | None = None) -> list[BenchRow]:
+    """The rows of a bench, the one of the course if no other is named.
+
+    Raises:
+        InputError: If the table is not JSON, or a row is not complete.
+
+    Example:
+        >>> load_bench()[0].completion
+        '<think>Bone is white.</think><answer>C</answer>'
+    """
+    path = path or material("reward_bench.json")
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        problem = f"not JSON ({error.msg})"
+        remedy = "mend this line or the one before it; a missing or extra comma is likely"
+        raise InputError(f"{path}, line {error.lineno}", problem, remedy) from error
+    return [_row(record, f"{path}, row {place}") for place, record in enumerate(table, start=1)]
+
+
+def _row(record: dict[str, Any], where: str) -> BenchRow:
+    names = [field.name for field in fields(BenchRow)]
+    if sorted(record) != sorted(names):
+        raise InputError(where, f"has {', '.join(record)}", f"give it {', '.join(names)}")
+    for rules in RULES:
+        if record[rules] not in ([0, 0], [0, 1], [1, 0], [1, 1]):
+            remedy = "write [form, answer], each 0 or 1"
+            raise InputError(where, f"{rules} points are {record[rules]}", remedy)
+    if record["style"] not in styles.STYLES:
+        remedy = f"use one of {', '.join(styles.STYLES)}"
+        raise InputError(where, f"no style {record['style']!r}", remedy)
+    return BenchRow(**record | {rules: tuple(map(float, record[rules])) for rules in RULES})
 
 
 def _messages(*contents: str) -> list[list[dict[str, str]]]:
@@ -12,9 +100,8 @@ def _messages(*contents: str) -> list[list[dict[str, str]]]:
     return [[{"role": "assistant", "content": content}] for content in contents]
 
 
-accuracy_published = Exercise(
-    "medr1_lib.rl.rewards:accuracy_published",
-    (
+CASES = {
+    "medr1_lib.rl.rewards:accuracy_published": (
         Case(("<answer>C</answer>", "C", NO_THINK), "the right letter in a block earns a point"),
         Case(("<answer>A</answer>", "C", NO_THINK), "a wrong letter earns nothing"),
         Case(("<answer> C </answer>", "C", NO_THINK), "white space around the letter is stripped"),
@@ -29,11 +116,7 @@ accuracy_published = Exercise(
         ),
         Case(("<answer>c</answer>", "C", NO_THINK), "the released code compares case as well"),
     ),
-)
-
-read_strict = Exercise(
-    "medr1_lib.data.styles:read_strict",
-    (
+    "medr1_lib.data.styles:read_strict": (
         Case(("<answer>C</answer>", NO_THINK), "group 1 of the match is the letter"),
         Case(("<answer>c</answer>", NO_THINK), "either case is the same letter"),
         Case(("no idea", NO_THINK), "where the form is missing there is no letter"),
@@ -41,26 +124,27 @@ read_strict = Exercise(
         Case(("<answer>C</answer> I think", NO_THINK), "nothing may stand after the form"),
         Case(("<answer>C</answer>", BEFORE), "the pattern is that of the style asked for"),
     ),
-)
-
-accuracy_reward = Exercise(
-    "medr1_lib.rl.rewards:accuracy_reward",
-    (
+    "medr1_lib.rl.rewards:accuracy_reward": (
         Case(
-            (strict, NO_THINK, _messages("<answer>C</answer>"), ["C"]),
+            (accuracy_strict, NO_THINK, _messages("<answer>C</answer>"), ["C"]),
             "a list with one number for each completion is asked for",
         ),
         Case(
-            (strict, NO_THINK, _messages("<answer>A</answer>", "<answer>A</answer>"), ["B", "A"]),
+            (
+                accuracy_strict,
+                NO_THINK,
+                _messages("<answer>A</answer>", "<answer>A</answer>"),
+                ["B", "A"],
+            ),
             "each completion has its own right letter",
         ),
         Case(
-            (strict, BEFORE, _messages("<think>so</think><answer>C</answer>"), ["C"]),
+            (accuracy_strict, BEFORE, _messages("<think>so</think><answer>C</answer>"), ["C"]),
             "the style is the one that is passed in",
         ),
         Case(
-            (published, NO_THINK, _messages("C", "<answer>C</answer>"), ["C", "C"]),
+            (accuracy_published, NO_THINK, _messages("C", "<answer>C</answer>"), ["C", "C"]),
             "the rule is the one that is passed in as `score`",
         ),
     ),
-)
+}

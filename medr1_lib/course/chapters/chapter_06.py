@@ -1,33 +1,91 @@
-"""The exercises of chapter 06."""
+"""Chapter 06: what is wrong with a GRPO run, and the cases that check its exercises."""
 
-from medr1_lib.course.exercise import Case, Exercise
+from collections.abc import Mapping, Sequence
 
-zero_spread = Exercise(
-    "medr1_lib.course.chapters.diagnosis:zero_spread",
-    (
+from medr1_lib.course.exercise import Case
+
+FULL_MARKS = 2.0  # points of a completion that is right and has the form asked for
+# These bounds divide the recorded runs of chapter 06; another model or reward needs its own.
+DEAD = 0.9  # share of groups whose rewards are all equal
+TRUNCATED = 0.5  # share of completions cut off at the limit
+MIN_KL = 0.02  # nats per token from the base
+REWARD_LEFT = 0.5  # share of the first reward
+UNEARNED = 0.1  # share of full marks
+
+
+def zero_std_groups(rewards: Sequence[float], group_size: int) -> float:
+    """Share of groups in which all rewards are equal, so that no rollout has an advantage.
+
+    Args:
+        rewards: Of the rollouts, group by group.
+        group_size: Rollouts of one prompt.
+
+    Example:
+        >>> zero_std_groups([2, 2, 0, 1], group_size=2)
+        0.5
+    """
+    starts = range(0, len(rewards), group_size)
+    groups = [rewards[start : start + group_size] for start in starts]
+    return sum(len(set(group)) == 1 for group in groups) / len(groups)
+
+
+def unearned(paid: Sequence[float], strict: Sequence[float]) -> float:
+    """Share of the full marks that the strict rules would not give.
+
+    Args:
+        paid: Points of each rollout under the rules of the run.
+        strict: Its points under the strict rules.
+
+    Example:
+        >>> unearned([2, 2, 1], strict=[2, 0, 1])
+        0.5
+    """
+    full = [points for reward, points in zip(paid, strict, strict=True) if reward == FULL_MARKS]
+    return sum(points < FULL_MARKS for points in full) / len(full) if full else 0.0
+
+
+def diagnose(first: Mapping[str, float], last: Mapping[str, float]) -> str:
+    """Name the failure that the first and last steps of a run show, or call it healthy.
+
+    Args:
+        first: Means of the columns of `log.csv` over the first steps.
+        last: Means over the last steps, and `unearned` of their rollouts.
+
+    Example:
+        >>> diagnose({"clipped": 1.0}, {"zero_spread": 1.0, "kl": 0.0, "clipped": 1.0})
+        'cut off'
+    """
+    if last["zero_spread"] > DEAD and last["kl"] < MIN_KL:
+        return "cut off" if last["clipped"] > TRUNCATED else "no spread"
+    if last["reward"] < REWARD_LEFT * first["reward"]:
+        return "too fast"
+    if first["clipped"] > TRUNCATED:
+        return "cut off"
+    if last["kl"] < MIN_KL:
+        return "too slow"
+    return "hacked" if last["unearned"] > UNEARNED else "healthy"
+
+
+WELL = {"reward": 1.7, "zero_spread": 0.3, "clipped": 0.0, "kl": 0.08, "unearned": 0.0}
+
+
+BEFORE = {"reward": 1.1, "zero_spread": 0.1, "clipped": 0.2, "kl": 0.02}
+
+
+CASES = {
+    "medr1_lib.course.chapters.chapter_06:zero_std_groups": (
         Case(([2, 2, 2, 2, 0, 1, 2, 1], 4), "one of the two groups has no spread, a share of 0.5"),
         Case(([0, 0, 2, 2], 2), "equal rewards are no spread, high or low"),
         Case(([1, 0, 1, 1, 2, 0, 1, 1], 4), "every rollout of a group counts, not two of them"),
         Case(([1, 1, 0, 2, 0, 2], 2), "groups are as long as `group_size` says"),
     ),
-)
-
-unearned = Exercise(
-    "medr1_lib.course.chapters.diagnosis:unearned",
-    (
+    "medr1_lib.course.chapters.chapter_06:unearned": (
         Case(([2, 2, 2, 2], [2, 2, 2, 0]), "the strict rules refuse one of four full marks"),
         Case(([2, 2, 1, 0], [2, 0, 1, 0]), "it is a share of the full marks, not of all rollouts"),
         Case(([2, 2, 1], [1, 0, 0]), "a refused full mark counts once, by however much it falls"),
         Case(([1, 0], [1, 0]), "where nobody has full marks the share is 0.0"),
     ),
-)
-
-WELL = {"reward": 1.7, "zero_spread": 0.3, "clipped": 0.0, "kl": 0.08, "unearned": 0.0}
-BEFORE = {"reward": 1.1, "zero_spread": 0.1, "clipped": 0.2, "kl": 0.02}
-
-diagnose = Exercise(
-    "medr1_lib.course.chapters.diagnosis:diagnose",
-    (
+    "medr1_lib.course.chapters.chapter_06:diagnose": (
         Case((BEFORE, WELL), "reward rises and no other number stands out"),
         Case(
             (BEFORE, WELL | {"reward": 1.2, "zero_spread": 1.0, "kl": 0.0}),
@@ -75,4 +133,4 @@ diagnose = Exercise(
             "what was cut off at first comes before what was not earned",
         ),
     ),
-)
+}

@@ -1,35 +1,66 @@
-"""The exercises of chapter 08."""
+"""Chapter 08: updates in an epoch, reliance on a mark, and the cases that check its exercises."""
 
-from medr1_lib.course.exercise import Case, Exercise
+from collections.abc import Sequence
 
-updates = Exercise(
-    "medr1_lib.course.chapters.gains:updates",
-    (
+from medr1_lib.course.exercise import Case
+
+
+def updates(questions: int, batch: int, accumulation: int, processes: int) -> int:
+    """How many steps an optimizer takes in one pass over the questions.
+
+    Args:
+        questions: Of the training split.
+        batch: Questions that one process reads at a time.
+        accumulation: Batches whose gradients are added before a step.
+        processes: Processes that train together.
+
+    Example:
+        >>> updates(1000, 2, 16, 2)
+        15
+    """
+    return questions // (batch * accumulation * processes)
+
+
+def mark_reliance(marked: Sequence[str], bare: Sequence[str], told: Sequence[str]) -> float:
+    """What a mark adds to the share of answers that name the option it stands for.
+
+    `analysis.shortcut.reliance` gives it with an interval.
+
+    Args:
+        marked: Answers with the mark in the picture.
+        bare: Answers to the same items without it.
+        told: The letter that the mark of each item stands for.
+
+    Example:
+        >>> mark_reliance(["A", "B"], ["C", "B"], ["A", "B"])
+        0.5
+    """
+    shares = []
+    for answers in (marked, bare):
+        follow = [said == stood for said, stood in zip(answers, told, strict=True)]
+        shares.append(sum(follow) / len(told))
+    return shares[0] - shares[1]
+
+
+CASES = {
+    "medr1_lib.course.chapters.chapter_08:updates": (
         Case((800, 8, 1, 1), "800 questions, 8 at a time, are read in 100 batches"),
         Case((800, 8, 10, 1), "ten batches add up to one step, and ten times fewer are made"),
         Case((800, 8, 10, 2), "two processes read two batches at once, and step together"),
         Case((830, 8, 10, 1), "what does not fill a step is left out, and steps are whole"),
     ),
-)
-
-paired_interval = Exercise(
-    "medr1_lib.analysis.scores:paired_interval",
-    (
+    "medr1_lib.analysis.scores:paired_interval": (
         Case((0, 0, 50), "half an item in each cell is two items more, and leaves a width"),
         Case((20, 20, 200), "as many won as lost, and the interval lies about zero"),
         Case((10, 30, 200), "won less lost, and the square of that gap lowers the variance"),
         Case((30, 10, 200), "who loses more than it wins has a difference below zero"),
         Case((0, 10, 10), "two accuracies differ by 1 at most"),
     ),
-)
-
-mark_reliance = Exercise(
-    "medr1_lib.course.chapters.gains:mark_reliance",
-    (
+    "medr1_lib.course.chapters.chapter_08:mark_reliance": (
         Case(
             (["A", "B"], ["C", "C"], ["A", "D"]), "one of two follows the mark, none says so bare"
         ),
         Case((["A", "B"], ["A", "B"], ["A", "B"]), "who says the same without the mark ignores it"),
         Case((["C", "D"], ["A", "B"], ["A", "B"]), "who avoids the option has less than nothing"),
     ),
-)
+}

@@ -1,10 +1,34 @@
-"""The exercises of chapter 09."""
+"""Chapter 09: the share of false claims, and the cases that check its exercises."""
 
-from medr1_lib.course.exercise import Case, Exercise
+from collections.abc import Mapping, Sequence
 
-holm = Exercise(
-    "medr1_lib.analysis.comparisons:holm",
-    (
+from medr1_lib.course.exercise import Case
+
+
+def hallucination_rate(
+    claims: Sequence[Sequence[tuple[str, str]]], scenes: Sequence[Mapping[str, str]]
+) -> float | None:
+    """Share of all claims, attribute and value, that are false of the scene.
+
+    Args:
+        claims: Those of each answer.
+        scenes: The true value of each attribute, one scene for each answer.
+
+    Returns:
+        None if nothing is claimed.
+
+    Example:
+        >>> hallucination_rate([[("modality", "CT"), ("grade", "mild")]], [{"modality": "CT",
+        ...     "grade": "severe"}])
+        0.5
+    """
+    pairs = zip(claims, scenes, strict=True)
+    false = [s[name] != value for made, s in pairs for name, value in made]
+    return sum(false) / len(false) if false else None
+
+
+CASES = {
+    "medr1_lib.analysis.comparisons:holm": (
         Case(([0.01, 0.5],), "the smallest is multiplied by 2, the next by 1"),
         Case(
             ([0.01, 0.02, 0.03],),
@@ -13,11 +37,7 @@ holm = Exercise(
         Case(([0.04, 0.01, 0.02],), "the values come back in the order in which they came"),
         Case(([0.6, 0.7, 0.8],), "a probability is at most 1"),
     ),
-)
-
-claimed = Exercise(
-    "medr1_lib.analysis.rationale:claimed",
-    (
+    "medr1_lib.analysis.rationale:claimed": (
         Case(("finding: mass",), "one claim, as (attribute, value), and nothing else"),
         Case(("CT, head, finding: mass",), "a value alone is a claim, see `KNOWN`"),
         Case(("not a mass, finding: abscess",), "a rejection is no claim, it is the rest"),
@@ -26,18 +46,20 @@ claimed = Exercise(
         Case(("finding: head",), "the value of another attribute makes a claim, and a false one"),
         Case(("",), "an empty part is neither a claim nor a rest"),
     ),
-)
-
-hallucination_rate = Exercise(
-    "medr1_lib.course.chapters.gains:hallucination_rate",
-    (
+    "medr1_lib.course.chapters.chapter_09:hallucination_rate": (
         Case(
-            ([[("modality", "CT"), ("grade", "mild")]], [{"modality": "CT", "grade": "severe"}]),
+            (
+                [[("modality", "CT"), ("grade", "mild")]],
+                [{"modality": "CT", "grade": "severe"}],
+            ),
             "one of two claims is false",
         ),
         Case(
             (
-                [[("grade", "mild")], [("modality", "CT"), ("place", "left"), ("grade", "mild")]],
+                [
+                    [("grade", "mild")],
+                    [("modality", "CT"), ("place", "left"), ("grade", "mild")],
+                ],
                 [
                     {"grade": "severe"},
                     {"modality": "CT", "place": "left", "grade": "mild"},
@@ -46,9 +68,12 @@ hallucination_rate = Exercise(
             "every claim counts once, and an answer with more claims counts more",
         ),
         Case(
-            ([[("grade", "mild"), ("place", "left")], []], [{"grade": "mild", "place": "a"}, {}]),
+            (
+                [[("grade", "mild"), ("place", "left")], []],
+                [{"grade": "mild", "place": "a"}, {}],
+            ),
             "an answer without claims adds nothing, and a false claim in one with a true one does",
         ),
         Case(([[], []], [{}, {}]), "where nothing is claimed there is no share of it"),
     ),
-)
+}
