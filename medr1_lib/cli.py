@@ -161,15 +161,15 @@ def _import(options: argparse.Namespace) -> tuple[str, Report]:
 
 
 def _audit(options: argparse.Namespace) -> tuple[str, Report]:
-    from medr1_lib.data import audit_report
+    from medr1_lib.data import audit
     from medr1_lib.data.omnimedvqa import opened
 
     if options.data:
-        report = audit_report.of_data_set(options.data)
+        report = audit.of_data_set(options.data)
     else:
         with opened(options.splits) as source:
-            report = audit_report.of_splits(source)
-    return audit_report.table(report), report
+            report = audit.of_splits(source)
+    return audit.table(report), report
 
 
 def _written(report: Report) -> str:

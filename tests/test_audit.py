@@ -6,7 +6,7 @@ import pytest
 from layouts import REAL, needs_real, split_record, write_splits
 from PIL import Image, ImageFilter
 
-from medr1_lib.data import audit, audit_report, dataset, duplicates
+from medr1_lib.data import audit, dataset
 from medr1_lib.data.omnimedvqa import opened
 from medr1_lib.data.question import Question
 
@@ -95,7 +95,7 @@ def test_every_question_is_scored_once_and_never_fitted_on_itself():
 
 def audited(root):
     with opened(root) as source:
-        return audit_report.of_splits(source)
+        return audit.of_splits(source)
 
 
 def test_baselines_are_fitted_on_the_train_file_of_that_name(tmp_path):
@@ -128,7 +128,7 @@ def data_set(folder, test_images):
         ],
     }
     dataset.write(folder, rows, {})
-    return audit_report.of_data_set(folder)
+    return audit.of_data_set(folder)
 
 
 def scan(seed):
@@ -159,7 +159,7 @@ def test_near_is_what_counting_bits_says():
         hashed ^ (2**bits - 1) for hashed, bits in zip(train, rng.integers(0, 9, 300), strict=True)
     ]
     expected = [any((a ^ b).bit_count() <= 4 for b in train) for a in test]
-    assert duplicates.near(test, train).tolist() == expected
+    assert audit.near(test, train).tolist() == expected
     assert 0 < sum(expected) < 300
 
 

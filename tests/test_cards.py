@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from medr1_lib.data import audit_report
+from medr1_lib.data import audit
 from medr1_lib.data.omnimedvqa import opened
 
 ROOT = Path(__file__).parents[1]
@@ -52,7 +52,7 @@ def test_the_range_of_blind_answers_is_the_recorded_one():
 @pytest.mark.skipif(not SPLITS.is_dir(), reason="the released test splits are not at hand")
 def test_the_recorded_audit_is_what_the_command_finds():
     with opened(SPLITS) as source:
-        assert audit_report.of_splits(source) == AUDIT
+        assert audit.of_splits(source) == AUDIT
 
 
 @pytest.mark.parametrize("name", LEARNING["base"])

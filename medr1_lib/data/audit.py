@@ -1,14 +1,24 @@
-"""Rules that answer without looking, and the share of a test that was seen in training."""
+"""Audit of a data set before any model sees it: image-blind rules, leaks and near duplicates."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import datasets
+import imagehash
+import numpy as np
+from tqdm import tqdm
+
+from medr1_lib.data import dataset, omnimedvqa
 from medr1_lib.data.question import LETTERS, Question
 
 Questions = Sequence[Question]
 FOLDS = 5
 UNSEEN = 0.25  # the option ratio of a text that training never offered
+NEAR = 4  # bits, of 64, in which the perceptual hashes of near duplicates may differ
 
 
 def normalise(text: str) -> str:
@@ -23,10 +33,6 @@ def normalise(text: str) -> str:
 
 def accuracy(test: Questions, score: Callable[[Question], Sequence[Any]]) -> float:
     """Share of right answers if the option with the highest score is chosen; ties share credit.
-
-    Args:
-        test: Questions to answer.
-        score: Gives one score per option of a question.
 
     Example:
         >>> two = Question("Which?", ("a", "b"), "B", "CT", "Lesion Grading", "1", "demo")
@@ -94,9 +100,7 @@ def option_ratio_with_stem(train: Questions, test: Questions) -> float:
 def leak_share(train: Sequence[str], test: Sequence[str]) -> float:
     """Share of test questions whose image is also in `train`. Built in chapter 01.
 
-    Args:
-        train: What names the image of each training question.
-        test: Likewise for each test question; an image may occur more than once.
+    Both name the image of each question, so that an image may occur more than once.
 
     Example:
         >>> leak_share(["a", "b"], ["b", "b", "c", "d"])
@@ -116,6 +120,97 @@ _RULES = uniform, letter_majority, most_frequent_text, option_ratio, option_rati
 BASELINES = {rule.__name__: rule for rule in _RULES}
 
 
+@dataclass(frozen=True)
+class Group:
+    """The questions of one file, or of one label of a data set, and their images."""
+
+    questions: list[Question]
+    images: list[str]  # names that tell images apart: by path, or by pixels
+    perceptual: list[int]  # a perceptual hash of each image; empty where only the text is at hand
+
+
+def of_splits(source: omnimedvqa.Source) -> dict[str, Any]:
+    """Audit the text of Med-R1's split files; an image is known by its path.
+
+    Returns:
+        `{"records": N, "files": {path: what `describe` says}}`, paths relative to the source.
+
+    Raises:
+        InputError: At the first record that is not sound.
+    """
+    files = omnimedvqa.strict(omnimedvqa.read_splits(source))
+    groups = {}
+    for file in files:
+        questions = [item.question for item in file.items]
+        group = Group(questions, [question.image_id for question in questions], [])
+        groups[file.kind, file.name, file.split] = group
+    described = {
+        file.path: describe(
+            groups[file.kind, file.name, file.split],
+            groups.get((file.kind, file.name, "train")) if file.split == "test" else None,
+        )
+        for file in files
+    }
+    return {"records": sum(len(file.items) for file in files), "files": described}
+
+
+def of_data_set(root: Path) -> dict[str, Any]:
+    """Audit a data set that `dataset.write` made; an image is known by its pixels.
+
+    Returns:
+        As `of_splits`, with paths `<split>/modality/<name>` and `<split>/question_type/<name>`.
+
+    Raises:
+        InputError: If there is no data set at `root`, or an image cannot be read.
+    """
+    tables = {name: dataset.read_split(root, name) for name in dataset.read(root)}
+    groups: dict[str, dict[str, Group]] = {}
+    for split, table in tables.items():
+        groups[split] = defaultdict(lambda: Group([], [], []))
+        hashes = _image_hashes(table, f"{root}, {split}")
+        for row, (pixels, perceptual) in zip(table.remove_columns("image"), hashes, strict=True):
+            for label in (f"modality/{row['modality']}", f"question_type/{row['question_type']}"):
+                groups[split][label].questions.append(Question.from_record(row))
+                groups[split][label].images.append(pixels)
+                groups[split][label].perceptual.append(perceptual)
+    train = groups.get("train", {})
+    described = {
+        f"{split}/{label}": describe(group, train.get(label) if split != "train" else None)
+        for split, labelled in groups.items()
+        for label, group in sorted(labelled.items())
+    }
+    return {"records": sum(map(len, tables.values())), "files": described}
+
+
+def describe(group: Group, train: Group | None) -> dict[str, Any]:
+    """What can be said of a group, its baselines fitted on `train` or else within the group.
+
+    Returns:
+        `records`; `baselines`, the accuracy of each image-blind rule; `hard`, the size of the hard
+        subset and the option ratio's accuracy on it; `leak_share`, the share of questions whose
+        image is in `train`; `near_duplicate_share`, of the others whose image has a near duplicate
+        there; `fitted_on`. Shares lie between 0 and 1; what cannot be known is `None`.
+    """
+    fits = [(train.questions, group.questions)] if train else cross_validation(group.questions)
+    hard = [(known, hard_subset(known, test)) for known, test in fits]
+    leaked = leak_share(train.images, group.images) if train else None
+    near_share = None
+    if train and group.perceptual:
+        new = ~np.isin(group.images, train.images)
+        near_share = float((near(group.perceptual, train.perceptual) & new).mean())
+    return {
+        "records": len(group.questions),
+        "baselines": {name: pooled(rule, fits) for name, rule in BASELINES.items()},
+        "hard": {
+            "records": sum(len(test) for _, test in hard),
+            "option_ratio": pooled(option_ratio, hard),
+        },
+        "leak_share": leaked,
+        "near_duplicate_share": near_share,
+        "fitted_on": "train" if train else f"cross-validated within, {FOLDS} folds",
+    }
+
+
 def cross_validation(questions: list[Question]) -> list[tuple[list[Question], list[Question]]]:
     """Pairs to fit on and to score: question `i` is scored in fold `i` modulo `FOLDS`."""
     folds = [questions[start::FOLDS] for start in range(min(FOLDS, len(questions)))]
@@ -129,3 +224,50 @@ def pooled(
     scored = [(rule(train, test), len(test)) for train, test in fits if test]
     total = sum(size for _, size in scored)
     return sum(share * size for share, size in scored) / total if total else None
+
+
+def near(hashes: Sequence[int], others: Sequence[int], bits: int = NEAR) -> np.ndarray:
+    """For each hash, whether one of `others` differs from it in at most `bits` bits.
+
+    Example:
+        >>> near([0b1111, 0b111111], [0]).tolist()
+        [True, False]
+    """
+    mine, theirs = np.array(hashes, dtype=np.uint64), np.array(others, dtype=np.uint64)
+    blocks = (mine[start : start + 64] for start in range(0, len(mine), 64))  # keeps memory small
+    found = [(np.bitwise_count(block[:, None] ^ theirs) <= bits).any(axis=1) for block in blocks]
+    return np.concatenate(found) if found else np.zeros(0, dtype=bool)
+
+
+def _image_hashes(table: datasets.Dataset, where: str) -> Iterator[tuple[str, int]]:
+    """For each row, a name that images share if every pixel does, and a 64-bit perceptual hash.
+
+    Images that look alike differ in few bits of the latter (pHash). Source: Zauner, Implementation
+    and benchmarking of perceptual image hash functions, 2010.
+    """
+    seen: dict[bytes, tuple[str, int]] = {}  # an image that many questions share is read once
+    for row in tqdm(table, desc="images", unit="image", delay=1):
+        data = row["image"]["bytes"]
+        key = hashlib.sha256(data).digest()
+        if key not in seen:
+            image = dataset.open_image(data, f"{where} record {row['image_id']}")
+            pixels = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()[:16]
+            seen[key] = pixels, int(str(imagehash.phash(image)), 16)
+        yield seen[key]
+
+
+def table(report: dict[str, Any]) -> str:
+    """One line per file: shares in per cent, a dash where nothing can be known."""
+
+    def percent(*shares: float | None) -> str:
+        return "".join(f"{'-':>8}" if one is None else f"{100 * one:>8.1f}" for one in shares)
+
+    heads = ("n", "guess", "letter", "text", "ratio", "+stem", "hard", "solved", "leak", "near")
+    width = max(len(path) for path in report["files"])
+    lines = [" " * width + "".join(f"{head:>8}" for head in heads) + "  fitted on"]
+    for path, found in report["files"].items():
+        hard = f"{found['hard']['records']:>8}{percent(found['hard']['option_ratio'])}"
+        overlap = percent(found["leak_share"], found["near_duplicate_share"])
+        line = f"{path:<{width}}{found['records']:>8}{percent(*found['baselines'].values())}"
+        lines.append(f"{line}{hard}{overlap}  {found['fitted_on']}")
+    return "\n".join([*lines, f"{report['records']} records; shares in %"])
