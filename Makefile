@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --doctest-modules \
     --durations=10 --durations-min=2
 
-.PHONY: help setup course check test test-all static lab notebooks lock book clean
+.PHONY: help setup course check test test-all static lab notebooks bench lock book clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ lab: setup  ## open JupyterLab at the first chapter
 
 notebooks: setup  ## build the notebooks from notebooks/_src, outputs included
 	$(BIN)/python -m notebooks.tools.build
+
+bench: setup  ## time a step of GRPO, TRL's and ours, and write the figures (JSON=FILE)
+	$(BIN)/python -m benchmarks.speed.bench $(if $(JSON),--json $(JSON))
 
 book:  ## build the Jupyter Book site
 	book/build.sh

@@ -8,25 +8,35 @@ import torch
 
 from benchmarks.speed import bench, measures, sides
 from benchmarks.speed.sides import Case
-from medr1_lib import cli as commands
+from medr1_lib.cli import exit_status
 
 
-@pytest.fixture
-def small(monkeypatch):
+@pytest.fixture(scope="module")
+def small():
     """Two prompts and four rollouts of three tokens: the bench itself, sooner."""
-    monkeypatch.setattr(sides, "PROMPTS", 2)
-    for module in (sides, measures):
-        monkeypatch.setattr(module, "GROUP", 2)
-    monkeypatch.setitem(sides.TOKENS, 112, 3)
     threads = torch.get_num_threads()
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sides, "PROMPTS", 2)
+        for module in (sides, measures):
+            patch.setattr(module, "GROUP", 2)
+        patch.setitem(sides.TOKENS, 112, 3)
+        yield
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(scope="module")
+def three(small, tmp_path_factory):
+    """The sides of one case, none of which has made a step."""
+    folder = tmp_path_factory.mktemp("bench")
+    sides.save_model(folder)
+    return sides.sides(Case(112), folder)
+
+
+@pytest.mark.slow
 def test_the_report_holds_what_was_timed(small, tmp_path, capsys):
     path = tmp_path / "bench.json"
-    arguments = ["bench", "--sizes", "112", "--steps", "1", "--threads", "1", "--json", str(path)]
-    assert commands.main(arguments) == 0
+    arguments = ["--sizes", "112", "--steps", "1", "--threads", "1", "--json", str(path)]
+    assert bench.main(arguments) == 0
     report, shown = json.loads(path.read_text()), capsys.readouterr().out
     assert {"hardware", "versions", "date", "112", "112 nf4"} <= report.keys()
     for name in ("112", "112 nf4"):
@@ -44,45 +54,43 @@ def test_the_report_holds_what_was_timed(small, tmp_path, capsys):
         assert f"{found['speedup']:.1f} times faster than TRL" in shown
 
 
-def test_sides_differ_in_execution_alone(small, tmp_path):
-    sides.save_model(tmp_path)
-    pair = sides.sides(Case(112), tmp_path)
+def test_sides_differ_in_execution_alone(three):
     free = {"activation_checkpointing", "gradient_checkpointing"}  # two names of one setting
     settings = [
         {k: v for k, v in side.trainer.args.to_dict().items() if k not in free}
-        for side in pair.values()
+        for side in three.values()
     ]
     assert settings[0] == settings[1] == settings[2]
-    assert [s.trainer.args.activation_checkpointing for s in pair.values()] == [True, False, False]
-    weights = [side.trainer.model.state_dict() for side in pair.values()]
+    assert [s.trainer.args.activation_checkpointing for s in three.values()] == [True, False, False]
+    weights = [side.trainer.model.state_dict() for side in three.values()]
     for name, weight in weights[0].items():
         assert weight.dtype == torch.float32
         assert all(torch.equal(weight, other[name]) for other in weights[1:])
-    batches = [next(side.batches) for side in pair.values()]
+    batches = [next(side.batches) for side in three.values()]
     assert batches[0] == batches[1] == batches[2]
 
 
-def test_a_difference_is_found(small, tmp_path):
-    sides.save_model(tmp_path)
-    pair = sides.sides(Case(112), tmp_path)
-    assert measures.agreement(pair["ours"], pair["trl"])["max_logp_difference"] < 1e-5
-    weights = [w for w in pair["ours"].trainer.model.parameters() if w.requires_grad]
+def test_a_difference_is_found(three):
+    assert measures.agreement(three["ours"], three["trl"])["max_logp_difference"] < 1e-5
+    weight = next(w for w in three["ours"].trainer.model.parameters() if w.requires_grad)
+    before = weight.detach().clone()
     with torch.no_grad():
-        weights[0][0, 0] += 0.1
-    found = measures.agreement(pair["ours"], pair["trl"])
+        weight[0, 0] += 0.1
+    found = measures.agreement(three["ours"], three["trl"])
+    with torch.no_grad():
+        weight.copy_(before)
     assert all(found[name] > limit for name, limit in measures.LIMITS.items())
 
 
-def test_a_difference_ends_the_command_with_1(monkeypatch, small, tmp_path):
+def test_a_difference_ends_the_command_with_1(monkeypatch, small):
     found = {"same": False}
     monkeypatch.setattr(bench, "run", lambda *_: found)
     monkeypatch.setattr(bench, "table", lambda _: "")
     assert bench.main(["--sizes", "112", "--threads", "1"]) == 1
 
 
-def test_every_completion_has_full_length_and_counts_once_in_the_floor(small, tmp_path):
-    sides.save_model(tmp_path)
-    side = sides.sides(Case(112), tmp_path)["ours"]
+def test_every_completion_has_full_length_and_counts_once_in_the_floor(three):
+    side = three["ours"]
     inputs = measures._inputs(side.trainer, next(side.batches))
     assert inputs["completion_mask"].shape == (4, 3)
     assert inputs["completion_mask"].all()
@@ -104,10 +112,11 @@ def test_cases_vary_one_thing_at_a_time():
     assert Case(112, threads=2).clock is time.perf_counter
 
 
-def test_stages_add_up_to_the_step(small, tmp_path):
-    sides.save_model(tmp_path)
-    side = sides.sides(Case(112), tmp_path)["ours"]
+def test_stages_add_up_to_the_step(three):
+    side = three["ours"]
+    before = {name: weight.clone() for name, weight in side.trainer.model.state_dict().items()}
     side.step()
+    side.trainer.model.load_state_dict(before)
     (found,) = side.steps
     assert sum(found[stage] for stage in bench.STAGES[1:]) == pytest.approx(found["step"])
 
@@ -120,5 +129,5 @@ def test_wrong_arguments_are_refused(wrong, capsys):
 
 
 def test_a_report_that_cannot_be_written_is_refused_before_the_work(tmp_path, capsys):
-    assert commands.main(["bench", "--json", str(tmp_path / "none" / "a.json")]) == 2
+    assert exit_status(bench.main, ["--json", str(tmp_path / "none" / "a.json")]) == 2
     assert "cannot be written" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`python -m medr1_lib bench`: a step of GRPO by TRL and by ours, side by side.
+"""`python -m benchmarks.speed.bench`: a step of GRPO by TRL and by ours, side by side.
 
 Same loss, precision, tokens, temperature and threads; only the way of computing differs. TRL is
 timed as it defaults and without activation checkpointing. The three take turns, step by step.
@@ -6,6 +6,7 @@ timed as it defaults and without activation checkpointing. The three take turns,
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from importlib.metadata import version
@@ -16,7 +17,7 @@ import torch
 
 from benchmarks.speed.measures import LIMITS, agreement, floor
 from benchmarks.speed.sides import GROUP, PROMPTS, TOKENS, Case, Side, save_model, sides
-from medr1_lib.cli import positive
+from medr1_lib.cli import exit_status, positive
 from medr1_lib.files import check_writable, write_json
 from medr1_lib.provenance import hardware
 
@@ -116,7 +117,7 @@ def _cases(sizes: list[int], threads: list[int]) -> dict[str, Case]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m medr1_lib bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.bench", description=__doc__)
     add = parser.add_argument
     add(
         "--sizes",
@@ -137,3 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--json", type=Path, metavar="FILE", help="write the figures here too")
     return parser
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main, sys.argv[1:]))

@@ -12,6 +12,7 @@ import argparse
 import gc
 import json
 import statistics
+import sys
 import time
 from dataclasses import replace
 from importlib.metadata import version
@@ -19,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig
 from transformers import TrainerCallback
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from benchmarks.speed.sides import odd_tokens, questions
+from benchmarks.speed.sides import trainer
+from medr1_lib.cli import exit_status
 from medr1_lib.course.chapters.chapter_07 import Step, memory, peak
 from medr1_lib.errors import InputError
 from medr1_lib.files import check_writable, write_json
@@ -61,12 +62,10 @@ class Clock(TrainerCallback):
         self._last = time.perf_counter()
 
 
-def main() -> None:
-    asked = arguments()
+def main(arguments: list[str]) -> int:
+    asked = _parser().parse_args(arguments)
     if not torch.cuda.is_available():
-        raise InputError(
-            "benchmarks/speed/gpu.py", "torch finds no GPU", "run it where there is one"
-        )
+        raise InputError("benchmarks.speed.gpu", "torch finds no GPU", "run it where there is one")
     check_writable(asked.json)
     for name in asked.sides:
         found = measured(*SIDES[name], asked)
@@ -74,15 +73,16 @@ def main() -> None:
         record(asked.json, name, found)
         gc.collect()
         torch.cuda.empty_cache()
+    return 0
 
 
 def measured(kind: type[GRPOTrainer], step: Step, asked: argparse.Namespace) -> dict[str, Any]:
     """Train some steps; the first one warms up and does not count."""
     torch.cuda.reset_peak_memory_stats()
-    trainer, clock = built(kind, step.checkpointing, asked), Clock()
-    trainer.add_callback(clock)
-    trainer.train()
-    read = trainer.state.log_history[0]["num_tokens"] / (step.prompts * step.rollouts)
+    driven, clock = built(kind, step.checkpointing, asked), Clock()
+    driven.add_callback(clock)
+    driven.train()
+    read = driven.state.log_history[0]["num_tokens"] / (step.prompts * step.rollouts)
     asks = replace(step, text=round(read) - step.image - TOKENS)  # as this tokenizer counts
     return {
         "seconds": statistics.median(clock.seconds[1:]),
@@ -113,32 +113,19 @@ def built(kind: type[GRPOTrainer], checkpointing: bool, asked: argparse.Namespac
         activation_checkpointing=checkpointing,
         save_steps=asked.steps + 2,
     )
-    model, processor = load_policy(asked.model, recipe.quantize)
-    trainer: Any = kind(
-        model=model,
-        reward_funcs=[odd_tokens],  # type: ignore[list-item]
-        args=recipe.grpo_config(asked.out),
-        train_dataset=questions(SIZE),
-        processing_class=processor,
-        peft_config=LoraConfig(
-            r=recipe.lora_r, lora_alpha=recipe.lora_alpha, target_modules=recipe.lora_targets
-        ),
-    )
-    for weight in trainer.model.parameters():
-        if weight.requires_grad:
-            weight.data = weight.data.float()  # TRL rounds them to bfloat16, ours does not
-    return trainer
+    policy = load_policy(asked.model, recipe.quantize)
+    return trainer(kind, recipe, policy, SIZE, asked.out)
 
 
-def arguments() -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="the real one or a fake")
     parser.add_argument("--steps", type=int, default=5, help="that count, of each side")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--out", type=Path, default=Path("_output/gpu"))
     parser.add_argument("--json", type=Path, default=Path("data/recorded/gpu.json"))
-    return parser.parse_args()
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main, sys.argv[1:]))

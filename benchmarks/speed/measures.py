@@ -29,7 +29,7 @@ def agreement(ours: Side, trl: Side) -> dict[str, float]:
     (loss, gradient, logps), (wanted, right, known) = (
         _results(side.trainer, inputs) for side in (ours, trl)
     )
-    same = inputs["completion_ids"] == others["completion_ids"]
+    same = _in_order(inputs) == _in_order(others)
     return {
         "same_tokens": float(same.float().mean()),
         "max_logp_difference": float((logps - known).abs().max()),
@@ -41,6 +41,12 @@ def agreement(ours: Side, trl: Side) -> dict[str, float]:
 def _inputs(trainer: Any, batch: Any) -> dict[str, Any]:  # noqa: ANN401 - TRL's own
     torch.manual_seed(0)
     return trainer._prepare_inputs(batch)
+
+
+def _in_order(inputs: dict[str, Any]) -> Tensor:
+    """The completions sorted by their tokens and their prompts', since TRL shuffles them."""
+    rows = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1).tolist()
+    return inputs["completion_ids"][sorted(range(len(rows)), key=rows.__getitem__)]
 
 
 def _results(trainer: Any, inputs: dict[str, Any]) -> tuple[float, Tensor, Tensor]:  # noqa: ANN401

@@ -9,10 +9,12 @@ of the same length first, so that the figure can be had anywhere.
 import argparse
 import json
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
 
+from medr1_lib.cli import exit_status
 from medr1_lib.data import omnimedvqa
 from medr1_lib.files import write_json
 from medr1_lib.provenance import hardware
@@ -21,11 +23,11 @@ RECORDS = 17_662  # the test files of the modality split
 RUNS = 5
 
 
-def main() -> None:
+def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--splits", type=Path, help="folder with Med-R1's Splits/")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         root = options.splits or made_up(Path(folder))
         timed = [(measure(root), json_alone(root)) for _ in range(RUNS)]
@@ -45,6 +47,7 @@ def main() -> None:
     print(f"{'':<20}median of {RUNS} runs")
     if options.json:
         write_json(options.json, report)
+    return 0
 
 
 def measure(root: Path) -> tuple[int, float]:
@@ -82,4 +85,4 @@ def made_up(root: Path) -> Path:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main, sys.argv[1:]))

@@ -9,6 +9,7 @@ acquisition may be read at a glance.
 """
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from medr1_lib.cli import exit_status
 from medr1_lib.data.phantoms import Scene, draw, random_scene
 from medr1_lib.data.question import MODALITIES
 from medr1_lib.files import write_json
@@ -30,11 +32,11 @@ ATTRIBUTES = ("finding", "grade", "place", "anatomy", "acquisition", "scanner")
 SEED = 0
 
 
-def main() -> None:
+def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenes", type=int, default=2500, help="per modality")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     report: dict[str, Any] = {"images_per_second": {}, "glance": {}}
     for index, modality in enumerate(MODALITIES):
         rng = np.random.default_rng((SEED, index))
@@ -51,6 +53,7 @@ def main() -> None:
     print("\nImages per second of processor time:", report["images_per_second"])
     if options.json:
         write_json(options.json, report)
+    return 0
 
 
 def glance(picture: Image.Image) -> np.ndarray:
@@ -70,4 +73,4 @@ def probe(features: np.ndarray, scenes: list[Scene], attribute: str) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main, sys.argv[1:]))

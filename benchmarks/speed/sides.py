@@ -16,9 +16,10 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from medr1_lib.data import phantom_vqa
 from medr1_lib.data.phantoms import draw
 from medr1_lib.data.styles import prompt
-from medr1_lib.model.loading import load_policy
-from medr1_lib.model.processor import tiny_processor
+from medr1_lib.model.loading import Policy, load_policy
+from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor, tiny_processor
 from medr1_lib.model.tiny import tiny_model
+from medr1_lib.rl.recipe import Recipe
 from medr1_lib.rl.recipe_file import load_recipe
 from medr1_lib.rl.trainer import PolicyTrainer
 
@@ -144,23 +145,45 @@ def _trainer(kind: type[GRPOTrainer], case: Case, checkpointing: bool, folder: P
         generation_kwargs={"min_new_tokens": case.tokens},
         activation_checkpointing=checkpointing,
     )
-    trainer: Any = kind(
+    return trainer(kind, recipe, (model, processor), case.size, folder / "out", random_lora=True)
+
+
+def trainer(
+    kind: type[GRPOTrainer],
+    recipe: Recipe,
+    policy: tuple[Policy, ImageOnlyQwen2VLProcessor],
+    size: int,
+    out: Path,
+    random_lora: bool = False,
+) -> GRPOTrainer:
+    """TRL's trainer or ours for a recipe, on questions about images of `size` pixels a side.
+
+    Args:
+        kind: Which of the two.
+        recipe: The settings of both.
+        policy: Model and processor.
+        size: See `questions`.
+        out: Where the trainer may write.
+        random_lora: Begin with an adapter unlike the base, so that every term of the loss counts.
+    """
+    model, processor = policy
+    made: Any = kind(
         model=model,
         reward_funcs=[odd_tokens],  # type: ignore[list-item]
-        args=recipe.grpo_config(folder / "out"),
-        train_dataset=questions(case.size),
+        args=recipe.grpo_config(out),
+        train_dataset=questions(size),
         processing_class=processor,
         peft_config=LoraConfig(
             r=recipe.lora_r,
             lora_alpha=recipe.lora_alpha,
             target_modules=recipe.lora_targets,
-            init_lora_weights=False,  # from the start unlike the reference
+            init_lora_weights=not random_lora,
         ),
     )
-    for weight in trainer.model.parameters():
+    for weight in made.model.parameters():
         if weight.requires_grad:
-            weight.data = weight.data.float()
-    return trainer
+            weight.data = weight.data.float()  # TRL rounds them to bfloat16, ours does not
+    return made
 
 
 def questions(size: int) -> datasets.Dataset:
