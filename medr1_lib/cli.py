@@ -20,9 +20,9 @@ from medr1_lib.errors import InputError
 from medr1_lib.files import check_writable, write_json
 
 if TYPE_CHECKING:
-    from medr1_lib.evaluation.answers import Journal
+    from medr1_lib.evaluation.answers import AnswerLog
     from medr1_lib.evaluation.evaluate import Settings
-    from medr1_lib.evaluation.items import Items
+    from medr1_lib.evaluation.items import EvalSet
     from medr1_lib.rl.recipe import Recipe
     from medr1_lib.rl.recipe_file import RecipeParser
     from medr1_lib.rl.run import Run
@@ -326,9 +326,9 @@ def evaluate(arguments: list[str]) -> int:
         check_writable(options.json)
     import torch
 
-    from medr1_lib.analysis.scores import summary, table
+    from medr1_lib.analysis.stats import summary, summary_table
     from medr1_lib.evaluation.evaluate import Settings, evaluate
-    from medr1_lib.evaluation.items import Items
+    from medr1_lib.evaluation.items import EvalSet
     from medr1_lib.model.loading import load_policy
 
     if options.threads:
@@ -340,33 +340,33 @@ def evaluate(arguments: list[str]) -> int:
         options.seed,
         options.max_new_tokens,
     )
-    items = Items(options.data, options.split)
-    journal = _journal(options, settings, items)
+    items = EvalSet(options.data, options.split)
+    log = _answer_log(options, settings, items)
     model, processor = load_policy(options.model, options.quantize)
     start = time.perf_counter()
     try:
-        evaluate(model, processor, items, journal, settings, options.batch_size)
+        evaluate(model, processor, items, log, settings, options.batch_size)
     except torch.OutOfMemoryError as error:
         remedy = "choose a smaller one; the same command goes on from here"
         raise InputError(
             f"--batch-size {options.batch_size}", "the GPU's memory is full", remedy
         ) from error
     seconds = time.perf_counter() - start
-    records = journal.finish({"seconds": round(seconds, 1), "finished": time.strftime("%Y-%m-%d")})
+    records = log.finish({"seconds": round(seconds, 1), "finished": time.strftime("%Y-%m-%d")})
     report = {style: summary(records[records["style"] == style]) for style in settings.styles}
     for style, found in report.items():
-        print(f"\n{options.model}, {style}, greedy:\n{table(found)}")
+        print(f"\n{options.model}, {style}, greedy:\n{summary_table(found)}")
     if options.json:
         write_json(options.json, next(iter(report.values())) if len(report) == 1 else report)
     return 0
 
 
-def _journal(options: argparse.Namespace, settings: "Settings", items: "Items") -> "Journal":
+def _answer_log(options: argparse.Namespace, settings: "Settings", items: "EvalSet") -> "AnswerLog":
     """Opened before the model is loaded, so that a folder in use is refused at once."""
     import torch
     import transformers
 
-    from medr1_lib.evaluation.answers import Journal
+    from medr1_lib.evaluation.answers import AnswerLog
     from medr1_lib.provenance import hardware
 
     determines = asdict(settings) | {
@@ -388,7 +388,7 @@ def _journal(options: argparse.Namespace, settings: "Settings", items: "Items") 
         "transformers": transformers.__version__,
         "use": NOT_CLINICAL,
     }
-    return Journal(options.out, determines, notes)
+    return AnswerLog(options.out, determines, notes)
 
 
 def _weights_sha256(path: Path) -> str:
@@ -448,16 +448,14 @@ def sweep(arguments: list[str]) -> int:
     add("--record", type=Path, metavar="DIR", help="gather all answers in a block for `report`")
     options = parser.parse_args(arguments)
 
-    from medr1_lib.evaluation import recording
-    from medr1_lib.evaluation.plan import Plan
-    from medr1_lib.evaluation.sweep import sweep
+    from medr1_lib.evaluation.sweep import Plan, record, sweep
 
     plan = Plan.read(options.plan)
     missing = sweep(plan, options.out, options.executor, options.jobs)
     for name, error in missing.items():
         told = error.strip().splitlines()[-1] if error else "not reached; look into jobs/"
         print(f"{options.out / name}: {told}", file=sys.stderr)
-    done = [options.out / cell.name for cell in plan.cells() if cell.name not in missing]
+    done = [options.out / job.name for job in plan.jobs() if job.name not in missing]
     print(f"{len(done)} of {len(done) + len(missing)} models are trained and scored")
     if options.record and done:
         notes = {
@@ -469,7 +467,7 @@ def sweep(arguments: list[str]) -> int:
             "recorded": time.strftime("%Y-%m-%d"),
             "use": NOT_CLINICAL,
         }
-        recording.write(done, options.record, notes)
+        record(done, options.record, notes)
         print(f"recorded in {options.record}")
     return 1 if missing else 0
 

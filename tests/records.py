@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from medr1_lib.analysis.transfer import Answers
+from medr1_lib.analysis.transfer import TransferAnswers
 from medr1_lib.data.question import MODALITIES, QUESTION_TYPES
 
 THREE = MODALITIES[:3]
@@ -90,4 +90,4 @@ def simulated(
     share = np.where(own, home, elsewhere).repeat(per_test, axis=0)
     share = share + noise * rng.standard_normal(len(columns))
     right = pd.DataFrame((rng.random(share.shape) < share).astype(float), columns=columns)
-    return Answers(right, pd.Series((rng.random(len(test)) < start).astype(float)), test)
+    return TransferAnswers(right, pd.Series((rng.random(len(test)) < start).astype(float)), test)

@@ -5,12 +5,15 @@ import policies
 import pytest
 import torch
 from PIL import Image
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
 
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import draw
 from medr1_lib.data.styles import STYLES
-from medr1_lib.evaluation.ask import Asker
-from medr1_lib.evaluation.greedy import draft
+from medr1_lib.evaluation import ask
+from medr1_lib.evaluation.ask import Asker, letter_probs
+from medr1_lib.evaluation.evaluate import start
 from medr1_lib.model.loading import load_policy
 
 ASKED = list(questions("test", per_cell=1))[::13]
@@ -25,14 +28,14 @@ def asker():
 
 @pytest.fixture(scope="module")
 def chats(asker):
-    return [asker.posed(question, "no_think") for question in ASKED]
+    return [asker.question_chat(question, "no_think") for question in ASKED]
 
 
 def test_a_question_is_posed_as_in_an_evaluation(asker):
     for style in STYLES:
         for question in ASKED:
-            same = draft(asker.processor, question, style, sees=True).prompt
-            assert asker.posed(question, style) == same
+            same = start(asker.processor, question, style, image=True).prompt
+            assert asker.question_chat(question, style) == same
 
 
 def test_a_reply_is_what_generate_says_of_one_chat_alone(asker, chats):
@@ -54,32 +57,32 @@ def test_samples_follow_from_the_seed_and_differ(asker, chats):
     assert all(len(set(said)) == 3 for said in some)
 
 
-def test_the_odds_are_those_of_a_forward_pass(asker, chats):
-    found = asker.odds(chats, PICTURES, "ABCD")
+def test_probabilities_are_those_of_a_forward_pass(asker, chats):
+    found = asker.next_token_probs(chats, PICTURES, "ABCD")
     assert found.shape == (len(chats), 4)
     batch = asker.processor(text=chats[:1], images=PICTURES[:1], return_tensors="pt")
     with torch.no_grad():
-        odds = asker.model(**batch).logits[0, -1].softmax(-1)
+        probs = asker.model(**batch).logits[0, -1].softmax(-1)
     letters = [asker.processor.tokenizer.convert_tokens_to_ids(letter) for letter in "ABCD"]
-    np.testing.assert_allclose(found[0], odds[letters].numpy(), rtol=1e-4)
+    np.testing.assert_allclose(found[0], probs[letters].numpy(), rtol=1e-4)
 
 
-def test_the_odds_of_some_words_leave_room_for_others(asker, chats):
+def test_the_probabilities_of_some_words_leave_room_for_others(asker, chats):
     words = list(asker.processor.tokenizer.get_vocab())[:50]
-    assert (asker.odds(chats, PICTURES, words) > 0).all()
-    assert (asker.odds(chats, PICTURES, "ABCD").sum(1) < 1).all()
+    assert (asker.next_token_probs(chats, PICTURES, words) > 0).all()
+    assert (asker.next_token_probs(chats, PICTURES, "ABCD").sum(1) < 1).all()
 
 
 def test_occlusion_covers_one_tile_after_the_other(asker, chats, monkeypatch):
-    """With odds that count the grey pixels of a corner, only its tile makes a difference."""
+    """If the grey pixels of a corner decide, only its tile makes a difference."""
     seen = []
 
-    def odds(self, chats, pictures, words):
+    def probs(self, chats, pictures, words):
         seen.extend(np.asarray(picture) for picture in pictures)
         assert len(chats) == len(pictures)
         return np.array([[(np.asarray(p)[:14, 14:28] != 128).any()] for p in pictures], float)
 
-    monkeypatch.setattr(Asker, "odds", odds)
+    monkeypatch.setattr(Asker, "next_token_probs", probs)
     picture = Image.new("RGB", (42, 28), "white")
     fall = asker.occlusion(chats[0], picture, "A", side=14)
     np.testing.assert_array_equal(fall, [[0, 1, 0], [0, 0, 0]])
@@ -89,7 +92,76 @@ def test_occlusion_covers_one_tile_after_the_other(asker, chats, monkeypatch):
 
 def test_occlusion_is_in_units_of_probability(asker, chats):
     fall = asker.occlusion(chats[0], PICTURES[0], "A")
-    whole = asker.odds(chats[:1], PICTURES[:1], "A")[0, 0]
+    whole = asker.next_token_probs(chats[:1], PICTURES[:1], "A")[0, 0]
     assert fall.shape == (4, 4)
     assert (whole - fall > 0).all()
     assert fall.std() > 0
+
+
+# The letters of replies
+
+LETTERED = list(questions("test", per_cell=1))[::9]
+LETTERED_PICTURES = [draw(question.scene) for question in LETTERED]
+THOUGHTS = ["CT, head", "OCT, finding: drusen", "", "MRI", "Microscopy, anatomy: colon"]
+
+
+def replies(style, letters="ABCDA"):
+    said = zip(letters, THOUGHTS, strict=True)
+    return [STYLES[style].completion(letter, thought) for letter, thought in said]
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_letters_are_as_probable_as_in_a_forward_pass_over_the_whole_reply(asker, style):
+    said = replies(style)
+    found = letter_probs(asker, LETTERED, LETTERED_PICTURES, said, style, batch_size=2)
+    assert found["item"].tolist() == list(range(len(LETTERED)))
+    letters = [asker.processor.tokenizer.convert_tokens_to_ids(letter) for letter in "ABCD"]
+    opening = asker.processor.tokenizer.convert_tokens_to_ids("<answer>")
+    for row, question, picture, reply in zip(
+        found.to_dict("records"), LETTERED, LETTERED_PICTURES, said, strict=True
+    ):
+        whole = [asker.question_chat(question, style) + reply]
+        batch = asker.processor(text=whole, images=[picture], return_tensors="pt")
+        with torch.no_grad():
+            logits = asker.model(**batch).logits[0]
+        # The prompt shows the tags too; the last one is the reply's.
+        place = (batch["input_ids"][0] == opening).nonzero()[-1].item()
+        probs = logits[place].softmax(-1)[letters].tolist()
+        assert [row[letter] for letter in "ABCD"] == pytest.approx(probs, rel=1e-4)
+
+
+def test_confidence_is_that_in_the_letter_that_was_said(asker):
+    said = replies("no_think", "abcda")
+    found = letter_probs(asker, LETTERED, LETTERED_PICTURES, said, "no_think")
+    assert found["chosen"].tolist() == list("ABCDA")
+    for row in found.to_dict("records"):
+        assert row["confidence"] == row[row["chosen"]]
+        assert row["correct"] == (row["chosen"] == LETTERED[row["item"]].answer)
+    assert found["confidence"].nunique() == len(LETTERED)
+    right = [STYLES["no_think"].completion(question.answer) for question in LETTERED]
+    assert letter_probs(asker, LETTERED, LETTERED_PICTURES, right, "no_think")["correct"].all()
+
+
+def test_replies_in_another_form_are_left_out_and_white_space_is_not(asker):
+    said = replies("think_before")
+    said[1], said[3] = "<answer>B</answer>", said[3].replace("<answer>D", "<answer>\n D")
+    found = letter_probs(asker, LETTERED, LETTERED_PICTURES, said, "think_before")
+    assert found["item"].tolist() == [0, 2, 3, 4]
+    usual = letter_probs(
+        asker, LETTERED, LETTERED_PICTURES, replies("think_before"), "think_before"
+    )
+    np.testing.assert_allclose(found["confidence"], usual["confidence"][[0, 2, 3, 4]], rtol=1e-4)
+    empty = letter_probs(asker, LETTERED, LETTERED_PICTURES, said[1:2], "think_before")
+    assert len(empty) == 0
+    assert list(empty.columns) == list(found.columns)
+
+
+def test_a_tokenizer_that_joins_tag_and_letter_is_asked_for_both():
+    merged = [(">", letter) for letter in "ABCD"]
+    pieces = [*"<answer>ABCD", *(">" + letter for letter in "ABCD")]
+    vocabulary = {piece: place for place, piece in enumerate(dict.fromkeys(pieces))}
+    joining = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE(vocabulary, merged)))
+    assert ask._edge(joining) == ">"
+    some = Tokenizer(models.BPE(vocabulary, merged[:3]))
+    assert ask._edge(PreTrainedTokenizerFast(tokenizer_object=some)) == ""
+    assert ask._edge(policies.processor().tokenizer) == ""

@@ -10,17 +10,15 @@ import pytest
 from layouts import picture
 from PIL import Image
 
-from medr1_lib.analysis import scores
-from medr1_lib.analysis.intervals import wilson
 from medr1_lib.data import dataset, phantom_vqa
 from medr1_lib.data.images import png
 from medr1_lib.data.question import Question
 from medr1_lib.data.styles import STYLES, prompt
 from medr1_lib.errors import InputError
-from medr1_lib.evaluation import controls, evaluate, greedy
-from medr1_lib.evaluation.answers import Journal
-from medr1_lib.evaluation.evaluate import Settings
-from medr1_lib.evaluation.items import Items, Task
+from medr1_lib.evaluation import evaluate
+from medr1_lib.evaluation.answers import AnswerLog
+from medr1_lib.evaluation.evaluate import Settings, start
+from medr1_lib.evaluation.items import EvalPrompt, EvalSet, shuffled
 from medr1_lib.model.loading import load_policy
 from medr1_lib.model.vision_cache import VisionCache
 
@@ -42,7 +40,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def items(root):
-    return Items(root)
+    return EvalSet(root)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +71,7 @@ def asked_alone(policy, items, task, length):
 @pytest.mark.parametrize("folder", [policies.saved, policies.newer])
 def test_batches_in_rounds_answer_as_one_by_one_does(folder, items):
     model, processor = policy = load_policy(folder(), device="cpu")
-    tasks = items.tasks(("think_before", "no_think"), ALL, 4, seed=0)
+    tasks = items.prompts(("think_before", "no_think"), ALL, 4, seed=0)
     settings = Settings(("think_before", "no_think"), ALL, max_new_tokens=40)
     with VisionCache(model):
         found = dict(
@@ -93,8 +91,8 @@ QUESTION = Question(
 
 
 def test_a_prompt_shows_the_image_first_or_not_at_all():
-    seen = greedy.draft(policies.processor(), QUESTION, "no_think", sees=True)
-    blind = greedy.draft(policies.processor(), QUESTION, "no_think", sees=False)
+    seen = start(policies.processor(), QUESTION, "no_think", image=True)
+    blind = start(policies.processor(), QUESTION, "no_think", image=False)
     marker = "<|vision_start|><|image_pad|><|vision_end|>"
     assert marker + "Which organ? A)liver, B)lung." in seen.prompt
     assert blind.prompt == seen.prompt.replace(marker, "")
@@ -106,9 +104,7 @@ def test_a_prompt_shows_the_image_first_or_not_at_all():
 @pytest.mark.parametrize("seed", range(5))
 def test_every_image_changes_place_within_its_modality(items, seed):
     questions = items.questions
-    others = controls.shuffled(
-        [q.image_id for q in questions], [q.modality for q in questions], seed
-    )
+    others = shuffled([q.image_id for q in questions], [q.modality for q in questions], seed)
     for question, other in zip(questions, others, strict=True):
         assert questions[other].image_id != question.image_id
         assert questions[other].modality == question.modality
@@ -117,15 +113,15 @@ def test_every_image_changes_place_within_its_modality(items, seed):
 
 def test_two_questions_about_an_image_get_the_same_other_one():
     names, labels = ["a", "a", "b", "b", "c"], ["CT"] * 5
-    others = controls.shuffled(names, labels, 0)
+    others = shuffled(names, labels, 0)
     assert [names[i] for i in others[:2]] in (["b", "b"], ["c", "c"])
-    assert controls.shuffled(names, labels, 0) == others
-    drawn = {tuple(controls.shuffled(names, labels, seed)) for seed in range(9)}
+    assert shuffled(names, labels, 0) == others
+    drawn = {tuple(shuffled(names, labels, seed)) for seed in range(9)}
     assert len(drawn) == 2  # three images have two circles
 
 
 def test_what_each_control_shows(items):
-    tasks = {t.control: t for t in items.tasks(("no_think",), ALL, None, 0) if t.item == 3}
+    tasks = {t.control: t for t in items.prompts(("no_think",), ALL, None, 0) if t.item == 3}
     real = items.image(tasks["none"])
     assert real.size == (64, 64)
     assert items.image(tasks["blank"]).tobytes() == Image.new("RGB", (64, 64), "#808080").tobytes()
@@ -135,12 +131,12 @@ def test_what_each_control_shows(items):
     assert items.image(tasks["shuffled"]).tobytes() != real.tobytes()
 
 
-# Items
+# EvalSet
 
 
 def test_neighbours_are_alike(items, monkeypatch):
-    monkeypatch.setattr("medr1_lib.evaluation.items.TOGETHER", 10)
-    tasks = items.tasks(tuple(STYLES), ("text",), None, 0)
+    monkeypatch.setattr("medr1_lib.evaluation.items.CHUNK", 10)
+    tasks = items.prompts(tuple(STYLES), ("text",), None, 0)
     assert len(set(tasks)) == len(tasks) == 16 * 3 * 2
     first, rest = tasks[:60], tasks[60:]
     assert len({task.item for task in first}) == 10
@@ -155,11 +151,11 @@ def test_neighbours_are_alike(items, monkeypatch):
 
 def test_a_limit_draws_by_the_seed(items):
     def drawn(seed):
-        return {task.item for task in items.tasks(("no_think",), (), 6, seed)}
+        return {task.item for task in items.prompts(("no_think",), (), 6, seed)}
 
     assert len(drawn(0)) == 6
     assert drawn(0) == drawn(0) != drawn(1)
-    assert len(items.tasks(("no_think",), (), 99, 0)) == 16
+    assert len(items.prompts(("no_think",), (), 99, 0)) == 16
 
 
 def test_the_fingerprint_changes_with_a_pixel_and_with_a_word(items, tmp_path):
@@ -171,7 +167,7 @@ def test_the_fingerprint_changes_with_a_pixel_and_with_a_word(items, tmp_path):
         if name == "pixel":
             rows[5]["image"] = {"bytes": png(picture(99, (64, 112)))}
         dataset.write(tmp_path / name, {"test": rows}, {})
-        return Items(tmp_path / name).sha256
+        return EvalSet(tmp_path / name).sha256
 
     assert fingerprint("same") == items.sha256
     assert len({items.sha256, fingerprint("word", question="?"), fingerprint("pixel")}) == 3
@@ -188,25 +184,25 @@ def test_a_record_without_a_sound_image_is_named(tmp_path, image, problem):
     rows = [QUESTION.record({"bytes": png(picture())}), QUESTION.record(image)]
     dataset.write(tmp_path / "data", {"test": rows}, {})
     with pytest.raises(InputError, match=rf"test record 1 \(1\): .*{problem}"):
-        Items(tmp_path / "data")
+        EvalSet(tmp_path / "data")
 
 
 def test_a_cut_image_is_named_when_it_is_shown(tmp_path):
     whole = png(picture(0, (64, 64)))
     dataset.write(tmp_path / "data", {"test": [QUESTION.record({"bytes": whole[:3000]})]}, {})
-    items = Items(tmp_path / "data")
+    items = EvalSet(tmp_path / "data")
     with pytest.raises(InputError, match=r"record 0 \(1\): its image cannot be read"):
-        items.image(Task(0, 0, "no_think", "none"))
+        items.image(EvalPrompt(0, 0, "no_think", "none"))
 
 
 def test_a_split_that_is_not_there_is_refused(tmp_path):
     dataset.write(tmp_path / "data", {"train": [QUESTION.record({"bytes": png(picture())})]}, {})
     with pytest.raises(InputError, match=r"has no test split.*choose one of train"):
-        Items(tmp_path / "data")
-    assert len(Items(tmp_path / "data", "train").questions) == 1
+        EvalSet(tmp_path / "data")
+    assert len(EvalSet(tmp_path / "data", "train").questions) == 1
 
 
-# Records
+# Answers
 
 
 @pytest.fixture
@@ -217,7 +213,7 @@ def said(monkeypatch):
         def __init__(self):
             self.asked, self.words, self.tokens = 0, lambda question: "<answer>B</answer>", 99
 
-        def go_on(self, model, processor, drafts, images, tokens):
+        def extend(self, model, processor, drafts, images, tokens):
             self.asked += len(drafts)
             replies = []
             for one in drafts:
@@ -228,15 +224,15 @@ def said(monkeypatch):
             return replies
 
     script = Script()
-    monkeypatch.setattr(evaluate, "go_on", script.go_on)
+    monkeypatch.setattr(evaluate, "extend", script.extend)
     return script
 
 
 def run(policy, items, out, settings, **how):
-    return evaluate.evaluate(*policy, items, Journal(out, {}, {}), settings, **how)
+    return evaluate.evaluate(*policy, items, AnswerLog(out, {}, {}), settings, **how)
 
 
-def test_a_record_says_what_was_asked_and_what_was_meant(policy, items, said, tmp_path):
+def test_an_answer_says_what_was_asked_and_what_was_meant(policy, items, said, tmp_path):
     said.words = lambda chat: "<answer>c)</answer> surely" if "<think>" in chat else "B"
     settings = Settings(("think_after", "no_think"), ("text",))
     found = run(policy, items, tmp_path / "out", settings)
@@ -283,18 +279,18 @@ def test_an_interrupted_run_goes_on_where_it_stopped(policy, items, said, tmp_pa
     settings = Settings(("no_think",), ("blank",))
     whole = run(policy, items, tmp_path / "whole", settings, batch_size=4)
     assert said.asked == 32
-    said.asked, answer = 0, said.go_on
+    said.asked, answer = 0, said.extend
 
     def stopped(*args):
         if said.asked == 12:
             raise KeyboardInterrupt
         return answer(*args)
 
-    evaluate.go_on = stopped
+    evaluate.extend = stopped
     with pytest.raises(KeyboardInterrupt):
         run(policy, items, tmp_path / "cut", settings, batch_size=4)
     (tmp_path / "cut/parts/000003.part").write_bytes(b"half a file")  # killed while writing
-    evaluate.go_on, said.asked = answer, 0
+    evaluate.extend, said.asked = answer, 0
     again = run(policy, items, tmp_path / "cut", settings, batch_size=7)
     assert said.asked == 20
     key = ["item", "control"]
@@ -306,8 +302,8 @@ def test_an_interrupted_run_goes_on_where_it_stopped(policy, items, said, tmp_pa
 def test_a_finished_run_is_not_asked_again(policy, items, said, tmp_path):
     settings, out = Settings(("no_think",)), tmp_path / "out"
     run(policy, items, out, settings)
-    done = Journal(out, {}, {}).finish({"seconds": 1})
-    assert sorted(path.name for path in out.iterdir()) == ["card.json", "records.parquet"]
+    done = AnswerLog(out, {}, {}).finish({"seconds": 1})
+    assert sorted(path.name for path in out.iterdir()) == ["answers.parquet", "card.json"]
     said.asked = 0
     pd.testing.assert_frame_equal(run(policy, items, out, settings), done)
     assert said.asked == 0
@@ -315,17 +311,17 @@ def test_a_finished_run_is_not_asked_again(policy, items, said, tmp_path):
 
 
 def test_another_setting_or_a_folder_in_use_is_refused(tmp_path):
-    Journal(tmp_path / "out", {"seed": 0, "limit": 5}, {})
-    Journal(tmp_path / "out", {"seed": 0, "limit": 5}, {})
+    AnswerLog(tmp_path / "out", {"seed": 0, "limit": 5}, {})
+    AnswerLog(tmp_path / "out", {"seed": 0, "limit": 5}, {})
     with pytest.raises(InputError, match=r"made with another limit \(5, now 6\)"):
-        Journal(tmp_path / "out", {"seed": 0, "limit": 6}, {})
+        AnswerLog(tmp_path / "out", {"seed": 0, "limit": 6}, {})
     (tmp_path / "used").mkdir()
     (tmp_path / "used/thesis.tex").touch()
     with pytest.raises(InputError, match="already in use"):
-        Journal(tmp_path / "used", {}, {})
+        AnswerLog(tmp_path / "used", {}, {})
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
-        Journal(tmp_path / "file/out", {}, {})
+        AnswerLog(tmp_path / "file/out", {}, {})
 
 
 def test_a_full_disk_is_told_and_loses_nothing(policy, items, said, tmp_path, monkeypatch):
@@ -344,74 +340,3 @@ def test_a_full_disk_is_told_and_loses_nothing(policy, items, said, tmp_path, mo
     said.asked = 0
     assert len(run(policy, items, tmp_path / "out", Settings(("no_think",)))) == 16
     assert said.asked == 8
-
-
-# Scores
-
-
-def frame(*answers, **columns):
-    """One row per item; `1` right, `0` wrong."""
-    rows = {"item": range(len(answers)), "image_id": "x", "question": "?", "answer": "A"}
-    defaults = {"control": "none", "modality": "CT", "question_type": "Lesion Grading"}
-    right = [bool(answer) for answer in answers]
-    return pd.DataFrame(rows | {"correct": right, "format_ok": True} | defaults | columns)
-
-
-def test_a_summary_has_every_share_with_its_interval():
-    labels = {"modality": ["CT", "CT", "MRI"], "question_type": ["Lesion Grading"] * 3}
-    real = frame(1, 0, 1, format_ok=[True, False, True], **labels)
-    blind = [frame(0, 0, 1, control=name, **labels) for name in ("blank", "text")]
-    found = scores.summary(pd.concat([real, *blind]))
-    assert set(found) == {
-        "n",
-        "accuracy",
-        "format_rate",
-        "interval",
-        "by_modality",
-        "by_question_type",
-        "controls",
-    }
-    assert (found["n"], found["accuracy"], found["format_rate"]) == (3, 2 / 3, 2 / 3)
-    assert found["interval"] == list(wilson(2, 3))
-    assert {name: part["n"] for name, part in found["by_modality"].items()} == {"CT": 2, "MRI": 1}
-    assert found["by_question_type"]["Lesion Grading"]["interval"] == list(wilson(2, 3))
-    assert {name: part["accuracy"] for name, part in found["controls"].items()} == {
-        "blank": 1 / 3,
-        "text": 1 / 3,
-    }
-    json.dumps(found)
-
-
-def test_a_table_shows_what_the_summary_says():
-    lines = scores.table(scores.summary(frame(*[1] * 8, *[0] * 12))).splitlines()
-    assert lines[1].split() == ["all", "20", "40.0", "21.9", "to", "61.3", "100.0"]
-    assert [line.split()[0] for line in lines[1:]] == ["all", "CT", "Lesion"]
-
-
-def test_mcnemar_against_figures_worked_out_by_hand():
-    """One right, nine wrong among ten that differ: p = 2 (1 + 10) / 2**10."""
-    first = frame(*[1] * 5, *[1], *[0] * 9, *[0] * 5)
-    second = frame(*[1] * 5, *[0], *[1] * 9, *[0] * 5)
-    found = scores.compare(first, second)
-    assert (found.n, found.both, found.first, found.second) == (20, 5, 1, 9)
-    assert found.p == pytest.approx(22 / 1024)
-    assert found.difference == pytest.approx(0.4)
-    centre, spread = 8 / 22, (11 - 64 / 22) ** 0.5 / 22
-    assert found.interval == pytest.approx(
-        (centre - 1.96 * spread, centre + 1.96 * spread), abs=1e-4
-    )
-    assert scores.compare(second, first).difference == pytest.approx(-0.4)
-
-
-def test_equal_answers_do_not_differ():
-    found = scores.compare(frame(1, 0, 1), frame(1, 0, 1))
-    assert (found.p, found.difference) == (1.0, 0.0)
-    assert found.interval[0] < 0 < found.interval[1]
-
-
-@pytest.mark.parametrize(
-    "other", [frame(1, 0), frame(1, 0, 1, answer="B"), pd.concat([frame(1, 0, 1)] * 2)]
-)
-def test_only_the_same_items_are_compared(other):
-    with pytest.raises(InputError, match="choose one style and control of each"):
-        scores.compare(frame(1, 0, 1), other)

@@ -42,7 +42,7 @@ def test_records_card_and_report_agree(data, tmp_path, capsys):
     out, report = tmp_path / "out", tmp_path / "report.json"
     asked = ("--style", "no_think", "--controls", "blank", "shuffled", "text", "--limit", 9)
     assert main(command(data, out, *asked, "--seed", 4, "--json", report)) == 0
-    found, records = json.loads(report.read_text()), pd.read_parquet(out / "records.parquet")
+    found, records = json.loads(report.read_text()), pd.read_parquet(out / "answers.parquet")
     assert set(found) == REPORT
     assert set(found["controls"]) == {"blank", "shuffled", "text"}
     assert all(set(part) == SHARE for part in found["controls"].values())
@@ -76,9 +76,9 @@ def test_an_adapter_is_evaluated(data, tmp_path, more):
     assert main(command(data, tmp_path / "plain", *asked)) == 0
     out = tmp_path / "adapted"
     assert main(command(data, out, *asked, *more, model=policies.adapter())) == 0
-    records = pd.read_parquet(out / "records.parquet")
+    records = pd.read_parquet(out / "answers.parquet")
     assert len(records) == 4
-    plain = pd.read_parquet(tmp_path / "plain/records.parquet")
+    plain = pd.read_parquet(tmp_path / "plain/answers.parquet")
     assert not records["completion"].equals(plain["completion"])
 
 
@@ -109,8 +109,8 @@ def test_a_killed_run_loses_nothing_that_was_finished(data, tmp_path, monkeypatc
     assert main(command(data, out, *asked)) == 0
     assert len(again) == 40 - kept
     pd.testing.assert_frame_equal(
-        pd.read_parquet(out / "records.parquet"),
-        pd.read_parquet(tmp_path / "whole/records.parquet"),
+        pd.read_parquet(out / "answers.parquet"),
+        pd.read_parquet(tmp_path / "whole/answers.parquet"),
     )
 
 
@@ -176,4 +176,4 @@ def test_the_real_questions_are_answered(tmp_path):
 def test_a_style_named_twice_is_asked_once(data, tmp_path):
     asked = ("--style", "no_think", "no_think", "--limit", 2)
     assert main(command(data, tmp_path / "out", *asked)) == 0
-    assert len(pd.read_parquet(tmp_path / "out" / "records.parquet")) == 2
+    assert len(pd.read_parquet(tmp_path / "out" / "answers.parquet")) == 2

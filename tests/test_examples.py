@@ -7,7 +7,7 @@ from medr1_lib.data import dataset
 from medr1_lib.data.question import Question
 from medr1_lib.data.styles import STYLES
 from medr1_lib.errors import InputError
-from medr1_lib.evaluation.greedy import draft
+from medr1_lib.evaluation.evaluate import start
 from medr1_lib.rl.examples import prompts
 from medr1_lib.rl.sft import demonstrations
 
@@ -28,7 +28,7 @@ def test_a_model_is_trained_on_the_prompt_that_it_is_examined_with(style):
         chat = processor.apply_chat_template(
             [{"role": "user", "content": parts}], tokenize=False, add_generation_prompt=True
         )
-        assert chat == draft(processor, question, style, sees=True).prompt
+        assert chat == start(processor, question, style, image=True).prompt
         assert row["answer"] == question.answer
         assert row["image"].mode == "RGB"
 

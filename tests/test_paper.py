@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from medr1_lib.analysis.transfer import at_home
+from medr1_lib.analysis.transfer import on_diagonal
 from medr1_lib.course.chapters import chapter_10 as paper
 from medr1_lib.data import question
 from medr1_lib.errors import InputError
@@ -28,7 +28,7 @@ def test_a_published_map_has_our_names_and_every_cell(axis):
 def test_the_means_of_a_published_map(axis, home, elsewhere, negative):
     """Computed when the picture was read, before the numbers were typed here."""
     table = paper.no_think_minus_think(axis)
-    diagonal = at_home(table)
+    diagonal = on_diagonal(table)
     assert table.loc[diagonal, "value"].mean() == pytest.approx(home, abs=0.006)
     assert table.loc[~diagonal, "value"].mean() == pytest.approx(elsewhere, abs=0.006)
     assert (table["value"] < 0).sum() == negative

@@ -6,9 +6,9 @@ import pytest
 import records
 from matplotlib import pyplot as plt
 
-from medr1_lib.analysis import comparisons, plots
-from medr1_lib.analysis.figures import alt, styled
-from medr1_lib.analysis.transfer import answers, at_home, matrix
+from medr1_lib.analysis import plots, transfer
+from medr1_lib.analysis.plots import alt, styled
+from medr1_lib.analysis.transfer import matrix, on_diagonal, transfer_answers
 from medr1_lib.course.chapters.chapter_10 import no_think_minus_think
 from medr1_lib.data.question import MODALITIES
 
@@ -22,13 +22,13 @@ def _close():
 @cache
 def answered(**how):
     frame = records.study(per_test=60, **how)
-    return answers(frame, "grpo", "think_before", how.get("axis", "modality"))
+    return transfer_answers(frame, "grpo", "think_before", how.get("axis", "modality"))
 
 
 def controls(tests):
     rows = [("chance", test, 60, 1, 0.25, 0.25, 0.25) for test in tests]
     rows += [("option prior", test, 60, 1, 0.3, 0.2, 0.4) for test in tests]
-    return pd.DataFrame(rows, columns=comparisons.CELL)
+    return pd.DataFrame(rows, columns=transfer.CELL)
 
 
 def headline():
@@ -74,14 +74,14 @@ def confidences():
 
 def ablation():
     variants = {name: answered(seed=seed) for seed, name in enumerate(("a", "sft", "no_think"))}
-    return comparisons.ablation(variants)
+    return transfer.compare_pooled(variants)
 
 
 FIGURES = {
     "headline": lambda: plots.headline(headline()),
     "map": lambda: plots.heatmap(matrix(answered(names=tuple(MODALITIES))), controls(MODALITIES)),
     "difference": lambda: plots.difference_heatmap(
-        comparisons.differences(answered(), answered(home=0.6, seed=1))
+        transfer.compare_cells(answered(), answered(home=0.6, seed=1))
     ),
     "gain": lambda: plots.difference_heatmap(matrix(answered()), "gain"),
     "published": lambda: plots.difference_heatmap(
@@ -133,7 +133,7 @@ def test_a_map_shows_values_intervals_and_controls_in_the_same_colors():
 
 
 def test_differences_are_colored_about_zero_and_starred():
-    table = comparisons.differences(answered(), answered(home=0.5, seed=1))
+    table = transfer.compare_cells(answered(), answered(home=0.5, seed=1))
     axes, shown = plots.difference_heatmap(table)
     low, high = axes.collections[0].get_clim()
     assert low == -high
@@ -146,7 +146,7 @@ def test_differences_are_colored_about_zero_and_starred():
 
 def test_significant_bars_are_starred():
     variants = {"a": answered(), "worse at home": answered(home=0.5, seed=1)}
-    axes, table = plots.ablation(comparisons.ablation(variants))
+    axes, table = plots.ablation(transfer.compare_pooled(variants))
     assert [text.get_text() for text in axes.texts] == ["*", ""]
     assert (table["p_holm"] < 0.05).tolist() == [True, False]
 
@@ -195,7 +195,7 @@ def test_alternative_texts_say_the_numbers():
     best = table.loc[table["value"].idxmax()]
     assert f"highest, {best['train']}, {best['test']}: {best['value']:.1f}" in said
     assert said.count("mean of") == 8
-    assert at_home(table).sum() == 8
+    assert on_diagonal(table).sum() == 8
     axes, table = plots.learning_curves(logs())
     assert "think_before: from 0.4" in alt(axes, table)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medr1_lib.analysis import rates, rationale
+from medr1_lib.analysis import rationale, stats
 from medr1_lib.data.phantom_vqa import ATTRIBUTES, questions, which_modality
 from medr1_lib.data.question import LETTERS
 from medr1_lib.data.rationale import rationale as true_rationale
@@ -161,7 +161,7 @@ def test_a_control_is_compared_with_the_same_model_style_and_item():
         ("m", 1): True,
         ("other", 0): True,
     }
-    table = rates.table(found, ["model", "control"], {"changed": ("changed", None)})
+    table = stats.rate_table(found, ["model", "control"], {"changed": ("changed", None)})
     assert table["value"].tolist() == [0.5, 1.0]
 
 

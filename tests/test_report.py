@@ -11,7 +11,7 @@ import records
 from PIL import Image
 
 from medr1_lib.analysis import recorded
-from medr1_lib.analysis.transfer import answers, matrix
+from medr1_lib.analysis.transfer import SERIES, headline, maps, matrix, transfer_answers
 from medr1_lib.cli import exit_status
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.question import QUESTION_TYPES
@@ -45,16 +45,16 @@ def sure(frame):
 
 
 def write_block(folder, frame):
-    """A block as `recording.write` makes one, without the trainings."""
+    """A block as `sweep.record` makes one, without the trainings."""
     folder.mkdir(parents=True)
-    columns = ["model", "mark", *recorded.ANSWER]
-    frame[columns].to_parquet(folder / recorded.ITEMS)
+    columns = ["model", "mark", *recorded.ANSWER_COLUMNS]
+    frame[columns].to_parquet(folder / recorded.ANSWERS)
     asked = frame.drop_duplicates(["mark", "item"])[["mark", "item", *QUESTION]]
     asked.to_parquet(folder / recorded.QUESTIONS)
     logs(frame)[["model", "step", "reward", "accuracy"]].to_parquet(folder / recorded.LOGS)
     if len(sure(frame)):  # a block may be without them
         kept = ["model", "item", "confidence", "correct"]
-        sure(frame)[kept].to_parquet(folder / recorded.ODDS)
+        sure(frame)[kept].to_parquet(folder / recorded.LETTER_PROBS)
     models = frame.drop_duplicates("model")[recorded.LABELS]
     more = {"steps": 20, "date": "2026-01-01", "hardware": "a <small> machine"}
     notes = {
@@ -105,7 +105,7 @@ def test_all_that_the_records_allow_is_drawn(reported):
 def test_figures_are_recomputed_from_items(reported):
     frame = everything()
     table = pd.read_parquet(reported / "one/map-modality-grpo-no_think.parquet")
-    by_hand = matrix(answers(frame, "grpo", "no_think", "modality"))
+    by_hand = matrix(transfer_answers(frame, "grpo", "no_think", "modality"))
     assert table["value"].iloc[:9].tolist() == (100 * by_hand["accuracy"]).tolist()
     assert set(table["train"].iloc[9:]) == {"chance", "letter majority", "option prior"}
 
@@ -114,10 +114,10 @@ def test_the_headline_takes_models_of_all_and_what_is_added(reported):
     frame = everything()
     table = pd.read_parquet(reported / "one/headline.parquet")
     assert set(table["series"]) == {"base, think_before", "grpo, think_before"}
-    extra = pd.DataFrame([("caption oracle", "CT", 9, 0.7, 0.6, 0.8)], columns=report.COLUMNS)
+    extra = pd.DataFrame([("caption oracle", "CT", 9, 0.7, 0.6, 0.8)], columns=SERIES)
     some = frame[frame["axis"] != "question_type"]
     some = some[(some["train"] != "all") & (some["axis"] != "all") | (some["method"] == "base")]
-    bars = report.headline(some, report.maps(some), extra)
+    bars = headline(some, maps(some), extra)
     assert set(bars["series"]) == {
         "base, think_before",
         "base, no_think",
@@ -134,14 +134,14 @@ def test_a_larger_base_stands_beside_the_base():
     base = frame[frame["method"] == "base"]
     larger = base.assign(method="larger base", model="large", correct=True)
     both = pd.concat([frame, larger])
-    bars = report.headline(both, report.maps(both))
+    bars = headline(both, maps(both))
     assert list(bars["series"].unique()) == [
         "base, think_before",
         "larger base, think_before",
         "grpo, think_before",
     ]
     assert (bars.loc[bars["series"] == "larger base, think_before", "accuracy"] == 1).all()
-    assert not [key for key in report.maps(both) if "base" in key[1]]
+    assert not [key for key in maps(both) if "base" in key[1]]
 
 
 def test_a_file_without_series_is_refused_before_anything_is_listed(tmp_path, capsys, monkeypatch):
@@ -156,7 +156,7 @@ def test_a_file_without_series_is_refused_before_anything_is_listed(tmp_path, ca
 
 
 def test_the_summary_has_index_and_spread_of_each_map():
-    table = report.summaries(report.maps(everything()))
+    table = report.summaries(maps(everything()))
     home = table[(table["axis"] == "modality") & (table["part"] == "at home")]
     assert len(home) == 3
     assert home[["index_index", "variance_cells", "variance_seeds"]].notna().all(axis=None)

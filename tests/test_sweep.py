@@ -1,6 +1,8 @@
 import json
 import shutil
 import stat
+from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import policies
@@ -9,12 +11,13 @@ import trainings
 
 from medr1_lib.analysis import recorded
 from medr1_lib.cli import main
+from medr1_lib.data.question import MODALITIES, QUESTION_TYPES
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation import sweep as module
-from medr1_lib.evaluation.plan import Grid, Plan
-from medr1_lib.evaluation.sweep import sweep, unfinished, work
+from medr1_lib.evaluation.sweep import Grid, Job, Plan, record, run_jobs, sweep, unfinished
 from medr1_lib.rl.run import Run
 
+ROOT = Path(__file__).parents[1]
 SMALL = {"model": str(policies.saved()), "max_steps": 2, "per_device_train_batch_size": 2}
 BASE = Grid("course-sft", ("no_think",), changes=SMALL, untrained=True, controls=("text",))
 TUNED = Grid("course-sft", ("no_think",), "modality", ("CT",), (0, 1), SMALL)
@@ -27,50 +30,50 @@ def plan(*grids, **more):
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     """A base and two seeds of a training, done in this process; read only."""
-    out, cells = tmp_path_factory.mktemp("sweep"), plan(BASE, TUNED).cells()
-    work(cells, out, threads=1)
-    return cells, out
+    out, jobs = tmp_path_factory.mktemp("sweep"), plan(BASE, TUNED).jobs()
+    run_jobs(jobs, out, threads=1)
+    return jobs, out
 
 
-def test_each_cell_is_a_run_and_its_scores(done):
-    cells, out = done
-    assert unfinished(cells, out) == {}
-    notes = [json.loads((out / cell.name / "cell.json").read_text()) for cell in cells]
+def test_each_job_is_a_run_and_its_scores(done):
+    jobs, out = done
+    assert unfinished(jobs, out) == {}
+    notes = [json.loads((out / job.name / "job.json").read_text()) for job in jobs]
     assert [note["method"] for note in notes] == ["base", "sft", "sft"]
     assert [note["steps"] for note in notes] == [0, 2, 2]
-    assert len(Run.load(out / cells[1].name / "run").log) == 2
+    assert len(Run.load(out / jobs[1].name / "run").log) == 2
     assert notes[1]["recipe"]["modality"] == ["CT"]
     assert {"hardware", "date", "train_seconds", "evaluate_seconds"} <= notes[1].keys()
 
 
-def test_finished_cells_are_left_alone_and_the_rest_is_done(done, tmp_path, monkeypatch):
+def test_finished_jobs_are_left_alone_and_the_rest_is_done(done, tmp_path, monkeypatch):
     _, out = done
     begun = []
-    monkeypatch.setattr(module, "do", lambda cell, folder: begun.append(cell.name))
-    monkeypatch.setattr(module, "_submit", lambda plan, todo, *rest: work(todo, out, 1) or [])
+    monkeypatch.setattr(module, "run_job", lambda job, folder: begun.append(job.name))
+    monkeypatch.setattr(module, "_submit", lambda plan, todo, *rest: run_jobs(todo, out, 1) or [])
     fresh = plan(BASE, TUNED, Grid("course-sft", ("no_think",), seed=(7,), changes=SMALL))
     missing = sweep(fresh, out)
-    assert begun == list(missing) == [fresh.cells()[-1].name]
+    assert begun == list(missing) == [fresh.jobs()[-1].name]
 
 
-def test_a_cell_that_fails_is_told_and_stops_no_other(tmp_path):
+def test_a_job_that_fails_is_told_and_stops_no_other(tmp_path):
     bad = Grid("course-sft", ("no_think",), changes=SMALL | {"model": str(tmp_path / "none")})
-    cells = plan(bad, BASE).cells()
-    work(cells, tmp_path, threads=1)
-    missing = unfinished(cells, tmp_path)
-    assert list(missing) == [cells[0].name]
-    assert str(tmp_path / "none") in missing[cells[0].name]
+    jobs = plan(bad, BASE).jobs()
+    run_jobs(jobs, tmp_path, threads=1)
+    missing = unfinished(jobs, tmp_path)
+    assert list(missing) == [jobs[0].name]
+    assert str(tmp_path / "none") in missing[jobs[0].name]
 
 
 def test_a_block_holds_every_answer(done, tmp_path):
-    cells, out = done
-    recorded.write([out / cell.name for cell in cells], tmp_path / "block", {"command": "it"})
+    jobs, out = done
+    record([out / job.name for job in jobs], tmp_path / "block", {"command": "it"})
     records = recorded.load(tmp_path / "block")
     assert set(recorded.LABELS) < set(records.columns)
     assert len(records) == 2 * 2 + 2 + 2  # two items; the base is asked without image as well
     assert set(records["control"]) == {"none", "text"}
-    asked = pd.read_parquet(out / cells[1].name / "scored-phantoms" / "records.parquet")
-    mine = records[(records["model"] == cells[1].name) & (records["item"] == 1)].iloc[0]
+    asked = pd.read_parquet(out / jobs[1].name / "scored-phantoms" / "answers.parquet")
+    mine = records[(records["model"] == jobs[1].name) & (records["item"] == 1)].iloc[0]
     assert mine["completion"] == asked["completion"][1]
     assert mine["image_id"] == asked["image_id"][1]
     assert mine["scene"].startswith("{")
@@ -113,7 +116,7 @@ def test_on_a_cluster_it_hands_a_script_to_sbatch(tmp_path, monkeypatch):
         (programs / name).chmod(stat.S_IRWXU)
     monkeypatch.setenv("PATH", str(programs), prepend=":")
     asked = plan(BASE, TUNED, threads=3, resources={"slurm_partition": "gpu", "gpus_per_node": 1})
-    submitted = module._submit(asked, asked.cells(), tmp_path / "out", "slurm", 2)
+    submitted = module._submit(asked, asked.jobs(), tmp_path / "out", "slurm", 2)
     assert [job.job_id for job in submitted] == ["12_0", "12_1"]
     script = kept.read_text()
     for line in ("--array=0-1%", "--partition=gpu", "--cpus-per-task=3", "--job-name=medr1-sweep"):
@@ -124,7 +127,7 @@ def test_on_a_cluster_it_hands_a_script_to_sbatch(tmp_path, monkeypatch):
 def test_without_a_cluster_it_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="--executor slurm"):
-        module._submit(plan(BASE), plan(BASE).cells(), tmp_path, "slurm", 1)
+        module._submit(plan(BASE), plan(BASE).jobs(), tmp_path, "slurm", 1)
 
 
 def test_a_test_that_is_not_there_is_told_before_any_training(tmp_path):
@@ -138,13 +141,123 @@ def test_a_resource_that_nobody_knows_is_told(tmp_path):
 
 
 def test_two_tests_with_one_mark_are_no_block(done, tmp_path):
-    cells, out = done
-    notes = json.loads((out / cells[1].name / "cell.json").read_text())
+    jobs, out = done
+    notes = json.loads((out / jobs[1].name / "job.json").read_text())
     ((test, mark),) = notes["marks"].items()
-    folder = tmp_path / "cell"
-    shutil.copytree(out / cells[1].name, folder)
+    folder = tmp_path / "job"
+    shutil.copytree(out / jobs[1].name, folder)
     shutil.copytree(module.answers_in(folder, test), module.answers_in(folder, "elsewhere"))
     notes["marks"] = {test: mark, "elsewhere": mark}
-    (folder / "cell.json").write_text(json.dumps(notes))
+    (folder / "job.json").write_text(json.dumps(notes))
     with pytest.raises(InputError, match="2 test sets share a mark"):
-        recorded.write([folder], tmp_path / "block", {})
+        record([folder], tmp_path / "block", {})
+
+
+# Plans
+
+
+def somewhere(*grids):
+    return Plan("somewhere", grids)
+
+
+def test_a_grid_is_every_combination():
+    jobs = somewhere(Grid("course", axis="modality", style=("no_think",), seed=(0, 1))).jobs()
+    assert [(c.label["train"], c.label["seed"]) for c in jobs] == [
+        (modality, seed) for seed in (0, 1) for modality in MODALITIES
+    ]
+    assert {c.label["axis"] for c in jobs} == {"modality"}
+    assert {c.recipe.data for c in jobs} == {"somewhere"}
+    assert jobs[0].tests == ("somewhere",)
+
+
+def test_what_a_model_is_trained_on():
+    kinds = somewhere(Grid("course-sft", axis="question_type", style=("no_think",))).jobs()
+    assert [c.label["train"] for c in kinds] == list(QUESTION_TYPES)
+    (all_in_one,) = somewhere(Grid("course", style=("think_after",))).jobs()
+    assert all_in_one.label == {
+        "method": "grpo",
+        "style": "think_after",
+        "axis": "all",
+        "train": "all",
+        "seed": 0,
+    }
+    (base,) = somewhere(Grid("course", style=("no_think",), untrained=True)).jobs()
+    assert (base.label["method"], base.label["train"], base.label["seed"]) == ("base", "none", -1)
+    assert replace(base, called="larger base").label["method"] == "larger base"
+    assert replace(base, called="larger base").name == base.name
+
+
+def test_a_name_tells_jobs_apart_and_stays():
+    (job,) = somewhere(Grid("course", style=("no_think",))).jobs()
+    assert job.name == Job(job.recipe, job.tests).name
+    others = [
+        replace(job, recipe=job.recipe.changed(learning_rate=1e-5)),
+        replace(job, recipe=job.recipe.changed(seed=1)),
+        replace(job, controls=("blank",)),
+        replace(job, tests=("elsewhere",)),
+        replace(job, max_new_tokens=8),
+        replace(job, untrained=True),
+    ]
+    assert len({job.name, *(other.name for other in others)}) == 7
+
+
+def test_a_model_that_two_grids_name_is_made_once():
+    grid = Grid("course", style=("no_think",), seed=(0, 1))
+    assert len(somewhere(grid, replace(grid, seed=(1, 2))).jobs()) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("grids: [{recipe: course, axis: organ}]\ndata: d", "axis has 'organ'"),
+        ("grids: [{recipe: course, axis: modality, train: [PET]}]\ndata: d", "train has 'PET'"),
+        ("grids: [{recipe: course, controls: [mirror]}]\ndata: d", "controls has 'mirror'"),
+        ("grids: [{recipe: course, called: huge}]\ndata: d", "called has 'huge'"),
+        ("grids: [{recipe: course, tyle: [no_think]}]\ndata: d", "tyle"),
+        ("data: d", "grids"),
+        ("grids: [", "is no plan"),
+        ("- a", "is no plan"),
+    ],
+)
+def test_a_bad_plan_is_refused_by_name(tmp_path, text, problem):
+    path = tmp_path / "plan.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"plan\.yaml") as caught:
+        Plan.read(path)
+    assert problem in str(caught.value)
+
+
+def test_a_style_or_recipe_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InputError, match="think_never"):
+        somewhere(Grid("course", style=("think_never",))).jobs()
+    with pytest.raises(InputError, match="no such recipe"):
+        somewhere(Grid("corse")).jobs()
+    with pytest.raises(InputError, match="cannot be read"):
+        Plan.read(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "benchmarks/plans").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_the_plans_that_come_with_the_course_are_sound(path):
+    jobs = Plan.read(path).jobs()
+    assert len(jobs) > 1
+    for job in jobs:
+        if not job.untrained and job.recipe.config.get("use_cpu"):
+            getattr(job.recipe, f"{job.recipe.method}_config")(Path("out"))
+
+
+def test_one_value_stands_for_a_list_of_one(tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text(
+        "data: somewhere\ngrids:\n  - {recipe: course, style: no_think, axis: modality, "
+        "train: CT, seed: 3, controls: blank, tests: a/b}\n"
+    )
+    (job,) = Plan.read(path).jobs()
+    assert (job.label["train"], job.label["seed"]) == ("CT", 3)
+    assert (job.controls, job.tests) == (("blank",), ("a/b",))
+
+
+def test_two_tests_of_one_name_would_share_a_folder():
+    with pytest.raises(InputError, match="two tests are folders of one name"):
+        Grid("course", tests=("a/phantoms", "b/phantoms"))

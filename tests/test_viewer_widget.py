@@ -18,8 +18,8 @@ from medr1_lib.data import phantom_vqa
 from medr1_lib.data.phantoms import draw
 from medr1_lib.data.question import Question
 from medr1_lib.data.styles import STYLES, listed, read, read_strict
-from medr1_lib.evaluation.answers import Record
-from medr1_lib.evaluation.items import Items
+from medr1_lib.evaluation.answers import Answer
+from medr1_lib.evaluation.items import EvalSet
 
 SEED = 3
 REPLIES = {
@@ -33,14 +33,14 @@ def items(tmp_path_factory):
     asked = phantom_vqa.questions("test", per_cell=1)
     root = tmp_path_factory.mktemp("data") / "phantoms"
     phantom_vqa.write(root, {"test": asked}, {})
-    return Items(root)
+    return EvalSet(root)
 
 
 def record(items, item, style, control):
     question = items.questions[item]
     said = REPLIES[style] if control == "none" else "no idea"
     parsed = read(said, question.options)
-    return Record(
+    return Answer(
         **{name: getattr(question, name) for name in ("image_id", "question", "options", "answer")},
         **{name: getattr(question, name) for name in ("modality", "question_type", "source")},
         item=item,
@@ -56,7 +56,7 @@ def record(items, item, style, control):
 
 @pytest.fixture
 def viewer(items):
-    """Items 4, 5 and 6 in two styles, with all controls in the first of them."""
+    """EvalSet 4, 5 and 6 in two styles, with all controls in the first of them."""
     asked = [(style, "none") for style in REPLIES]
     asked += [("think_before", control) for control in ("blank", "shuffled", "text")]
     rows = [record(items, item, *which) for item in (6, 4, 5) for which in asked]
@@ -124,7 +124,7 @@ def test_the_control_chooses_the_picture(viewer, items):
 
 def test_the_shuffled_image_is_the_one_that_was_shown(viewer, items):
     viewer.control.value = "shuffled"
-    tasks = items.tasks(("think_before",), ("shuffled",), None, SEED)
+    tasks = items.prompts(("think_before",), ("shuffled",), None, SEED)
     task = next(task for task in tasks if (task.item, task.control) == (4, "shuffled"))
     assert task.shown != 4
     assert (shown(viewer) == drawn(items.questions[task.shown])).all()

@@ -14,7 +14,7 @@ from medr1_lib.course.chapters.chapter_03 import load_bench
 from medr1_lib.course.chapters.chapter_10 import no_think_minus_think
 from medr1_lib.data.styles import prompt, read_strict
 from medr1_lib.errors import InputError
-from medr1_lib.evaluation.items import Items
+from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.model.loading import load_policy
 from medr1_lib.rl import grpo
 from medr1_lib.rl.recipe_file import load_recipe
@@ -37,7 +37,7 @@ assert policy.config.image_token_id == processor.image_token_id
 assert main(["data", "build", "--out", "phantoms", "--per-cell", "1"]) == 0
 asked = ["--model", str(base), "--data", "phantoms", "--style", "no_think", "--limit", "4"]
 assert main(["evaluate", *asked, "--out", "scored"]) == 0
-assert len(Items(Path("phantoms")).questions) == 40
+assert len(EvalSet(Path("phantoms")).questions) == 40
 assert load_bench()
 assert len(no_think_minus_think("modality"))
 

@@ -12,7 +12,7 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import combinations, product
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +20,18 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from tqdm.auto import tqdm
 
-from medr1_lib.analysis import comparisons, plots, rationale, recorded, transfer
-from medr1_lib.analysis.figures import Drawn, alt
-from medr1_lib.analysis.transfer import Answers, answers, at_home, matrix
+from medr1_lib.analysis import plots, rationale, recorded, transfer
+from medr1_lib.analysis.plots import Drawn, alt
+from medr1_lib.analysis.transfer import SERIES, Maps, TransferAnswers, headline, maps, matrix
 from medr1_lib.cli import exit_status
 from medr1_lib.course.chapters.chapter_10 import no_think_minus_think
 from medr1_lib.data.phantom_vqa import PER_CELL, TRAIN_FACTOR, questions
-from medr1_lib.data.question import AXES, BASES, Question
-from medr1_lib.data.styles import STYLES
+from medr1_lib.data.question import AXES, Question
 from medr1_lib.errors import InputError
-from medr1_lib.evaluation.items import Items
+from medr1_lib.evaluation.items import EvalSet
 
-Maps = dict[tuple[str, str, str], Answers]  # by axis, method and style
 Named = Iterator[tuple[str, Drawn]]
-METHODS = ("grpo", "sft")
 ANSWERED = ["model", "mark", "control", "item"]
-COLUMNS = ["series", "test", "n", "accuracy", "low", "high"]
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
 body {{ font-family: sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }}
@@ -76,10 +72,10 @@ def _section(
 ) -> list[str]:
     records = pd.concat(map(recorded.load, together)).drop_duplicates(ANSWERED)
     logs = recorded.gathered(together, recorded.LOGS, "step")
-    odds = recorded.gathered(together, recorded.ODDS, "item")
+    letters = recorded.gathered(together, recorded.LETTER_PROBS, "item")
     found = summaries(maps(records))
     parts = [save_table("summary", found, out)] if len(found) else []
-    drawn = figures(records, logs, odds, train, extra)
+    drawn = figures(records, logs, letters, train, extra)
     parts += [save(name, one, out) for name, one in tqdm(drawn, unit="figure")]
     return parts
 
@@ -100,7 +96,7 @@ def _groups(runs: Path) -> list[list[Path]]:
 
 def _extra(path: Path) -> pd.DataFrame:
     try:
-        return pd.DataFrame(json.loads(path.read_text())["rows"])[COLUMNS]
+        return pd.DataFrame(json.loads(path.read_text())["rows"])[SERIES]
     except (OSError, ValueError, KeyError, TypeError) as error:
         problem = f"holds no series ({' '.join(str(error).split())})"
         raise InputError(path, problem, "name what benchmarks/study/oracle.py wrote") from error
@@ -109,7 +105,7 @@ def _extra(path: Path) -> pd.DataFrame:
 def _train(data: Path | None) -> list[Question]:
     if data is None:
         return list(questions("train", per_cell=TRAIN_FACTOR * PER_CELL))
-    return Items(data, "train").questions
+    return EvalSet(data, "train").questions
 
 
 def _provenance(block: Path) -> str:
@@ -135,50 +131,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def maps(records: pd.DataFrame) -> Maps:
-    """Every map that the records hold."""
-    kinds = records[["axis", "method", "style"]].drop_duplicates().itertuples(index=False)
-    known = set(map(tuple, kinds))
-    return {
-        (axis, method, style): answers(records, method, style, axis)
-        for axis in AXES
-        for method in METHODS
-        for style in STYLES
-        if (axis, method, style) in known and len(transfer.select(records, method, style, axis))
-    }
-
-
-def headline(records: pd.DataFrame, found: Maps, extra: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Accuracy by modality of every base and every trained model, for `plots.headline`.
-
-    Of models trained on everything where there are any, else of those trained on the modality.
-
-    Args:
-        records: As `recorded.load` returns them.
-        found: Their maps.
-        extra: More rows of the same form: the `caption oracle`, say.
-    """
-    axis = "all" if any(key[0] == "all" for key in found) else "modality"
-    kinds = [key[1:] for key in found if key[0] == axis]
-    styles = dict.fromkeys(style for _, style in kinds)
-    bases = {
-        (base, style): answers(records, base, style, axis)
-        for base, style in product(BASES, styles)
-        if len(transfer.select(records, base, style, axis))
-    }
-    parts = []
-    for (method, style), one in (bases | {key: found[axis, *key] for key in kinds}).items():
-        table = matrix(one)
-        home = at_home(table) | table["train"].eq("none")
-        parts.append(table[home].assign(series=f"{method}, {style}"))
-    tables = [part[COLUMNS] for part in (*parts, extra) if part is not None]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
-
-
 def figures(
     records: pd.DataFrame,
     logs: pd.DataFrame,
-    odds: pd.DataFrame,
+    letters: pd.DataFrame,
     train: Sequence[Question],
     extra: pd.DataFrame | None = None,
 ) -> Named:
@@ -187,9 +143,9 @@ def figures(
     Args:
         records: As `recorded.load` returns them, of one test set.
         logs: As `recorded.gathered` returns them.
-        odds: Likewise.
+        letters: Likewise.
         train: Questions on which the rules that do not look are fitted.
-        extra: See `headline`.
+        extra: See `transfer.headline`.
     """
     found = maps(records)
     bars = headline(records, found, extra)
@@ -199,7 +155,7 @@ def figures(
     for (axis, method, style), one in found.items():
         if axis != "all":
             what, name = f"{method}, {style}", f"{axis}-{method}-{style}"
-            blind = comparisons.controls(records, method, style, axis, train)
+            blind = transfer.blind_baselines(records, method, style, axis, train)
             yield f"map-{name}", plots.heatmap(matrix(one), blind, f"Accuracy in %: {what}")
             title = f"Gain over the base in points: {what}"
             yield f"gain-{name}", plots.difference_heatmap(matrix(one), "gain", title)
@@ -214,11 +170,11 @@ def figures(
             kept = kept.assign(group=kept[["method", "style", "axis"]].agg(", ".join, axis=1))
             if len(kept):
                 yield f"curves-{column}", plots.learning_curves(kept, column, "group")
-    for kind, sure in odds.groupby(odds["method"] + "-" + odds["style"]):
+    for kind, sure in letters.groupby(letters["method"] + "-" + letters["style"]):
         yield f"calibration-{kind}", plots.calibration(sure, str(kind).replace("-", ", "))
 
 
-def _compared(axis: str, found: dict[tuple[str, str], Answers]) -> Named:
+def _compared(axis: str, found: dict[tuple[str, str], TransferAnswers]) -> Named:
     """Maps of one axis against each other: those of the same rows and items."""
     if not found:
         return
@@ -231,10 +187,10 @@ def _compared(axis: str, found: dict[tuple[str, str], Answers]) -> Named:
     if len(alike) > 1:
         labelled = {f"{method}, {style}": one for (method, style), one in alike.items()}
         title = f"Accuracy against {next(iter(labelled))}, in points"
-        yield f"ablation-{axis}", plots.ablation(comparisons.ablation(labelled), title)
+        yield f"ablation-{axis}", plots.ablation(transfer.compare_pooled(labelled), title)
     for one, other in combinations(alike, 2):
         if axis != "all" and (one[0] == other[0] or one[1] == other[1]):
-            table = comparisons.differences(alike[one], alike[other])
+            table = transfer.compare_cells(alike[one], alike[other])
             title = f"{', '.join(other)} less {', '.join(one)}, in points"
             name = f"difference-{axis}-{'-'.join(other)}-{'-'.join(one)}"
             yield name, plots.difference_heatmap(table, "difference", title)
@@ -260,7 +216,7 @@ def summaries(found: Maps) -> pd.DataFrame:
     for (axis, method, style), one in found.items():
         index = {f"index_{name}": value for name, value in transfer.index(one).items()}
         several = min(one.right[train].shape[1] for train in one.trains) > 1 and axis != "all"
-        chance = transfer.spread(one) if several else {}
+        chance = transfer.variance_components(one) if several else {}
         variances = {f"variance_{name}": value for name, value in chance.items()}
         labels: dict[Any, Any] = {"axis": axis, "method": method, "style": style}
         parts = transfer.summary(one).to_dict("records")

@@ -29,10 +29,9 @@ from medr1_lib.data.images import png
 from medr1_lib.data.phantoms import draw
 from medr1_lib.data.question import CONTROLS
 from medr1_lib.data.styles import STYLES, read
-from medr1_lib.evaluation.answers import Journal
-from medr1_lib.evaluation.evaluate import Settings, evaluate
-from medr1_lib.evaluation.greedy import draft
-from medr1_lib.evaluation.items import Items, Task, batches
+from medr1_lib.evaluation.answers import AnswerLog
+from medr1_lib.evaluation.evaluate import Settings, evaluate, start
+from medr1_lib.evaluation.items import EvalPrompt, EvalSet, batches
 from medr1_lib.files import write_json
 from medr1_lib.model.loading import Policy, base_model, load_policy
 from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
@@ -48,16 +47,16 @@ def main() -> None:
     model, processor = load_policy(options.model)
     settings = Settings(tuple(options.style), tuple(options.controls), options.items)
     with tempfile.TemporaryDirectory() as folder:
-        items = Items(options.data or phantoms(Path(folder) / "phantoms", options.items))
-        tasks = items.tasks(settings.styles, settings.controls, settings.limit, settings.seed)
+        items = EvalSet(options.data or phantoms(Path(folder) / "phantoms", options.items))
+        tasks = items.prompts(settings.styles, settings.controls, settings.limit, settings.seed)
 
         def usual(ends: list[int] | int | None) -> Letters:
             return usual_way(model, processor, items, tasks, ends)
 
         def ours() -> Letters:
             with tempfile.TemporaryDirectory() as out:
-                journal = Journal(Path(out), {}, {})
-                records = evaluate(model, processor, items, journal, settings, BATCH)
+                log = AnswerLog(Path(out), {}, {})
+                records = evaluate(model, processor, items, log, settings, BATCH)
             keys = records[["item", "style", "control"]].itertuples(index=False, name=None)
             return dict(zip(keys, records["parsed"].replace({float("nan"): None}), strict=True))
 
@@ -110,8 +109,8 @@ def _ratio(usual: list[dict[str, float]], ours: list[dict[str, float]]) -> float
 def usual_way(
     model: Policy,
     processor: ImageOnlyQwen2VLProcessor,
-    items: Items,
-    tasks: list[Task],
+    items: EvalSet,
+    tasks: list[EvalPrompt],
     ends: list[int] | int | None,
 ) -> Letters:
     """The letters read from plain `generate`, evaluation by evaluation; `ends` stop a reply."""
@@ -124,7 +123,7 @@ def usual_way(
         for batch in batches(sorted(asked, key=lambda task: task.item), BATCH):
             questions = [items.questions[task.item] for task in batch]
             sees = control != "text"
-            text = [draft(processor, q, style, sees).prompt for q in questions]
+            text = [start(processor, q, style, sees).prompt for q in questions]
             images = [image for task in batch if (image := items.image(task))] or None
             inputs = processor(text=text, images=images, padding=True, return_tensors="pt")
             inputs = inputs.to(model.device)

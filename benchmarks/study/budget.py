@@ -19,10 +19,10 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from medr1_lib.analysis.scores import share
-from medr1_lib.evaluation.answers import Journal
+from medr1_lib.analysis.stats import share
+from medr1_lib.evaluation.answers import AnswerLog
 from medr1_lib.evaluation.evaluate import Settings, evaluate
-from medr1_lib.evaluation.items import Items
+from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.files import write_json
 from medr1_lib.model.loading import load_policy
 from medr1_lib.provenance import run_stamp
@@ -55,7 +55,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], Any]] = {
 def main() -> None:
     asked = arguments()
     torch.set_num_threads(1)
-    items = Items(asked.data)
+    items = EvalSet(asked.data)
     runs, rows = [], []
     for seed, name in tqdm(list(product(asked.seeds, VARIANTS)), desc="runs"):
         run, answered = one(asked, items, name, seed)
@@ -67,18 +67,20 @@ def main() -> None:
         record(asked, runs, pd.concat(rows))
 
 
-def one(asked: argparse.Namespace, items: Items, name: str, seed: int) -> tuple[Run, pd.DataFrame]:
+def one(
+    asked: argparse.Namespace, items: EvalSet, name: str, seed: int
+) -> tuple[Run, pd.DataFrame]:
     """Train and score one model, or take up what is already there."""
     changes, target = VARIANTS[name]
     recipe = load_recipe("course-sft", style=STYLE, seed=seed, data=str(asked.data))
     recipe = recipe.changed(save_steps=changes["max_steps"], **changes)
     out = asked.out / f"{name.replace(' ', '-')}-{seed}"
     run = train(recipe, out, resume=begun(out), target=target)
-    journal = Journal(out.with_name(out.name + "-scored"), {"model": str(run.adapter)}, {})
+    log = AnswerLog(out.with_name(out.name + "-scored"), {"model": str(run.adapter)}, {})
     policy, processor = load_policy(run.adapter)
     settings = Settings((STYLE,), limit=asked.limit, max_new_tokens=64)
-    evaluate(policy, processor, items, journal, settings, 128)
-    return run, journal.finish({"finished": time.strftime("%Y-%m-%d")})
+    evaluate(policy, processor, items, log, settings, 128)
+    return run, log.finish({"finished": time.strftime("%Y-%m-%d")})
 
 
 def record(asked: argparse.Namespace, runs: list[dict[str, Any]], rows: pd.DataFrame) -> None:

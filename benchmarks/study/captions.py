@@ -22,11 +22,11 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from medr1_lib.analysis.scores import ITEM, compare, share
+from medr1_lib.analysis.stats import ITEM, compare, share
 from medr1_lib.data.phantom_vqa import ATTRIBUTES
 from medr1_lib.data.rationale import claims
 from medr1_lib.data.styles import STYLES
-from medr1_lib.evaluation.items import Items, batches
+from medr1_lib.evaluation.items import EvalSet, batches
 from medr1_lib.files import write_json
 from medr1_lib.model.loading import base_directory, load_policy
 from medr1_lib.model.processor import ASK_CAPTION
@@ -39,7 +39,7 @@ TOKENS, TOGETHER = 32, 128
 def main() -> None:
     asked = arguments()
     torch.set_num_threads(1)
-    items = Items(asked.data)
+    items = EvalSet(asked.data)
     plan = list(product(asked.styles, asked.seeds))
     names = [f"{asked.recipe}-{style}-{seed}" for style, seed in plan]
     adapters = [Run.load(asked.learning / name).adapter for name in names]
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 @torch.inference_mode()
-def named(items: Items, path: Path, limit: int) -> pd.DataFrame:
+def named(items: EvalSet, path: Path, limit: int) -> pd.DataFrame:
     """Caption the image of every item, greedily, and look whether the right option is in it."""
     policy, processor = load_policy(path)
     said = [{"type": "image"}, {"type": "text", "text": ASK_CAPTION}]
@@ -66,7 +66,7 @@ def named(items: Items, path: Path, limit: int) -> pd.DataFrame:
     chat = processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     generate: Any = policy.generate
     rows = []
-    for batch in batches(items.tasks(("no_think",), (), limit, 0), TOGETHER):
+    for batch in batches(items.prompts(("no_think",), (), limit, 0), TOGETHER):
         images = [items.image(task) for task in batch]
         inputs = processor(text=[chat] * len(batch), images=images, return_tensors="pt")
         written = generate(**inputs, max_new_tokens=TOKENS, do_sample=False)
@@ -76,7 +76,7 @@ def named(items: Items, path: Path, limit: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*ITEM, "correct"])
 
 
-def told(items: Items, item: int, caption: str) -> tuple[int, str, str, str, bool]:
+def told(items: EvalSet, item: int, caption: str) -> tuple[int, str, str, str, bool]:
     """One row: what names the item, and whether its caption has the right option."""
     question = items.questions[item]
     right = claims(caption).get(ATTRIBUTES[question.question_type]) == question.answer_text

@@ -20,11 +20,11 @@ import torch
 import yaml
 from tqdm import tqdm
 
-from medr1_lib.analysis.scores import ITEM, compare, share
+from medr1_lib.analysis.stats import ITEM, compare, share
 from medr1_lib.data.styles import STYLES
-from medr1_lib.evaluation.answers import Journal
+from medr1_lib.evaluation.answers import AnswerLog
 from medr1_lib.evaluation.evaluate import Settings, evaluate
-from medr1_lib.evaluation.items import Items
+from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.files import write_json
 from medr1_lib.model.loading import load_policy
 from medr1_lib.provenance import run_stamp
@@ -39,7 +39,7 @@ KEPT = [*ITEM[:1], "parsed", "correct", "format_ok", "modality", "question_type"
 def main() -> None:
     asked = arguments()
     torch.set_num_threads(1)
-    items = Items(asked.data)
+    items = EvalSet(asked.data)
     base = Path(load_recipe(asked.recipes[0]).model)
     before = {
         style: score(base, None, style, items, asked.out / f"base-{style}", asked.limit)
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def one(
-    asked: argparse.Namespace, items: Items, name: str, style: str, seed: int
+    asked: argparse.Namespace, items: EvalSet, name: str, style: str, seed: int
 ) -> tuple[Run, pd.DataFrame]:
     """Train and score one model, or take up what is already there."""
     recipe = load_recipe(name).changed(
@@ -74,13 +74,13 @@ def one(
 
 
 def score(
-    model: Path, quantize: Literal["nf4"] | None, style: str, items: Items, out: Path, limit: int
+    model: Path, quantize: Literal["nf4"] | None, style: str, items: EvalSet, out: Path, limit: int
 ) -> pd.DataFrame:
     settings = Settings((style,), limit=limit)
-    journal = Journal(out, {"model": str(model), "style": style, "limit": limit}, {})
+    log = AnswerLog(out, {"model": str(model), "style": style, "limit": limit}, {})
     policy, processor = load_policy(model, quantize)
-    evaluate(policy, processor, items, journal, settings, 128)
-    return journal.finish({"finished": time.strftime("%Y-%m-%d")})
+    evaluate(policy, processor, items, log, settings, 128)
+    return log.finish({"finished": time.strftime("%Y-%m-%d")})
 
 
 def labelled(records: pd.DataFrame, recipe: str, style: str, seed: int) -> pd.DataFrame:

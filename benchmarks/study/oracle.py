@@ -13,17 +13,17 @@ import pandas as pd
 import torch
 
 from benchmarks.study.captions import named
-from medr1_lib.analysis.intervals import wilson
-from medr1_lib.evaluation.items import Items
+from medr1_lib.analysis.stats import wilson
+from medr1_lib.analysis.transfer import SERIES
+from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.files import write_json
 from medr1_lib.provenance import run_stamp
-from tools.report import COLUMNS
 
 
 def main() -> None:
     asked = arguments()
     torch.set_num_threads(1)
-    items = Items(asked.data)
+    items = EvalSet(asked.data)
     answered = named(items, asked.model, len(items.questions))
     modality = answered["item"].map(lambda item: items.questions[item].modality)
     rows = [
@@ -32,7 +32,7 @@ def main() -> None:
     ]
     found = {
         **run_stamp(torch.get_num_threads()),
-        "rows": pd.DataFrame(rows, columns=COLUMNS).to_dict("records"),
+        "rows": pd.DataFrame(rows, columns=SERIES).to_dict("records"),
     }
     write_json(asked.json, found)
 

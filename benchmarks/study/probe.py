@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from medr1_lib.analysis.intervals import wilson
+from medr1_lib.analysis.stats import wilson
 from medr1_lib.data.phantoms import SCANNERS, Scene, draw, random_scene
 from medr1_lib.data.question import MODALITIES
 from medr1_lib.files import write_json

@@ -1,36 +1,179 @@
 """The figures of the study: each returns its axes and a tidy table of what it shows.
 
-Values in these tables are in the unit of the figure: percent, points or reward.
+`title` says what is shown and in which unit. Values in the tables are in the unit of the figure:
+percent, points or reward.
 """
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
+
+import matplotlib
 import numpy as np
 import pandas as pd
+import seaborn as sns
+from cycler import cycler
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from seaborn.utils import relative_luminance
 
-from medr1_lib.analysis.figures import (
-    VALUE,
-    Drawn,
-    canvas,
-    draw_bars,
-    draw_map,
-    percent,
-    sizes,
-    styled,
-    whiskers,
-)
-from medr1_lib.analysis.intervals import wilson
+from medr1_lib.analysis.stats import wilson
 
+Drawn = tuple[Axes, pd.DataFrame]
+Arguments = ParamSpec("Arguments")
+NOTE = "teaching material, not for clinical use"
+EVEN = 0.18  # luminance to which black and white have the same contrast
+LISTED = 12  # values that an alternative text reads out one by one
+STYLE = sns.axes_style("ticks") | {
+    "font.size": 9,
+    "axes.titlesize": "medium",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "legend.fontsize": "small",
+    "axes.prop_cycle": cycler(color=sns.color_palette("colorblind")),
+}
+VALUE = ["value", "low", "high"]
 CHANCE = 25.0  # of four options
 SMOOTHED = 10  # steps in a running mean
 
 
+def styled(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Drawn]:
+    """Draw in the style of the study, leave the reader's own alone, and add the note."""
+
+    @wraps(draw)
+    def drawn(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Drawn:
+        with plt.rc_context(STYLE):
+            axes, table = draw(*args, **kwargs)
+            figure = axes.get_figure(root=True)
+            assert figure is not None
+            figure.supxlabel(NOTE, x=0.99, ha="right", fontsize="x-small", color="0.4")
+            interactive = plt.isinteractive()  # a notebook sets it when the first figure is made
+        matplotlib.interactive(interactive)
+        return axes, table
+
+    return drawn
+
+
+def percent(table: pd.DataFrame, column: str = "accuracy") -> pd.DataFrame:
+    """A column of shares and its interval as `value`, `low` and `high` in percent or points.
+
+    A column that is called `value` is in percent already.
+    """
+    if column == "value":
+        return table
+    low, high = ("gain_low", "gain_high") if column == "gain" else ("low", "high")
+    scaled = {"value": 100 * table[column], "low": 100 * table[low], "high": 100 * table[high]}
+    return table.assign(**scaled)
+
+
+def canvas(width: float, height: float, title: str) -> Axes:
+    """Empty axes of so many inches."""
+    _, axes = plt.subplots(figsize=(width, height), layout="constrained")
+    axes.set_title(title)
+    return axes
+
+
+def draw_map(shown: pd.DataFrame, title: str, cmap: str, vmin: float, vmax: float) -> Axes:
+    """A heatmap of `value` with its interval in each cell, in the order of the table."""
+    rows, columns = (list(dict.fromkeys(shown[name])) for name in ("train", "test"))
+    axes = canvas(2.6 + 0.95 * len(columns), 1.4 + 0.42 * len(rows), title)
+    texts = shown.assign(text=[_cell(row) for row in shown.to_dict("records")])
+    values, words = (
+        table.pivot(index="train", columns="test", values=name).reindex(rows)[columns]
+        for table, name in ((shown, "value"), (texts, "text"))
+    )
+    look = {"cmap": cmap, "vmin": vmin, "vmax": vmax, "linewidths": 0.5}
+    small = {"fontsize": "x-small", "linespacing": 0.95}
+    sns.heatmap(values, annot=words.fillna(""), fmt="", annot_kws=small, ax=axes, **look)
+    fills = np.asarray(axes.collections[0].get_facecolor())[values.notna().to_numpy().ravel()]
+    for text, fill in zip(axes.texts, fills, strict=True):  # seaborn's own choice is hard to read
+        text.set_color("black" if relative_luminance(fill) > EVEN else "white")
+    axes.set(ylabel="trained on", xlabel=f"tested on ({sizes(shown)})")
+    axes.set_xticks(
+        axes.get_xticks(), [str(name).replace(" ", "\n") for name in columns], rotation=0
+    )
+    axes.tick_params(length=0)
+    axes.tick_params(axis="y", rotation=0)
+    return axes
+
+
+def _cell(row: dict[Any, Any]) -> str:
+    star = _star(row)
+    if not {"low", "high"} <= row.keys() or row["low"] == row["high"]:
+        return f"{row['value']:.1f}{star}".replace("-0.0", "0.0")
+    return f"{row['value']:.0f}{star}\n{row['low']:.0f} to {row['high']:.0f}"
+
+
+def _star(row: dict[Any, Any]) -> str:
+    return "*" if row.get("p_holm", 1.0) < 0.05 else ""
+
+
+def draw_bars(axes: Axes, table: pd.DataFrame, x: str, hue: str) -> None:
+    """Groups of bars with intervals, in the order in which they come.
+
+    Where the colors are used up they begin again, hatched.
+    """
+    places, names = (list(dict.fromkeys(table[column])) for column in (x, hue))
+    width = 0.8 / len(names)
+    for number, name in enumerate(names):
+        part = table[table[hue] == name]
+        at = part[x].map(places.index) + (number - (len(names) - 1) / 2) * width
+        look = {"label": name, "yerr": whiskers(part), "capsize": 1.5}
+        look["hatch"] = "////" if number >= len(STYLE["axes.prop_cycle"]) else None
+        bars = axes.bar(at, part["value"], 0.95 * width, **look)
+        axes.bar_label(bars, [_star(row) for row in part.to_dict("records")])
+    axes.set_xticks(range(len(places)), [str(place).replace(" ", "\n") for place in places])
+
+
+def whiskers(table: pd.DataFrame) -> np.ndarray:
+    """Lengths below and above each value, as matplotlib wants them."""
+    value = table["value"]
+    return np.array([value - table["low"], table["high"] - value]).clip(min=0)
+
+
+def sizes(table: pd.DataFrame) -> str:
+    """How many items and seeds stand behind the values, and what the intervals are."""
+    least, most = int(table["n"].min()), int(table["n"].max())
+    n = f"n = {least}" if least == most else f"n = {least} to {most}"
+    seeds = int(table["seeds"].max()) if "seeds" in table else 1
+    said = f"{n} items" + (f" x {seeds} seeds" if seeds > 1 else "")
+    said += "; 95 % intervals" if "low" in table else ""
+    return said + ("; * p < 0.05 after Holm" if "p_holm" in table else "")
+
+
+def alt(axes: Axes, table: pd.DataFrame) -> str:
+    """The alternative text of any figure here, from its title and its table.
+
+    Few values are read out one by one; of many, the mean of each group and the extremes.
+    """
+    title = " ".join(axes.get_title().split())
+    keys = list(table.columns[: list(table).index("n")])
+    if len(table) <= LISTED:
+        said = [_said(row, keys) for row in table.to_dict("records")]
+    elif "step" in keys:
+        lines = table.groupby(keys[0], sort=False)["value"]
+        said = [f"{name}: from {v.iloc[0]:.2f} to {v.iloc[-1]:.2f}" for name, v in lines]
+    else:
+        means = table.groupby(keys[0], sort=False)["value"].mean()
+        ends = table.sort_values("value").to_dict("records")
+        said = [f"mean of {name}: {mean:.1f}" for name, mean in means.items()]
+        said += [f"lowest, {_said(ends[0], keys)}", f"highest, {_said(ends[-1], keys)}"]
+    return f"{title}. {'; '.join(said)}."
+
+
+def _said(row: dict[Any, Any], keys: list[str]) -> str:
+    names = [f"{row[k]:.0f}" if isinstance(row[k], float) else str(row[k]) for k in keys]
+    known = {"low", "high"} <= row.keys() and row["low"] != row["high"]
+    interval = f" ({row['low']:.1f} to {row['high']:.1f})" if known else ""
+    return f"{', '.join(names)}: {row['value']:.1f}{interval}"
+
+
 @styled
 def headline(table: pd.DataFrame, title: str = "Accuracy in %") -> Drawn:
-    """Bars of every kind of model by modality, chance as a line and an oracle as a mark.
+    """Bars of every kind of model by modality, from a table with the columns `transfer.SERIES`.
 
-    Args:
-        table: Columns `series`, `test`, `n`, `accuracy`, `low`, `high`; the series `caption
-            oracle` is drawn as a line over its bars.
-        title: Says what is shown, and its unit.
+    Chance is a line through all of them, the series `caption oracle` a short one over its bars.
     """
     shown = percent(table)[["series", "test", "n", *VALUE]]
     axes = canvas(max(11, shown["series"].nunique()), 3.6, title)
@@ -50,13 +193,7 @@ def headline(table: pd.DataFrame, title: str = "Accuracy in %") -> Drawn:
 def heatmap(
     table: pd.DataFrame, controls: pd.DataFrame | None = None, title: str = "Accuracy in %"
 ) -> Drawn:
-    """A map of accuracy with 95 % intervals, and under it, in the same colors, its controls.
-
-    Args:
-        table: As `transfer.matrix` returns it.
-        controls: As `comparisons.controls` returns them.
-        title: Says what is shown, and its unit.
-    """
+    """A map (`transfer.matrix`), and under it, in the same colors, its `blind_baselines`."""
     both = table if controls is None else pd.concat([table, controls])
     shown = percent(both)[["train", "test", "n", "seeds", *VALUE]]
     axes = draw_map(shown, title, "cividis", vmin=0, vmax=100)
@@ -72,11 +209,8 @@ def difference_heatmap(
 ) -> Drawn:
     """A map of differences about zero; a star where one is significant after correction.
 
-    Args:
-        table: As `comparisons.differences`, `transfer.matrix` (column `gain`) or
-            `paper.no_think_minus_think` (column `value`) return it.
-        column: What to show.
-        title: Says what is shown, and its unit.
+    `column` is `difference` for `transfer.compare_cells`, `gain` for `transfer.matrix`, or `value`
+    for a table in points.
     """
     shown = percent(table, column)
     kept = [name for name in ("train", "test", "n", "seeds", *VALUE, "p_holm") if name in shown]
@@ -87,12 +221,7 @@ def difference_heatmap(
 
 @styled
 def ablation(table: pd.DataFrame, title: str = "Accuracy gained, in points") -> Drawn:
-    """Bars of paired differences with their 95 % intervals.
-
-    Args:
-        table: As `comparisons.ablation` returns it.
-        title: Says against what, and the unit.
-    """
+    """Bars of paired differences with their 95 % intervals, from `transfer.compare_pooled`."""
     shown = percent(table, "difference")[["label", "part", "n", "seeds", *VALUE, "p_holm"]]
     axes = canvas(4.6 + 0.6 * len(shown), 3.2, title)
     draw_bars(axes, shown, "label", "part")
@@ -109,10 +238,10 @@ def learning_curves(
     """The mean over models of a running mean, in a band from the lowest model to the highest.
 
     Args:
-        logs: Columns `model`, `step`, the one to show, and one to group models by.
+        logs: Columns `model`, `step`, `column` and `group`.
         column: `reward` (points of 2), or `accuracy` (share of the rollouts of a step).
-        group: What makes a line of its own.
-        title: Says what is shown.
+        group: Each of its values is a line.
+        title: See above.
     """
     ordered = logs.sort_values("step")
     ordered["value"] = ordered.groupby("model")[column].transform(
@@ -132,12 +261,7 @@ def learning_curves(
 
 @styled
 def hallucinations(table: pd.DataFrame, title: str = "Claims that are false, in %") -> Drawn:
-    """Bars of the share of false claims, with 95 % intervals.
-
-    Args:
-        table: Columns `group`, `share`, `low`, `high`, `n` (claims).
-        title: Says what is shown, and its unit.
-    """
+    """Bars of the share of false claims; columns `group`, `share`, `low`, `high`, `n` (claims)."""
     shown = percent(table, "share")[["group", "n", *VALUE]]
     axes = canvas(1.6 + 0.9 * len(shown), 3.2, title)
     draw_bars(axes, shown.assign(all=""), "group", "all")
@@ -149,12 +273,7 @@ def hallucinations(table: pd.DataFrame, title: str = "Claims that are false, in 
 
 @styled
 def calibration(table: pd.DataFrame, title: str = "Calibration of the letters") -> Drawn:
-    """How often a letter is right, given how probable the model holds it.
-
-    Args:
-        table: Columns `confidence` (0 to 1) and `correct`, one row per item.
-        title: Says what is shown.
-    """
+    """How often a letter is right, given its probability; columns `confidence` and `correct`."""
     tenths = np.minimum((10 * table["confidence"]).astype(int), 9)
     by = table.astype({"correct": int}).groupby(tenths)
     shown = by.agg(confidence=("confidence", "mean"), n=("correct", "size"), k=("correct", "sum"))

@@ -1,4 +1,4 @@
-"""What rationales claim about a phantom, held against what it shows."""
+"""Rationales of phantoms: their claims, and how many of them are false."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from medr1_lib.analysis import rates
+from medr1_lib.analysis.stats import Measures, rate_table
 from medr1_lib.data.phantom_vqa import ATTRIBUTES, STEMS, values
 from medr1_lib.data.question import LETTERS, MODALITIES
 from medr1_lib.data.rationale import claims
@@ -23,7 +23,7 @@ KNOWN = dict.fromkeys(MODALITIES, "modality") | {
 }
 ASKED = {stem: name for name, stems in STEMS.items() for stem in stems}
 SAME = ["model", "style", "mark", "item"]  # what answers under two controls have in common
-MEASURES: rates.Measures = {
+MEASURES: Measures = {
     "hallucination": ("false_claims", "claims"),
     "names modality": ("names_modality", None),
     "names anatomy": ("names_anatomy", None),
@@ -118,22 +118,16 @@ def _scored(row: Mapping[Hashable, Any]) -> dict[str, Any]:
 
 
 def summary(scored: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """The rates in `MEASURES` for each group of scored answers.
-
-    Returns:
-        One row per group and measure: columns `by`, `measure`, `n`, `value`, `low`, `high`.
-    """
-    return rates.table(scored, by, MEASURES)
+    """The rates in `MEASURES` for each group of scored answers, as `stats.rate_table` has them."""
+    return rate_table(scored, by, MEASURES)
 
 
 def changes(records: pd.DataFrame) -> pd.DataFrame:
     """Whether a rationale is another than that about the real image; needs no truth.
 
-    Args:
-        records: With controls beside `none`. Styles without reasoning are left out.
-
     Returns:
-        The records of the controls with a further column `changed`, for `rates.table`.
+        The records of the controls with a further column `changed`, for `stats.rate_table`. Styles
+        without reasoning are left out.
     """
     kept = _reasoned(records)
     said = kept.assign(rationale=kept["completion"].map(thought))
@@ -153,22 +147,15 @@ def text_overlap(records: pd.DataFrame) -> pd.DataFrame:
         The records with `text_overlap_options` and `text_overlap_answer`: of a rationale's
         words, the share that stands in some option, and in the right one.
     """
-    rows = [_overlap(row) for row in records.to_dict("records")]
-    return records.join(pd.DataFrame(rows, index=records.index))
-
-
-def _overlap(row: Mapping[Hashable, Any]) -> dict[str, float]:
-    words = _words(thought(row["completion"]))
-    texts = {
-        "options": " ".join(row["options"]),
-        "answer": row["options"][LETTERS.index(row["answer"])],
-    }
-    return {
-        f"text_overlap_{name}": sum(word in _words(text) for word in words) / len(words)
-        if words
-        else float("nan")
-        for name, text in texts.items()
-    }
+    rows = []
+    for row in records.to_dict("records"):
+        words = _words(thought(row["completion"]))
+        answer = row["options"][LETTERS.index(row["answer"])]
+        for name, text in (("options", " ".join(row["options"])), ("answer", answer)):
+            known = [word in _words(text) for word in words]
+            row[f"text_overlap_{name}"] = sum(known) / len(known) if known else float("nan")
+        rows.append(row)
+    return pd.DataFrame(rows, index=records.index)
 
 
 def _words(text: str) -> list[str]:

@@ -10,9 +10,9 @@ import pandas as pd
 
 from medr1_lib.errors import InputError
 
-MODELS, ITEMS, QUESTIONS = "models.json", "items.parquet", "questions.parquet"
-LOGS, ODDS = "log.parquet", "odds.parquet"  # a block may be without them
-ANSWER = ["control", "item", "completion", "tokens", "parsed", "correct", "format_ok"]
+MODELS, ANSWERS, QUESTIONS = "models.json", "answers.parquet", "questions.parquet"
+LOGS, LETTER_PROBS = "log.parquet", "letter_probs.parquet"  # a block may be without them
+ANSWER_COLUMNS = ["control", "item", "completion", "tokens", "parsed", "correct", "format_ok"]
 LABELS = ["model", "method", "style", "axis", "train", "seed", "shortcut"]
 
 
@@ -25,10 +25,13 @@ def load(block: Path) -> pd.DataFrame:
         the question, and `completion`, `tokens`, `parsed`, `correct`, `format_ok`.
 
     Raises:
-        InputError: If the folder is no block.
+        InputError: If the folder is no block, or one of an earlier version.
     """
-    models = pd.DataFrame(notes(block)["models"])[LABELS]
-    answers = pd.read_parquet(block / ITEMS).merge(models, on="model")
+    labels = _labels(block)
+    if not (block / ANSWERS).is_file():
+        remedy = "if a version before 0.2.0 made the block, run `python -m tools.migrate` on it"
+        raise InputError(block, f"has no {ANSWERS}", remedy)
+    answers = pd.read_parquet(block / ANSWERS).merge(labels, on="model")
     return answers.merge(pd.read_parquet(block / QUESTIONS), on=["mark", "item"])
 
 
@@ -45,20 +48,22 @@ def notes(block: Path) -> dict[str, Any]:
         raise InputError(block, "is no block of recorded runs", remedy) from error
 
 
-def gathered(together: Sequence[Path], name: str, key: str) -> pd.DataFrame:
-    """What blocks hold beside their answers, `LOGS` or `ODDS`, with the labels of the models.
+def gathered(blocks: Sequence[Path], name: str, key: str) -> pd.DataFrame:
+    """What blocks hold beside their answers, in file `name`, with the labels of the models.
 
     Args:
-        together: Blocks, some of which may be without it.
-        name: The file.
+        blocks: Some of them may be without the file.
+        name: `LOGS` or `LETTER_PROBS`.
         key: What a model has one row for, `step` or `item`; a model may be in several blocks.
     """
     found = [
-        pd.read_parquet(block / name).merge(
-            pd.DataFrame(notes(block)["models"])[LABELS], on="model"
-        )
-        for block in together
+        pd.read_parquet(block / name).merge(_labels(block), on="model")
+        for block in blocks
         if (block / name).is_file()
     ]
     nothing = pd.DataFrame(columns=[*LABELS, key])
     return pd.concat(found).drop_duplicates(["model", key]) if found else nothing
+
+
+def _labels(block: Path) -> pd.DataFrame:
+    return pd.DataFrame(notes(block)["models"])[LABELS]

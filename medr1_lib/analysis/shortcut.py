@@ -1,11 +1,11 @@
-"""Who answers by the scanner's mark instead of by what the picture shows."""
+"""Shortcut reliance: how often an answer follows the scanner mark instead of the image."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
 
-from medr1_lib.analysis import rates
+from medr1_lib.analysis.stats import bootstrap, rate_table
 from medr1_lib.data.phantom_vqa import values
 from medr1_lib.data.phantoms import SCANNERS, Scene
 from medr1_lib.data.question import LETTERS
@@ -19,15 +19,10 @@ SHARES = ["reversed", "absent", "reliance"]
 def accuracy(records: pd.DataFrame, by: list[str] = GROUP) -> pd.DataFrame:
     """Accuracy under each mark, for each method, style and strength of the shortcut in training.
 
-    Args:
-        records: As `recorded.load` returns them; controls are left out.
-        by: Columns that make the groups, beside the mark.
-
-    Returns:
-        One row per group and mark: columns `by`, `mark`, `measure`, `n`, `value`, `low`, `high`.
+    Controls are left out. Returns a `stats.rate_table` by `by` and `mark`.
     """
     real = records[records["control"] == "none"]
-    return rates.table(real, [*by, "mark"], {"accuracy": ("correct", None)})
+    return rate_table(real, [*by, "mark"], {"accuracy": ("correct", None)})
 
 
 def reliance(records: pd.DataFrame, by: list[str] = GROUP) -> pd.DataFrame:
@@ -47,7 +42,7 @@ def reliance(records: pd.DataFrame, by: list[str] = GROUP) -> pd.DataFrame:
     """
     pairs = _pairs(records[records["control"] == "none"])
     rows = [
-        (*names, len(group), *group[SHARES].mean(), *rates.bootstrap(group, "reliance"))
+        (*names, len(group), *group[SHARES].mean(), *bootstrap(group, "reliance"))
         for names, group in pairs.groupby(by, observed=True)
     ]
     return pd.DataFrame(rows, columns=[*by, "n", *SHARES, "low", "high"])

@@ -1,22 +1,42 @@
-"""Maps of generalization: trained on one thing, tested on another, and how sure that is."""
+"""Transfer maps: accuracy by what a model was trained on and by what it is tested on.
 
-from collections.abc import Iterator
+First the map of one method and style, with intervals over seeds and items; then tests between two
+maps, prediction intervals for a rerun, and image-blind baselines.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t
 
-from medr1_lib.analysis.intervals import wilson
-from medr1_lib.analysis.rates import middle, redraws
-from medr1_lib.data.question import AXES, BASES
+from medr1_lib.analysis.stats import ITEM, compare, holm, middle, redraws, spread_factor, wilson
+from medr1_lib.data import audit
+from medr1_lib.data.question import AXES, BASES, Question
+from medr1_lib.data.styles import STYLES
 from medr1_lib.errors import InputError
 
-SHARES = ["accuracy", "low", "high", "gain", "gain_low", "gain_high"]
+METHODS = ("grpo", "sft")
+CELL = ["train", "test", "n", "seeds", "accuracy", "low", "high"]
+GAIN = ["gain", "gain_low", "gain_high"]
+TEST = ["difference", "low", "high", "p"]
+SERIES = ["series", "test", "n", "accuracy", "low", "high"]
+RULES = {
+    "chance": audit.uniform,
+    "letter majority": audit.letter_majority,
+    "option prior": audit.option_ratio,
+}
+IMAGES = {"blank image": "blank", "shuffled image": "shuffled"}
+
 Draws = dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
+Noise = Sequence[tuple[float, int]]  # variances of an accuracy, with their degrees of freedom
 
 
 @dataclass(frozen=True)
-class Answers:
+class TransferAnswers:
     """Which items every model of one map has right.
 
     Attributes:
@@ -41,6 +61,9 @@ class Answers:
                 yield train, str(test), self.right.loc[items, [train]]
 
 
+Maps = dict[tuple[str, str, str], TransferAnswers]  # by axis, method and style
+
+
 def select(
     records: pd.DataFrame, method: str, style: str, axis: str, control: str = "none"
 ) -> pd.DataFrame:
@@ -51,9 +74,9 @@ def select(
     return of_method if method in BASES else of_method[of_method["axis"] == axis]
 
 
-def answers(
+def transfer_answers(
     records: pd.DataFrame, method: str, style: str, axis: str, control: str = "none"
-) -> Answers:
+) -> TransferAnswers:
     """Arrange the records of one map. Built in chapter 10.
 
     Args:
@@ -83,7 +106,18 @@ def answers(
     test = found.drop_duplicates("item").set_index("item")[column]
     test = test.astype(pd.CategoricalDtype([*AXES[column], "unknown"])).reindex(right.index)
     asked = base.set_index("item")["correct"].astype(float).reindex(right.index)
-    return Answers(right, asked, test.cat.remove_unused_categories())
+    return TransferAnswers(right, asked, test.cat.remove_unused_categories())
+
+
+def maps(records: pd.DataFrame) -> Maps:
+    """Every map that the records hold."""
+    kinds = records[["axis", "method", "style"]].drop_duplicates().itertuples(index=False)
+    known = set(map(tuple, kinds))
+    return {
+        (axis, method, style): transfer_answers(records, method, style, axis)
+        for axis, method, style in product(AXES, METHODS, STYLES)
+        if (axis, method, style) in known and len(select(records, method, style, axis))
+    }
 
 
 def column_of(axis: str) -> str:
@@ -91,7 +125,15 @@ def column_of(axis: str) -> str:
     return "question_type" if axis == "question_type" else "modality"
 
 
-def matrix(found: Answers) -> pd.DataFrame:
+def on_diagonal(table: pd.DataFrame) -> pd.Series:
+    """Which cells of a map are on its diagonal: tested on what was trained on."""
+    return (table["train"] == table["test"]) | (table["train"] == "all")
+
+
+# --- one map ------------------------------------------------------------------------------------
+
+
+def matrix(found: TransferAnswers) -> pd.DataFrame:
     """The map, one row per cell, with 95 % intervals. Built in chapter 10.
 
     One seed gets Wilson's interval, which speaks of the items only. Several get a hierarchical
@@ -99,12 +141,12 @@ def matrix(found: Answers) -> pd.DataFrame:
     the base on the same items.
 
     Returns:
-        Columns `train`, `test`, `n` (items), `seeds`, and as shares those of `SHARES`.
+        Columns `CELL` and `GAIN`; all but the first four are shares.
     """
-    return _table(found, resampled(found))
+    return _matrix(found, _resampled(found))
 
 
-def _table(found: Answers, draws: Draws) -> pd.DataFrame:
+def _matrix(found: TransferAnswers, draws: Draws) -> pd.DataFrame:
     rows = []
     for train, test, part in found.cells():
         (accuracy, base), (n, seeds) = draws[train, test], part.shape
@@ -113,15 +155,14 @@ def _table(found: Answers, draws: Draws) -> pd.DataFrame:
         interval = wilson(round(right * n), n) if plain else middle(accuracy)
         gain = right - float(found.base[part.index].mean(skipna=False))
         rows.append((train, test, n, seeds, right, *interval, gain, *middle(accuracy - base)))
-    return pd.DataFrame(rows, columns=["train", "test", "n", "seeds", *SHARES])
+    return pd.DataFrame(rows, columns=[*CELL, *GAIN])
 
 
-def resampled(found: Answers) -> Draws:
-    """Accuracy of each cell, and of the base on it, in `rates.DRAWS` hierarchical bootstrap draws.
+def _resampled(found: TransferAnswers) -> Draws:
+    """Accuracy of each cell, and of the base on it, in each draw of a hierarchical bootstrap.
 
     The models of one row share the drawn seeds, the cells of one column the drawn items, so that
-    means over cells can be taken draw by draw. The accuracies of seeds are first spread about their
-    mean by `sqrt(seeds / (seeds - 1))`, or a bootstrap of three finds two thirds of their variance.
+    means over cells can be taken draw by draw.
     """
     rng = np.random.default_rng(0)
     sizes = found.test.value_counts()
@@ -130,19 +171,14 @@ def resampled(found: Answers) -> Draws:
     seeds = {train: redraws(rng, n) / n for train, n in models.items()}
     draws = {}
     for train, test, part in found.cells():
-        count, apart = part.shape[1], (part.mean() - part.to_numpy().mean()).to_numpy()
-        spread = part.to_numpy() + apart * (np.sqrt(count / max(1, count - 1)) - 1)
+        apart = (part.mean() - part.to_numpy().mean()).to_numpy()
+        spread = part.to_numpy() + apart * (spread_factor(part.shape[1]) - 1)
         accuracy = ((items[test] @ spread) * seeds[train]).sum(axis=1).clip(0, 1)
         draws[train, test] = accuracy, items[test] @ found.base[part.index].to_numpy()
     return draws
 
 
-def at_home(table: pd.DataFrame) -> pd.Series:
-    """Which cells of a map are on its diagonal: tested on what was trained on."""
-    return (table["train"] == table["test"]) | (table["train"] == "all")
-
-
-def summary(found: Answers) -> pd.DataFrame:
+def summary(found: TransferAnswers) -> pd.DataFrame:
     """Means over the cells on the diagonal (`at home`) and off it (`elsewhere`).
 
     Returns:
@@ -152,10 +188,10 @@ def summary(found: Answers) -> pd.DataFrame:
     for part, cells, (accuracy, base) in _parts(found):
         right, gain = cells["accuracy"].mean(), cells["gain"].mean(skipna=False)
         rows.append((part, len(cells), right, *middle(accuracy), gain, *middle(accuracy - base)))
-    return pd.DataFrame(rows, columns=["part", "cells", *SHARES])
+    return pd.DataFrame(rows, columns=["part", "cells", *CELL[4:], *GAIN])
 
 
-def index(found: Answers) -> dict[str, float]:
+def index(found: TransferAnswers) -> dict[str, float]:
     """The generalization index: mean gain off the diagonal by mean gain on it. Built in chapter 10.
 
     1 means that training helps elsewhere as much as at home, 0 that it helps at home only, less
@@ -177,7 +213,18 @@ def index(found: Answers) -> dict[str, float]:
     return {"index": elsewhere / home, "low": low, "high": high}
 
 
-def spread(found: Answers) -> dict[str, float]:
+def _parts(found: TransferAnswers) -> Iterator[tuple[str, pd.DataFrame, np.ndarray]]:
+    """The two parts of a map that are not empty: name, cells, mean draws of model and base."""
+    draws = _resampled(found)
+    table = _matrix(found, draws)
+    home = on_diagonal(table)
+    for name, cells in (("at home", table[home]), ("elsewhere", table[~home])):
+        if len(cells):
+            drawn = [draws[cell] for cell in zip(cells["train"], cells["test"], strict=True)]
+            yield name, cells, np.mean(drawn, axis=0)
+
+
+def variance_components(found: TransferAnswers) -> dict[str, float]:
     """How much of a map is structure and how much is chance, as variances of the gain.
 
     Returns:
@@ -200,12 +247,205 @@ def spread(found: Answers) -> dict[str, float]:
     return {"cells": float(between), "seeds": float(seeds.mean()), "items": float(items.mean())}
 
 
-def _parts(found: Answers) -> Iterator[tuple[str, pd.DataFrame, np.ndarray]]:
-    """The two parts of a map that are not empty: name, cells, mean draws of model and base."""
-    draws = resampled(found)
-    table = _table(found, draws)
-    home = at_home(table)
-    for name, cells in (("at home", table[home]), ("elsewhere", table[~home])):
-        if len(cells):
-            drawn = [draws[cell] for cell in zip(cells["train"], cells["test"], strict=True)]
-            yield name, cells, np.mean(drawn, axis=0)
+def headline(records: pd.DataFrame, found: Maps, extra: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Accuracy by modality of every base and every trained model, for `plots.headline`.
+
+    Of models trained on everything where there are any, else of those trained on the modality.
+
+    Args:
+        records: As `recorded.load` returns them.
+        found: Their `maps`.
+        extra: More rows with the columns `SERIES`: the `caption oracle`, say.
+    """
+    axis = "all" if any(key[0] == "all" for key in found) else "modality"
+    kinds = [key[1:] for key in found if key[0] == axis]
+    styles = dict.fromkeys(style for _, style in kinds)
+    bases = {
+        (base, style): transfer_answers(records, base, style, axis)
+        for base, style in product(BASES, styles)
+        if len(select(records, base, style, axis))
+    }
+    parts = []
+    for (method, style), one in (bases | {key: found[axis, *key] for key in kinds}).items():
+        table = matrix(one)
+        home = on_diagonal(table) | table["train"].eq("none")
+        parts.append(table[home].assign(series=f"{method}, {style}"))
+    tables = [part[SERIES] for part in (*parts, extra) if part is not None]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=SERIES)
+
+
+# --- two maps -----------------------------------------------------------------------------------
+
+
+def difference_test(
+    first: pd.DataFrame, second: pd.DataFrame, noise: Noise
+) -> tuple[float, float, float, float]:
+    """Accuracy of the second less that of the first, its 95 % interval, and a p-value.
+
+    With one seed each this is `stats.compare`, McNemar's exact test, and speaks of these two
+    models. With several, the variance between items and those between the seeds of either side
+    add up, as in Welch's t-test, so that it speaks of the methods; no pairing of seeds is assumed.
+
+    Source: Welch 1947, for the degrees of freedom of a sum of variances.
+
+    Args:
+        first: Right answers; one row per item, one column per seed.
+        second: The same items.
+        noise: What the seeds of each side that has several add to the variance of its accuracy.
+
+    Raises:
+        InputError: If the items differ, or are fewer than two.
+    """
+    if not first.index.equals(second.index):
+        raise InputError("comparison", "the items differ", "score both on the same data")
+    if len(first) < 2:
+        raise InputError("comparison", "has fewer than two items", "score more")
+    whole = first.isin((0, 1)).all(axis=None) and second.isin((0, 1)).all(axis=None)
+    if first.shape[1] == second.shape[1] == 1 and whole:
+        found = compare(_as_records(first), _as_records(second))
+        return found.difference, *found.interval, found.p
+    gaps = second.mean(axis=1) - first.mean(axis=1)
+    error, freedom = _summed([(float(gaps.var()) / len(gaps), len(gaps) - 1), *noise])
+    difference, half = float(gaps.mean()), float(t.ppf(0.975, freedom)) * error
+    p = 2 * float(t.sf(abs(difference) / error, freedom)) if error else float(difference == 0)
+    return difference, max(-1.0, difference - half), min(1.0, difference + half), p
+
+
+def compare_cells(first: TransferAnswers, second: TransferAnswers) -> pd.DataFrame:
+    """Two maps cell by cell, on the same items. Built in chapter 09.
+
+    The variance between seeds is taken from all cells of a map together: two or three seeds say
+    little of their own, and a cell whose seeds agree by luck would pass for certain.
+
+    Returns:
+        Columns `train`, `test`, `n`, `seeds` (of the side with fewer), `difference` (second less
+        first), `low`, `high`, `p`, and `p_holm`, corrected for all cells together.
+    """
+    others = {(train, test): part for train, test, part in second.cells()}
+    sides, rows = [_seed_noise(first), _seed_noise(second)], []
+    for train, test, part in first.cells():
+        if (train, test) in others:
+            other = others[train, test]
+            seeds = part.shape[1], other.shape[1]
+            noise = [
+                (v / n, free) for n, side in zip(seeds, sides, strict=True) for v, free in side
+            ]
+            labels = (train, test, len(part), min(seeds))
+            rows.append((*labels, *difference_test(part, other, noise)))
+    table = pd.DataFrame(rows, columns=[*CELL[:4], *TEST])
+    return table.assign(p_holm=holm(table["p"]))
+
+
+def compare_pooled(variants: dict[str, TransferAnswers]) -> pd.DataFrame:
+    """Each variant against the first, at home and elsewhere, all items of a part pooled.
+
+    An item counts once: what models of one seed got of it is averaged over the rows of the map.
+
+    Returns:
+        Columns `label`, `part`, `n`, `seeds`, `accuracy`, then as `compare_cells`; p-values are
+        corrected for all rows together.
+    """
+    rows = []
+    reference, *others = variants.items()
+    for home, part in ((True, "at home"), (False, "elsewhere")):
+        first, noise = _pooled(reference[1], home)
+        for label, variant in others if len(first) else ():
+            second, more = _pooled(variant, home)
+            labels = (label, part, len(second), min(first.shape[1], second.shape[1]))
+            accuracy = float(second.to_numpy().mean())
+            rows.append((*labels, accuracy, *difference_test(first, second, [*noise, *more])))
+    table = pd.DataFrame(rows, columns=["label", "part", "n", "seeds", "accuracy", *TEST])
+    return table.assign(p_holm=holm(table["p"]))
+
+
+def prediction_intervals(found: TransferAnswers, level: float = 0.99) -> pd.DataFrame:
+    """Where the accuracy of each cell lies if it is run again with a new seed, on new items.
+
+    The variance between seeds is that of all cells, as in `compare_cells`; Student's t pays for
+    what is still unknown. The variance between items counts twice, for those asked and for those of
+    the rerun: on the same items, the interval is too wide.
+
+    Returns:
+        Columns `CELL`.
+
+    Raises:
+        InputError: If no model has two seeds.
+    """
+    noise = _seed_noise(found)
+    if not noise:
+        raise InputError("prediction", "no model has two seeds", "train more of them")
+    (seeds, free), rows = noise[0], []
+    for train, test, part in found.cells():
+        (n, count), right = part.shape, float(part.to_numpy().mean())
+        items = float(part.mean(axis=1).var())
+        if count > 1:  # less what the seeds add to the variance of a mean over them
+            items -= float(part.var(axis=1).mean()) / count
+        items = max(items, 1 / n)  # where all is right, one in n may be wrong next time
+        error, freedom = _summed([(seeds * (1 + 1 / count), free), (2 * items / n, n - 1)])
+        half = float(t.ppf(0.5 + level / 2, freedom)) * error
+        rows.append((train, test, n, count, right, max(0.0, right - half), min(1.0, right + half)))
+    return pd.DataFrame(rows, columns=CELL)
+
+
+def _seed_noise(found: TransferAnswers) -> Noise:
+    """Variance of a cell's accuracy between seeds; nothing where there is one of each."""
+    variances = [part.mean().var() for _, _, part in found.cells() if part.shape[1] > 1]
+    free = sum(found.right[train].shape[1] - 1 for train in found.trains)
+    return [(float(np.mean(variances)), free)] if free else []
+
+
+def _summed(parts: Noise) -> tuple[float, float]:
+    """Standard error and degrees of freedom of a sum of variances with theirs."""
+    total = sum(variance for variance, _ in parts)
+    weight = sum(variance**2 / freedom for variance, freedom in parts)
+    return total**0.5, total**2 / weight if weight else 1.0
+
+
+def _pooled(found: TransferAnswers, home: bool) -> tuple[pd.DataFrame, Noise]:
+    """A part of a map: mean over its rows by item and seed, and what the seeds add to its noise."""
+    trains = found.right.columns.get_level_values("train")
+    own = [[train in (test, "all") for train in trains] for test in found.test]
+    kept = found.right.where(np.array(own) == home)
+    items = kept.T.groupby(level="seed").mean().T.dropna(how="all")
+    by_train = kept.mean().groupby(level="train").agg(["var", "count"]).dropna()
+    free = int((by_train["count"] - 1).sum())
+    seeds = float((by_train["var"] / by_train["count"]).sum()) / len(found.trains) ** 2
+    return items, [(seeds, free)] if free else []
+
+
+def _as_records(side: pd.DataFrame) -> pd.DataFrame:
+    right = side.iloc[:, 0].to_numpy() == 1
+    return pd.DataFrame({**dict.fromkeys(ITEM, ""), "item": side.index, "correct": right})
+
+
+# --- without the image --------------------------------------------------------------------------
+
+
+def blind_baselines(
+    records: pd.DataFrame, method: str, style: str, axis: str, train: Sequence[Question]
+) -> pd.DataFrame:
+    """What can be had without looking, with the columns `CELL`, the baseline's name as `train`.
+
+    Rules are fitted on the questions in `train` that the model of the diagonal cell learned. That
+    model is asked, too, with blank and shuffled images: where a shortcut was learned, it is of use
+    at home. A control that the records do not hold is left out.
+
+    Takes `records`, `method`, `style` and `axis` as `transfer_answers` does.
+    """
+    asked = select(records, method, style, axis).drop_duplicates("item")
+    column, rows = column_of(axis), []
+    rows_asked: list[dict[Any, Any]] = asked.assign(source="", scene=None).to_dict("records")
+    questions = [Question.from_record(row) for row in rows_asked]
+    for test in dict.fromkeys(asked[column]):
+        known = [q for q in train if axis == "all" or getattr(q, column) == test]
+        posed = [q for q in questions if getattr(q, column) == test]
+        for name, rule in RULES.items():
+            share, n = rule(known, posed), len(posed)
+            interval = (share, share) if name == "chance" else wilson(round(share * n), n)
+            rows.append((name, test, n, 1, share, *interval))
+    tables = [pd.DataFrame(rows, columns=CELL)]
+    for name, control in IMAGES.items():
+        if len(select(records, method, style, axis, control)):
+            shown = matrix(transfer_answers(records, method, style, axis, control))
+            tables.append(shown[on_diagonal(shown)].assign(train=name))
+    return pd.concat(tables, ignore_index=True)

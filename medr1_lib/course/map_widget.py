@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from medr1_lib.analysis.rates import rate
+from medr1_lib.analysis.stats import rate
 from medr1_lib.analysis.transfer import column_of
 from medr1_lib.course.widgets import listed, picture
 from medr1_lib.data.phantoms import Scene, draw

@@ -13,8 +13,8 @@ from medr1_lib.course.widgets import picture
 from medr1_lib.data.question import Question
 from medr1_lib.data.styles import STYLES, listed
 from medr1_lib.evaluation.answers import KEY
-from medr1_lib.evaluation.greedy import draft
-from medr1_lib.evaluation.items import Items, Task
+from medr1_lib.evaluation.evaluate import start
+from medr1_lib.evaluation.items import EvalPrompt, EvalSet
 from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
 
 PICTURES = {
@@ -47,7 +47,7 @@ class AnswerViewer(ipywidgets.VBox):
 
     def __init__(
         self,
-        items: Items,
+        items: EvalSet,
         records: pd.DataFrame,
         processor: ImageOnlyQwen2VLProcessor,
         seed: int = 0,
@@ -58,8 +58,8 @@ class AnswerViewer(ipywidgets.VBox):
         self._asked = sorted(records["item"].unique())
         controls = tuple(name for name in records["control"].unique() if name != "none")
         styles = tuple(name for name in STYLES if name in set(records["style"]))
-        tasks = items.tasks(styles, controls, None, seed)
-        self._tasks = {(task.item, task.style, task.control): task for task in tasks}
+        prompts = items.prompts(styles, controls, None, seed)
+        self._prompts = {(one.item, one.style, one.control): one for one in prompts}
         self.number = ipywidgets.IntSlider(description="question", min=1, max=len(self._asked))
         self.style = ipywidgets.Dropdown(description="style", options=styles)
         self.control = ipywidgets.Dropdown(description="shown", options=list(PICTURES.items()))
@@ -72,13 +72,13 @@ class AnswerViewer(ipywidgets.VBox):
     def _show(self, change: object = None) -> None:
         key = self._asked[self.number.value - 1], self.style.value, self.control.value
         if key in self._records:
-            self.view.value = self._page(self._tasks[key], self._records[key])
+            self.view.value = self._page(self._prompts[key], self._records[key])
         else:
             self.view.value = "This was not asked in this style."
 
-    def _page(self, task: Task, record: Mapping[str, Any]) -> str:
-        question, image = self._items.questions[task.item], self._items.image(task)
-        return page(question, image, sent(self._processor, question, task.style, image), record)
+    def _page(self, prompt: EvalPrompt, record: Mapping[str, Any]) -> str:
+        question, image = self._items.questions[prompt.item], self._items.image(prompt)
+        return page(question, image, sent(self._processor, question, prompt.style, image), record)
 
 
 def sent(
@@ -92,7 +92,7 @@ def sent(
         >>> sent(tiny_processor(), asked, "no_think", Image.new("RGB", (112, 112)))[:68]
         '<|im_start|>user\\n<|vision_start|><|image_pad|> x 16 <|vision_end|>Wh'
     """
-    text = draft(processor, question, style, sees=image is not None).prompt
+    text = start(processor, question, style, image is not None).prompt
     tokens = processor(text=[text], images=[image] if image else None)["input_ids"][0]
     said = processor.tokenizer.decode(tokens)
     return _RUN.sub(lambda run: f"{run[1]} x {len(run[0]) // len(run[1])} ", said)

@@ -1,19 +1,20 @@
-"""Ask a model by hand: chats and pictures in, replies, samples or probabilities out."""
+"""Ask a model by hand: chats and images in; replies, samples or next-token probabilities out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from transformers import GenerationConfig
+from transformers import GenerationConfig, PreTrainedTokenizerFast
 from transformers.feature_extraction_utils import BatchFeature
 
-from medr1_lib.data.question import Question
-from medr1_lib.data.styles import prompt, user_turn
-from medr1_lib.evaluation.controls import GREY
+from medr1_lib.data.question import LETTERS, Question
+from medr1_lib.data.styles import STYLES, prompt, user_turn
+from medr1_lib.evaluation.items import GREY
 from medr1_lib.model.loading import Policy
 from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
 from medr1_lib.rl.generation import sample_group
@@ -21,14 +22,9 @@ from medr1_lib.rl.generation import sample_group
 
 @dataclass(frozen=True)
 class Asker:
-    """A model to talk to, one batch at a time. Used in chapter 02.
+    """A model to talk to, one batch at a time; replies end after `max_new_tokens`. See chapter 02.
 
     To score a model on a data set, take `evaluate`: it sorts, batches and keeps its answers.
-
-    Attributes:
-        model: The policy.
-        processor: Its processor.
-        max_new_tokens: Where a reply is cut off.
     """
 
     model: Policy
@@ -36,77 +32,117 @@ class Asker:
     max_new_tokens: int
 
     def chat(self, text: str) -> str:
-        """A user's turn about a picture, and the opening of the reply."""
+        """A user's turn about an image, and the opening of the reply."""
         turn: list[Any] = user_turn(text)
         return self.processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
 
-    def posed(self, question: Question, style: str) -> str:
+    def question_chat(self, question: Question, style: str) -> str:
         """The chat that asks a question in the reasoning style of that name."""
         return self.chat(prompt(question.question, question.options, style))
 
-    def encode(self, chats: Sequence[str], pictures: Sequence[Image.Image]) -> BatchFeature:
-        """Tokens of the chats, padded on the left, and patches of the pictures, one for each."""
+    def encode(self, chats: Sequence[str], images: Sequence[Image.Image]) -> BatchFeature:
+        """Tokens of the chats, padded on the left, and patches of the images, one for each."""
         batch = self.processor(
-            text=list(chats), images=list(pictures), padding=True, return_tensors="pt"
+            text=list(chats), images=list(images), padding=True, return_tensors="pt"
         )
         return batch.to(self.model.device)
 
-    def reply(self, chats: Sequence[str], pictures: Sequence[Image.Image]) -> list[str]:
+    def reply(self, chats: Sequence[str], images: Sequence[Image.Image]) -> list[str]:
         """The likeliest continuation of each chat, token by token."""
         how = GenerationConfig(do_sample=False, max_new_tokens=self.max_new_tokens)
-        return [said for (said,) in self._continued(chats, pictures, 1, how)]
+        return [reply for (reply,) in self._continued(chats, images, 1, how)]
 
     def sample(
-        self, chats: Sequence[str], pictures: Sequence[Image.Image], count: int, seed: int = 0
+        self, chats: Sequence[str], images: Sequence[Image.Image], count: int, seed: int = 0
     ) -> list[list[str]]:
         """Draw so many continuations of each chat at temperature 1."""
         torch.manual_seed(seed)
         how = GenerationConfig(
             do_sample=True, temperature=1.0, top_p=1.0, top_k=0, max_new_tokens=self.max_new_tokens
         )
-        return self._continued(chats, pictures, count, how)
+        return self._continued(chats, images, count, how)
 
     @torch.inference_mode()
-    def odds(
-        self, chats: Sequence[str], pictures: Sequence[Image.Image], words: Sequence[str]
+    def next_token_probs(
+        self, chats: Sequence[str], images: Sequence[Image.Image], words: Sequence[str]
     ) -> NDArray[np.float64]:
         """Probability that the first token of each word comes next, (chats, words)."""
         model: Any = self.model
-        logits = model(**self.encode(chats, pictures), logits_to_keep=1).logits[:, -1]
+        logits = model(**self.encode(chats, images), logits_to_keep=1).logits[:, -1]
         first = [self.processor.tokenizer.encode(word)[0] for word in words]
         return logits.double().softmax(-1)[:, first].cpu().numpy()
 
     def occlusion(
-        self, chat: str, picture: Image.Image, word: str, side: int = 28
+        self, chat: str, image: Image.Image, word: str, side: int = 28
     ) -> NDArray[np.float64]:
-        """How much the probability of the next word falls without each tile of a picture.
+        """How much the probability of `word` after `chat` falls when a tile of the image is grey.
 
-        Args:
-            chat: About the picture, up to the word.
-            picture: A tile of it after the other is covered in grey.
-            word: Of which the first token counts.
-            side: Of a tile, in pixels; that of one token, if it is not said.
+        Tiles have `side` pixels, by default those of one token.
 
         Returns:
             Probability with all tiles less that without this one, (rows, columns).
         """
-        rows, columns = picture.height // side, picture.width // side
-        covered = [picture.copy() for _ in range(rows * columns)]
-        for tile, image in enumerate(covered):
+        rows, columns = image.height // side, image.width // side
+        covered = [image.copy() for _ in range(rows * columns)]
+        for tile, copy in enumerate(covered):
             x, y = side * (tile % columns), side * (tile // columns)
-            image.paste(GREY, (x, y, x + side, y + side))
-        shown = [picture, *covered]
-        odds = self.odds([chat] * len(shown), shown, [word])
-        return (odds[0] - odds[1:]).reshape(rows, columns)
+            copy.paste(GREY, (x, y, x + side, y + side))
+        shown = [image, *covered]
+        probs = self.next_token_probs([chat] * len(shown), shown, [word])
+        return (probs[0] - probs[1:]).reshape(rows, columns)
 
     @torch.inference_mode()
     def _continued(
         self,
         chats: Sequence[str],
-        pictures: Sequence[Image.Image],
+        images: Sequence[Image.Image],
         count: int,
         how: GenerationConfig,
     ) -> list[list[str]]:
-        tokens = sample_group(self.model, self.encode(chats, pictures), count, how)
-        said = self.processor.batch_decode(tokens, skip_special_tokens=True)
-        return [said[start : start + count] for start in range(0, len(said), count)]
+        tokens = sample_group(self.model, self.encode(chats, images), count, how)
+        texts = self.processor.batch_decode(tokens, skip_special_tokens=True)
+        return [texts[first : first + count] for first in range(0, len(texts), count)]
+
+
+def letter_probs(
+    asker: Asker,
+    questions: Sequence[Question],
+    images: Sequence[Image.Image],
+    replies: Sequence[str],
+    style: str,
+    batch_size: int = 64,
+) -> pd.DataFrame:
+    """The probabilities of A to D where each reply has its letter. Used in chapter 09.
+
+    What comes before the letter is the model's own: in `think_before` its reasoning too. Replies
+    (the column `completion` of an evaluation) in another form than that of `style` are left out.
+
+    Returns:
+        One row per reply in the form asked for: `item` (its place), columns `A` to `D`, `chosen`,
+        `confidence` (the probability of the chosen letter) and `correct`.
+    """
+    matches = [STYLES[style].pattern.fullmatch(reply) for reply in replies]
+    in_form = [
+        (item, replies[item][: match.start(1)].rstrip(), match[1].upper())
+        for item, match in enumerate(matches)
+        if match
+    ]
+    edge, rows = _edge(asker.processor.tokenizer), []
+    for first in range(0, len(in_form), batch_size):
+        batch = in_form[first : first + batch_size]
+        chats = [
+            asker.question_chat(questions[item], style) + before.removesuffix(edge)
+            for item, before, _ in batch
+        ]
+        shown = [images[item] for item, _, _ in batch]
+        probs = asker.next_token_probs(chats, shown, [edge + letter for letter in LETTERS])
+        for (item, _, letter), row in zip(batch, probs.tolist(), strict=True):
+            confidence, correct = row[LETTERS.index(letter)], letter == questions[item].answer
+            rows.append((item, *row, letter, confidence, correct))
+    return pd.DataFrame(rows, columns=["item", *LETTERS, "chosen", "confidence", "correct"])
+
+
+def _edge(tokenizer: PreTrainedTokenizerFast) -> str:
+    """What of the tag shares a token with the letter after it, if the tokenizer joins them."""
+    joined = all(len(tokenizer.encode(f">{letter}")) == 1 for letter in LETTERS)
+    return ">" if joined else ""

@@ -1,16 +1,22 @@
-"""Ask a model every question of a test split and keep every answer."""
+"""Ask a model every question of a split and keep every answer.
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+Greedy decoding runs in rounds, so that a few long replies do not hold up the rest of their batch.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
+import torch
+from PIL import Image
 from tqdm.auto import tqdm
+from transformers.feature_extraction_utils import BatchFeature
 
+from medr1_lib.data import styles
 from medr1_lib.data.question import Question
-from medr1_lib.data.styles import read, read_strict
-from medr1_lib.evaluation.answers import Journal, Record
-from medr1_lib.evaluation.greedy import Draft, draft, go_on
-from medr1_lib.evaluation.items import Items, Task, batches
+from medr1_lib.evaluation.answers import Answer, AnswerLog
+from medr1_lib.evaluation.items import EvalPrompt, EvalSet, batches
 from medr1_lib.model.loading import Policy
 from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
 from medr1_lib.model.vision_cache import Features, VisionCache
@@ -25,9 +31,9 @@ class Settings:
 
     Attributes:
         styles: Reasoning styles, each of them asked of every question.
-        controls: Some of `controls.CONTROLS`, beside the real image.
+        controls: Some of `question.CONTROLS`, beside the real image.
         limit: Draw so many questions at random instead of all.
-        seed: Of that draw and of the shuffled control.
+        seed: Random seed of that draw and of the shuffled control.
         max_new_tokens: A reply is cut off there; Med-R1's evaluator uses the same 256.
     """
 
@@ -41,90 +47,171 @@ class Settings:
 def evaluate(
     model: Policy,
     processor: ImageOnlyQwen2VLProcessor,
-    items: Items,
-    journal: Journal,
+    items: EvalSet,
+    log: AnswerLog,
     settings: Settings,
     batch_size: int = 64,
     features: Features | None = None,
 ) -> pd.DataFrame:
-    """Answer greedily whatever the journal does not hold yet; built in chapter 02.
+    """Answer greedily whatever the log does not hold yet; built in chapter 02.
 
-    Prompts of about the same length share a batch, an image is encoded once for all styles and
-    controls, and a reply that does not end holds up only its own kind. Answers are those of asking
-    one by one, but for rounding.
+    Prompts of about the same length share a batch, and an image is encoded once for all styles and
+    controls. Answers are those of asking one by one, but for rounding.
 
     Args:
-        model: The policy; an adapter is added to the weights as long as it takes.
+        model: The policy; an adapter is merged into the weights during the call.
         processor: Its processor.
         items: What to ask.
-        journal: Where answers are kept.
+        log: Where answers are kept.
         settings: How to ask.
         batch_size: Questions at once.
-        features: Of images that another model with the same vision tower was shown; grows.
+        features: Image features that another model with the same vision tower computed; grows.
 
     Returns:
-        One row per item, style and control, with the columns of `Record`.
+        One row per item, style and control, with the columns of `Answer`.
     """
-    tasks = items.tasks(settings.styles, settings.controls, settings.limit, settings.seed)
-    todo = journal.todo(tasks)
+    prompts = items.prompts(settings.styles, settings.controls, settings.limit, settings.seed)
+    todo = log.todo(prompts)
     with (
         VisionCache(model, features=features),
         merged_lora(model),
-        tqdm(desc="evaluate", total=len(tasks), initial=len(tasks) - len(todo)) as bar,
+        tqdm(desc="evaluate", total=len(prompts), initial=len(prompts) - len(todo)) as bar,
     ):
-        for answered in rounds(model, processor, items, todo, settings, batch_size):
-            journal.add(_record(items, task, one, processor) for task, one in answered)
-            bar.update(len(answered))
-    return journal.records()
+        for replies in rounds(model, processor, items, todo, settings, batch_size):
+            log.add(_answer(items, prompt, reply, processor) for prompt, reply in replies)
+            bar.update(len(replies))
+    return log.answers()
+
+
+def _answer(
+    items: EvalSet, prompt: EvalPrompt, reply: "PartialReply", processor: ImageOnlyQwen2VLProcessor
+) -> Answer:
+    question = items.questions[prompt.item]
+    completion = processor.tokenizer.decode(reply.tokens, skip_special_tokens=True)
+    parsed = styles.read(completion, question.options)
+    return Answer(
+        item=prompt.item,
+        image_id=question.image_id,
+        question=question.question,
+        options=question.options,
+        answer=question.answer,
+        style=prompt.style,
+        control=prompt.control,
+        completion=completion,
+        tokens=len(reply.tokens),
+        parsed=parsed,
+        correct=parsed == question.answer,
+        format_ok=styles.read_strict(completion, prompt.style) is not None,
+        modality=question.modality,
+        question_type=question.question_type,
+        source=question.source,
+    )
+
+
+@dataclass(frozen=True)
+class PartialReply:
+    """A prompt and as much of the reply as there is.
+
+    Attributes:
+        prompt: The chat up to the reply, with one placeholder if there is an image.
+        tokens: The reply so far.
+        ended: Whether that is all of it.
+    """
+
+    prompt: str
+    tokens: tuple[int, ...] = ()
+    ended: bool = False
+
+
+def start(
+    processor: ImageOnlyQwen2VLProcessor, question: Question, style: str, image: bool
+) -> PartialReply:
+    """The prompt of one question, with or without an image, and no reply yet."""
+    text = styles.prompt(question.question, question.options, style)
+    turn: list[Any] = styles.user_turn(text, image)
+    return PartialReply(
+        processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    )
 
 
 def rounds(
     model: Policy,
     processor: ImageOnlyQwen2VLProcessor,
-    items: Items,
-    tasks: list[Task],
+    items: EvalSet,
+    prompts: list[EvalPrompt],
     settings: Settings,
     batch_size: int,
-) -> Iterator[list[tuple[Task, Draft]]]:
+) -> Iterator[list[tuple[EvalPrompt, PartialReply]]]:
     """Yield finished replies, batch by batch: first all of them up to 32 tokens, then to 64 ..."""
-    drafts = {task: _draft(items.questions[task.item], task, processor) for task in tasks}
-    length, waiting = 0, tasks
+    replies = {
+        one: start(processor, items.questions[one.item], one.style, one.shown is not None)
+        for one in prompts
+    }
+    length, waiting = 0, prompts
     while waiting:
         goal = min(max(2 * length, FIRST_ROUND), settings.max_new_tokens)
+        last = goal == settings.max_new_tokens
         running = []
         for batch in batches(waiting, batch_size):
-            images = [image for task in batch if (image := items.image(task))]
-            before = [drafts[task] for task in batch]
-            after = go_on(model, processor, before, images, goal - length)
-            drafts |= zip(batch, after, strict=True)
-            last = goal == settings.max_new_tokens
-            yield [(task, drafts[task]) for task in batch if last or drafts[task].ended]
-            running += [task for task in batch if not (last or drafts[task].ended)]
+            images = [image for one in batch if (image := items.image(one))]
+            before = [replies[one] for one in batch]
+            after = extend(model, processor, before, images, goal - length)
+            replies |= zip(batch, after, strict=True)
+            yield [(one, replies[one]) for one in batch if last or replies[one].ended]
+            running += [one for one in batch if not (last or replies[one].ended)]
         length, waiting = goal, running
 
 
-def _draft(question: Question, task: Task, processor: ImageOnlyQwen2VLProcessor) -> Draft:
-    return draft(processor, question, task.style, sees=task.shown is not None)
+@torch.inference_mode()
+def extend(
+    model: Policy,
+    processor: ImageOnlyQwen2VLProcessor,
+    replies: Sequence[PartialReply],
+    images: Sequence[Image.Image],
+    tokens: int,
+) -> list[PartialReply]:
+    """Continue replies that have not ended greedily, in one batch, by at most `tokens` tokens each.
 
-
-def _record(items: Items, task: Task, one: Draft, processor: ImageOnlyQwen2VLProcessor) -> Record:
-    question = items.questions[task.item]
-    completion = processor.tokenizer.decode(one.tokens, skip_special_tokens=True)
-    parsed = read(completion, question.options)
-    return Record(
-        item=task.item,
-        image_id=question.image_id,
-        question=question.question,
-        options=question.options,
-        answer=question.answer,
-        style=task.style,
-        control=task.control,
-        completion=completion,
-        tokens=len(one.tokens),
-        parsed=parsed,
-        correct=parsed == question.answer,
-        format_ok=read_strict(completion, task.style) is not None,
-        modality=question.modality,
-        question_type=question.question_type,
-        source=question.source,
+    `images` are those of the prompts that have one, in their order.
+    """
+    inputs = _inputs(processor, replies, images).to(model.device)
+    # All settings are said: what a model's own configuration holds would fill the gaps.
+    generate: Any = model.generate
+    output = generate(
+        **inputs,
+        max_new_tokens=tokens,
+        do_sample=False,
+        num_beams=1,
+        temperature=None,
+        top_p=None,
+        top_k=None,
+        repetition_penalty=1.0,
+        suppress_tokens=[processor.image_token_id, processor.video_token_id],
+        use_cache=True,
+        cache_implementation="static",  # a growing one copies itself at every token
+        disable_compile=True,
     )
+    ends = model.generation_config.eos_token_id
+    ends = set(ends) if isinstance(ends, list) else {ends}
+    longer = []
+    for reply, row in zip(replies, output[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
+        new = next((i for i, token in enumerate(row) if token in ends), len(row))
+        longer.append(replace(reply, tokens=(*reply.tokens, *row[:new]), ended=new < len(row)))
+    return longer
+
+
+def _inputs(
+    processor: ImageOnlyQwen2VLProcessor,
+    replies: Sequence[PartialReply],
+    images: Sequence[Image.Image],
+) -> BatchFeature:
+    """Prompts and replies so far, padded on the left; token by token what was generated before."""
+    encoded = processor(text=[one.prompt for one in replies], images=list(images) or None)
+    pairs = zip(encoded["input_ids"], replies, strict=True)
+    rows = {"input_ids": [[*prompt, *reply.tokens] for prompt, reply in pairs]}
+    inputs = processor.tokenizer.pad(rows, padding_side="left", return_tensors="pt")
+    if images:
+        inputs["mm_token_type_ids"] = (inputs["input_ids"] == processor.image_token_id).int()
+        for name in ("pixel_values", "image_grid_thw"):
+            inputs[name] = torch.as_tensor(encoded[name])
+    return inputs

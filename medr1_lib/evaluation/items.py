@@ -1,9 +1,13 @@
-"""The items of an evaluation: each question in each style, with its image or a control's."""
+"""What a model is asked: each question in each style, with its image or a control's.
+
+Image controls (blank, shuffled, none) tell how much of an accuracy depends on the image.
+"""
 
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,20 +16,57 @@ from PIL import Image
 
 from medr1_lib.data import dataset
 from medr1_lib.data.question import Question
-from medr1_lib.evaluation import controls
+from medr1_lib.errors import InputError
 
-TOGETHER = 512  # items; their features fit into the memory of `VisionCache`
+CHUNK = 512  # items; their features fit into the memory of `VisionCache`
+GREY = (128, 128, 128)
+
+
+def blank(image: Image.Image) -> Image.Image:
+    """A mid-grey image of the same size."""
+    return Image.new("RGB", image.size, GREY)
+
+
+def shuffled(image_ids: Sequence[str], modalities: Sequence[str], seed: int) -> list[int]:
+    """For each item, one whose image stands in for its own: another image of the same modality.
+
+    The images of a modality are put in a random circle and each takes the place of the next, so
+    that every image is used and none stays where it was. Built in chapter 02.
+
+    Raises:
+        InputError: If a modality has only one image.
+
+    Example:
+        >>> shuffled(["a", "b", "c", "c"], ["CT", "CT", "MRI", "MRI"], seed=0)
+        Traceback (most recent call last):
+        medr1_lib.errors.InputError: MRI: has only one image; leave out the shuffled control
+        >>> shuffled(["a", "b", "b"], ["CT", "CT", "CT"], seed=0)
+        [1, 0, 0]
+    """
+    first: dict[str, dict[str, int]] = defaultdict(dict)  # modality, image: an item that shows it
+    for item, (image, modality) in enumerate(zip(image_ids, modalities, strict=True)):
+        first[modality].setdefault(image, item)
+    rng = np.random.default_rng(seed)
+    stand_in = {}
+    for modality in sorted(first):
+        images = sorted(first[modality])
+        if len(images) < 2:
+            raise InputError(modality, "has only one image", "leave out the shuffled control")
+        circle = [images[i] for i in rng.permutation(len(images))]
+        for image, other in zip(circle, circle[1:] + circle[:1], strict=True):
+            stand_in[modality, image] = first[modality][other]
+    return [stand_in[key] for key in zip(modalities, image_ids, strict=True)]
 
 
 @dataclass(frozen=True)
-class Task:
+class EvalPrompt:
     """One thing to ask.
 
     Attributes:
-        item: The question's place in the test split.
+        item: The question's place in the split.
         shown: The item whose image is shown; `None` for no image at all.
         style: A reasoning style.
-        control: `none` for the real image, or one of `controls.CONTROLS`.
+        control: `none` for the real image, or one of `question.CONTROLS`.
     """
 
     item: int
@@ -34,12 +75,8 @@ class Task:
     control: str
 
 
-class Items:
-    """One split of a data set.
-
-    Args:
-        root: A data set made by `data build` or `data import`.
-        split: Which of its splits.
+class EvalSet:
+    """One split of a data set made by `data build` or `data import`.
 
     Attributes:
         questions: All of them, in the order of the file.
@@ -61,50 +98,51 @@ class Items:
             self._areas.append(math.prod(self._open(item, pixels=False).size))
         self.sha256 = digest.hexdigest()
 
-    def tasks(
-        self, styles: tuple[str, ...], asked: tuple[str, ...], limit: int | None, seed: int
-    ) -> list[Task]:
+    def prompts(
+        self, styles: tuple[str, ...], controls: tuple[str, ...], limit: int | None, seed: int
+    ) -> list[EvalPrompt]:
         """Everything to ask, so ordered that neighbours have prompts of about the same length.
 
-        Neighbours share a style too, since its replies are of a length. All that is asked of 512
-        items comes before the next 512, so that their images need not be remembered for longer.
+        Neighbours share a style too, since replies in one style are of similar length. All that is
+        asked of 512 items comes before the next 512, so that their images need not be remembered
+        for longer.
 
         Args:
             styles: Reasoning styles.
-            asked: Controls beside the real image.
+            controls: Asked beside the real image.
             limit: Draw so many questions at random instead of all.
-            seed: Of that draw and of the shuffled control.
+            seed: Random seed of that draw and of the shuffled control.
         """
         chosen = list(range(len(self.questions)))
         if limit is not None and limit < len(chosen):
             rng = np.random.default_rng(seed)
             chosen = sorted(rng.choice(len(chosen), limit, replace=False).tolist())
-        others = self._others(seed) if "shuffled" in asked else []
-        tasks = [
-            Task(item, self._shown(item, control, others), style, control)
+        shown: dict[str, Sequence[int | None]] = {"text": [None] * len(self.questions)}
+        if "shuffled" in controls:
+            names = [question.image_id for question in self.questions]
+            modalities = [question.modality for question in self.questions]
+            shown["shuffled"] = shuffled(names, modalities, seed)
+        prompts = [
+            EvalPrompt(item, shown[control][item] if control in shown else item, style, control)
             for item in chosen
             for style in styles
-            for control in ("none", *asked)
+            for control in ("none", *controls)
         ]
         ranks = {item: rank for rank, item in enumerate(sorted(chosen, key=self._length))}
-        return sorted(tasks, key=lambda task: _order(task, ranks[task.item]))
 
-    def image(self, task: Task) -> Image.Image | None:
+        def order(prompt: EvalPrompt) -> tuple[int, bool, str, int]:
+            rank = ranks[prompt.item]
+            return rank // CHUNK, prompt.shown is None, prompt.style, rank
+
+        return sorted(prompts, key=order)
+
+    def image(self, prompt: EvalPrompt) -> Image.Image | None:
         """What the model is shown."""
-        if task.shown is None:
+        if prompt.shown is None:
             return None
-        if task.control == "blank":
-            return controls.blank(self._open(task.shown, pixels=False))
-        return self._open(task.shown)
-
-    def _others(self, seed: int) -> list[int]:
-        names = [question.image_id for question in self.questions]
-        return controls.shuffled(names, [question.modality for question in self.questions], seed)
-
-    def _shown(self, item: int, control: str, others: list[int]) -> int | None:
-        if control == "text":
-            return None
-        return others[item] if control == "shuffled" else item
+        if prompt.control == "blank":
+            return blank(self._open(prompt.shown, pixels=False))
+        return self._open(prompt.shown)
 
     def _length(self, item: int) -> float:
         """Roughly the tokens of a prompt: 28 x 28 pixels or four characters each."""
@@ -120,11 +158,7 @@ class Items:
         return self._images[item]["image"]["bytes"]
 
 
-def _order(task: Task, rank: int) -> tuple[int, bool, str, int]:
-    return rank // TOGETHER, task.shown is None, task.style, rank
-
-
-def batches(tasks: list[Task], size: int) -> Iterator[list[Task]]:
+def batches(prompts: list[EvalPrompt], size: int) -> Iterator[list[EvalPrompt]]:
     """Neighbours together."""
-    for start in range(0, len(tasks), size):
-        yield tasks[start : start + size]
+    for start in range(0, len(prompts), size):
+        yield prompts[start : start + size]

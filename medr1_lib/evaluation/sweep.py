@@ -1,152 +1,341 @@
-"""Train and score every cell of a plan, by submitit: on this machine, or on a SLURM cluster."""
+"""Many runs: a plan of trainings and tests, its jobs done through submitit, and a block of answers.
 
+The jobs run on this machine or on a SLURM cluster.
+"""
+
+import hashlib
 import json
 import time
 import traceback
 from collections import OrderedDict, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import cache
-from itertools import repeat
+from itertools import product, repeat
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import submitit
 import torch
+import yaml
 from tqdm.auto import tqdm
 
 from medr1_lib import files
+from medr1_lib.analysis.recorded import ANSWER_COLUMNS, ANSWERS, LOGS, MODELS, QUESTIONS
 from medr1_lib.data import dataset
+from medr1_lib.data.question import AXES, BASES, CONTROLS
+from medr1_lib.data.styles import STYLES
 from medr1_lib.errors import InputError
-from medr1_lib.evaluation.answers import Journal
+from medr1_lib.evaluation.answers import AnswerLog
 from medr1_lib.evaluation.evaluate import Settings, evaluate
-from medr1_lib.evaluation.items import Items
-from medr1_lib.evaluation.plan import Cell, Plan
+from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.model.loading import base_directory, load_policy
 from medr1_lib.model.vision_cache import Features
 from medr1_lib.provenance import hardware
-from medr1_lib.rl.run import begun
+from medr1_lib.rl.recipe import Recipe
+from medr1_lib.rl.recipe_file import load_recipe
+from medr1_lib.rl.run import LOG, begun
 from medr1_lib.rl.train import train
 
-CELL, ERROR, RUN, JOBS = "cell.json", "error.txt", "run", "jobs"
-TOGETHER = 128  # questions in a batch of an evaluation
-LONG = 7 * 24 * 60  # minutes after which a job is given up, unless the plan says otherwise
-PAUSE = 2.0  # seconds between two looks at what is finished
-# what the frozen tower of a base makes of the test images: the same for all its adapters
+JOB, ERROR, RUN, SUBMITTED = "job.json", "error.txt", "run", "jobs"  # files in the sweep's folder
+BATCH = 128  # questions in a batch of an evaluation
+TIMEOUT_MINUTES = 7 * 24 * 60  # a job is given up then, unless the plan says otherwise
+POLL_SECONDS = 2.0
+LISTS = ("style", "train", "seed", "tests", "controls")  # of a grid
+ASKED = ["image_id", "question", "options", "answer", "modality", "question_type", "scene"]
+# What the frozen tower of a base makes of the test images is the same for all its adapters.
 _FEATURES: defaultdict[Path, Features] = defaultdict(OrderedDict)
 
 
-def sweep(plan: Plan, out: Path, executor: str = "local", jobs: int = 1) -> dict[str, str]:
-    """Do whatever of a plan is not done yet.
+@dataclass(frozen=True)
+class Job:
+    """One model of a sweep: a training, unless it is the base, and an evaluation.
 
-    The cells are dealt out to so many jobs, and each job does its own one after the other, so that
-    Python and its libraries start once a job. A cell that fails does not stop the others.
+    Attributes:
+        recipe: Of a base, only model, style and quantization count.
+        tests: Data sets on whose test split it is scored.
+        controls: Asked beside the real images, some of `question.CONTROLS`.
+        max_new_tokens: Where a reply is cut off.
+        untrained: Score the base of the recipe as it is.
+        called: What a model that is not trained is called in a matrix.
+    """
+
+    recipe: Recipe
+    tests: tuple[str, ...]
+    controls: tuple[str, ...] = ()
+    max_new_tokens: int = 256
+    untrained: bool = False
+    called: str = "base"
+
+    @property
+    def name(self) -> str:
+        """A hash of recipe, tests and controls, model and data by path; the job's folder."""
+        own = (one.name for one in fields(self) if one.name not in ("recipe", "called"))
+        values = [self.recipe.flat(), *(getattr(self, name) for name in own)]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def label(self) -> dict[str, Any]:
+        """What the job is in a matrix: method, style, axis, train and seed."""
+        axis = next((axis for axis in AXES if getattr(self.recipe, axis, None)), "all")
+        trained_on = ", ".join(getattr(self.recipe, axis, ("all",)))
+        what: dict[str, Any] = {"method": self.recipe.method, "style": self.recipe.style}
+        what |= {"axis": axis, "train": trained_on, "seed": self.recipe.seed}
+        base = {"method": self.called, "axis": "all", "train": "none", "seed": -1}
+        return what | base if self.untrained else what
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every combination of training split, style and seed for one recipe.
+
+    Attributes:
+        recipe: A preset or a YAML file.
+        style: Reasoning styles.
+        axis: Train on each `modality`, on each `question_type`, or on `all` at once.
+        train: Only these of the axis.
+        seed: One run for each.
+        changes: Keys of the recipe with other values.
+        tests: Data sets to be scored on, instead of the plan's own.
+        controls: Some of `question.CONTROLS`.
+        untrained: Score the base of the recipe, and train nothing.
+        called: What it is called then, one of `BASES`; that of the trained models is `base`.
+    """
+
+    recipe: str
+    style: tuple[str, ...] = tuple(STYLES)
+    axis: str = "all"
+    train: tuple[str, ...] = ()
+    seed: tuple[int, ...] = (0,)
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    tests: tuple[str, ...] = ()
+    controls: tuple[str, ...] = ()
+    untrained: bool = False
+    called: str = "base"
+
+    def __post_init__(self) -> None:
+        trains = AXES.get(self.axis, ())
+        named = ("axis", AXES), ("controls", CONTROLS), ("train", trains), ("called", BASES)
+        for name, allowed in named:
+            given = getattr(self, name)
+            for value in (given,) if isinstance(given, str) else given:
+                if value not in allowed:
+                    remedy = f"use some of {', '.join(allowed)}"
+                    raise InputError("plan", f"{name} has {value!r}", remedy)
+        if len({Path(test).name for test in self.tests}) < len(self.tests):
+            raise InputError("plan", "two tests are folders of one name", "rename one of them")
+
+    def recipes(self, data: str) -> Iterator[Recipe]:
+        """The recipe of each combination."""
+        under = load_recipe(self.recipe, data=data).changed(**self.changes)
+        parts = self.train or AXES[self.axis]
+        for seed, style, part in product(self.seed, self.style, parts):  # a whole map, then another
+            cut = {} if self.axis == "all" else {self.axis: (part,)}
+            yield under.changed(style=style, seed=seed, **cut)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep does: the jobs of all grids together.
+
+    Attributes:
+        data: Data set to train on, and to be scored on.
+        max_new_tokens: Where a reply is cut off.
+        threads: CPU threads of a process.
+        resources: What a process asks of its machine, in submitit's words; `timeout_min`, say.
+    """
+
+    data: str
+    grids: tuple[Grid, ...]
+    max_new_tokens: int = 256
+    threads: int = 1
+    resources: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> "Plan":
+        """Read a plan from a YAML file.
+
+        Raises:
+            InputError: If it cannot be read, or something in it is wrong.
+        """
+        try:
+            values = yaml.safe_load(path.read_text())
+            grids = []
+            for grid in values.pop("grids"):
+                lists = {k: grid[k] for k in LISTS if k in grid}
+                tuples = {k: tuple(v if isinstance(v, list) else [v]) for k, v in lists.items()}
+                grids.append(Grid(**grid | tuples))
+            return cls(grids=tuple(grids), **values)
+        except InputError as error:
+            raise InputError(path, error.problem, error.remedy) from error
+        except OSError as error:
+            raise InputError(path, "cannot be read", "name a YAML file") from error
+        except (yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
+            problem = f"is no plan ({' '.join(str(error).split())})"
+            raise InputError(path, problem, "see `benchmarks/plans` for some that are") from error
+
+    def jobs(self) -> list[Job]:
+        """Every model, each once, in the order of the plan."""
+        found = [
+            Job(
+                recipe,
+                grid.tests or (self.data,),
+                grid.controls,
+                self.max_new_tokens,
+                grid.untrained,
+                grid.called,
+            )
+            for grid in self.grids
+            for recipe in grid.recipes(self.data)
+        ]
+        return list({job.name: job for job in found}.values())
+
+
+def sweep(plan: Plan, out: Path, executor: str = "local", processes: int = 1) -> dict[str, str]:
+    """Train and score whatever of a plan is not done yet.
+
+    The jobs are dealt out to so many processes, and each does its own one after the other, so that
+    Python and its libraries start once a process. A job that fails does not stop the others.
 
     Args:
         plan: What to do.
-        out: A folder, with one for each cell in it.
+        out: A folder, with one for each job in it.
         executor: `local` or `slurm`.
-        jobs: How many run at a time.
+        processes: How many run at a time.
 
     Returns:
-        What went wrong, by the name of the cell; a cell that was not reached has an empty text.
+        What went wrong, by the name of the job; a job that was not reached has an empty text.
 
     Raises:
         InputError: If the executor is not at hand.
     """
-    cells = plan.cells()
-    for test in {test for cell in cells for test in cell.tests}:
+    jobs = plan.jobs()
+    for test in {test for job in jobs for test in job.tests}:
         dataset.read(Path(test))  # better refused now than after the first training
-    todo = [cell for cell in cells if not (out / cell.name / CELL).is_file()]
-    for cell in todo:
-        (out / cell.name / ERROR).unlink(missing_ok=True)
-    submitted = _submit(plan, todo, out, executor, jobs) if todo else []
-    with tqdm(desc="cells", total=len(cells), initial=len(cells) - len(todo), unit="cell") as bar:
+    todo = [job for job in jobs if not (out / job.name / JOB).is_file()]
+    for job in todo:
+        (out / job.name / ERROR).unlink(missing_ok=True)
+    submitted = _submit(plan, todo, out, executor, processes) if todo else []
+    with tqdm(desc="jobs", total=len(jobs), initial=len(jobs) - len(todo), unit="job") as bar:
         try:
-            while not all(job.done() for job in submitted):
-                time.sleep(PAUSE)
-                bar.update(len(cells) - len(unfinished(cells, out)) - bar.n)
+            while not all(one.done() for one in submitted):
+                time.sleep(POLL_SECONDS)
+                bar.update(len(jobs) - len(unfinished(jobs, out)) - bar.n)
         except BaseException:
-            for job in submitted:
-                job.cancel()
+            for one in submitted:
+                one.cancel()
             raise
-        bar.update(len(cells) - len(unfinished(cells, out)) - bar.n)
-    return unfinished(cells, out)
+        bar.update(len(jobs) - len(unfinished(jobs, out)) - bar.n)
+    return unfinished(jobs, out)
 
 
-def unfinished(cells: Sequence[Cell], out: Path) -> dict[str, str]:
-    """The cells that have no result, each with what went wrong, if anything did."""
-    missing = [cell.name for cell in cells if not (out / cell.name / CELL).is_file()]
+def unfinished(jobs: Sequence[Job], out: Path) -> dict[str, str]:
+    """The jobs that have no result, each with what went wrong, if anything did."""
+    missing = [job.name for job in jobs if not (out / job.name / JOB).is_file()]
     errors = {name: out / name / ERROR for name in missing}
     return {name: file.read_text() if file.is_file() else "" for name, file in errors.items()}
 
 
 def _submit(
-    plan: Plan, cells: list[Cell], out: Path, executor: str, jobs: int
+    plan: Plan, jobs: list[Job], out: Path, executor: str, processes: int
 ) -> list[submitit.Job[None]]:
     try:
-        cluster = submitit.AutoExecutor(out / JOBS, cluster=executor)
-        asked = {"timeout_min": LONG, "cpus_per_task": plan.threads, "name": "medr1-sweep"}
-        cluster.update_parameters(**asked | dict(plan.resources))
+        cluster = submitit.AutoExecutor(out / SUBMITTED, cluster=executor)
+        asked = {"timeout_min": TIMEOUT_MINUTES, "cpus_per_task": plan.threads}
+        cluster.update_parameters(**asked | {"name": "medr1-sweep"} | dict(plan.resources))
     except RuntimeError as error:
         raise InputError(f"--executor {executor}", str(error), "use local here") from error
     except NameError as error:  # what submitit raises for a parameter that it does not know
         raise InputError("plan: resources", str(error), "use submitit's parameters") from error
-    hands = [cells[job::jobs] for job in range(min(jobs, len(cells)))]
-    return cluster.map_array(work, hands, repeat(out), repeat(plan.threads))
+    hands = [jobs[first::processes] for first in range(min(processes, len(jobs)))]
+    return cluster.map_array(run_jobs, hands, repeat(out), repeat(plan.threads))
 
 
-def work(cells: Sequence[Cell], out: Path, threads: int) -> None:
-    """Do these cells one after the other; what goes wrong with one is written into its folder."""
+def run_jobs(jobs: Sequence[Job], out: Path, threads: int) -> None:
+    """Do these jobs one after the other; what goes wrong with one is written into its folder."""
     torch.set_num_threads(threads)
-    for cell in cells:
-        folder = out / cell.name
+    for job in jobs:
+        folder = out / job.name
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            do(cell, folder)
+            run_job(job, folder)
         except InputError as error:
             (folder / ERROR).write_text(str(error))
-        except Exception:  # whatever it is, the other cells can go on
+        except Exception:  # whatever it is, the other jobs can go on
             (folder / ERROR).write_text(traceback.format_exc())
 
 
-def do(cell: Cell, folder: Path) -> None:
-    """Train and score one cell, or what is left of it."""
-    notes: dict[str, Any] = {"model": cell.name, **cell.label, "shortcut": 0.0, "steps": 0}
-    adapter = Path(cell.recipe.model)
-    if not cell.untrained:
-        run = train(cell.recipe, folder / RUN, resume=begun(folder / RUN))
+def run_job(job: Job, folder: Path) -> None:
+    """Train and score one model, or what is left of it."""
+    notes: dict[str, Any] = {"model": job.name, **job.label, "shortcut": 0.0, "steps": 0}
+    adapter = Path(job.recipe.model)
+    if not job.untrained:
+        run = train(job.recipe, folder / RUN, resume=begun(folder / RUN))
         adapter, seconds = run.adapter, float(run.log["seconds"].sum())
         notes |= {"steps": len(run.log), "train_seconds": round(seconds, 1)}
-        notes["shortcut"] = _card(cell.recipe.data).get("shortcut", 0.0)
+        notes["shortcut"] = _card(job.recipe.data).get("shortcut", 0.0)
     start = time.perf_counter()
-    policy, processor = load_policy(adapter, cell.recipe.quantize)
-    settings = Settings((cell.recipe.style,), cell.controls, max_new_tokens=cell.max_new_tokens)
-    for test in cell.tests:
-        told = {"cell": cell.name, "data": test, "data_sha256": _items(test).sha256}
-        journal = Journal(answers_in(folder, test), told, {})
+    policy, processor = load_policy(adapter, job.recipe.quantize)
+    settings = Settings((job.recipe.style,), job.controls, max_new_tokens=job.max_new_tokens)
+    for test in job.tests:
+        items = _test_set(test)
+        known = {"job": job.name, "data": test, "data_sha256": items.sha256}
+        log = AnswerLog(answers_in(folder, test), known, {})
         features = _FEATURES[base_directory(adapter)]
-        evaluate(policy, processor, _items(test), journal, settings, TOGETHER, features)
-        journal.finish({})
+        evaluate(policy, processor, items, log, settings, BATCH, features)
+        log.finish({})
     notes |= {
-        "marks": {test: _card(test).get("mark", "random") for test in cell.tests},
+        "marks": {test: _card(test).get("mark", "random") for test in job.tests},
         "evaluate_seconds": round(time.perf_counter() - start, 1),
         "hardware": hardware(),
         "threads": torch.get_num_threads(),
         "date": time.strftime("%Y-%m-%d"),
-        "recipe": cell.recipe.flat(),
+        "recipe": job.recipe.flat(),
     }
-    files.atomic_write(folder / CELL, (json.dumps(notes, indent=1) + "\n").encode())
+    files.atomic_write(folder / JOB, (json.dumps(notes, indent=1) + "\n").encode())
 
 
 def answers_in(folder: Path, test: str) -> Path:
-    """Where the answers of a cell to one data set lie."""
+    """Where the answers of a job to one data set lie."""
     return folder / f"scored-{Path(test).name}"
 
 
 @cache
-def _items(data: str) -> Items:
-    return Items(Path(data))
+def _test_set(data: str) -> EvalSet:
+    return EvalSet(Path(data))
 
 
 def _card(data: str) -> dict[str, Any]:
     return json.loads((Path(data) / dataset.CARD).read_text())
+
+
+def record(jobs: Sequence[Path], block: Path, notes: dict[str, Any]) -> None:
+    """Gather the folders of finished jobs into a block, a few small files for `analysis`.
+
+    `notes` say what made them: command, plan.
+
+    Raises:
+        InputError: If two test sets share a mark, by which answers find their questions.
+    """
+    models = [json.loads((job / JOB).read_text()) for job in jobs]
+    answers, logs = [], []
+    for job, model in zip(jobs, models, strict=True):
+        for test, mark in model["marks"].items():
+            answered = pd.read_parquet(answers_in(job, test) / ANSWERS)[ANSWER_COLUMNS]
+            answers.append(answered.assign(model=model["model"], mark=mark))
+        if (job / RUN).is_dir():
+            logs.append(pd.read_csv(job / RUN / LOG).assign(model=model["model"]))
+    tests = {test: mark for model in models for test, mark in model["marks"].items()}
+    if len({*tests.values()}) < len(tests):
+        raise InputError(block, f"{len(tests)} test sets share a mark", "record a plan for each")
+    questions = []
+    for test, mark in tests.items():
+        rows = pd.DataFrame([one.record(None) for one in _test_set(test).questions])[ASKED]
+        questions.append(rows.rename_axis("item").reset_index().assign(mark=mark))
+    block.mkdir(parents=True, exist_ok=True)
+    for name, parts in {ANSWERS: answers, QUESTIONS: questions, LOGS: logs}.items():
+        if parts:
+            joined = pd.concat(parts, ignore_index=True)
+            joined.to_parquet(block / name, index=False, compression="zstd", compression_level=19)
+    (block / MODELS).write_text(json.dumps(notes | {"models": models}, indent=1) + "\n")

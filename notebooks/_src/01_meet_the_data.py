@@ -332,7 +332,7 @@ def option_ratio(train, test):
 # reads the options only; a second flaw of the leaky variant comes in exercise 4.
 
 # %% tags=["headline"]
-from medr1_lib.analysis.intervals import wilson
+from medr1_lib.analysis.stats import wilson
 
 for name, leaky in (("standard", False), ("leaky", True)):
     train, asked = (

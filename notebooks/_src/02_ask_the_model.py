@@ -47,7 +47,7 @@ from skimage import data as samples
 from medr1_lib.course import checks, tiers
 from medr1_lib.course.viewer_widget import AnswerViewer
 from medr1_lib.data import images, phantom_vqa
-from medr1_lib.analysis.intervals import wilson
+from medr1_lib.analysis.stats import wilson
 from medr1_lib.data.phantoms import PLACES, draw
 from medr1_lib.data.question import CONTROLS, LETTERS, MODALITIES, QUESTION_TYPES
 from medr1_lib.data.styles import STYLES, listed, prompt, read, read_strict
@@ -55,9 +55,9 @@ from medr1_lib.model.loading import load_policy
 from medr1_lib.model.vision_cache import VisionCache
 from medr1_lib.evaluation.ask import Asker
 from medr1_lib.evaluation.evaluate import Settings, evaluate
-from medr1_lib.evaluation.items import Items
-from medr1_lib.evaluation.answers import Journal
-from medr1_lib.analysis.scores import summary, table
+from medr1_lib.evaluation.items import EvalSet
+from medr1_lib.evaluation.answers import AnswerLog
+from medr1_lib.analysis.stats import summary, summary_table
 
 tier = tiers.start(2)
 sns.set_theme(style="white", palette="colorblind", rc={"figure.dpi": 72})
@@ -155,7 +155,7 @@ print("it is:  ", question.scene)
 # %%
 print(text)
 for style in STYLES:
-    said = asker.reply([asker.posed(question, style)], [picture])[0]
+    said = asker.reply([asker.question_chat(question, style)], [picture])[0]
     print(f"{style:>12}: {said}")
 print(f"       right: {question.answer}) {question.answer_text}")
 
@@ -206,10 +206,10 @@ pd.DataFrame(readers, index=said).fillna("-")
 folder = tempfile.TemporaryDirectory()
 place = Path(folder.name)
 phantom_vqa.write(place / "phantoms", {"test": asked}, {"source": "chapter 02"})
-items = Items(place / "phantoms")
-journal = Journal(place / "answers", {}, {})
+items = EvalSet(place / "phantoms")
+log = AnswerLog(place / "answers", {}, {})
 settings = Settings(tuple(STYLES), max_new_tokens=tier.max_new_tokens)
-records = evaluate(model, processor, items, journal, settings)
+records = evaluate(model, processor, items, log, settings)
 columns = ["style", "completion", "answer", "parsed", "format_ok"]
 records.sort_values(["item", "style"]).set_index("item")[columns].head(6)
 
@@ -301,7 +301,7 @@ plt.show()
 # draws its maps with hundreds of questions per cell for this reason.
 
 # %%
-print(table(summary(direct)))
+print(summary_table(summary(direct)))
 
 # %% [markdown]
 # ## 7 Does it look at the picture?
@@ -309,11 +309,11 @@ print(table(summary(direct)))
 # An accuracy above chance may come from the image or from the text. To tell, ask again with a picture
 # that cannot help. *blank* is a grey image of the same size, *shuffled* the image of another question
 # of the same modality, *text* no image at all. The question stays word for word the same. The
-# journal knows what was answered before, so only the controls are asked.
+# log knows what was answered before, so only the controls are asked.
 
 # %% mystnb={"image": {"alt": "Four dots with 95 percent intervals on an axis of accuracy in percent. The answers with the question's own image lie clearly above the dashed line at 25 percent; the intervals of blank, shuffled and text-only all hold the line."}}
 settings = Settings(("no_think",), CONTROLS, max_new_tokens=tier.max_new_tokens)
-records = evaluate(model, processor, items, journal, settings)
+records = evaluate(model, processor, items, log, settings)
 direct = records[records["style"] == "no_think"]
 shown = direct.groupby("control")[["correct", "format_ok"]].apply(share)
 _, axis = plt.subplots(figsize=(6, 2.2))
@@ -497,7 +497,7 @@ print(*asker.reply([DESCRIBE] * 2, real), sep="\n")
 few = np.random.default_rng(0).choice(len(asked), 80, replace=False)
 hits = {}
 for style in STYLES:
-    chats = [asker.posed(items.questions[i], style) for i in few]
+    chats = [asker.question_chat(items.questions[i], style) for i in few]
     drawn = asker.sample(chats, [pictures[i] for i in few], 16)
     right = [items.questions[i].answer for i in few]
     hits[style] = np.array(
@@ -594,12 +594,12 @@ sure = {}
 for style, group in own.groupby("style"):
     group = group[group["completion"].str.contains("<answer>")]
     before = group["completion"].str.rpartition("<answer>")[0] + "<answer>"
-    chats = [asker.posed(items.questions[i], style) for i in group["item"]]
-    odds = asker.odds(
+    chats = [asker.question_chat(items.questions[i], style) for i in group["item"]]
+    probs = asker.next_token_probs(
         chats + before.to_numpy(), [pictures[i] for i in group["item"]], LETTERS
     )
-    odds /= odds.sum(1, keepdims=True)
-    bits = -(odds * np.log2(odds)).sum(1).mean()
+    probs /= probs.sum(1, keepdims=True)
+    bits = -(probs * np.log2(probs)).sum(1).mean()
     given = {letter: np.mean(group["parsed"] == letter) for letter in LETTERS}
     sure[style] = given | {"bits": bits, "n": len(group)}
 pd.DataFrame(sure).T.round(2).astype({"n": int})

@@ -41,7 +41,7 @@ from matplotlib import pyplot as plt
 
 from medr1_lib.course import checks, tiers
 from medr1_lib.data import phantom_vqa
-from medr1_lib.analysis.intervals import wilson
+from medr1_lib.analysis.stats import wilson
 
 tier = tiers.start(5)
 sns.set_theme(style="whitegrid", palette="colorblind")
@@ -85,10 +85,10 @@ if TRAINS:
 # %%
 from medr1_lib.model.loading import load_policy
 from medr1_lib.evaluation.evaluate import Settings, evaluate
-from medr1_lib.evaluation.items import Items
-from medr1_lib.evaluation.answers import Journal
+from medr1_lib.evaluation.items import EvalSet
+from medr1_lib.evaluation.answers import AnswerLog
 
-items = Items(folder / "phantoms") if TRAINS else None
+items = EvalSet(folder / "phantoms") if TRAINS else None
 
 
 def tested(model, name):
@@ -96,7 +96,7 @@ def tested(model, name):
     policy, processor = load_policy(Path(model), tier.quantize)
     settings = Settings((STYLE,), max_new_tokens=tier.max_new_tokens)
     return evaluate(
-        policy, processor, items, Journal(folder / name, {}, {}), settings
+        policy, processor, items, AnswerLog(folder / name, {}, {}), settings
     )
 
 
@@ -383,7 +383,7 @@ mcnemar_p = checks.mcnemar_p(mcnemar_p)
 # changed; the difference says by how much.
 
 # %%
-from medr1_lib.analysis.scores import compare
+from medr1_lib.analysis.stats import compare
 
 paired = compare(before, after)
 low, high = paired.interval

@@ -269,7 +269,7 @@ for step in (1, 40):
 # looks. How often is any part of the body still named? The recorded rollouts of ten steps:
 
 # %%
-from medr1_lib.analysis.intervals import wilson
+from medr1_lib.analysis.stats import wilson
 
 
 def body_named(name, first, last):

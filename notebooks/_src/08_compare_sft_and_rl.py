@@ -45,7 +45,7 @@ from matplotlib import pyplot as plt
 from medr1_lib.analysis import transfer
 from medr1_lib.course import checks, tiers
 from medr1_lib.data import phantom_vqa
-from medr1_lib.analysis.intervals import Z
+from medr1_lib.analysis.stats import Z
 
 tier = tiers.start(8)
 sns.set_palette("colorblind")
@@ -114,8 +114,8 @@ print(counted.to_string())
 
 # %%
 from medr1_lib.rl.recipe_file import load_recipe
-from medr1_lib.analysis import recorded, comparisons, plots, rates
-from medr1_lib.analysis.scores import ITEM, compare, share
+from medr1_lib.analysis import plots, recorded, stats
+from medr1_lib.analysis.stats import ITEM, compare, share
 
 STYLE, STEPS, PER_CELL, METHODS = "no_think", 60, 16, ("grpo", "sft")
 TRAINS = tier.name != "replay"
@@ -167,8 +167,8 @@ recipes["4 times the updates"] = recipes["SFT"].changed(**longer)
 from medr1_lib.model.loading import load_policy
 from medr1_lib.rl.train import train
 from medr1_lib.evaluation.evaluate import Settings, evaluate
-from medr1_lib.evaluation.items import Items
-from medr1_lib.evaluation.answers import Journal
+from medr1_lib.evaluation.items import EvalSet
+from medr1_lib.evaluation.answers import AnswerLog
 
 everything = recorded.load(RECORDED / "all").query("control == 'none'")
 budget = pd.read_parquet(RECORDED / "budget.parquet")
@@ -185,9 +185,9 @@ def answers_of(name, target=sft.target):
         model = train(recipes[name], folder / name, target=target).adapter
     policy, processor = load_policy(model, tier.quantize)
     settings = Settings((STYLE,), max_new_tokens=tier.max_new_tokens)
-    journal = Journal(folder / f"{name} scored", {}, {})
-    items = Items(folder / "phantoms")
-    return evaluate(policy, processor, items, journal, settings)
+    log = AnswerLog(folder / f"{name} scored", {}, {})
+    items = EvalSet(folder / "phantoms")
+    return evaluate(policy, processor, items, log, settings)
 
 
 def recorded(name):
@@ -271,8 +271,8 @@ for seed in range(style["seed"].max() + 1):
     print(f"seed {seed}, SFT against GRPO:", conclusion(first, second))
 spread = style.groupby(["method", "seed"])["correct"].mean().drop("base")
 print((100 * spread.unstack()).round(1).to_string())
-both = {m: transfer.answers(style, m, STYLE, "all") for m in METHODS}
-pooled = comparisons.ablation(both)[["label", "difference", "low", "high"]]
+both = {m: transfer.transfer_answers(style, m, STYLE, "all") for m in METHODS}
+pooled = transfer.compare_pooled(both)[["label", "difference", "low", "high"]]
 print("over seeds, less GRPO:", pooled.round(3).to_string(index=False), sep="\n")
 
 # %% [markdown]
@@ -280,7 +280,7 @@ print("over seeds, less GRPO:", pooled.round(3).to_string(index=False), sep="\n"
 # that it is behind, each with an interval clear of zero. Each of them would have passed as a finding, with a
 # p-value that looks beyond doubt. The last line asks about the *methods*: it adds the variance between the
 # seeds to that between the questions, and its interval is several times as wide. (The sum is
-# that of Welch's t-test; see `contrast` in `medr1_lib/study/comparisons.py`.)
+# that of Welch's t-test; see `difference_test` in `medr1_lib/analysis/transfer.py`.)
 #
 # ## 3 Now unfairly
 #
@@ -323,11 +323,13 @@ print("as published, GRPO is ahead:", "yes" if unfair.interval[1] < 0 else "no")
 asked = known[known["method"] == "base"]
 whole = {"method": "sft", "style": STYLE, "axis": "all", "train": "all"}
 whole |= {"shortcut": 0.0, "mark": "random", "control": "none"}
-sides = {m: transfer.answers(known, m, STYLE, "all") for m in METHODS}
+sides = {m: transfer.transfer_answers(known, m, STYLE, "all") for m in METHODS}
 for name, rows in budget.groupby("variant", sort=False):
     rows = rows.assign(**whole).merge(asked[["item", "modality"]], on="item")
-    sides[name] = transfer.answers(pd.concat([asked, rows]), "sft", STYLE, "all")
-table = comparisons.ablation(sides)
+    sides[name] = transfer.transfer_answers(
+        pd.concat([asked, rows]), "sft", STYLE, "all"
+    )
+table = transfer.compare_pooled(sides)
 axes, _ = plots.ablation(table, "Accuracy less that of GRPO, in points")
 axes.get_legend().remove()
 every = pd.concat([budget, known.assign(variant=known["method"])])
@@ -365,7 +367,9 @@ display(shown.join(told, how="outer").round(3))
 # %%
 parts = [recorded.load(RECORDED / name) for name in ("all", "modality", "sft")]
 records = pd.concat(parts)
-found = {m: transfer.answers(records, m, STYLE, "modality") for m in METHODS}
+found = {
+    m: transfer.transfer_answers(records, m, STYLE, "modality") for m in METHODS
+}
 summaries = {m: transfer.summary(one) for m, one in found.items()}
 pd.concat(summaries).droplevel(1).set_index("part", append=True).round(3)
 
@@ -375,7 +379,7 @@ pd.concat(summaries).droplevel(1).set_index("part", append=True).round(3)
 # questions. A bar above zero is in favor of SFT.
 
 # %% mystnb={"image": {"alt": "Two bars of the accuracy of SFT less that of GRPO in points, at home and elsewhere, with 95 percent intervals over seeds and questions. Both differences are a few points; the table printed after it has the values."}}
-ablation = comparisons.ablation(found)
+ablation = transfer.compare_pooled(found)
 _ = plots.ablation(ablation, f"SFT less GRPO, in points, {STYLE}")
 shown = ["label", "part", "n", "seeds", "difference", "low", "high", "p_holm"]
 display(ablation[shown].round(3))
@@ -390,7 +394,7 @@ display(pd.DataFrame(indices).T.round(2))
 # The map shows the difference cell by cell, corrected for the number of comparisons.
 
 # %% mystnb={"image": {"alt": "Eight by eight heatmap of the accuracy of SFT less that of GRPO in points, by trained and tested modality, with intervals. Stars mark cells that stay significant after correction for 64 comparisons; the next cell counts them."}}
-cells = comparisons.differences(found["grpo"], found["sft"])
+cells = transfer.compare_cells(found["grpo"], found["sft"])
 _ = plots.difference_heatmap(cells, title="SFT less GRPO, in points")
 sure = cells[cells["p_holm"] < 0.05]["difference"]
 print(f"of {len(cells)} cells, after correction: SFT clearly ahead in", end=" ")
@@ -410,7 +414,7 @@ labels = {
     ("grpo", STYLE): "GRPO, paid for the letter",
     ("sft", STYLE): "SFT, the letter only",
 }
-rows = rates.table(
+rows = stats.rate_table(
     everything, ["style", "method"], {"accuracy": ("correct", None)}
 ).rename(columns={"value": "accuracy", "style": "test"})
 rows["series"] = [

@@ -62,13 +62,11 @@ from medr1_lib.data.question import LETTERS, Question
 from medr1_lib.data.styles import STYLES, read
 from medr1_lib.model.loading import load_policy
 from medr1_lib.model.vision_cache import VisionCache
-from medr1_lib.analysis import recorded, comparisons, plots
-from medr1_lib.evaluation import odds
+from medr1_lib.analysis import plots, rationale, recorded, stats
 from medr1_lib.course.chapters.chapter_10 import no_think_minus_think, published
-from medr1_lib.analysis import rates, rationale
-from medr1_lib.evaluation.ask import Asker
-from medr1_lib.evaluation.controls import GREY
-from medr1_lib.analysis.figures import STYLE
+from medr1_lib.evaluation.ask import Asker, letter_probs
+from medr1_lib.evaluation.items import GREY
+from medr1_lib.analysis.plots import STYLE
 from medr1_lib.analysis.rationale import KNOWN
 
 plt.rcParams.update(STYLE)
@@ -85,7 +83,7 @@ real.groupby(["method", "style"], observed=True)["model"].nunique().unstack()
 # look at the rest.
 
 # %% mystnb={"image": {"alt": "Bars of accuracy for three styles, each with base, GRPO and SFT, and 95 percent intervals. Base: think_before 48 percent, the two others just below 40. After training all are higher. think_before leads, with 72 percent by GRPO and 78 by SFT; no_think lies near 55, think_after near 50. All are above the dashed line of chance at 25."}}
-table = rates.table(real, ["method", "style"], {"accuracy": ("correct", None)})
+table = stats.rate_table(real, ["method", "style"], {"accuracy": ("correct", None)})
 names = {"method": "series", "style": "test", "value": "accuracy"}
 table = table.rename(columns=names).assign(n=real["item"].nunique())
 axes, _ = plots.headline(table, "Accuracy in %, 60 steps")
@@ -130,13 +128,13 @@ def holm(p):
 holm = checks.holm(holm)
 
 # %% [markdown]
-# Now all tests at once. `ablation` compares each variant with the first, on the same questions, and adds
+# Now all tests at once. `compare_pooled` compares each variant with the first, on the same questions, and adds
 # the variance between seeds to that between questions. For *gain*, the base's own answer to each question
 # is subtracted before. A negative difference means that the style did worse than reasoning first.
 
 # %%
 maps = {
-    (method, style): transfer.answers(records, method, style, "all")
+    (method, style): transfer.transfer_answers(records, method, style, "all")
     for method in ("grpo", "sft")
     for style in STYLES
 }
@@ -150,7 +148,7 @@ def against_first(method, what):
             style: replace(one, right=one.right.sub(one.base, axis=0))
             for style, one in found.items()
         }
-    return comparisons.ablation(found).assign(method=method, what=what)
+    return transfer.compare_pooled(found).assign(method=method, what=what)
 
 
 pairs = [(m, what) for m in ("grpo", "sft") for what in ("accuracy", "gain")]
@@ -177,7 +175,7 @@ for row in tests[tests["method"] == "grpo"].itertuples():
 
 # %% mystnb={"image": {"alt": "Heatmap with two rows, no_think and think_after, each less think_before, and eight columns for the tested modalities. All cells are negative, by 13 to 26 points, and carry the star of significance after Holm's correction. The smallest difference is that of no_think on CT."}}
 first, others = maps["grpo", "think_before"], ("no_think", "think_after")
-rows = {s: comparisons.differences(first, maps["grpo", s]) for s in others}
+rows = {s: transfer.compare_cells(first, maps["grpo", s]) for s in others}
 cells = pd.concat([one.assign(train=style) for style, one in rows.items()])
 cells["p_holm"] = holm(cells["p"])
 axes, _ = plots.difference_heatmap(cells, title="Points above think_before")
@@ -325,7 +323,7 @@ measures = {
     "what is asked": ("wrong", "names_asked"),
     "rest": ("other_wrong", "other"),
 }
-parts = rates.table(split, ["style", "method"], measures)
+parts = stats.rate_table(split, ["style", "method"], measures)
 columns = ["value", "low", "high"]
 parts.pivot(index=["style", "method"], columns="measure", values=columns).round(3)
 
@@ -356,9 +354,9 @@ wide.assign(**{"letter right": right}).round(3)
 
 # %%
 keys, changed = ["style", "method", "control"], rationale.changes(records)
-moved = rates.table(changed, keys, {"changed": ("changed", None)})
-false = rates.table(scored, keys, {"false": ("false_claims", "claims")})
-form = rates.table(scored, keys, {"form": ("format_ok", None)})
+moved = stats.rate_table(changed, keys, {"changed": ("changed", None)})
+false = stats.rate_table(scored, keys, {"false": ("false_claims", "claims")})
+form = stats.rate_table(scored, keys, {"form": ("format_ok", None)})
 form = form[[*keys, "value"]].rename(columns={"value": "form"})
 both = false.merge(moved, on=keys, suffixes=("", "_changed")).merge(form, on=keys)
 names = {
@@ -432,7 +430,7 @@ _, axes = plt.subplots(2, 1, figsize=(8, 4.6), layout="constrained")
 at_letter = {}
 for axis, (style, some) in zip(axes, edits.items(), strict=True):
     place, letter, *texts = some[0]
-    chat = asker.posed(asked[place], style)
+    chat = asker.question_chat(asked[place], style)
     batches = [asker.encode([chat + text], [pictures[place]]) for text in texts]
     with torch.inference_mode():
         before, after = (model(**batch).logits[0] for batch in batches)
@@ -454,16 +452,18 @@ for axis, (style, some) in zip(axes, edits.items(), strict=True):
 # %% tags=["headline"]
 style = "think_before"
 chats = [
-    asker.posed(asked[place], style) + text.partition("<answer>")[0] + "<answer>"
+    asker.question_chat(asked[place], style)
+    + text.partition("<answer>")[0]
+    + "<answer>"
     for place, _, _, text in edits[style]
 ]
 shown = [pictures[place] for place, *_ in edits[style]]
 old = np.array([LETTERS.index(letter) for _, letter, *_ in edits[style]])
-letters = asker.odds(chats, shown, LETTERS).argmax(1)
+letters = asker.next_token_probs(chats, shown, LETTERS).argmax(1)
 follows = pd.DataFrame({"new": letters == (old + 1) % 4, "old": letters == old})
 follows = follows.assign(model="base", item=range(len(follows)))
 for column, what in (("new", "follows the edit"), ("old", "stays")):
-    n, share, low, high = rates.rate(follows, column)
+    n, share, low, high = stats.rate(follows, column)
     print(f"the letter {what}: {share:.1%} [{low:.1%}, {high:.1%}], n = {n}")
 
 # %% [markdown]
@@ -473,7 +473,7 @@ for column, what in (("new", "follows the edit"), ("old", "stays")):
 
 # %%
 grey = [Image.new("RGB", picture.size, GREY) for picture in shown]
-unseen = asker.odds(chats, grey, LETTERS).argmax(1)
+unseen = asker.next_token_probs(chats, grey, LETTERS).argmax(1)
 print(f"same letter with a grey picture: {(unseen == letters).mean():.1%}")
 
 # %% [markdown]
@@ -489,7 +489,7 @@ print(f"same letter with a grey picture: {(unseen == letters).mean():.1%}")
 # %%
 late = own[own["style"] == "think_after"]
 ways = {"letter": ("correct", None), "option named": ("asked_true", None)}
-second = rates.table(late, ["method"], ways)
+second = stats.rate_table(late, ["method"], ways)
 second.pivot(
     index="method", columns="measure", values=["value", "low", "high"]
 ).round(3)
@@ -527,7 +527,7 @@ _ = axis.set(ylim=(0, 100), xlim=(0, 15), title=f"n = {real['item'].nunique()}")
 sure = {}
 for style in ("no_think", "think_before"):
     replies = said[style].tolist()
-    sure[style] = odds.letter_odds(asker, asked, pictures, replies, style)
+    sure[style] = letter_probs(asker, asked, pictures, replies, style)
     _ = plots.calibration(sure[style], f"Base, {style}")
 
 # %% [markdown]
@@ -541,7 +541,7 @@ for style in ("no_think", "think_before"):
 
 # %%
 few, votes = slice(None, None, 3), []
-chats = [asker.posed(question, "think_before") for question in asked[few]]
+chats = [asker.question_chat(question, "think_before") for question in asked[few]]
 drawn = asker.sample(chats, pictures[few], 8)
 for group, question in zip(drawn, asked[few], strict=True):
     given = [letter for text in group if (letter := read(text, question.options))]

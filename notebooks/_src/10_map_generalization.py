@@ -69,37 +69,35 @@ if TRAINS:
 
 # %% [markdown]
 # A *plan* is a list of grids. Each grid names a recipe, what to cut the training questions by, and the
-# styles and seeds to go through; a cell is one model with its scores. The base is a cell too, one that
-# is not trained. Each cell has a name, a hash of everything that its answers depend on, and a folder of
+# styles and seeds to go through; a job is one model with its scores. The base is a job too, one that
+# is not trained. Each job has a name, a hash of everything that its answers depend on, and a folder of
 # that name.
 
 # %%
-from medr1_lib.evaluation.plan import Grid, Plan
+from medr1_lib.evaluation.sweep import Grid, Plan
 
 changes = {"model": str(tier.model_path), "max_steps": STEPS, "save_steps": STEPS}
 recipe = "gpu" if tier.name == "gpu" else "course"
 base = Grid(recipe, (STYLE,), changes=changes, untrained=True)
 trained = Grid(recipe, (STYLE,), "modality", CHOSEN, changes=changes)
 plan = Plan(str(folder / "three"), (base, trained), tier.max_new_tokens)
-cells = plan.cells()
-pd.DataFrame([cell.label for cell in cells], [cell.name for cell in cells])
+jobs = plan.jobs()
+pd.DataFrame([job.label for job in jobs], [job.name for job in jobs])
 
 # %% [markdown]
-# `sweep` does what is not done yet and skips the rest, so a sweep that was interrupted goes on. A cell
+# `sweep` does what is not done yet and skips the rest, so a sweep that was interrupted goes on. A job
 # that fails is reported, and the others still run. It hands the work to submitit: here to one process
 # of this machine, with `executor="slurm"` to a cluster. The result is a *block*, every answer of every
 # model in a few files.
 
 # %%
 from medr1_lib.analysis import recorded
-from medr1_lib.evaluation.sweep import sweep
+from medr1_lib.evaluation.sweep import record, sweep
 
 if TRAINS:
     failed = sweep(plan, folder / "sweep")
-    done = [
-        folder / "sweep" / cell.name for cell in cells if cell.name not in failed
-    ]
-    recorded.write(done, folder / "block", {"plan": "three modalities"})
+    done = [folder / "sweep" / job.name for job in jobs if job.name not in failed]
+    record(done, folder / "block", {"plan": "three modalities"})
     small = recorded.load(folder / "block")
 else:
     small = recorded.load(RECORDED / "pilot").query("seed < 1 and method != 'sft'")
@@ -112,14 +110,14 @@ print(f"{small['model'].nunique()} models, {len(small):,} answers")
 # questions could have been drawn, and knows nothing of other trainings.
 
 # %% mystnb={"image": {"alt": "Heatmap of accuracy, trained on CT, Dermoscopy or OCT, tested on each of them. All cells lie far above chance, at 25 percent; the cells of the diagonal are mostly the highest of their columns. The table below the figure has every value with its interval."}}
-from medr1_lib.analysis import comparisons, transfer, plots
+from medr1_lib.analysis import plots, transfer
 from medr1_lib.course.chapters.chapter_10 import (
     fits_by_chance,
     no_think_minus_think,
     published,
 )
 
-found = transfer.answers(small, "grpo", STYLE, "modality")
+found = transfer.transfer_answers(small, "grpo", STYLE, "modality")
 mine = transfer.matrix(found)
 title = f"Accuracy in %, {STYLE}, one seed"
 _ = plots.heatmap(mine, title=title)
@@ -144,7 +142,7 @@ records = pd.concat(
     [recorded.load(RECORDED / name) for name in ("all", "modality")]
 )
 asked = list(phantom_vqa.questions("train", per_cell=320))
-full = transfer.answers(records, "grpo", STYLE, "modality")
+full = transfer.transfer_answers(records, "grpo", STYLE, "modality")
 table = transfer.matrix(full)
 seeds = table["seeds"].min()
 print(
@@ -165,12 +163,12 @@ _ = plots.difference_heatmap(table, "gain", title)
 transfer.summary(full).round(3)
 
 # %% [markdown]
-# The diagonal is safe. What of single cells? `spread` takes the differences between them apart: what the
+# The diagonal is safe. What of single cells? `variance_components` takes the differences between them apart: what the
 # seeds add, what the drawn questions add, and what is left over as structure. All three are variances,
 # so their square roots are in points.
 
 # %%
-parts = transfer.spread(full)
+parts = transfer.variance_components(full)
 for name, variance in parts.items():
     print(f"{name}: {100 * max(variance, 0) ** 0.5:.1f} points")
 
@@ -226,8 +224,8 @@ print(f"[{condensed['low']:.2f}, {condensed['high']:.2f}]")
 # training; the trained model with a grey image, and with the image of another question.
 
 # %% mystnb={"image": {"alt": "Heatmap of accuracies of the models trained on everything, and under it, in the same colors, the controls: chance, letter majority, option prior, blank image and shuffled image. The models lie a little above one half; every control lies near 25 percent."}}
-everything = transfer.answers(records, "grpo", STYLE, "all")
-blind = comparisons.controls(records, "grpo", STYLE, "all", asked)
+everything = transfer.transfer_answers(records, "grpo", STYLE, "all")
+blind = transfer.blind_baselines(records, "grpo", STYLE, "all", asked)
 title = f"Accuracy in %, trained on everything, {STYLE}"
 _ = plots.heatmap(transfer.matrix(everything), blind, title)
 
@@ -246,7 +244,7 @@ blind.groupby("train", sort=False)["accuracy"].agg(["min", "mean", "max"]).round
 
 # %% mystnb={"image": {"alt": "Five by five heatmap of gains over the base in points, by question type. The table printed below it has the means on and off the diagonal."}}
 records = pd.concat([records, recorded.load(RECORDED / "question_type")])
-by_type = transfer.answers(records, "grpo", STYLE, "question_type")
+by_type = transfer.transfer_answers(records, "grpo", STYLE, "question_type")
 title = f"Gain over the base in points, {STYLE}"
 _ = plots.difference_heatmap(transfer.matrix(by_type), "gain", title)
 display(transfer.summary(by_type).round(3))
@@ -257,11 +255,10 @@ display(transfer.summary(by_type).round(3))
 # to a modality, and each type of question asks for a value of its own kind.
 
 # %%
-from tools import report
 
 rows = {
     key: transfer.index(one)
-    for key, one in report.maps(records).items()
+    for key, one in transfer.maps(records).items()
     if key[0] != "all"
 }
 pd.DataFrame(rows).T.round(2)
@@ -284,13 +281,15 @@ slow = recorded.load(RECORDED / "rates/sft_question_type")
 both = pd.concat([bases, slow])
 sides = {
     "GRPO": by_type,
-    "SFT": transfer.answers(records, "sft", STYLE, "question_type"),
-    "SFT, rate of GRPO": transfer.answers(both, "sft", STYLE, "question_type"),
+    "SFT": transfer.transfer_answers(records, "sft", STYLE, "question_type"),
+    "SFT, rate of GRPO": transfer.transfer_answers(
+        both, "sft", STYLE, "question_type"
+    ),
 }
 indices = {arm: transfer.index(one) for arm, one in sides.items()}
 display(pd.DataFrame(indices).T.round(2))
 less = ["label", "part", "seeds", "difference", "low", "high", "p_holm"]
-comparisons.ablation(sides)[less].round(3)
+transfer.compare_pooled(sides)[less].round(3)
 
 # %% [markdown]
 # The differences are to GRPO. On the other types SFT is not behind at all; on its own type it is ahead (by an interval
@@ -309,7 +308,7 @@ comparisons.ablation(sides)[less].round(3)
 again = recorded.load(RECORDED / "rerun")
 new = again.groupby(["train", "modality"])["correct"].mean().rename("rerun")
 new = new.rename_axis(["train", "test"]).reset_index()
-told = comparisons.prediction(full).merge(new)
+told = transfer.prediction_intervals(full).merge(new)
 inside = told["rerun"].between(told["low"], told["high"])
 print(f"{inside.sum()} of {len(inside)} accuracies inside their 99 % intervals")
 
@@ -352,8 +351,8 @@ title = "Med-R1, as published: no think less think, in points"
 _ = plots.difference_heatmap(theirs, "value", title)
 
 # %% mystnb={"image": {"alt": "Eight by eight heatmap of our differences in points between training without and with thinking. The cells are negative: without thinking our models answer worse. Stars mark cells that stay significant after correction for 64 comparisons."}}
-thinking = transfer.answers(records, "grpo", "think_before", "modality")
-ours = comparisons.differences(thinking, full)
+thinking = transfer.transfer_answers(records, "grpo", "think_before", "modality")
+ours = transfer.compare_cells(thinking, full)
 title = "Ours: no_think less think_before, in points; * p < 0.05 after Holm"
 _ = plots.difference_heatmap(ours, title=title)
 
@@ -435,7 +434,7 @@ import json
 
 oracle = json.loads((RECORDED / "oracle.json").read_text())
 sizes = pd.concat([records, recorded.load(RECORDED / "larger")])
-bars = report.headline(sizes, report.maps(sizes), pd.DataFrame(oracle["rows"]))
+bars = transfer.headline(sizes, transfer.maps(sizes), pd.DataFrame(oracle["rows"]))
 left_out = (
     *(f"{size}base, think" for size in ("", "longer ", "larger ")),
     "sft, think",
@@ -444,7 +443,7 @@ kept = bars[~bars["series"].str.startswith(left_out)]
 _ = plots.headline(kept, "Accuracy in %, trained on everything")
 
 # %%
-from medr1_lib.analysis.scores import compare
+from medr1_lib.analysis.stats import compare
 
 for said in published("headline")["figures"][:2]:
     print(f"published: {said['value']} %, {said['quantity']}")

@@ -1,6 +1,6 @@
 import math
 
-from medr1_lib.analysis.intervals import wilson
+from medr1_lib.analysis.stats import wilson
 
 
 def plain_interval(right, n):

@@ -2,13 +2,13 @@ from math import comb, factorial
 
 import numpy as np
 
-from medr1_lib.analysis import scores
+from medr1_lib.analysis import stats
 
 
 def share_with(**parts):
     """A `share` with something else in the place of one of its parts."""
     return lambda records: (
-        scores.share(records) | {name: part(records) for name, part in parts.items()}
+        stats.share(records) | {name: part(records) for name, part in parts.items()}
     )
 
 
@@ -33,7 +33,7 @@ WRONG = {
         "interval is Wilson's": share_with(interval=plain_interval),
         "between 0 and 1": share_with(accuracy=lambda records: 100 * records["correct"].mean()),
         "a record like the others": lambda records: (
-            scores.share(records[records["format_ok"]])
+            stats.share(records[records["format_ok"]])
             | {"format_rate": float(records["format_ok"].mean())}
         ),
         "counted apart": share_with(

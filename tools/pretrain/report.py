@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medr1_lib.analysis.intervals import wilson
+from medr1_lib.analysis.stats import wilson
 from medr1_lib.course.chapters.chapter_02 import pass_at
 from medr1_lib.data.question import LETTERS
 from medr1_lib.data.styles import STYLES, read, read_strict

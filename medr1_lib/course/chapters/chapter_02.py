@@ -30,7 +30,7 @@ def _records(correct: str, in_form: str) -> pd.DataFrame:
 
 
 CASES = {
-    "medr1_lib.analysis.scores:share": (
+    "medr1_lib.analysis.stats:share": (
         Case(
             (_records("1100", "1111"),), "shares lie between 0 and 1, and the interval is Wilson's"
         ),

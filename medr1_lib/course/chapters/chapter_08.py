@@ -49,7 +49,7 @@ CASES = {
         Case((800, 8, 10, 2), "two processes read two batches at once, and step together"),
         Case((830, 8, 10, 1), "what does not fill a step is left out, and steps are whole"),
     ),
-    "medr1_lib.analysis.scores:paired_interval": (
+    "medr1_lib.analysis.stats:paired_interval": (
         Case((0, 0, 50), "half an item in each cell is two items more, and leaves a width"),
         Case((20, 20, 200), "as many won as lost, and the interval lies about zero"),
         Case((10, 30, 200), "won less lost, and the square of that gap lowers the variance"),

@@ -28,7 +28,7 @@ def hallucination_rate(
 
 
 CASES = {
-    "medr1_lib.analysis.comparisons:holm": (
+    "medr1_lib.analysis.stats:holm": (
         Case(([0.01, 0.5],), "the smallest is multiplied by 2, the next by 1"),
         Case(
             ([0.01, 0.02, 0.03],),

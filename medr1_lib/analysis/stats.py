@@ -1,0 +1,274 @@
+"""Shares with intervals: over questions, over models and questions, and paired by item."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from medr1_lib.data.question import CONTROLS, MODALITIES, QUESTION_TYPES
+from medr1_lib.errors import InputError
+
+Z = 1.959964  # the normal quantile of a 95 % interval
+DRAWS = 1000  # of a bootstrap
+ITEM = ["item", "image_id", "question", "answer"]  # what two answers to one item have in common
+Measures = Mapping[str, tuple[str, str | None]]  # name: the column to add up, and out of which
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share, which stays inside 0 to 1 and works for few questions.
+
+    Source: Wilson 1927, "Probable inference"; built in chapter 00.
+
+    Example:
+        >>> low, high = wilson(8, 20)
+        >>> round(low, 3), round(high, 3)
+        (0.219, 0.613)
+    """
+    share = right / n
+    centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def questions_needed(half_width: float) -> int:
+    """Questions after which a 95 % interval reaches `half_width` to either side, at the worst.
+
+    The worst share is one half. Built in chapter 00.
+
+    Example:
+        >>> questions_needed(0.05)
+        385
+    """
+    return math.ceil((Z / half_width) ** 2 / 4)
+
+
+# --- one model ----------------------------------------------------------------------------------
+
+
+def share(records: pd.DataFrame) -> dict[str, Any]:
+    """Number of items, accuracy with its 95 % Wilson interval, and how many kept the form.
+
+    Example:
+        >>> right = pd.DataFrame({"correct": [True, False], "format_ok": [True, True]})
+        >>> share(right)["accuracy"], share(right)["format_rate"]
+        (0.5, 1.0)
+    """
+    n, right = len(records), int(records["correct"].sum())
+    return {
+        "n": n,
+        "accuracy": right / n,
+        "format_rate": float(records["format_ok"].mean()),
+        "interval": list(wilson(right, n)),
+    }
+
+
+def summary(records: pd.DataFrame) -> dict[str, Any]:
+    """The shares of one style: overall, by modality and question type, and of the controls.
+
+    `records` has one row per item and control, as `evaluate` returns them.
+    """
+    real = records[records["control"] == "none"]
+    return share(real) | {
+        "by_modality": _shares_by(real, "modality", (*MODALITIES, "unknown")),
+        "by_question_type": _shares_by(real, "question_type", (*QUESTION_TYPES, "unknown")),
+        "controls": _shares_by(records, "control", CONTROLS),
+    }
+
+
+def _shares_by(records: pd.DataFrame, column: str, names: Sequence[str]) -> dict[str, Any]:
+    groups = {name: records[records[column] == name] for name in names}
+    return {name: share(group) for name, group in groups.items() if len(group)}
+
+
+def summary_table(found: dict[str, Any]) -> str:
+    """What `summary` returns, as text in columns."""
+    parts = (found[part] for part in ("by_modality", "by_question_type", "controls"))
+    rows = [("all", found), *(row for part in parts for row in part.items())]
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{'':<{width}}      n  accuracy  95 % interval  format"]
+    for name, row in rows:
+        low, high = row["interval"]
+        interval = f"{100 * low:.1f} to {100 * high:.1f}"
+        lines.append(
+            f"{name:<{width}}  {row['n']:>5}  {100 * row['accuracy']:>8.1f}  {interval:>13}"
+            f"  {100 * row['format_rate']:>6.1f}"
+        )
+    return "\n".join(lines)
+
+
+# --- two models on the same items ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two models' answers to the same `n` items.
+
+    Attributes:
+        both: Items that both have right.
+        first: Items that only the first has right.
+        second: Items that only the second has right.
+        difference: Accuracy of the second minus that of the first.
+        interval: Its 95 % interval (`paired_interval`).
+        p: Exact p-value of McNemar's test.
+    """
+
+    n: int
+    both: int
+    first: int
+    second: int
+    difference: float
+    interval: tuple[float, float]
+    p: float
+
+
+def compare(first: pd.DataFrame, second: pd.DataFrame) -> Paired:
+    """Compare two sets of answers to the same items, one row per item. Built in chapter 08.
+
+    Raises:
+        InputError: If they do not cover the same items, or one covers an item twice.
+
+    Example:
+        >>> one = pd.DataFrame({"item": range(9), "image_id": "x", "question": "?", "answer": "A"})
+        >>> worse, better = one.assign(correct=False), one.assign(correct=True)
+        >>> compare(worse, better).p
+        0.00390625
+    """
+    pairs = first.merge(second, on=ITEM, suffixes=("_first", "_second"))
+    if not len(pairs) == len(first) == len(second) or pairs["item"].duplicated().any():
+        problem = f"{len(first)} and {len(second)} records have {len(pairs)} pairs"
+        remedy = "choose one style and control of each, made from the same data and limit"
+        raise InputError("comparison", problem, remedy)
+    was, now = pairs["correct_first"].astype(bool), pairs["correct_second"].astype(bool)
+    lost, won = int((was & ~now).sum()), int((~was & now).sum())
+    p = binomtest(won, won + lost).pvalue if won + lost else 1.0
+    difference, interval = (won - lost) / len(pairs), paired_interval(lost, won, len(pairs))
+    return Paired(len(pairs), int((was & now).sum()), lost, won, difference, interval, float(p))
+
+
+def paired_interval(lost: int, won: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a difference in accuracy on the same `n` items. Built in chapter 08.
+
+    `lost` items were right in the first model only, `won` in the second only. Half an item is
+    added to each of the four cells of the table of pairs: otherwise a difference of zero in few
+    items would have an interval of no width.
+
+    Source: Agresti and Min 2005.
+
+    Example:
+        >>> [round(end, 3) for end in paired_interval(10, 30, 200)]
+        [0.038, 0.16]
+    """
+    only_first, only_second, total = lost + 0.5, won + 0.5, n + 2
+    gap, either = only_second - only_first, only_second + only_first
+    half = Z * (either - gap**2 / total) ** 0.5 / total
+    return max(-1.0, gap / total - half), min(1.0, gap / total + half)
+
+
+def holm(p: Sequence[float] | pd.Series) -> np.ndarray:
+    """P-values corrected for their number, so that one false alarm in all is rare.
+
+    Source: Holm 1979; built in chapter 09.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.02]).tolist()
+        [0.03, 0.04, 0.04]
+    """
+    values = np.asarray(p, dtype=float)
+    order = np.argsort(values)
+    steps = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    corrected = np.empty_like(values)
+    corrected[order] = np.minimum(1.0, steps)
+    return corrected
+
+
+# --- several models -----------------------------------------------------------------------------
+
+
+def rate_table(answers: pd.DataFrame, by: list[str], measures: Measures) -> pd.DataFrame:
+    """The `rate` of each measure in each group of answers.
+
+    Returns:
+        One row per group and measure: columns `by`, `measure`, `n`, `value`, `low`, `high`.
+    """
+    rows = [
+        (*names, measure, *rate(group, *columns))
+        for names, group in answers.groupby(by, observed=True)
+        for measure, columns in measures.items()
+    ]
+    return pd.DataFrame(rows, columns=[*by, "measure", "n", "value", "low", "high"])
+
+
+def rate(
+    answers: pd.DataFrame, part: str, whole: str | None = None
+) -> tuple[int, float, float, float]:
+    """The sum of column `part` as a share of that of `whole` (of all answers): n, share, interval.
+
+    `answers` has the columns `model` and `item`. Wilson's interval where every item has one answer
+    that counts once, else a bootstrap. Not a number where there is nothing to divide by.
+
+    Example:
+        >>> some = pd.DataFrame({"model": "m", "item": range(20), "correct": 8 * [1] + 12 * [0]})
+        >>> [round(number, 3) for number in rate(some, "correct")]
+        [20, 0.4, 0.219, 0.613]
+    """
+    parts, wholes = _numbers(answers, part, whole)
+    n = int(wholes.sum())
+    if not n:
+        return 0, float("nan"), float("nan"), float("nan")
+    once = answers["item"].is_unique and parts.isin([0, 1]).all() and wholes.isin([0, 1]).all()
+    low, high = wilson(int(parts.sum()), n) if once else bootstrap(answers, part, whole)
+    return n, float(parts.sum() / n), max(0.0, low), min(1.0, high)
+
+
+def bootstrap(answers: pd.DataFrame, part: str, whole: str | None = None) -> tuple[float, float]:
+    """The 95 % interval of a `rate`: models and items drawn with replacement, independently.
+
+    All answers to a drawn item come along.
+    """
+    keys = [answers["model"], answers["item"]]
+    sums = [
+        of.groupby(keys, observed=True).sum().unstack(fill_value=0).to_numpy()
+        for of in _numbers(answers, part, whole)
+    ]
+    models, items = _drawn(*sums[0].shape)
+    means, factor = [of.mean(axis=0) for of in sums], spread_factor(len(sums[0]))
+    above, below = (
+        ((models @ (mean + (of - mean) * factor)) * items).sum(axis=1)
+        for of, mean in zip(sums, means, strict=True)
+    )
+    return middle(above[below > 0] / below[below > 0])
+
+
+def redraws(rng: np.random.Generator, n: int) -> np.ndarray:
+    """How often each of `n` is drawn with replacement, (draws, n)."""
+    return rng.multinomial(n, np.full(n, 1 / n), size=DRAWS)
+
+
+def spread_factor(models: int) -> float:
+    """By how much models are moved away from their mean before a bootstrap draws them.
+
+    Draws of n models vary by (n - 1) / n of their variance only: two thirds of it for three.
+    """
+    return math.sqrt(models / max(1, models - 1))
+
+
+def middle(draws: np.ndarray) -> tuple[float, float]:
+    """The middle 95 % of bootstrap draws."""
+    low, high = np.percentile(draws, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def _numbers(answers: pd.DataFrame, part: str, whole: str | None) -> tuple[pd.Series, pd.Series]:
+    parts = answers[part].astype(float)
+    return parts, answers[whole].astype(float) if whole else parts * 0 + 1
+
+
+@lru_cache(maxsize=4)  # a table asks for the same draws again and again
+def _drawn(models: int, items: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return redraws(rng, models), redraws(rng, items)

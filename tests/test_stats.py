@@ -1,0 +1,161 @@
+"""Intervals against scipy's, rates of several models, and two models on the same items."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binomtest
+
+from medr1_lib.analysis import stats
+from medr1_lib.analysis.stats import questions_needed, wilson
+from medr1_lib.errors import InputError
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 1), (1, 1), (0, 20), (8, 20), (250, 1000), (17, 18)])
+def test_wilson_is_scipys(right, n):
+    theirs = binomtest(right, n).proportion_ci(method="wilson")
+    assert wilson(right, n) == pytest.approx((theirs.low, theirs.high), abs=1e-7)
+
+
+@pytest.mark.parametrize("half_width", [0.01, 0.03, 0.05, 0.1])
+def test_questions_needed_are_just_enough(half_width):
+    n = questions_needed(half_width)
+
+    def half(n):
+        return 1.959964 * (0.25 / n) ** 0.5
+
+    assert half(n) <= half_width < half(n - 1)
+
+
+# Several models
+
+
+def asked(models, items, **columns):
+    grid = pd.MultiIndex.from_product([range(models), range(items)], names=["model", "item"])
+    return grid.to_frame(index=False).assign(**columns)
+
+
+def test_answers_that_count_once_get_wilsons_interval():
+    answers = asked(1, 50, correct=np.arange(50) < 30, asked=np.arange(50) < 40)
+    assert stats.rate(answers, "correct") == (50, 0.6, *wilson(30, 50))
+    assert stats.rate(answers, "correct", "asked") == (40, 0.75, *wilson(30, 40))
+
+
+def test_a_table_has_one_row_per_group_and_measure():
+    answers = asked(1, 8, group=list("aabbbbbb"), correct=[1, 0, 1, 1, 1, 0, 0, 0], asked=0)
+    measures = {"accuracy": ("correct", None), "nothing": ("correct", "asked")}
+    found = stats.rate_table(answers, ["group"], measures)
+    assert list(found.columns) == ["group", "measure", "n", "value", "low", "high"]
+    assert found[["group", "n", "value"]].head(1).to_numpy().tolist() == [["a", 2, 0.5]]
+    assert found["n"].tolist() == [2, 0, 6, 0]
+    assert found[found["measure"] == "nothing"][["value", "low", "high"]].isna().all(axis=None)
+
+
+def test_claims_of_one_answer_do_not_count_as_independent():
+    """Three claims that are all true or all false tell no more than one."""
+    rng = np.random.default_rng(1)
+    false = rng.random(400) < 0.3
+    one = stats.bootstrap(asked(1, 400, false=false), "false")
+    three = stats.bootstrap(asked(1, 400, false=3 * false, claims=3), "false", "claims")
+    assert three == pytest.approx(one)
+    low, high = wilson(int(false.sum()), 400)
+    assert three == pytest.approx((low, high), abs=0.01)
+
+
+def test_the_interval_holds_the_true_rate_although_models_and_items_differ():
+    models, rng, held = 3, np.random.default_rng(2), 0
+    for _ in range(200):
+        skill = rng.normal(0, 0.05, models)[:, None] + rng.normal(0, 0.2, 150)
+        right = rng.random((models, 150)) < 0.5 + skill
+        low, high = stats.bootstrap(asked(models, 150, right=right.ravel()), "right")
+        held += low <= 0.5 <= high
+    assert 0.9 < held / 200 < 0.995
+
+
+def test_two_models_are_spread_as_far_as_their_variance_is():
+    answers = asked(2, 10, right=np.arange(20) < 10)
+    assert stats.bootstrap(answers, "right") == pytest.approx((0.5 - 0.5**0.5, 0.5 + 0.5**0.5))
+
+
+def test_an_interval_of_a_share_stays_a_share():
+    answers = asked(3, 40, right=np.arange(120) > 2)
+    low, high = stats.rate(answers, "right")[2:]
+    assert 0 < low < high == 1
+
+
+# One model, and two on the same items
+
+
+def frame(*answers, **columns):
+    """One row per item; `1` right, `0` wrong."""
+    rows = {"item": range(len(answers)), "image_id": "x", "question": "?", "answer": "A"}
+    defaults = {"control": "none", "modality": "CT", "question_type": "Lesion Grading"}
+    right = [bool(answer) for answer in answers]
+    return pd.DataFrame(rows | {"correct": right, "format_ok": True} | defaults | columns)
+
+
+def test_a_summary_has_every_share_with_its_interval():
+    labels = {"modality": ["CT", "CT", "MRI"], "question_type": ["Lesion Grading"] * 3}
+    real = frame(1, 0, 1, format_ok=[True, False, True], **labels)
+    blind = [frame(0, 0, 1, control=name, **labels) for name in ("blank", "text")]
+    found = stats.summary(pd.concat([real, *blind]))
+    assert set(found) == {
+        "n",
+        "accuracy",
+        "format_rate",
+        "interval",
+        "by_modality",
+        "by_question_type",
+        "controls",
+    }
+    assert (found["n"], found["accuracy"], found["format_rate"]) == (3, 2 / 3, 2 / 3)
+    assert found["interval"] == list(wilson(2, 3))
+    assert {name: part["n"] for name, part in found["by_modality"].items()} == {"CT": 2, "MRI": 1}
+    assert found["by_question_type"]["Lesion Grading"]["interval"] == list(wilson(2, 3))
+    assert {name: part["accuracy"] for name, part in found["controls"].items()} == {
+        "blank": 1 / 3,
+        "text": 1 / 3,
+    }
+    json.dumps(found)
+
+
+def test_a_table_shows_what_the_summary_says():
+    lines = stats.summary_table(stats.summary(frame(*[1] * 8, *[0] * 12))).splitlines()
+    assert lines[1].split() == ["all", "20", "40.0", "21.9", "to", "61.3", "100.0"]
+    assert [line.split()[0] for line in lines[1:]] == ["all", "CT", "Lesion"]
+
+
+def test_mcnemar_against_figures_worked_out_by_hand():
+    """One right, nine wrong among ten that differ: p = 2 (1 + 10) / 2**10."""
+    first = frame(*[1] * 5, *[1], *[0] * 9, *[0] * 5)
+    second = frame(*[1] * 5, *[0], *[1] * 9, *[0] * 5)
+    found = stats.compare(first, second)
+    assert (found.n, found.both, found.first, found.second) == (20, 5, 1, 9)
+    assert found.p == pytest.approx(22 / 1024)
+    assert found.difference == pytest.approx(0.4)
+    centre, spread = 8 / 22, (11 - 64 / 22) ** 0.5 / 22
+    assert found.interval == pytest.approx(
+        (centre - 1.96 * spread, centre + 1.96 * spread), abs=1e-4
+    )
+    assert stats.compare(second, first).difference == pytest.approx(-0.4)
+
+
+def test_equal_answers_do_not_differ():
+    found = stats.compare(frame(1, 0, 1), frame(1, 0, 1))
+    assert (found.p, found.difference) == (1.0, 0.0)
+    assert found.interval[0] < 0 < found.interval[1]
+
+
+@pytest.mark.parametrize(
+    "other", [frame(1, 0), frame(1, 0, 1, answer="B"), pd.concat([frame(1, 0, 1)] * 2)]
+)
+def test_only_the_same_items_are_compared(other):
+    with pytest.raises(InputError, match="choose one style and control of each"):
+        stats.compare(frame(1, 0, 1), other)
+
+
+def test_holm_by_hand():
+    assert stats.holm([0.01, 0.03, 0.02, 0.5]).tolist() == [0.04, 0.06, 0.06, 0.5]
+    assert stats.holm([0.9, 0.8]).tolist() == [1, 1]
+    assert stats.holm([]).tolist() == []

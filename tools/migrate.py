@@ -1,0 +1,74 @@
+"""Bring folders that a version before 0.2.0 wrote to today's names, in place.
+
+    python -m tools.migrate DIR [DIR ...]
+
+Looks through each folder and all under it for blocks of recorded runs, evaluations and sweeps.
+What has today's names already is left alone, so that an interrupted run can be repeated.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from medr1_lib.cli import exit_status
+from medr1_lib.errors import InputError
+from medr1_lib.files import atomic_write
+
+FILES = {  # old name: new name, and a file that tells such a folder from others
+    "items.parquet": ("answers.parquet", "models.json"),
+    "odds.parquet": ("letter_probs.parquet", "models.json"),
+    "records.parquet": ("answers.parquet", "card.json"),
+    "cell.json": ("job.json", "cell.json"),
+}
+
+
+def rename_files(folder: Path) -> list[str]:
+    """Files of a block, an evaluation or a sweep's job."""
+    done = []
+    for old, (new, beside) in FILES.items():
+        if (folder / old).is_file() and (folder / beside).is_file():
+            if (folder / new).exists():
+                raise InputError(folder, f"has both {old} and {new}", "remove one of them")
+            (folder / old).rename(folder / new)
+            done.append(f"{folder / old} -> {new}")
+    return done
+
+
+def rename_settings(folder: Path) -> list[str]:
+    """A sweep's evaluations name their job in the card, and are not resumed under another name."""
+    path = folder / "card.json"
+    if not path.is_file():
+        return []
+    card = json.loads(path.read_text())
+    settings = card.get("settings")
+    if not isinstance(settings, dict) or "cell" not in settings:
+        return []
+    card["settings"] = {"job" if k == "cell" else k: value for k, value in settings.items()}
+    atomic_write(path, (json.dumps(card, indent=1) + "\n").encode())
+    return [f"{path}: settings.cell -> settings.job"]
+
+
+STEPS: tuple[Callable[[Path], list[str]], ...] = (rename_files, rename_settings)
+
+
+def migrate(root: Path) -> list[str]:
+    """Apply every step to a folder and all folders under it; say what was changed."""
+    if not root.is_dir():
+        raise InputError(root, "is no folder", "name a folder of results")
+    folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir())]
+    return [line for folder in folders for step in STEPS for line in step(folder)]
+
+
+def main(arguments: list[str]) -> int:
+    """Migrate the folders named and print what changed."""
+    parser = argparse.ArgumentParser(prog="python -m tools.migrate", description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
+    changed = [line for root in parser.parse_args(arguments).folders for line in migrate(root)]
+    print("\n".join([*changed, f"{len(changed)} changes"]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main, sys.argv[1:]))
