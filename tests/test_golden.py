@@ -40,18 +40,16 @@ from matplotlib import pyplot as plt
 from medr1_lib.course.chapters.gains import transfer_index
 from safetensors.torch import load_file
 
-from medr1_lib.analysis import comparisons, plots, rates, rationale, shortcut, transfer
-from medr1_lib.analysis.figures import alt
-from medr1_lib.analysis.intervals import wilson
-from medr1_lib.analysis.recorded import LOGS, ODDS, gathered, load, notes
-from medr1_lib.analysis.scores import compare, paired_interval, share
-from medr1_lib.analysis.scores import summary as score_summary
+from medr1_lib.analysis import plots, rationale, shortcut, stats, transfer
+from medr1_lib.analysis.plots import alt
+from medr1_lib.analysis.recorded import LETTER_PROBS, LOGS, gathered, load, notes
+from medr1_lib.analysis.stats import compare, paired_interval, share, wilson
+from medr1_lib.analysis.stats import summary as score_summary
 from medr1_lib.course.chapters import paper
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.styles import STYLES
 from tools.pretrain import command as pretraining
 from tools.pretrain import teach as teaching
-from tools.report import headline
 
 mpl.use("Agg")
 ROOT = Path(__file__).parents[1]
@@ -148,7 +146,7 @@ def block(name):
 @cache
 def found(axis, method, style, of=None):
     """One map."""
-    return transfer.answers(block(of or HELD[axis, method]), method, style, axis)
+    return transfer.transfer_answers(block(of or HELD[axis, method]), method, style, axis)
 
 
 @cache
@@ -210,7 +208,7 @@ def styles_against_first(method, what):
     maps = {style: found("all", method, style) for style in STYLES}
     if what == "gain":
         maps = {s: replace(m, right=m.right.sub(m.base, axis=0)) for s, m in maps.items()}
-    return comparisons.ablation(maps).assign(method=method, what=what)
+    return transfer.compare_pooled(maps).assign(method=method, what=what)
 
 
 @cache
@@ -221,11 +219,11 @@ def budget_arms():
     asked = known[known["method"] == "base"]
     whole = {"method": "sft", "style": NONE, "axis": "all", "train": "all"}
     whole |= {"shortcut": 0.0, "mark": "random", "control": "none"}
-    sides = {m: transfer.answers(known, m, NONE, "all") for m in ("grpo", "sft")}
+    sides = {m: transfer.transfer_answers(known, m, NONE, "all") for m in ("grpo", "sft")}
     for name, rows in budget.groupby("variant", sort=False):
         rows = rows.assign(**whole).merge(asked[["item", "modality"]], on="item")
         both = pd.concat([asked, rows])
-        sides[name] = transfer.answers(both, "sft", NONE, "all")
+        sides[name] = transfer.transfer_answers(both, "sft", NONE, "all")
     return sides
 
 
@@ -370,7 +368,7 @@ def account_of_maps():
     table = summary("modality", "sft", NONE)["gain"]
     said["modality.sft.home"], said["modality.sft.away"] = map(points, table)
     said["others"] = WORDS[found("modality", "grpo", NONE).test.nunique() - 1]
-    arms = comparisons.ablation(by_type_arms()).set_index(["label", "part"])
+    arms = transfer.compare_pooled(by_type_arms()).set_index(["label", "part"])
     home, away = (arms.loc["SFT", part] for part in ("at home", "elsewhere"))
     ends = ["difference", "low", "high"]
     said["type.sft.less.away"] = interval(away[ends], "+")
@@ -390,9 +388,9 @@ def account_of_everything():
     said["seeds"] = WORDS[len(trained["seed"].unique())]
     said["items"] = f"{real()['item'].nunique():,}"
     both = {m: found("all", m, NONE) for m in ("grpo", "sft")}
-    pooled = comparisons.ablation(both).iloc[0]
+    pooled = transfer.compare_pooled(both).iloc[0]
     said["all.sft.less"] = interval(pooled[["difference", "low", "high"]], "+")
-    ahead = comparisons.ablation(budget_arms()).set_index("label").loc["4 times the updates"]
+    ahead = transfer.compare_pooled(budget_arms()).set_index("label").loc["4 times the updates"]
     said["budget.verdict"] = "ahead" if ahead["low"] > 0 else "not ahead"
     changes = recorded("budget")["changes"]["4 times the updates"]
     said["budget.times"] = WORDS[changes["max_steps"] // int(said["steps"])]
@@ -529,7 +527,7 @@ def chapter_08():
     kept["seeds"] = pd.DataFrame(rows, columns=["seed", "difference", "low", "high", "p"])
     kept["seed means"] = 100 * style.groupby(["method", "seed"])["correct"].mean()
     arms = budget_arms()
-    kept["budgets"] = comparisons.ablation(arms)
+    kept["budgets"] = transfer.compare_pooled(arms)
     budget = learned("budget")
     known = style[style["item"].isin(budget["item"])]
     every = pd.concat([budget, known])
@@ -542,13 +540,13 @@ def chapter_08():
     for method in maps:
         kept[f"summary, {method}"] = summary("modality", method, NONE).reset_index()
         kept[f"index, {method}"] = index("modality", method, NONE)
-    pooled = comparisons.ablation(maps)
+    pooled = transfer.compare_pooled(maps)
     kept["modality"] = pooled
     kept["figure: modality"] = figure(plots.ablation(pooled, "SFT less GRPO, in points"))
-    cells = comparisons.differences(maps["grpo"], maps["sft"])
+    cells = transfer.compare_cells(maps["grpo"], maps["sft"])
     kept["cells"] = cells
     kept["figure: cells"] = figure(plots.difference_heatmap(cells, title="SFT less GRPO"))
-    table = rates.table(real(), ["style", "method"], {"accuracy": ("correct", None)})
+    table = stats.rate_table(real(), ["style", "method"], {"accuracy": ("correct", None)})
     kept["supervision"] = table.assign(**{c: 100 * table[c] for c in ("value", "low", "high")})
     kept["shortcut"] = shortcut.accuracy(load(RECORDED / "shortcut"))
     kept["reliance"] = relied()
@@ -568,7 +566,7 @@ def chapter_08():
 @cache
 def chapter_09():
     kept = {}
-    table = rates.table(real(), ["method", "style"], {"accuracy": ("correct", None)})
+    table = stats.rate_table(real(), ["method", "style"], {"accuracy": ("correct", None)})
     kept["accuracy"] = table
     names = {"method": "series", "style": "test", "value": "accuracy"}
     table = table.rename(columns=names).assign(n=real()["item"].nunique())
@@ -576,11 +574,11 @@ def chapter_09():
     pairs = [(m, what) for m in ("grpo", "sft") for what in ("accuracy", "gain")]
     tests = pd.concat([styles_against_first(*pair) for pair in pairs], ignore_index=True)
     scaled = {name: 100 * tests[name] for name in ("difference", "low", "high")}
-    kept["tests"] = tests.assign(p_holm=comparisons.holm(tests["p"]), **scaled)
+    kept["tests"] = tests.assign(p_holm=stats.holm(tests["p"]), **scaled)
     first = found("all", "grpo", BEFORE)
-    rows = {s: comparisons.differences(first, found("all", "grpo", s)) for s in (NONE, AFTER)}
+    rows = {s: transfer.compare_cells(first, found("all", "grpo", s)) for s in (NONE, AFTER)}
     cells = pd.concat([one.assign(train=style) for style, one in rows.items()])
-    cells["p_holm"] = comparisons.holm(cells["p"])
+    cells["p_holm"] = stats.holm(cells["p"])
     kept["figure: cells"] = figure(plots.difference_heatmap(cells, title="Above think_before"))
     means = learned("learning").groupby(["style", "recipe"])["correct"].mean().unstack()
     means = means.assign(gain=means["course"] - means["base"]).loc[list(STYLES)]
@@ -601,18 +599,18 @@ def chapter_09():
         other_wrong=split["false_claims"] - wrong,
     )
     measures = {"what is asked": ("wrong", "names_asked"), "rest": ("other_wrong", "other")}
-    kept["asked and rest"] = rates.table(split, ["style", "method"], measures)
+    kept["asked and rest"] = stats.rate_table(split, ["style", "method"], measures)
     right = own.groupby(["style", "method"])["correct"].mean()
     kept["letter right"] = right.rename("value").reset_index()
     keys = ["style", "method", "control"]
     changed = rationale.changes(block("all"))
-    kept["changed"] = rates.table(changed, keys, {"changed": ("changed", None)})
+    kept["changed"] = stats.rate_table(changed, keys, {"changed": ("changed", None)})
     whole = {"false": ("false_claims", "claims"), "form": ("format_ok", None)}
     others = scored("all")[scored("all")["control"] != "none"]
-    kept["controls"] = rates.table(others, keys, whole)
+    kept["controls"] = stats.rate_table(others, keys, whole)
     late = own[own["style"] == AFTER]
     ways = {"letter": ("correct", None), "option named": ("asked_true", None)}
-    kept["named"] = rates.table(late, ["method"], ways)
+    kept["named"] = stats.rate_table(late, ["method"], ways)
     costs = real().groupby(["model", "style", "method"])[["tokens", "correct"]].mean()
     kept["costs"] = costs.reset_index().drop(columns="model").sort_values(["tokens", "correct"])
     published = ("modality", "question_type")
@@ -627,11 +625,11 @@ def chapter_10():
     kept["gain"] = table
     kept["figure: gain"] = figure(plots.difference_heatmap(table, "gain", "Gain, in points"))
     kept["summary"] = summary("modality", "grpo", NONE).reset_index()
-    parts = transfer.spread(full)
+    parts = transfer.variance_components(full)
     kept["spread"] = {n: 100 * max(variance, 0) ** 0.5 for n, variance in parts.items()}
     gains = table.set_index(["train", "test"])["gain"].to_dict()
     kept["index"] = index("modality", "grpo", NONE) | {"by hand": transfer_index(gains)}
-    blind = comparisons.controls(block("all"), "grpo", NONE, "all", train_questions())
+    blind = transfer.blind_baselines(block("all"), "grpo", NONE, "all", train_questions())
     kept["controls"] = blind
     shown = blind.groupby("train", sort=False)["accuracy"].agg(["min", "mean", "max"])
     kept["controls, in all"] = shown.reset_index()
@@ -643,16 +641,16 @@ def chapter_10():
     kept["indices"] = {", ".join(key): index(*key) for key in maps}
     arms = by_type_arms()
     kept["arms"] = {arm: transfer.index(one) for arm, one in arms.items()}
-    kept["arms, less GRPO"] = comparisons.ablation(arms)
+    kept["arms, less GRPO"] = transfer.compare_pooled(arms)
     again = load(RECORDED / "rerun").groupby(["train", "modality"])["correct"].mean()
     new = again.rename("rerun").rename_axis(["train", "test"]).reset_index()
-    told = comparisons.prediction(full).merge(new)
+    told = transfer.prediction_intervals(full).merge(new)
     inside = told["rerun"].between(told["low"], told["high"])
     shift = 100 * (told["rerun"] - told["accuracy"])
     kept["rerun"] = told
     kept["rerun, in all"] = [int(inside.sum()), shift.mean(), int((shift < 0).sum())]
     theirs = paper.no_think_minus_think("modality")
-    ours = comparisons.differences(found("modality", "grpo", BEFORE), full)
+    ours = transfer.compare_cells(found("modality", "grpo", BEFORE), full)
     kept["figure: published"] = figure(plots.difference_heatmap(theirs, "value", "Published"))
     kept["figure: ours"] = figure(plots.difference_heatmap(ours, title="Ours"))
     values = {"published": theirs["value"], "ours": 100 * ours["difference"]}
@@ -666,7 +664,7 @@ def chapter_10():
         kept[f"fits if the {name} are the tests"] = [sum(fit), len(fit), luck]
     oracle = pd.DataFrame(recorded("oracle")["rows"])
     maps = {key: found(*key) for key in (("all", m, s) for m in ("grpo", "sft") for s in STYLES)}
-    bars = headline(pd.concat([block("all"), load(RECORDED / "larger")]), maps, oracle)
+    bars = transfer.headline(pd.concat([block("all"), load(RECORDED / "larger")]), maps, oracle)
     kept["figure: sizes"] = figure(plots.headline(bars, "Trained on everything"))
     named = bars[bars["series"] != "caption oracle"]
     kept["sizes"] = 100 * named.groupby("series")["accuracy"].mean()
@@ -801,16 +799,16 @@ def of_maps(name, keys):
         kept[f"summary: {said}"] = summary(*key).reset_index()
         kept[f"index: {said}"] = index(*key)
         if one.right.columns.get_level_values("seed").nunique() > 1:
-            kept[f"spread: {said}"] = transfer.spread(one)
-            kept[f"prediction: {said}"] = comparisons.prediction(one)
+            kept[f"spread: {said}"] = transfer.variance_components(one)
+            kept[f"prediction: {said}"] = transfer.prediction_intervals(one)
     first, *_ = keys
     alike = {", ".join(key[:3]): found(*key) for key in keys if key[0] == first[0]}
     if len(alike) > 1:
-        kept["ablation"] = comparisons.ablation(alike)
-        kept["differences"] = comparisons.differences(*list(alike.values())[:2])
+        kept["ablation"] = transfer.compare_pooled(alike)
+        kept["differences"] = transfer.compare_cells(*list(alike.values())[:2])
     axis, method, style = first[:3]
     asked = train_questions()[::5]
-    kept["controls"] = comparisons.controls(block(name), method, style, axis, asked)
+    kept["controls"] = transfer.blind_baselines(block(name), method, style, axis, asked)
     return kept
 
 
@@ -820,7 +818,7 @@ def of_block(name):
     own, keys = load(RECORDED / name), keys_of(name)
     groups = ["method", "style", "axis", "shortcut", "mark", "control"]
     measures = {"accuracy": ("correct", None), "form": ("format_ok", None)}
-    kept = {"digest": digest(name), "rates": rates.table(own, groups, measures)}
+    kept = {"digest": digest(name), "rates": stats.rate_table(own, groups, measures)}
     kept |= of_maps(name, keys) if keys else {}
     one = own[own["model"] == own["model"].iloc[0]].query("mark == 'random'")
     kept["scores of the first model"] = score_summary(one)
@@ -842,8 +840,8 @@ def of_block(name):
         column = "reward" if "reward" in logs else "loss"
         curves = plots.learning_curves(logs[logs[column].notna()], column)
         kept["figure: curves"] = {"alt": figure(curves)["alt"]}
-    odds = gathered([RECORDED / name], ODDS, "item")
-    for kind, sure in odds.groupby(odds["method"] + ", " + odds["style"]):
+    letters = gathered([RECORDED / name], LETTER_PROBS, "item")
+    for kind, sure in letters.groupby(letters["method"] + ", " + letters["style"]):
         kept[f"figure: calibration, {kind}"] = figure(plots.calibration(sure, kind))
     return plain(kept)
 
