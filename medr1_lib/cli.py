@@ -154,10 +154,10 @@ def _import(options: argparse.Namespace) -> tuple[str, Report]:
 
     given = options.root, options.out, options.splits, options.by, options.size
     done = omnimedvqa.import_data(*given)
-    skipped = [{"where": e.where, "problem": e.problem, "remedy": e.remedy} for e in done.skipped]
-    report = {"out": str(done.out), "records": done.records, "images": done.images}
-    report |= {"skipped": skipped}
-    return f"{_written(report)}\n{_skipped_table(skipped)}", report
+    report = {"out": str(options.out)} | {
+        key: done[key] for key in ("records", "images", "skipped")
+    }
+    return f"{_written(report)}\n{_skipped_table(report['skipped'])}", report
 
 
 def _audit(options: argparse.Namespace) -> tuple[str, Report]:

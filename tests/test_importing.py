@@ -175,7 +175,7 @@ def test_the_real_set_is_imported_whole(tmp_path, by):
         if by
         else omnimedvqa.import_data(real, tmp_path / "out")
     )
-    assert (sum(done.records.values()), done.images, done.skipped) == (282, 141, [])
+    assert (sum(done["records"].values()), done["images"], done["skipped"]) == (282, 141, [])
     splits = dataset.read(tmp_path / "out")
     assert not ids(splits["train"]) & ids(splits["test"])
     assert len(ids(splits["train"]) | ids(splits["test"])) == 141

@@ -13,8 +13,10 @@ from medr1_lib.errors import InputError
 
 SIDE = 384  # pixels; the longest side that Med-R1 trains on
 MAX_PIXELS = 89_000_000  # about where Pillow begins to suspect a decompression bomb
+SMALLER = "cut it into tiles or export it smaller"
+ONE_IMAGE = "export the one image that is meant, uncompressed"
 
-_WIDE_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
+_WIDE_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}  # grey values of more than 8 bits
 
 
 def load(source: Path | bytes, side: int = SIDE, where: object = None) -> Image.Image:
@@ -38,12 +40,30 @@ def load(source: Path | bytes, side: int = SIDE, where: object = None) -> Image.
         >>> load(Path(get_testdata_file("CT_small.dcm", download=False)), side=64).size
         (64, 64)
     """
-    data = _content(source)
     where = where or (source if isinstance(source, Path) else "image")
+    try:
+        data = source if isinstance(source, bytes) else source.read_bytes()
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror})"
+        raise InputError(where, problem, "check the path and its permissions") from error
+    again = "copy or download the image again"
     if not data:
-        raise InputError(where, "is empty (zero bytes)", "copy or download the image again")
+        raise InputError(where, "is empty (zero bytes)", again)
     is_dicom = data[128:132] == b"DICM"
-    image = _read_dicom(data, where) if is_dicom else _read_picture(data, side, where)
+    try:
+        image = _read_dicom(data, where) if is_dicom else _read_picture(data, side, where)
+    except InputError:
+        raise
+    except UnidentifiedImageError as error:
+        remedy = "use PNG, JPEG, TIFF, BMP or DICOM"
+        raise InputError(where, "is not an image that can be read", remedy) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(where, f"is too large ({error})", SMALLER) from error
+    except Exception as error:  # damaged bytes make decoders raise anything
+        if is_dicom:
+            problem = f"is a DICOM file that cannot be decoded ({str(error).splitlines()[0]})"
+            raise InputError(where, problem, ONE_IMAGE) from error
+        raise InputError(where, f"is damaged ({error})", again) from error
     image.thumbnail((side, side), Image.Resampling.BICUBIC)
     return image
 
@@ -56,9 +76,7 @@ def png(image: Image.Image) -> bytes:
 
 
 def window(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Grey levels from 0 (`low` and below) to 1 (`high` and above), straight in between.
-
-    Built in chapter 01.
+    """Grey levels from 0 (`low` and below) to 1 (`high` and above), linear in between.
 
     Example:
         >>> window(np.array([-1000, 40, 240]), -160, 240)
@@ -67,60 +85,25 @@ def window(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.clip((values - low) / (high - low), 0, 1)
 
 
-def _content(source: Path | bytes) -> bytes:
-    if isinstance(source, bytes):
-        return source
-    try:
-        return source.read_bytes()
-    except OSError as error:
-        problem = f"cannot be read ({error.strerror})"
-        raise InputError(source, problem, "check the path and its permissions") from error
-
-
 def _read_picture(data: bytes, side: int, where: object) -> Image.Image:
-    try:
-        image = Image.open(io.BytesIO(data))
-        _check_size(image.width, image.height, where)
-        image.draft(None, (2 * side, 2 * side))  # a large JPEG is decoded at a fraction of its size
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode not in _WIDE_MODES:
-            return upright.convert("RGB")
-    except InputError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(where, str(error)) from error
-    except UnidentifiedImageError as error:
-        remedy = "use PNG, JPEG, TIFF, BMP or DICOM"
-        raise InputError(where, "is not an image that can be read", remedy) from error
-    except Exception as error:  # damaged bytes make decoders raise anything
-        remedy = "copy or download the image again"
-        raise InputError(where, f"is damaged ({error})", remedy) from error
+    image = Image.open(io.BytesIO(data))
+    _check_size(image.width, image.height, where)
+    image.draft(None, (2 * side, 2 * side))  # a large JPEG is decoded at a fraction of its size
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode not in _WIDE_MODES:
+        return upright.convert("RGB")
     values = np.asarray(upright)
     return _grey(values, np.nanmin(values), np.nanmax(values))
 
 
 def _read_dicom(data: bytes, where: object) -> Image.Image:
-    try:
-        dataset = pydicom.dcmread(io.BytesIO(data))
-        problem = _dicom_problem(dataset)
-        if not problem:
-            _check_size(int(dataset.Columns), int(dataset.Rows), where)
-            return _dicom_pixels(dataset)
-    except InputError:
-        raise
-    except Exception as error:  # as above
-        problem = f"is a DICOM file that cannot be decoded ({str(error).splitlines()[0]})"
-    raise InputError(where, problem, "export the one image that is meant, uncompressed")
-
-
-def _dicom_problem(dataset: pydicom.Dataset) -> str | None:
+    dataset = pydicom.dcmread(io.BytesIO(data))
     if not dataset.get("PixelData"):
-        return "is a DICOM file without pixel data"
+        raise InputError(where, "is a DICOM file without pixel data", ONE_IMAGE)
     frames = int(dataset.get("NumberOfFrames") or 1)
-    return f"is a DICOM file of {frames} frames" if frames > 1 else None
-
-
-def _dicom_pixels(dataset: pydicom.Dataset) -> Image.Image:
+    if frames > 1:
+        raise InputError(where, f"is a DICOM file of {frames} frames", ONE_IMAGE)
+    _check_size(int(dataset.Columns), int(dataset.Rows), where)
     pixels = pixel_array(dataset)  # RGB, should the file hold YBR colours
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         pixels = apply_color_lut(pixels, dataset)
@@ -146,7 +129,7 @@ def _window(dataset: pydicom.Dataset) -> tuple[float, float] | None:
 
 
 def _grey(values: np.ndarray, low: float, high: float) -> Image.Image:
-    """Values as 8-bit grey in RGB; a picture of one value only becomes black."""
+    """Values as 8-bit grey in RGB; an image of one value only becomes black."""
     values = np.nan_to_num(values.astype(np.float64))
     grey = window(values, low, high) if high > low else np.zeros_like(values)
     return Image.fromarray((255 * grey).round().astype(np.uint8)).convert("RGB")
@@ -156,8 +139,4 @@ def _check_size(width: int, height: int, where: object) -> None:
     if width < 1 or height < 1:
         raise InputError(where, f"has no pixels ({width} x {height})", "export the image again")
     if width * height > MAX_PIXELS:
-        raise _too_large(where, f"{width} x {height} pixels")
-
-
-def _too_large(where: object, detail: str) -> InputError:
-    return InputError(where, f"is too large ({detail})", "cut it into tiles or export it smaller")
+        raise InputError(where, f"is too large ({width} x {height} pixels)", SMALLER)

@@ -8,7 +8,7 @@ import shutil
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -33,10 +33,7 @@ _DROP = "correct the record or drop it"
 
 
 class Source:
-    """Real data in a folder, or in a zip file that is read without unpacking it.
-
-    All names are relative paths with forward slashes.
-    """
+    """Real data in a folder, or in a zip file that is not unpacked; names are relative paths."""
 
     def __init__(self, root: Path, files: AbstractFileSystem) -> None:
         self.root, self._files = root, files
@@ -84,16 +81,7 @@ class Source:
 
 @contextmanager
 def opened(root: Path) -> Iterator[Source]:
-    """Open a folder or a zip file of real data.
-
-    Raises:
-        InputError: If there is nothing at `root`, or it is neither a folder nor a sound zip file.
-
-    Example:
-        >>> with opened(Path("medr1_lib")) as source:
-        ...     source.json_files("data")
-        []
-    """
+    """Open a folder or a zip file of real data; an `InputError` if it is neither."""
     if root.is_dir():
         yield Source(root, DirFileSystem(str(root.absolute())))
         return
@@ -112,12 +100,7 @@ def opened(root: Path) -> Iterator[Source]:
 
 
 def is_outside(name: str) -> bool:
-    """Whether a path from a file would leave the folder it is relative to.
-
-    Example:
-        >>> is_outside("Images/../../key"), is_outside("Images/a..b.png")
-        (True, False)
-    """
+    """Whether a path leaves the folder it is relative to, as `Images/../../key` does."""
     parts = name.replace("\\", "/").split("/")
     return parts[0] == "" or ".." in parts or name[1:2] == ":"
 
@@ -146,11 +129,8 @@ class RecordFile:
 def read_qa(source: Source) -> list[RecordFile]:
     """Read OmniMedVQA's own layout, `QA_information/**/*.json`.
 
+    Bad records are collected; only a missing layout or a file that is no JSON list is an error.
     Source: Hu et al., OmniMedVQA, CVPR 2024.
-
-    Raises:
-        InputError: If the layout is not there, or a file is not a JSON list. Bad records are
-            collected, not raised.
     """
     paths = source.json_files("QA_information")
     if not paths:
@@ -167,12 +147,8 @@ def read_splits(source: Source) -> list[RecordFile]:
 
     The root may be the folder (or zip file) that contains `Splits`, or `Splits` itself. A record's
     modality or question type is known only from the name of its file; the other is `unknown`.
-
-    Source: Lai et al., Med-R1, arXiv 2503.13939, released splits. Built in chapter 01.
-
-    Raises:
-        InputError: If the layout is not there, a file is not a JSON list, or its name is not one of
-            the release. Bad records are collected, not raised.
+    Bad records are collected; a missing layout, a file that is no JSON list, or one whose name is
+    not of the release is an error. Source: Lai et al., Med-R1, arXiv 2503.13939.
     """
     kinds = ("modality", "question_type")
     paths = source.json_files("Splits") or [p for kind in kinds for p in source.json_files(kind)]
@@ -198,7 +174,7 @@ def read_splits(source: Source) -> list[RecordFile]:
 
 
 def strict(files: list[RecordFile]) -> list[RecordFile]:
-    """The same files; the `InputError` of the first bad record if there is one."""
+    """The same files; raises what is wrong with the first bad record, if there is one."""
     for error in (error for file in files for error in file.bad):
         raise error
     return files
@@ -254,12 +230,7 @@ def _parse(
 
 
 def image_id(path: str) -> str:
-    """A name for the image at `path` that gives nothing of the path away.
-
-    Example:
-        >>> image_id("Images/Chest CT Scan/test/adenocarcinoma/1.png")
-        '06643d2328d7c134'
-    """
+    """A name for the image at `path` that gives nothing of the path, and so no label, away."""
     return hashlib.sha256(path.encode()).hexdigest()[:16]
 
 
@@ -267,9 +238,6 @@ def parse_problem(problem: str) -> tuple[str, tuple[str, ...]]:
     """Split Med-R1's `stem A)one, B)two` into the stem and its options.
 
     Options hold commas and sentences of their own, so the markers are sought one after the other.
-
-    Raises:
-        InputError: If there is no first option.
 
     Example:
         >>> parse_problem("Which scan? A)CT, plain, B)MRI")
@@ -326,19 +294,9 @@ def _text(record: dict[str, Any], key: str) -> str:
     return text
 
 
-@dataclass(frozen=True)
-class Imported:
-    """What an import made: the data set, its questions per split, its images, what was left out."""
-
-    out: Path
-    records: dict[str, int]
-    images: int
-    skipped: list[InputError]
-
-
 def import_data(
     root: Path, out: Path, splits: Path | None = None, by: str = "modality", side: int = images.SIDE
-) -> Imported:
+) -> dict[str, Any]:
     """Import OmniMedVQA, or anything laid out like it, as a data set for `dataset.read`.
 
     Converted images stay in `<out>.converted` until the data set is whole, so that the same call
@@ -352,20 +310,22 @@ def import_data(
         by: Which of Med-R1's two splits to use: `modality` or `question_type`.
         side: Longest side of an image, in pixels.
 
-    Raises:
-        InputError: If nothing can be imported or written. Single bad records are skipped.
+    Returns:
+        What `card.json` says: `records` per split, number of `images`, and what was `skipped`
+        (where, problem, remedy). It is an error only if no record can be imported.
     """
     files.require_free(out)
     with opened(root) as source:
-        read = _released(splits, by) if splits else read_qa(source)
+        read = read_qa(source) if splits is None else _released(splits, by)
         items = [item for file in read for item in file.items]
         converted = out.with_name(out.name + ".converted")
-        pngs, bad = convert(source, sorted({item.image for item in items}), converted, side)
+        results = convert(source, sorted({item.image for item in items}), converted, side)
     skipped = [error for file in read for error in file.bad]
     for item in items:
-        if error := bad.get(item.image):
+        if isinstance(error := results[item.image], InputError):
             problem = f"its image {item.image} {error.problem}"
             skipped.append(InputError(item.where, problem, error.remedy))
+    pngs = {path: result for path, result in results.items() if isinstance(result, Path)}
     if not pngs:
         if not any(converted.iterdir()):
             converted.rmdir()
@@ -389,12 +349,12 @@ def import_data(
         "longest_side_px": side,
         "records": counts,
         "images": len(pngs),
-        "skipped": [{"where": error.where, "problem": error.problem} for error in skipped],
+        "skipped": [vars(error) for error in skipped],
         "use": "research under the licences of the source data; not for clinical use",
     }
     dataset.write(out, {name: _rows(part, pngs) for name, part in parts.items()}, card)
     shutil.rmtree(converted)
-    return Imported(out, counts, len(pngs), skipped)
+    return card
 
 
 def _released(splits: Path, by: str) -> list[RecordFile]:
@@ -406,48 +366,39 @@ def _released(splits: Path, by: str) -> list[RecordFile]:
 
 
 def convert(
-    source: Source, paths: Iterable[str], folder: Path, side: int
-) -> tuple[dict[str, Path], dict[str, InputError]]:
+    source: Source, paths: Sequence[str], folder: Path, side: int
+) -> dict[str, Path | InputError]:
     """Convert images to small PNG files, in parallel; those already in `folder` are kept.
 
     Returns:
-        The file of each image that could be read, and what is wrong with each of the others.
-
-    Raises:
-        InputError: If `folder` cannot be written.
+        For each path its PNG file, or what is wrong with the image.
     """
 
-    def target(path: str) -> Path:
+    def converted(path: str) -> Path | InputError:
+        name = source.locate(path)
         # changes with the image's content, so that an old conversion is never taken for a new one
-        stamp = source.stamp(source.locate(path))
-        return folder / f"{hashlib.sha256(f'{path} {stamp} {side}'.encode()).hexdigest()[:32]}.png"
-
-    def converted(path: str) -> InputError | None:
-        if not targets[path].exists():
+        key = hashlib.sha256(f"{path} {source.stamp(name)} {side}".encode()).hexdigest()
+        target = folder / f"{key[:32]}.png"
+        if not target.exists():
             try:
-                image = images.load(source.read(source.locate(path)), side, where=path)
+                image = images.load(source.read(name), side, where=path)
             except InputError as error:
                 return error
-            files.atomic_write(targets[path], images.png(image))
-        return None
+            files.atomic_write(target, images.png(image))
+        return target
 
-    targets = {path: target(path) for path in paths}
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        done = pool.map(converted, targets)
-        bar = tqdm(done, desc="images", total=len(targets), unit="image")
-        problems = dict(zip(targets, bar, strict=True))
+        done = pool.map(converted, paths)
+        bar = tqdm(done, desc="images", total=len(paths), unit="image")
+        return dict(zip(paths, bar, strict=True))
     except OSError as error:
         problem = f"cannot be written ({error.strerror or error})"
-        remedy = (
-            "make room or choose another folder, then run the same command; it goes on from here"
-        )
+        remedy = "make room or choose another folder; the same command goes on from here"
         raise InputError(folder, problem, remedy) from error
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C waits for the images at hand, not for all
-    bad = {path: problem for path, problem in problems.items() if problem}
-    return {path: file for path, file in targets.items() if path not in bad}, bad
 
 
 def _held_out(items: Iterable[Item], pngs: Mapping[str, Path]) -> set[str]:
