@@ -1,13 +1,17 @@
-"""The machine in words, to stand beside every figure that was measured on it."""
+"""Where a figure comes from: command, day, versions and machine, to stand beside it."""
 
 import platform
 import re
 import shlex
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import psutil
+
+LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate")
 
 
 def hardware() -> str:
@@ -25,7 +29,7 @@ def hardware() -> str:
 
 
 def run_stamp(threads: int) -> dict[str, str]:
-    """The command, the machine and the day: the head of a file of recorded figures.
+    """Command, machine and day: the head of a file of recorded figures.
 
     Example:
         >>> list(run_stamp(threads=1))
@@ -36,4 +40,22 @@ def run_stamp(threads: int) -> dict[str, str]:
         "command": shlex.join(["python", *sys.argv]),
         "hardware": f"{hardware()}, {used}",
         "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def environment(gpu: bool) -> dict[str, Any]:
+    """Command, day, versions and machine, as a run records them in its `recipe.json`."""
+    import torch
+
+    command = "medr1_lib.rl.train.train"  # called from Python
+    if Path(sys.argv[0]).name == "__main__.py":
+        command = shlex.join(["python", "-m", "medr1_lib", *sys.argv[1:]])
+    return {
+        "command": command,
+        "date": time.strftime("%Y-%m-%d"),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in LIBRARIES},
+        "hardware": hardware(),
+        "gpu": torch.cuda.get_device_name() if gpu and torch.cuda.is_available() else None,
+        "threads": torch.get_num_threads(),
     }

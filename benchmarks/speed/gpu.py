@@ -30,8 +30,7 @@ from medr1_lib.errors import InputError
 from medr1_lib.files import check_writable, write_json
 from medr1_lib.model.loading import load_policy
 from medr1_lib.model.qwen2b import qwen2_vl_2b
-from medr1_lib.provenance import hardware
-from medr1_lib.rl.provenance import LIBRARIES
+from medr1_lib.provenance import LIBRARIES, hardware
 from medr1_lib.rl.recipe_file import load_recipe
 from medr1_lib.rl.trainer import PolicyTrainer
 

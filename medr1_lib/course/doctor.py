@@ -1,25 +1,26 @@
-"""`python -m medr1_lib doctor`: what this machine can run, item by item."""
+"""What this machine can run, item by item: `python -m medr1_lib doctor`, and chapter 00."""
 
 import shutil
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import psutil
-from packaging.requirements import Requirement
 
 from medr1_lib.course.tiers import PACKAGE, TIERS
+from medr1_lib.provenance import LIBRARIES
 
 # Where the course is worked on: the checkout, or for an installed library the current folder.
-HERE = PACKAGE.parent if (PACKAGE.parent / "requirements.lock").exists() else Path.cwd()
+LOCK = PACKAGE.parent / "requirements.lock"
+HERE = LOCK.parent if LOCK.exists() else Path.cwd()
 GIB = 2**30
 MEMORY, DISK, GPU_MEMORY = 4, 2, 14  # GiB that the course needs; a "16 GB" GPU reports under 15
-
-EVERY = tuple(TIERS)
-TRAINING = ("laptop", "gpu")
+EVERY, TRAINING = tuple(TIERS), ("laptop", "gpu")
+BROKEN = (ImportError, OSError, RuntimeError)  # what a damaged package raises
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,8 @@ class Item:
 
 def examine() -> list[Item]:
     """Look at everything that the course needs."""
-    machine = [
-        python(sys.version_info[:3]),
-        memory(),
-        disk(),
-        threads(),
-        writable(HERE / "_output"),
-    ]
-    return [*machine, *packages(), kernel(), widgets(), torch_works(), nf4(), gpu()]
+    there = [*machine(sys.version_info[:3]), writable(HERE / "_output"), packages()]
+    return [*there, kernel(), widgets(), *at_work(), gpu()]
 
 
 def runnable(items: list[Item]) -> list[str]:
@@ -62,28 +57,20 @@ def runnable(items: list[Item]) -> list[str]:
     return [tier for tier in TIERS if tier not in stopped]
 
 
-def python(version: tuple[int, int, int]) -> Item:
-    """The interpreter: the pins of the course are tested on 3.11 only."""
+def _judge(name: str, good: bool, found: str, remedy: str, stops: tuple[str, ...] = EVERY) -> Item:
+    return Item(name, "OK", found) if good else Item(name, "FAIL", f"{found}; {remedy}", stops)
+
+
+def machine(version: tuple[int, int, int]) -> list[Item]:
+    """The interpreter (the pinned packages are tested on 3.11 only), all memory, the free disk."""
     found = ".".join(map(str, version))
-    return _judge("Python", version[:2] == (3, 11), found, "make the environment with Python 3.11")
-
-
-def memory() -> Item:
-    """All the memory of the machine, used or not."""
-    found = psutil.virtual_memory().total / GIB
-    remedy = f"training needs {MEMORY} GiB; the replay tier runs with less"
-    return _judge("memory", found >= MEMORY, f"{found:.1f} GiB", remedy, TRAINING)
-
-
-def disk() -> Item:
-    """Free space where the course writes."""
-    found = shutil.disk_usage(HERE).free / GIB
-    return _judge("disk", found >= DISK, f"{found:.1f} GiB free", f"free {DISK} GiB", TRAINING)
-
-
-def threads() -> Item:
-    """Logical processors; any number will do."""
-    return Item("CPU threads", "OK", str(psutil.cpu_count()))
+    memory, disk = psutil.virtual_memory().total / GIB, shutil.disk_usage(HERE).free / GIB
+    more = f"training needs {MEMORY} GiB; the replay tier runs with less"
+    return [
+        _judge("Python", version[:2] == (3, 11), found, "make the environment with Python 3.11"),
+        _judge("memory", memory >= MEMORY, f"{memory:.1f} GiB", more, TRAINING),
+        _judge("disk", disk >= DISK, f"{disk:.1f} GiB free", f"free {DISK} GiB", TRAINING),
+    ]
 
 
 def writable(folder: Path) -> Item:
@@ -96,52 +83,33 @@ def writable(folder: Path) -> Item:
         return _judge("output", False, str(error), "make the course's folder writable")
 
 
-def packages() -> Iterator[Item]:
-    """Every package that the library asks for, against its range and `requirements.lock`."""
-    locked = locked_versions()
-    try:
-        required = metadata.requires("medr1") or []
-    except metadata.PackageNotFoundError:
-        required = []
-        yield _judge("medr1", False, "not installed", "run `make setup`")
-    for requirement in map(Requirement, required):
-        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
-            continue
-        try:
-            yield package(requirement, metadata.version(requirement.name), locked)
-        except metadata.PackageNotFoundError:
-            yield _judge(requirement.name, False, "not installed", "run `make setup`")
-
-
-def package(requirement: Requirement, found: str, locked: dict[str, str]) -> Item:
-    """One package: as locked, inside its range, or outside."""
-    public = found.split("+")[0]  # a CPU build calls itself 2.13.0+cpu
-    pinned = locked.get(requirement.name, public)
-    if not requirement.specifier.contains(public):
-        wrong = f"{found}, not {requirement.specifier}"
-        return _judge(requirement.name, False, wrong, "run `make setup`")
-    if public != pinned:
-        return Item(requirement.name, "WARN", f"{found}; the course was tested with {pinned}")
-    return Item(requirement.name, "OK", found)
-
-
-def locked_versions(path: Path = HERE / "requirements.lock") -> dict[str, str]:
-    """Package to version, as the lock file has them; empty without the file."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    pins = (line.split(";")[0].strip().split("==") for line in lines if "==" in line)
-    return {name.split("[")[0]: version for name, version in pins}
+def packages() -> Item:
+    """Whether each package is there and fits the others (`pip check`), in the version tested."""
+    check = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
+    problem = " ".join((check.stdout + check.stderr).split()) if check.returncode else ""
+    installed = {found.name.lower(): found.version for found in metadata.distributions()}
+    if "medr1" not in installed:
+        problem = "medr1 is not installed"
+    if problem:
+        return _judge("packages", False, problem, "run `make setup`")
+    lines = LOCK.read_text().splitlines() if LOCK.exists() else []
+    locked = dict(line.split(";")[0].strip().split("==") for line in lines if "==" in line)
+    wrong = [name for name in locked if installed.get(name, locked[name]) != locked[name]]
+    if wrong:
+        other = ", ".join(f"{name} {installed[name]} instead of {locked[name]}" for name in wrong)
+        return Item("packages", "WARN", f"the course was tested with others: {other}")
+    return Item("packages", "OK", ", ".join(f"{name} {installed[name]}" for name in LIBRARIES))
 
 
 def kernel() -> Item:
     """The Jupyter kernel `python3`, which must be this Python and no other."""
-    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+    from jupyter_client.kernelspec import KernelSpecManager
 
-    try:
-        program = KernelSpecManager().get_kernel_spec("python3").argv[0]
-    except NoSuchKernel:
-        program = "none"
+    manager = KernelSpecManager()
+    known = "python3" in manager.find_kernel_specs()
+    program = manager.get_kernel_spec("python3").argv[0] if known else "none"
     ours = program in {sys.executable, "python", "python3"}
-    found = "python3 runs this Python" if ours else f"python3 runs {program}"
+    found = f"python3 runs {'this Python' if ours else program}"
     return _judge("Jupyter kernel", ours, found, "run `python -m ipykernel install --sys-prefix`")
 
 
@@ -149,42 +117,40 @@ def widgets() -> Item:
     """JupyterLab's part of ipywidgets, without which sliders are shown as text."""
     from jupyter_core.paths import jupyter_path
 
-    found = any(
-        Path(folder, "@jupyter-widgets", "jupyterlab-manager").is_dir()
-        for folder in jupyter_path("labextensions")
-    )
-    if found:
+    folders = [Path(folder, "@jupyter-widgets") for folder in jupyter_path("labextensions")]
+    if any((folder / "jupyterlab-manager").is_dir() for folder in folders):
         return Item("widgets", "OK", "JupyterLab shows them")
     return Item("widgets", "WARN", "JupyterLab's extension is missing, run `make setup`")
 
 
-def torch_works() -> Item:
-    """One matrix product."""
-    name, remedy = "torch at work", "install torch again"
+def at_work() -> list[Item]:
+    """torch multiplies matrices; bitsandbytes packs weights to 4 bits on the CPU and back."""
+    return [_attempt("torch", _multiply), _attempt("bitsandbytes", _pack)]
+
+
+def _attempt(name: str, attempt: Callable[[], tuple[bool, str]]) -> Item:
     try:
-        import torch
-
-        ones = torch.ones(64, 64)
-        works = bool((ones @ ones == 64).all())
-        return _judge(name, works, "multiplies matrices", remedy, TRAINING)
-    except (ImportError, OSError, RuntimeError) as error:
-        return _judge(name, False, str(error), remedy, TRAINING)
+        good, found = attempt()
+    except BROKEN as error:
+        good, found = False, str(error)
+    return _judge(f"{name} at work", good, found, f"install {name} again", TRAINING)
 
 
-def nf4() -> Item:
-    """Weights packed to 4 bits by bitsandbytes on the CPU and back."""
-    name, remedy = "bitsandbytes at work", "install bitsandbytes again"
-    try:
-        import torch
-        from bitsandbytes import functional
+def _multiply() -> tuple[bool, str]:
+    import torch
 
-        weights = torch.linspace(-1, 1, 4096).reshape(64, 64)
-        back = functional.dequantize_4bit(*functional.quantize_4bit(weights, quant_type="nf4"))
-        error = (back - weights).abs().mean().item()
-        found = f"NF4 on the CPU, mean error {error:.3f} on weights from -1 to 1"
-        return _judge(name, error < 0.1, found, remedy, TRAINING)
-    except (ImportError, OSError, RuntimeError) as problem:
-        return _judge(name, False, str(problem), remedy, TRAINING)
+    ones = torch.ones(64, 64)
+    return bool((ones @ ones == 64).all()), "multiplies matrices"
+
+
+def _pack() -> tuple[bool, str]:
+    import torch
+    from bitsandbytes import functional
+
+    weights = torch.linspace(-1, 1, 4096).reshape(64, 64)
+    back = functional.dequantize_4bit(*functional.quantize_4bit(weights, quant_type="nf4"))
+    error = (back - weights).abs().mean().item()
+    return error < 0.1, f"NF4 on the CPU, mean error {error:.3f} on weights from -1 to 1"
 
 
 def gpu() -> Item:
@@ -192,16 +158,12 @@ def gpu() -> Item:
     try:
         import torch
 
-        if not torch.cuda.is_available():
-            return Item("GPU", "WARN", "none that torch can use", ("gpu",))
-        card = torch.cuda.get_device_properties(0)
-    except (ImportError, OSError, RuntimeError) as error:
+        card = torch.cuda.get_device_properties(0) if torch.cuda.is_available() else None
+    except BROKEN as error:
         return Item("GPU", "WARN", str(error), ("gpu",))
+    if card is None:
+        return Item("GPU", "WARN", "none that torch can use", ("gpu",))
     found = f"{card.name}, {card.total_memory / GIB:.0f} GiB"
     if card.total_memory < GPU_MEMORY * GIB:
         return Item("GPU", "WARN", f"{found}; the gpu tier needs {GPU_MEMORY} GiB", ("gpu",))
     return Item("GPU", "OK", found)
-
-
-def _judge(name: str, good: bool, found: str, remedy: str, stops: tuple[str, ...] = EVERY) -> Item:
-    return Item(name, "OK", found) if good else Item(name, "FAIL", f"{found}; {remedy}", stops)
