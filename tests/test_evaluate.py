@@ -48,11 +48,11 @@ def policy():
     return load_policy(policies.saved(), device="cpu")
 
 
-def asked_alone(policy, items, task, length):
-    """The reply to one task by `generate` as transformers does it, nothing shared."""
+def asked_alone(policy, items, one, length):
+    """The reply to one prompt by `generate` as transformers does it, nothing shared."""
     model, processor = policy
-    question, image = items.questions[task.item], items.image(task)
-    text = {"type": "text", "text": prompt(question.question, question.options, task.style)}
+    question, image = items.questions[one.item], items.image(one)
+    text = {"type": "text", "text": prompt(question.question, question.options, one.style)}
     content = [{"type": "image"}, text] if image else [text]
     chat = processor.apply_chat_template(
         [{"role": "user", "content": content}], add_generation_prompt=True
@@ -69,20 +69,21 @@ def asked_alone(policy, items, task, length):
 
 
 @pytest.mark.parametrize("folder", [policies.saved, policies.newer])
-def test_batches_in_rounds_answer_as_one_by_one_does(folder, items):
+def test_batches_in_rounds_answer_as_one_by_one_does(folder, items, monkeypatch):
+    monkeypatch.setattr(evaluate, "FIRST_ROUND", 4)  # so ten tokens take three rounds
     model, processor = policy = load_policy(folder(), device="cpu")
-    tasks = items.prompts(("think_before", "no_think"), ALL, 4, seed=0)
-    settings = Settings(("think_before", "no_think"), ALL, max_new_tokens=40)
+    prompts = items.prompts(("think_before", "no_think"), ALL, 3, seed=0)
+    settings = Settings(("think_before", "no_think"), ALL, max_new_tokens=10)
     with VisionCache(model):
         found = dict(
             pair
-            for batch in evaluate.rounds(model, processor, items, tasks, settings, 6)
+            for batch in evaluate.rounds(model, processor, items, prompts, settings, 5)
             for pair in batch
         )
-    assert len(found) == len(tasks) == 4 * 2 * 4
-    for task in tasks:
-        assert found[task].tokens == asked_alone(policy, items, task, 40)
-    assert max(len(one.tokens) for one in found.values()) == 40  # so there were two rounds
+    assert len(found) == len(prompts) == 3 * 2 * 4
+    for one in prompts:
+        assert found[one].tokens == asked_alone(policy, items, one, 10)
+    assert max(len(reply.tokens) for reply in found.values()) == 10
 
 
 QUESTION = Question(
@@ -121,14 +122,16 @@ def test_two_questions_about_an_image_get_the_same_other_one():
 
 
 def test_what_each_control_shows(items):
-    tasks = {t.control: t for t in items.prompts(("no_think",), ALL, None, 0) if t.item == 3}
-    real = items.image(tasks["none"])
+    prompts = {t.control: t for t in items.prompts(("no_think",), ALL, None, 0) if t.item == 3}
+    real = items.image(prompts["none"])
     assert real.size == (64, 64)
-    assert items.image(tasks["blank"]).tobytes() == Image.new("RGB", (64, 64), "#808080").tobytes()
-    assert items.image(tasks["text"]) is None
-    other = items.questions[tasks["shuffled"].shown]
+    assert (
+        items.image(prompts["blank"]).tobytes() == Image.new("RGB", (64, 64), "#808080").tobytes()
+    )
+    assert items.image(prompts["text"]) is None
+    other = items.questions[prompts["shuffled"].shown]
     assert other.modality == items.questions[3].modality
-    assert items.image(tasks["shuffled"]).tobytes() != real.tobytes()
+    assert items.image(prompts["shuffled"]).tobytes() != real.tobytes()
 
 
 # EvalSet
@@ -136,22 +139,22 @@ def test_what_each_control_shows(items):
 
 def test_neighbours_are_alike(items, monkeypatch):
     monkeypatch.setattr("medr1_lib.evaluation.items.CHUNK", 10)
-    tasks = items.prompts(tuple(STYLES), ("text",), None, 0)
-    assert len(set(tasks)) == len(tasks) == 16 * 3 * 2
-    first, rest = tasks[:60], tasks[60:]
-    assert len({task.item for task in first}) == 10
-    assert not {task.item for task in first} & {task.item for task in rest}
+    prompts = items.prompts(tuple(STYLES), ("text",), None, 0)
+    assert len(set(prompts)) == len(prompts) == 16 * 3 * 2
+    first, rest = prompts[:60], prompts[60:]
+    assert len({one.item for one in first}) == 10
+    assert not {one.item for one in first} & {one.item for one in rest}
     for part in (first, rest):
         runs = [list(run) for _, run in groupby(part, key=lambda t: (t.shown is None, t.style))]
         assert len(runs) == 6
         for run in runs:
-            lengths = [items._length(task.item) for task in run]
+            lengths = [items._length(one.item) for one in run]
             assert lengths == sorted(lengths)
 
 
 def test_a_limit_draws_by_the_seed(items):
     def drawn(seed):
-        return {task.item for task in items.prompts(("no_think",), (), 6, seed)}
+        return {one.item for one in items.prompts(("no_think",), (), 6, seed)}
 
     assert len(drawn(0)) == 6
     assert drawn(0) == drawn(0) != drawn(1)

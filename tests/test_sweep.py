@@ -86,7 +86,15 @@ def test_what_is_no_block_is_refused(tmp_path):
         recorded.load(tmp_path)
 
 
-def test_the_command_does_a_plan_by_submitit_and_records_it(tmp_path, capsys):
+@pytest.mark.parametrize(
+    "submitted", [pytest.param(True, id="submitit", marks=pytest.mark.slow), False]
+)
+def test_the_command_does_a_plan_and_records_it(tmp_path, capsys, monkeypatch, submitted):
+    if not submitted:
+        here = tmp_path / "out"
+        monkeypatch.setattr(
+            module, "_submit", lambda plan, todo, *rest: run_jobs(todo, here, 1) or []
+        )
     file = tmp_path / "plan.yaml"
     model = policies.saved()
     base = f"recipe: course, untrained: true, style: [no_think], changes: {{model: {model}}}"

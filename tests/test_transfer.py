@@ -15,6 +15,11 @@ from medr1_lib.errors import InputError
 WHICH = ("grpo", "think_before", "modality")
 
 
+def trials(few, many):
+    """Simulated studies: a few always, and many in the slow tests."""
+    return pytest.mark.parametrize("trials", [few, pytest.param(many, marks=pytest.mark.slow)])
+
+
 def found(frame, *which):
     return transfer.transfer_answers(frame, *(which or WHICH))
 
@@ -101,10 +106,11 @@ def test_without_a_base_there_is_no_gain_but_a_map():
     assert table["accuracy"].notna().all()
 
 
-def test_intervals_hold_the_truth():
+@trials(16, 40)
+def test_intervals_hold_the_truth(trials):
     """Where seeds differ by 5 points; a bootstrap that forgets them, or their few, fails this."""
     held, width = [], []
-    for seed in range(40):
+    for seed in range(trials):
         table = transfer.matrix(records.simulated(noise=0.05, seed=seed))
         truth = np.where(transfer.on_diagonal(table), 0.8, 0.5)
         held.append((table["low"] <= truth) & (truth <= table["high"]))
@@ -121,7 +127,8 @@ def test_a_full_map_takes_seconds():
     assert time.perf_counter() - start < 5
 
 
-def test_the_index():
+@trials(8, 20)
+def test_the_index(trials):
     assert transfer.index(found(records.study(0.8, 0.6, 0.4)))["index"] == pytest.approx(
         0.5, abs=0.1
     )
@@ -129,14 +136,14 @@ def test_the_index():
     assert harmful["index"] == pytest.approx(-0.25, abs=0.1)
     assert harmful["low"] < harmful["index"] < harmful["high"] < 0
     held = []
-    for seed in range(20):
+    for seed in range(trials):
         share = transfer.index(records.simulated(0.8, 0.6, 0.4, noise=0.02, seed=seed))
         held.append(share["low"] <= 0.5 <= share["high"])
     assert np.mean(held) >= 0.8
 
 
 def test_there_is_no_index_where_nothing_was_learned_at_home():
-    nothing = [transfer.index(records.simulated(0.4, 0.4, 0.4, seed=seed)) for seed in range(10)]
+    nothing = [transfer.index(records.simulated(0.4, 0.4, 0.4, seed=seed)) for seed in range(5)]
     assert np.mean([np.isnan([*one.values()]).all() for one in nothing]) >= 0.9
     only_home = records.study(0.8, names=["all"], axis="all")
     assert np.isnan(transfer.index(found(only_home, "grpo", "think_before", "all"))["index"])
@@ -154,18 +161,19 @@ def test_spread_tells_structure_from_chance():
         transfer.variance_components(found(records.study(seeds=1, per_test=10)))
 
 
-def test_spread_between_cells_does_not_take_noise_for_structure():
+@trials(12, 50)
+def test_spread_between_cells_does_not_take_noise_for_structure(trials):
     flat = [
         transfer.variance_components(
             records.simulated(0.6, 0.6, 0.6, noise=0.05, per_test=60, seed=seed)
         )
-        for seed in range(50)
+        for seed in range(trials)
     ]
     added = np.mean([one["seeds"] / 3 + one["items"] for one in flat])
     assert -added < np.mean([one["cells"] for one in flat]) < 0.1 * added
     steep = [
         transfer.variance_components(records.simulated(0.8, 0.5, noise=0.05, seed=s))["cells"]
-        for s in range(50)
+        for s in range(trials)
     ]
     assert np.mean(steep) == pytest.approx(np.var([0.8, 0.5, 0.5] * 3, ddof=1), rel=0.15)
 
@@ -219,10 +227,11 @@ def test_several_seeds_find_a_difference_and_its_sign():
     assert (table["p_holm"] >= table["p"]).all()
 
 
-def test_false_alarms_are_as_rare_as_they_should_be():
+@trials(12, 60)
+def test_false_alarms_are_as_rare_as_they_should_be(trials):
     """Seeds differ by 6 points and methods do not; a test of items alone cries wolf here."""
     p, items_only = [], []
-    for seed in range(60):
+    for seed in range(trials):
         first = records.simulated(noise=0.06, seed=2 * seed)
         second = records.simulated(noise=0.06, seed=2 * seed + 1)
         table = transfer.compare_cells(first, second)
@@ -252,9 +261,10 @@ def contrast_of_parts(one, other):
     return compare(frame(one), frame(other))
 
 
-def test_an_ablation_cries_wolf_as_rarely_as_it_should():
+@trials(12, 60)
+def test_an_ablation_cries_wolf_as_rarely_as_it_should(trials):
     alarms = []
-    for seed in range(60):
+    for seed in range(trials):
         sides = [records.simulated(noise=0.06, seed=2 * seed + side) for side in (0, 1)]
         alarms += list(transfer.compare_pooled(dict(zip("ab", sides, strict=True)))["p"] < 0.05)
     assert np.mean(alarms) <= 0.1
@@ -295,11 +305,19 @@ def test_an_ablation_of_models_of_all_has_no_elsewhere():
     assert transfer.compare_pooled({"a": one, "b": one})["part"].tolist() == ["at home"]
 
 
-@pytest.mark.parametrize(("noise", "widest"), [(0.0, 0.3), (0.05, 0.5)])
-def test_a_rerun_lies_where_it_is_predicted(noise, widest):
+@pytest.mark.parametrize(
+    ("noise", "widest", "trials"),
+    [
+        (0.0, 0.3, 12),
+        (0.05, 0.52, 12),
+        pytest.param(0.0, 0.3, 60, marks=pytest.mark.slow),
+        pytest.param(0.05, 0.5, 60, marks=pytest.mark.slow),
+    ],
+)
+def test_a_rerun_lies_where_it_is_predicted(noise, widest, trials):
     """New seeds and new items, 99 in 100; the interval is not so wide that it says nothing."""
     inside, width = [], []
-    for seed in range(60):
+    for seed in range(trials):
         table = transfer.prediction_intervals(records.simulated(noise=noise, seed=2 * seed))
         rerun = records.simulated(noise=noise, seeds=1, seed=2 * seed + 1)
         now = np.array([part.to_numpy().mean() for _, _, part in rerun.cells()])
