@@ -98,7 +98,7 @@ def test_start_reaches_a_torch_that_is_loaded_already():
 
 def test_small_tiers_do_not_load_torch():
     code = (
-        "import sys; from medr1_lib.course import checks, tiers; tiers.start(0);"
+        "import sys; from medr1_lib.course import checks, tiers, widgets; tiers.start(0);"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,16 +1,31 @@
 """Every control of every widget is moved, and what is shown follows it."""
 
+import dataclasses
 import html
+import io
 import re
+from base64 import b64decode
 from dataclasses import replace
 
 import ipywidgets
+import numpy as np
+import pandas as pd
+import policies
 import pytest
+import records
+from PIL import Image
 
 from medr1_lib.course import widgets
+from medr1_lib.course.chapters.chapter_03 import load_bench
+from medr1_lib.data import phantom_vqa
 from medr1_lib.data.phantom_vqa import questions
-from medr1_lib.data.question import LETTERS, MODALITIES, QUESTION_TYPES
+from medr1_lib.data.phantoms import draw
+from medr1_lib.data.question import LETTERS, MODALITIES, QUESTION_TYPES, Question
+from medr1_lib.data.styles import STYLES, listed, read, read_strict
 from medr1_lib.errors import InputError
+from medr1_lib.evaluation.answers import Answer
+from medr1_lib.evaluation.items import EvalSet
+from medr1_lib.rl.rewards import RULES, points
 
 QUESTIONS = list(questions("test", per_cell=2))
 
@@ -27,7 +42,7 @@ def controls(widget):
     return [] if isinstance(widget, ipywidgets.HTML) else [widget]
 
 
-def test_the_controls_are_those_that_are_tested_here(browser):
+def test_the_browser_s_controls_are_those_that_are_tested_here(browser):
     tested = {browser.modality, browser.question_type, browser.number, browser.reveal}
     assert set(controls(browser)) == tested
     assert all(control.description for control in tested), "a control without a name"
@@ -64,7 +79,7 @@ def test_the_number_leafs_through_what_was_chosen(browser):
         seen.append(browser.view.value)
     chosen = [q for q in QUESTIONS if q.modality == "OCT"]
     for question, page in zip(chosen, seen, strict=True):
-        assert page == widgets.page(question, answered=False)
+        assert page == widgets.question_page(question, answered=False)
     assert len(set(seen)) == len(seen)
 
 
@@ -88,7 +103,7 @@ def test_reveal_shows_the_answer_and_hides_it_again(browser):
 
 
 def test_options_stand_in_the_order_of_their_letters():
-    page = widgets.page(QUESTIONS[0], answered=False)
+    page = widgets.question_page(QUESTIONS[0], answered=False)
     shown = re.findall(r"<li>(.*?)</li>", page)
     assert shown == [html.escape(option) for option in QUESTIONS[0].options]
     assert len(shown) == len(LETTERS)
@@ -102,14 +117,14 @@ def test_a_choice_without_questions_says_so():
 
 def test_the_picture_tells_who_does_not_see_it_what_it_is_and_no_answer():
     for question in QUESTIONS:
-        alt = re.search(r'<img alt="(.*?)"', widgets.page(question, answered=False))[1]
+        alt = re.search(r'<img alt="(.*?)"', widgets.question_page(question, answered=False))[1]
         assert "phantom" in alt.lower()
         assert question.answer_text.lower() not in alt.lower()
 
 
 def test_a_question_about_a_real_image_is_refused():
     with pytest.raises(InputError):
-        widgets.page(replace(QUESTIONS[0], scene=None), answered=False)
+        widgets.question_page(replace(QUESTIONS[0], scene=None), answered=False)
 
 
 def test_the_next_question_comes_without_its_answer(browser):
@@ -120,3 +135,371 @@ def test_the_next_question_comes_without_its_answer(browser):
     browser.modality.value = "OCT"
     assert not browser.reveal.value
     assert "hidden" in browser.view.value
+
+
+# ---- the answer viewer ----
+
+SEED = 3
+REPLIES = {
+    "think_before": "<think>CT, finding: mass</think><answer>B</answer>",
+    "no_think": "<answer>B)</answer>",
+}
+
+
+@pytest.fixture(scope="module")
+def items(tmp_path_factory):
+    asked = phantom_vqa.questions("test", per_cell=1)
+    root = tmp_path_factory.mktemp("data") / "phantoms"
+    phantom_vqa.write(root, {"test": asked}, {})
+    return EvalSet(root)
+
+
+def answered(items, item, style, control):
+    question = items.questions[item]
+    said = REPLIES[style] if control == "none" else "no idea"
+    parsed = read(said, question.options)
+    return Answer(
+        **{name: getattr(question, name) for name in ("image_id", "question", "options", "answer")},
+        **{name: getattr(question, name) for name in ("modality", "question_type", "source")},
+        item=item,
+        style=style,
+        control=control,
+        completion=said,
+        tokens=len(said),
+        parsed=parsed,
+        correct=parsed == question.answer,
+        format_ok=read_strict(said, style) is not None,
+    )
+
+
+@pytest.fixture
+def viewer(items):
+    """EvalSet 4, 5 and 6 in two styles, with all controls in the first of them."""
+    asked = [(style, "none") for style in REPLIES]
+    asked += [("think_before", control) for control in ("blank", "shuffled", "text")]
+    rows = [answered(items, item, *which) for item in (6, 4, 5) for which in asked]
+    records = pd.DataFrame([dataclasses.asdict(row) for row in rows])
+    return widgets.AnswerViewer(items, records, policies.processor(), SEED)
+
+
+def image_shown(viewer):
+    found = re.search(r'base64,([^"]+)"', viewer.view.value)
+    return np.asarray(Image.open(io.BytesIO(b64decode(found[1])))) if found else None
+
+
+def text_shown(viewer):
+    return html.unescape(re.sub(r"</?b>", "", viewer.view.value))
+
+
+def drawn(question):
+    return np.asarray(draw(question.scene))
+
+
+def test_the_viewer_s_controls_are_those_that_are_tested_here(viewer):
+    controls = [child for child in viewer.children if not isinstance(child, ipywidgets.HTML)]
+    assert controls == [viewer.number, viewer.style, viewer.control]
+    assert all(control.description for control in controls), "a control without a name"
+
+
+def test_it_opens_with_the_first_question_and_its_own_image(viewer, items):
+    assert (viewer.number.value, viewer.style.value) == (1, "think_before")
+    assert (image_shown(viewer) == drawn(items.questions[4])).all()
+
+
+def test_the_number_chooses_the_question(viewer, items):
+    assert viewer.number.max == 3
+    for number, item in enumerate((4, 5, 6), start=1):
+        viewer.number.value = number
+        question = items.questions[item]
+        assert (image_shown(viewer) == drawn(question)).all()
+        assert f"{question.question} {listed(question.options)}. Reply as" in text_shown(viewer)
+        verdict = "right" if question.answer == "B" else "wrong"
+        assert f"read as B, right is {question.answer}: {verdict};" in text_shown(viewer)
+
+
+def test_the_style_chooses_prompt_completion_and_verdict(viewer):
+    assert viewer.style.options == tuple(REPLIES)
+    for style, said in REPLIES.items():
+        viewer.style.value = style
+        assert f"Reply as {STYLES[style].form}, X the letter." in text_shown(viewer)
+        assert said in text_shown(viewer)
+        kept = "kept" if style == "think_before" else "not kept"
+        assert f"the form asked for was {kept}" in text_shown(viewer)
+
+
+def test_the_control_chooses_the_picture(viewer, items):
+    for name, control in widgets.PICTURES.items():
+        viewer.control.value = control
+        assert viewer.control.label == name
+        assert ("<|image_pad|>" in text_shown(viewer)) == (control != "text")
+        assert ("no idea" in text_shown(viewer)) == (control != "none")
+    viewer.control.value = "blank"
+    assert (image_shown(viewer) == 128).all()
+    viewer.control.value = "text"
+    assert image_shown(viewer) is None
+    assert "read as nothing" in text_shown(viewer)
+
+
+def test_the_shuffled_image_is_the_one_that_was_shown(viewer, items):
+    viewer.control.value = "shuffled"
+    tasks = items.prompts(("think_before",), ("shuffled",), None, SEED)
+    task = next(task for task in tasks if (task.item, task.control) == (4, "shuffled"))
+    assert task.shown != 4
+    assert (image_shown(viewer) == drawn(items.questions[task.shown])).all()
+
+
+def test_what_was_not_asked_is_not_image_shown(viewer):
+    viewer.style.value = "no_think"
+    viewer.control.value = "blank"
+    assert viewer.view.value == "This was not asked in this style."
+    viewer.control.value = "none"
+    assert REPLIES["no_think"] in text_shown(viewer)
+
+
+def test_the_prompt_is_what_the_model_reads(items):
+    processor, question = policies.processor(), items.questions[0]
+    prompt = widgets.prompt_text(processor, question, "no_think", draw(question.scene))
+    assert prompt.count("<|image_pad|>") == 1
+    assert "<|image_pad|> x 16 <|vision_end|>" in prompt
+    assert prompt.endswith("<|im_end|>\n<|im_start|>assistant\n")
+    assert "vision" not in widgets.prompt_text(processor, question, "no_think", None)
+
+
+def test_the_viewer_shows_what_a_model_wrote_as_text():
+    asked = Question("<i>", ("<u>", "b"), "A", "CT", "Disease Diagnosis", "x", "y")
+    said = {"completion": "<script>", "parsed": None, "correct": False, "format_ok": False}
+    assert not re.search(r"<(script|i|u)>", widgets.answer_page(asked, None, "<i>", said))
+
+
+# ---- the reward tester ----
+
+ROWS = load_bench()
+
+
+@pytest.fixture
+def tester():
+    return widgets.RewardTester(ROWS)
+
+
+def points_shown(tester):
+    """Form and answer points by rule set, as a reader sees them."""
+    cells = re.findall(
+        r"<tr><td[^>]*>(\w+)</td><td[^>]*>(\d)</td><td[^>]*>(\d)</td>", tester.view.value
+    )
+    return {rules: (float(form), float(answer)) for rules, form, answer in cells}
+
+
+def expected_points(row):
+    return {rules: getattr(row, rules) for rules in RULES}
+
+
+def test_the_tester_s_controls_are_those_that_are_tested_here(tester):
+    controls = [child for child in tester.children if not isinstance(child, ipywidgets.HTML)]
+    assert controls == [tester.row, tester.style, tester.said]
+    assert all(control.description for control in controls), "a control without a name"
+
+
+def test_it_opens_with_the_first_row(tester):
+    assert (tester.style.value, tester.said.value) == (ROWS[0].style, ROWS[0].completion)
+    assert points_shown(tester) == expected_points(ROWS[0])
+
+
+def test_a_row_of_the_bench_is_taken_over(tester):
+    for row in ROWS:
+        tester.row.value = row
+        assert (tester.style.value, tester.said.value) == (row.style, row.completion)
+        assert points_shown(tester) == expected_points(row)
+
+
+@pytest.mark.parametrize("name", STYLES)
+def test_the_style_decides_what_the_form_is(tester, name):
+    tester.said.value = "<answer>C</answer>"
+    tester.style.value = name
+    assert points_shown(tester)["strict"] == points("<answer>C</answer>", "C", name)
+    assert points_shown(tester)["strict"] == ((1.0, 1.0) if name == "no_think" else (0.0, 0.0))
+
+
+def test_what_is_typed_is_scored(tester):
+    tester.style.value = "no_think"
+    tester.said.value = "<answer>C</answer><answer>A</answer>"
+    assert points_shown(tester) == {"strict": (0.0, 0.0), "published": (1.0, 1.0)}
+    assert "evaluation reads A" in tester.view.value
+    tester.said.value = ""
+    assert points_shown(tester) == {"strict": (0.0, 0.0), "published": (0.0, 0.0)}
+    assert "evaluation reads nothing" in tester.view.value
+
+
+def test_what_is_typed_stays_text():
+    assert "<script>" not in widgets.points_page("<script>alert(1)</script>", "no_think")
+
+
+# ---- the rollout explorer ----
+
+COLORS = {"a": "red", "b": "green", "c": "blue"}
+IMAGES = {name: Image.new("RGB", (8, 8), color) for name, color in COLORS.items()}
+
+
+def group(step, image, advantages, modality="CT"):
+    """Rollouts of one prompt; who has an advantage is right."""
+    count = len(advantages)
+    right = [advantage > 0 for advantage in advantages]
+    letters = ["A" if good else "B" for good in right]
+    return pd.DataFrame(
+        {
+            "step": step,
+            "prompt": f"What does {image} show?",
+            "completion": [f"<answer>{letter}</answer>" for letter in letters],
+            "answer": "A",
+            "image_id": image,
+            "modality": modality,
+            "question_type": "Disease Diagnosis",
+            "format_reward": 1.0,
+            "accuracy_reward": [float(good) for good in right],
+            "advantage": advantages,
+        },
+        index=range(count),
+    )
+
+
+ROLLOUTS = pd.concat(
+    [
+        group(1, "a", [-0.5, 1.5, -0.5, -0.5]),
+        group(1, "b", [0.0, 0.0, 0.0, 0.0], "OCT"),
+        group(5, "c", [0.87, -0.87, 0.87, -0.87]),
+        group(5, "a", [0.5, 0.5, 0.5, -1.5]),
+        group(9, "b", [-0.5, -0.5, -0.5, 1.5], "OCT"),
+    ],
+    ignore_index=True,
+)
+
+
+@pytest.fixture
+def rollout_explorer():
+    return widgets.RolloutExplorer(ROLLOUTS, IMAGES)
+
+
+def advantages(rollout_explorer):
+    """Those on display, from top to bottom."""
+    return [float(x) for x in re.findall(r"black'>([+-][\d.]+)</td>", rollout_explorer.view.value)]
+
+
+def test_the_rollout_explorer_s_controls_are_those_that_are_tested_here(rollout_explorer):
+    moved = [
+        child for child in controls(rollout_explorer) if not isinstance(child, ipywidgets.HTML)
+    ]
+    assert moved == [rollout_explorer.step, rollout_explorer.prompt]
+    assert all(control.description for control in moved), "a control without a name"
+
+
+def test_it_opens_with_the_first_group(rollout_explorer):
+    assert "What does a show?" in rollout_explorer.view.value
+    assert advantages(rollout_explorer) == [1.5, -0.5, -0.5, -0.5]
+    assert "right is A; mean reward 1.25 of 2" in rollout_explorer.view.value
+
+
+def test_every_group_can_be_reached_and_shows_its_own(rollout_explorer):
+    seen = []
+    for step in (1, 5, 9):
+        rollout_explorer.step.value = step
+        for _, number in rollout_explorer.prompt.options:
+            rollout_explorer.prompt.value = number
+            seen.append(rollout_explorer.shown)
+            name = rollout_explorer.shown.image_id.iloc[0]
+            assert f"What does {name} show?" in rollout_explorer.view.value
+            assert widgets.picture(IMAGES[name], "The image of the prompt", 112).split("src=")[
+                1
+            ] in (rollout_explorer.view.value)
+            assert advantages(rollout_explorer) == sorted(
+                rollout_explorer.shown.advantage, reverse=True
+            )
+    pd.testing.assert_frame_equal(pd.concat(seen), ROLLOUTS)
+
+
+def test_the_prompts_are_named_by_what_they_ask_about(rollout_explorer):
+    names = [name for name, _ in rollout_explorer.prompt.options]
+    assert names == ["CT, Disease Diagnosis", "OCT, Disease Diagnosis"]
+
+
+def test_the_step_changes_and_the_place_of_the_prompt_stays(rollout_explorer):
+    rollout_explorer.prompt.value = 1
+    rollout_explorer.step.value = 5
+    assert rollout_explorer.prompt.value == 1
+    assert advantages(rollout_explorer) == [0.5, 0.5, 0.5, -1.5]
+
+
+def test_a_step_with_fewer_prompts_shows_its_last(rollout_explorer):
+    rollout_explorer.prompt.value = 1
+    rollout_explorer.step.value = 9
+    assert rollout_explorer.prompt.value == 0
+    assert "What does b show?" in rollout_explorer.view.value
+
+
+def test_a_group_that_agrees_is_said_to_teach_nothing(rollout_explorer):
+    rollout_explorer.prompt.value = 1
+    assert "all 4 earn 1 of 2: nothing to learn here" in rollout_explorer.view.value
+    rollout_explorer.prompt.value = 0
+    assert "nothing to learn" not in rollout_explorer.view.value
+
+
+def test_the_rollout_explorer_shows_what_was_written_as_text():
+    said = ROLLOUTS[:4].assign(completion="<script>1</script>", prompt="<b>?</b>")
+    shown = widgets.group_page(said, IMAGES["a"])
+    assert "<script>" not in shown
+    assert "<b>" not in shown
+
+
+# ---- the map explorer ----
+
+SCENE = QUESTIONS[0].scene.to_json()
+
+
+@pytest.fixture
+def map_explorer():
+    made = records.study(home=0.9, elsewhere=0.3, per_test=40).assign(scene=SCENE)
+    return widgets.MapExplorer(made[made["method"] == "grpo"], "modality")
+
+
+def test_a_cell_shows_its_accuracy(map_explorer):
+    assert len(map_explorer.cells) == 9
+    diagonal = [float(map_explorer.cells[name, name].description) for name in records.THREE]
+    assert min(diagonal) > 75
+    lit, dark = map_explorer.cells["CT", "CT"], map_explorer.cells["CT", "MRI"]
+    assert lit.style.button_color != dark.style.button_color
+    assert (lit.style.text_color, dark.style.text_color) == ("black", "white")
+
+
+def test_a_click_shows_the_answers_of_the_cell(map_explorer):
+    map_explorer.cells["CT", "MRI"].click()
+    assert "trained on <b>CT</b>, tested on <b>MRI</b>" in map_explorer.view.value
+    assert "of 120 answers right" in map_explorer.view.value
+    assert map_explorer.number.max == 120
+
+
+def test_wrong_and_right_answers_are_told_apart(map_explorer):
+    map_explorer.click("CT", "CT")
+    map_explorer.kind.value = False
+    wrong = map_explorer.number.max
+    assert "<p>wrong, seed" in map_explorer.view.value
+    map_explorer.kind.value = True
+    assert "<p>right, seed" in map_explorer.view.value
+    assert wrong + map_explorer.number.max == 120
+
+
+def test_the_slider_goes_through_them(map_explorer):
+    map_explorer.click("MRI", "MRI")
+    first = map_explorer.view.value
+    map_explorer.number.value = map_explorer.number.max
+    assert map_explorer.view.value != first
+    assert "seed 2" in map_explorer.view.value
+
+
+def test_a_cell_without_such_answers_says_so():
+    one = records.study(home=1.0, elsewhere=1.0, per_test=4).assign(scene=SCENE)
+    map_explorer = widgets.MapExplorer(one[one["method"] == "grpo"], "modality")
+    map_explorer.kind.value = False
+    assert "None of these." in map_explorer.view.value
+
+
+def test_what_a_model_wrote_is_shown_as_text(map_explorer):
+    answers = pd.concat([map_explorer._answers["CT", "CT"].head(1)]).assign(completion="<b>A</b>")
+    assert "&lt;b&gt;A" in widgets.MapExplorer(answers, "modality").view.value

@@ -1,29 +1,81 @@
-"""Things to click and drag in the notebooks; each also means something as a still picture."""
+"""Five widgets for the notebooks; each also says something as a still picture.
+
+They show a question (chapter 01), an answer with its prompt (02), the points of a completion (03),
+a group of rollouts (05) and the answers behind a cell of a generalization map (10).
+"""
 
 import base64
 import html
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets
+import pandas as pd
+from ipywidgets import HTML, Button, Dropdown, HBox, IntSlider, Label, Layout, VBox
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
 from PIL import Image
 
-from medr1_lib.data import images
-from medr1_lib.data.phantoms import draw
-from medr1_lib.data.question import LETTERS, MODALITIES, QUESTION_TYPES, Question
+from medr1_lib.analysis.stats import rate
+from medr1_lib.analysis.transfer import column_of
+from medr1_lib.course.chapters.chapter_03 import ANSWER, OPTIONS, BenchRow
+from medr1_lib.data import images, styles
+from medr1_lib.data.phantoms import Scene, draw
+from medr1_lib.data.question import AXES, LETTERS, MODALITIES, QUESTION_TYPES, Question
 from medr1_lib.errors import InputError
+from medr1_lib.evaluation.answers import KEY
+from medr1_lib.evaluation.items import EvalSet
+from medr1_lib.rl.rewards import RULES, points
+
+if TYPE_CHECKING:
+    from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
 
 EVERY = "all"
+LEFT = 'style="text-align: left; padding: 0 1em"'
 
 
-class DataBrowser(ipywidgets.VBox):
-    """Leaf through questions about phantoms: choose, look, guess, then ask for the answer.
+class Panel(VBox):
+    """Rows of controls, and under them a view in HTML that follows them.
 
-    Attributes:
-        modality: Dropdown; which modality to show.
-        question_type: Dropdown; which type of question.
-        number: Slider; which of the questions chosen.
-        reveal: Toggle; whether the answer and the scene are shown.
-        view: The picture and the text.
+    A change of a chooser goes to `_choose`, which sets other controls too; one of a shower only
+    draws the view again. Controls in a list share a line.
+    """
+
+    def __init__(self, rows: list[Any], choosers: Sequence[Any], showers: Sequence[Any]) -> None:
+        self.view = HTML()
+        for control in choosers:
+            control.observe(self._choose, "value")
+        for control in showers:
+            control.observe(self._show, "value")
+        self._choose()
+        super().__init__([*(HBox(x) if isinstance(x, list) else x for x in rows), self.view])
+
+    def _choose(self, change: object = None) -> None:
+        self._show()
+
+    def _show(self, change: object = None) -> None:
+        self.view.value = self._page()
+
+    def _page(self) -> str:
+        raise NotImplementedError
+
+
+def picture(image: Image.Image, alt: str, side: int = 224) -> str:
+    """An image as HTML that needs no file, with a text for readers who do not see it."""
+    data = base64.b64encode(images.png(image)).decode()
+    return f'<img alt="{html.escape(alt)}" width="{side}" src="data:image/png;base64,{data}">'
+
+
+def option_list(options: Sequence[str], right: str) -> str:
+    """The options as HTML, that of the letter `right` set apart."""
+    texts = zip(LETTERS, map(html.escape, options), strict=False)
+    items = [f"<b>{text} (right)</b>" if letter == right else text for letter, text in texts]
+    return f'<ol type="A"><li>{"</li><li>".join(items)}</li></ol>'
+
+
+class DataBrowser(Panel):
+    """Page through questions about phantoms: choose, look, guess, then ask for the answer.
 
     Example:
         >>> from medr1_lib.data.phantom_vqa import questions
@@ -35,18 +87,15 @@ class DataBrowser(ipywidgets.VBox):
 
     def __init__(self, questions: Sequence[Question]) -> None:
         self._questions = questions
-        self.modality = _dropdown("modality", MODALITIES)
-        self.question_type = _dropdown("type", QUESTION_TYPES)
-        self.number = ipywidgets.IntSlider(description="number", min=1, max=len(questions))
+        self.modality, self.question_type = (
+            Dropdown(description=name, options=(EVERY, *values), value=EVERY)
+            for name, values in (("modality", MODALITIES), ("type", QUESTION_TYPES))
+        )
+        self.number = IntSlider(description="number", min=1, max=len(questions))
         self.reveal = ipywidgets.ToggleButton(description="Show the answer")
-        self.view = ipywidgets.HTML()
-        for control in (self.modality, self.question_type):
-            control.observe(self._choose, "value")
         self.number.observe(self._turn, "value")
-        self.reveal.observe(self._show, "value")
-        self._choose()
-        choice = ipywidgets.HBox([self.modality, self.question_type])
-        super().__init__([choice, ipywidgets.HBox([self.number, self.reveal]), self.view])
+        choosers = [self.modality, self.question_type]
+        super().__init__([choosers, [self.number, self.reveal]], choosers, [self.reveal])
 
     @property
     def shown(self) -> Question:
@@ -64,15 +113,15 @@ class DataBrowser(ipywidgets.VBox):
         self._turn()
 
     def _turn(self, change: object = None) -> None:
-        self.reveal.value = False  # the next question is for guessing again
+        self.reveal.value = False  # each question is shown without its answer first
         self._show()
 
-    def _show(self, change: object = None) -> None:
+    def _page(self) -> str:
         none = "No such question among these."
-        self.view.value = page(self.shown, self.reveal.value) if self._chosen else none
+        return question_page(self.shown, self.reveal.value) if self._chosen else none
 
 
-def page(question: Question, answered: bool) -> str:
+def question_page(question: Question, answered: bool) -> str:
     """One question about a phantom as HTML, with or without its answer.
 
     Raises:
@@ -84,23 +133,297 @@ def page(question: Question, answered: bool) -> str:
     return (
         f"{picture(draw(scene), 'A phantom; what it shows is the question')}"
         f"<p>{html.escape(question.question)}</p>"
-        f"{listed(question.options, question.answer if answered else '')}"
+        f"{option_list(question.options, question.answer if answered else '')}"
         f"<p>Answer: {html.escape(truth)}</p>"
     )
 
 
-def picture(image: Image.Image, alt: str, side: int = 224) -> str:
-    """An image as HTML that needs no file, with a text for who does not see it."""
-    data = base64.b64encode(images.png(image)).decode()
-    return f'<img alt="{html.escape(alt)}" width="{side}" src="data:image/png;base64,{data}">'
+REPEATED = re.compile(r"(<\|\w+\|>)\1+")
+PICTURES = {"its own image": "none", "a grey image": "blank"}
+PICTURES |= {"another image": "shuffled", "no image": "text"}
 
 
-def _dropdown(description: str, values: tuple[str, ...]) -> ipywidgets.Dropdown:
-    return ipywidgets.Dropdown(description=description, options=(EVERY, *values), value=EVERY)
+class AnswerViewer(Panel):
+    """Pick a question, a style and a picture; see the prompt, the completion and the verdict.
+
+    No model is needed: everything comes from the records that `evaluate` returned. `seed` is that
+    of its `Settings`, which decides which image `another image` is.
+    """
+
+    def __init__(
+        self,
+        items: EvalSet,
+        records: pd.DataFrame,
+        processor: "ImageOnlyQwen2VLProcessor",
+        seed: int = 0,
+    ) -> None:
+        self._items, self._processor = items, processor
+        rows: list[dict[str, Any]] = [dict(row) for _, row in records.iterrows()]
+        self._records = {tuple(row[key] for key in KEY): row for row in rows}
+        self._asked = sorted(records["item"].unique())
+        controls = tuple(name for name in records["control"].unique() if name != "none")
+        asked = tuple(name for name in styles.STYLES if name in set(records["style"]))
+        prompts = items.prompts(asked, controls, None, seed)
+        self._prompts = {(one.item, one.style, one.control): one for one in prompts}
+        self.number = IntSlider(description="question", min=1, max=len(self._asked))
+        self.style = Dropdown(description="style", options=asked)
+        self.control = Dropdown(description="shown", options=list(PICTURES.items()))
+        rows_shown = [self.number, self.style, self.control]
+        super().__init__(rows_shown, (), rows_shown)
+
+    def _page(self) -> str:
+        key = self._asked[self.number.value - 1], self.style.value, self.control.value
+        if key not in self._records:
+            return "This was not asked in this style."
+        prompt = self._prompts[key]
+        question, image = self._items.questions[prompt.item], self._items.image(prompt)
+        text = prompt_text(self._processor, question, prompt.style, image)
+        return answer_page(question, image, text, self._records[key])
 
 
-def listed(options: Sequence[str], right: str) -> str:
-    """The options as HTML, that of the letter `right` set apart."""
-    texts = zip(LETTERS, map(html.escape, options), strict=False)
-    items = [f"<b>{text} (right)</b>" if letter == right else text for letter, text in texts]
-    return f'<ol type="A"><li>{"</li><li>".join(items)}</li></ol>'
+def prompt_text(
+    processor: "ImageOnlyQwen2VLProcessor",
+    question: Question,
+    style: str,
+    image: Image.Image | None,
+) -> str:
+    """The text of a prompt's tokens, special ones included; repeated ones are counted.
+
+    Example:
+        >>> from medr1_lib.model.processor import tiny_processor
+        >>> asked = Question("Which?", ("lung", "skin"), "A", "CT", "Disease Diagnosis", "x", "y")
+        >>> prompt_text(tiny_processor(), asked, "no_think", Image.new("RGB", (112, 112)))[:68]
+        '<|im_start|>user\\n<|vision_start|><|image_pad|> x 16 <|vision_end|>Wh'
+    """
+    from medr1_lib.evaluation.evaluate import start  # loads torch, which chapter 01 does without
+
+    text = start(processor, question, style, image is not None).prompt
+    tokens = processor(text=[text], images=[image] if image else None)["input_ids"][0]
+    decoded = processor.tokenizer.decode(tokens)
+    return REPEATED.sub(lambda run: f"{run[1]} x {len(run[0]) // len(run[1])} ", decoded)
+
+
+def answer_page(
+    question: Question, image: Image.Image | None, prompt: str, record: Mapping[str, Any]
+) -> str:
+    """One answer as HTML: picture, prompt with its special tokens in bold, completion, verdict."""
+    shown = picture(image, "The image that the model was shown") if image else "<p>(no image)</p>"
+    letter = record["parsed"] if isinstance(record["parsed"], str) else "nothing"  # pandas has nan
+    options = html.escape(styles.listed(question.options))
+    return (
+        f"{shown}<p>about {html.escape(question.modality)}: {options}"
+        f"</p><p>prompt</p>{_code(prompt)}<p>completion</p>{_code(record['completion'])}"
+        f"<p>read as {letter}, right is {question.answer}: "
+        f"<b>{'right' if record['correct'] else 'wrong'}</b>; "
+        f"the form asked for was {'kept' if record['format_ok'] else 'not kept'}</p>"
+    )
+
+
+def _code(text: str) -> str:
+    marked = re.sub(r"(&lt;\|\w+\|&gt;)", r"<b>\1</b>", html.escape(text))
+    return f'<pre style="white-space: pre-wrap; line-height: 1.4">{marked}</pre>'
+
+
+class RewardTester(Panel):
+    """Type a completion, or take one from the bench, and read its points under every rule set.
+
+    Example:
+        >>> from medr1_lib.course.chapters.chapter_03 import load_bench
+        >>> tester = RewardTester(load_bench())
+        >>> tester.said.value = "<answer>C</answer>"
+        >>> "evaluation reads C" in tester.view.value
+        True
+    """
+
+    def __init__(self, rows: list[BenchRow]) -> None:
+        named, wide = [(f"{row.kind}: {row.completion!r}", row) for row in rows], {"width": "95%"}
+        self.row = Dropdown(description="bench", options=named, layout=wide)
+        self.style = Dropdown(description="style", options=list(styles.STYLES))
+        self.said = ipywidgets.Textarea(description="completion", rows=3, layout=wide)
+        typed = [self.style, self.said]
+        super().__init__([self.row, *typed], [self.row], typed)
+
+    def _choose(self, change: object = None) -> None:
+        self.style.value, self.said.value = self.row.value.style, self.row.value.completion
+        self._show()
+
+    def _page(self) -> str:
+        return points_page(self.said.value, self.style.value)
+
+
+def points_page(completion: str, style: str) -> str:
+    """What one completion earns under every rule set, as an HTML table.
+
+    Example:
+        >>> "evaluation reads nothing" in points_page("no idea", "no_think")
+        True
+    """
+    rows = []
+    for rules in RULES:
+        form, accuracy = points(completion, ANSWER, style, rules)
+        cells = (rules, f"{form:g}", f"{accuracy:g}", f"{form + accuracy:g} of 2")
+        rows.append(f"<tr>{''.join(f'<td {LEFT}>{cell}</td>' for cell in cells)}</tr>")
+    heads = "".join(f"<th {LEFT}>{head}</th>" for head in ("rules", "form", "answer", "reward"))
+    choices, letter = html.escape(styles.listed(OPTIONS)), styles.read(completion, OPTIONS)
+    return (
+        f"<p>{choices}; right is {ANSWER}; evaluation reads {letter or 'nothing'}</p>"
+        f"<table><tr>{heads}</tr>{''.join(rows)}</table>"
+    )
+
+
+class RolloutExplorer(Panel):
+    """Pick a step and a prompt: what the policy wrote there, its rewards and its advantages.
+
+    Takes the rollouts of a run and the image of every `image_id` in them.
+
+    Example:
+        >>> columns = {"step": 1, "image_id": "x", "prompt": "Which organ?", "answer": "A"}
+        >>> columns |= {"modality": "CT", "question_type": "Anatomy Identification"}
+        >>> columns |= {"completion": ["<answer>A</answer>", "A"], "advantage": [0.7, -0.7]}
+        >>> rollouts = pd.DataFrame(columns | {"format_reward": [1, 0], "accuracy_reward": [1, 0]})
+        >>> explorer = RolloutExplorer(rollouts, {"x": Image.new("RGB", (8, 8))})
+        >>> "+0.70" in explorer.view.value
+        True
+    """
+
+    def __init__(self, rollouts: pd.DataFrame, images: Mapping[str, Image.Image]) -> None:
+        self._images = images
+        self._groups = {
+            step: [group for _, group in rows.groupby(["image_id", "prompt"], sort=False)]
+            for step, rows in rollouts.groupby("step")
+        }
+        self.step = ipywidgets.SelectionSlider(description="step", options=list(self._groups))
+        self.prompt = Dropdown(description="prompt")
+        super().__init__([[self.step, self.prompt]], [self.step], [self.prompt])
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The group on display."""
+        return self._groups[self.step.value][self.prompt.value]
+
+    def _choose(self, change: object = None) -> None:
+        """Offer the prompts of the step, and stay at the same place in the list."""
+        number, groups = self.prompt.index or 0, self._groups[self.step.value]
+        firsts = [group.iloc[0] for group in groups]
+        names = [f"{first.modality}, {first.question_type}" for first in firsts]
+        self.prompt.options = [(name, place) for place, name in enumerate(names)]
+        self.prompt.index = min(number, len(groups) - 1)
+        self._show()
+
+    def _page(self) -> str:
+        if self.prompt.value is None:  # while the list of prompts changes
+            return str(self.view.value)
+        return group_page(self.shown, self._images[self.shown["image_id"].iloc[0]])
+
+
+def group_page(group: pd.DataFrame, image: Image.Image) -> str:
+    """One group of rollouts as HTML: the picture, the prompt, and the completions, best first."""
+    first, rewards = group.iloc[0], group["format_reward"] + group["accuracy_reward"]
+    verdict = f"mean reward {rewards.mean():.2f} of 2"
+    if (group["advantage"] == 0).all():
+        verdict = f"all {len(group)} earn {rewards.mean():g} of 2: nothing to learn here"
+    ranked = group.sort_values("advantage", ascending=False)
+    rows = "".join(_rollout_row(rollout) for _, rollout in ranked.iterrows())
+    head = "".join(f"<th>{name}</th>" for name in ("completion", "form", "answer", "advantage"))
+    return (
+        f"{picture(image, f'The image of the prompt, {first.modality}', 112)}"
+        f"<p>{html.escape(first.prompt)}</p>"
+        f"<table><caption>right is {first.answer}; {verdict}</caption>"
+        f"<tr>{head}</tr>{rows}</table>"
+    )
+
+
+def _rollout_row(rollout: "pd.Series[Any]") -> str:
+    advantage = float(rollout["advantage"])  # its sign is printed, so nothing depends on the color
+    color = "#cfe3f1" if advantage > 0 else "#f9dcc4" if advantage < 0 else "inherit"
+    cells = (
+        f"<td style='text-align: left'><code>{html.escape(str(rollout['completion']))}</code></td>",
+        *(f"<td>{rollout[name]:g}</td>" for name in ("format_reward", "accuracy_reward")),
+        f"<td style='background: {color}; color: black'>{advantage:+.2f}</td>",
+    )
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+KINDS = {"all answers": None, "wrong answers": False, "right answers": True}
+WIDE, NAME = Layout(width="92px"), Layout(width="180px")  # one of each for all cells
+
+
+class MapExplorer(Panel):
+    """Click a cell: how many of its answers are right, and what the model said, one by one.
+
+    Takes the answers of the models of one map, as `transfer.select` returns them, and its axis.
+
+    Example:
+        >>> MapExplorer(pd.DataFrame(columns=["train", "modality"]), "modality").cells
+        {}
+    """
+
+    def __init__(self, records: pd.DataFrame, axis: str) -> None:
+        groups = records.groupby(["train", column_of(axis)], observed=True)
+        self._answers = {(str(train), str(test)): rows for (train, test), rows in groups}
+        self.cells = {key: self._button(key) for key in self._answers}
+        self.kind = Dropdown(description="show", options=list(KINDS.items()))
+        self.number = IntSlider(description="answer", min=1, max=1)
+        self._key: tuple[str, str] | None = next(iter(self.cells), None)
+        rows = [self._grid(axis), [self.kind, self.number]]
+        super().__init__(rows, [self.kind], [self.number])
+
+    def click(self, train: str, test: str) -> None:
+        """Choose a cell, as a click on it does."""
+        self._key = (train, test)
+        self._choose()
+
+    def _button(self, key: tuple[str, str]) -> Button:
+        right = self._answers[key]["correct"].mean()
+        tooltip = f"trained on {key[0]}, tested on {key[1]}"
+        button = Button(description=f"{100 * right:.0f}", tooltip=tooltip, layout=WIDE)
+        button.style.button_color = to_hex(colormaps["viridis"](right))
+        button.style.text_color = "white" if right < 0.6 else "black"  # on dark and light cells
+        button.on_click(lambda _: self.click(*key))
+        return button
+
+    def _grid(self, axis: str) -> VBox:
+        """The buttons in rows, one for each training."""
+        place = {name: number for number, name in enumerate(AXES[axis])}
+        trains, tests = (
+            sorted({key[side] for key in self.cells}, key=lambda name: place.get(name, len(place)))
+            for side in (0, 1)
+        )
+        lines = {"train \\ test": [Label(name.partition(" ")[0], layout=WIDE) for name in tests]}
+        lines |= {train: [self.cells[train, test] for test in tests] for train in trains}
+        return VBox([HBox([Label(name, layout=NAME), *line]) for name, line in lines.items()])
+
+    def _choose(self, change: object = None) -> None:
+        if self._key is None:
+            return
+        rows, wanted = self._answers[self._key], self.kind.value
+        self._chosen = rows if wanted is None else rows[rows["correct"] == wanted]
+        self.number.max = max(1, len(self._chosen))
+        self._show()
+
+    def _page(self) -> str:
+        assert self._key is not None
+        n, right, low, high = rate(self._answers[self._key], "correct")
+        train, test = map(html.escape, self._key)
+        head = (
+            f"<p>trained on <b>{train}</b>, tested on <b>{test}</b>: "
+            f"{round(n * right)} of {n} answers right, {100 * low:.0f} to {100 * high:.0f} % "
+            "(95 % interval over models and questions)</p>"
+        )
+        place = self.number.value - 1
+        return head + (
+            map_page(self._chosen.iloc[place]) if len(self._chosen) else "None of these."
+        )
+
+
+def map_page(answer: "pd.Series[Any]") -> str:
+    """One answer about a phantom as HTML: what was shown and asked, and what came back."""
+    scene = Scene.from_json(answer["scene"])
+    verdict = "right" if answer["correct"] else "wrong"
+    return (
+        f"{picture(draw(scene), f'The phantom of the question, {scene.modality}', 112)}"
+        f"<p>{html.escape(answer['question'])}</p>"
+        f"{option_list(answer['options'], answer['answer'])}"
+        f"<pre style='white-space: pre-wrap'>{html.escape(answer['completion'])}</pre>"
+        f"<p>{verdict}, seed {answer['seed']}; the picture shows {html.escape(str(scene))}</p>"
+    )

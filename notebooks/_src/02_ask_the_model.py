@@ -45,7 +45,7 @@ from PIL import Image
 from skimage import data as samples
 
 from medr1_lib.course import checks, tiers
-from medr1_lib.course.viewer_widget import AnswerViewer
+from medr1_lib.course.widgets import AnswerViewer
 from medr1_lib.data import images, phantom_vqa
 from medr1_lib.analysis.stats import wilson
 from medr1_lib.data.phantoms import PLACES, draw

@@ -486,7 +486,7 @@ for rules in ("strict", "published"):
 # would not want. In the book this view is frozen; in JupyterLab it is alive.
 
 # %% tags=["nbval-ignore-output"]
-from medr1_lib.course.reward_widget import RewardTester
+from medr1_lib.course.widgets import RewardTester
 
 RewardTester([row for row in rows if sum(row.published) != sum(row.strict)])
 

@@ -305,7 +305,7 @@ _ = axis.legend(title="steps in the mean", loc="lower right", ncol=3)
 # advantage, by which its tokens became likelier or rarer.
 
 # %% tags=["nbval-ignore-output"]
-from medr1_lib.course.rollout_widget import RolloutExplorer
+from medr1_lib.course.widgets import RolloutExplorer
 from medr1_lib.data.phantoms import draw
 
 rollouts = pd.read_parquet(run.folder / "rollouts.parquet")

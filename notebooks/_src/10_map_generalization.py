@@ -332,7 +332,7 @@ told[~inside][["train", "test", "accuracy", "low", "high", "rerun"]].round(3)
 # through its wrong answers. Is there a letter that comes too often, or an option that is taken for another?
 
 # %% tags=["nbval-ignore-output"]
-from medr1_lib.course.map_widget import MapExplorer
+from medr1_lib.course.widgets import MapExplorer
 
 MapExplorer(
     transfer.select(records, "grpo", STYLE, "question_type"), "question_type"
