@@ -12,6 +12,7 @@ Without `--data`, phantoms are drawn. On a CPU, seconds are those of the process
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -24,9 +25,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medr1_lib.data import dataset, phantom_vqa
-from medr1_lib.data.images import png
-from medr1_lib.data.phantoms import draw
+from medr1_lib.cli import exit_status
+from medr1_lib.data import phantom_vqa
 from medr1_lib.data.question import CONTROLS
 from medr1_lib.data.styles import STYLES, read
 from medr1_lib.evaluation.answers import AnswerLog
@@ -37,15 +37,16 @@ from medr1_lib.model.loading import Policy, base_model, load_policy
 from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
 from medr1_lib.provenance import hardware
 
-BATCH = 64
+BATCH, LONGEST = 64, 256  # questions at once, tokens of a reply
 Letters = dict[tuple[int, str, str], str | None]
 
 
-def main() -> None:
-    options = _options()
+def main(arguments: list[str]) -> int:
+    options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
     model, processor = load_policy(options.model)
-    settings = Settings(tuple(options.style), tuple(options.controls), options.items)
+    asked = tuple(options.style), tuple(options.controls)
+    settings = Settings(*asked, options.items, max_new_tokens=LONGEST)
     with tempfile.TemporaryDirectory() as folder:
         items = EvalSet(options.data or phantoms(Path(folder) / "phantoms", options.items))
         tasks = items.prompts(settings.styles, settings.controls, settings.limit, settings.seed)
@@ -76,6 +77,7 @@ def main() -> None:
     show(report)
     if options.json:
         write_json(options.json, report)
+    return 0
 
 
 def compare(model: Policy, ways: dict[str, Callable[[], Letters]], runs: int) -> dict[str, Any]:
@@ -127,7 +129,7 @@ def usual_way(
             images = [image for task in batch if (image := items.image(task))] or None
             inputs = processor(text=text, images=images, padding=True, return_tensors="pt")
             inputs = inputs.to(model.device)
-            output = generate(**inputs, max_new_tokens=256, do_sample=False, use_cache=True)
+            output = generate(**inputs, max_new_tokens=LONGEST, do_sample=False, use_cache=True)
             replies = output[:, inputs["input_ids"].shape[1] :].tolist()
             said = [_said(processor, reply, known) for reply in replies]
             for task, question, completion in zip(batch, questions, said, strict=True):
@@ -179,9 +181,7 @@ def _now() -> float:
 def phantoms(out: Path, items: int) -> Path:
     """A test split with at least so many questions."""
     asked = phantom_vqa.questions("test", seed=1, per_cell=ceil(items / 40))
-    scenes = ((q, q.scene) for q in asked if q.scene)
-    rows = (q.record({"bytes": png(draw(scene)), "path": None}) for q, scene in scenes)
-    dataset.write(out, {"test": rows}, {"seed": 1})
+    phantom_vqa.write(out, {"test": asked}, {"seed": 1})
     return out
 
 
@@ -196,7 +196,7 @@ def show(report: dict[str, Any]) -> None:
     print(f"{report['threads']} threads, {report['hardware']}, {report['date']}")
 
 
-def _options() -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--model", type=Path, required=True, metavar="DIR", help="any Qwen2-VL")
@@ -207,8 +207,8 @@ def _options() -> argparse.Namespace:
     add("--threads", type=int, default=1, metavar="N", help="CPU threads (1)")
     add("--runs", type=int, default=3, metavar="N", help="turns of each way (3)")
     add("--json", type=Path, metavar="FILE", help="write the figures here too")
-    return parser.parse_args()
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main, sys.argv[1:]))

@@ -10,7 +10,7 @@ The models to compare them with, GRPO and SFT in 60 updates each, are those of
 
 import argparse
 import json
-import time
+import sys
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,15 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from benchmarks.study.runs import train_and_score
 from medr1_lib.analysis.stats import share
-from medr1_lib.evaluation.answers import AnswerLog
-from medr1_lib.evaluation.evaluate import Settings, evaluate
+from medr1_lib.cli import exit_status
+from medr1_lib.evaluation.evaluate import Settings
 from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.files import write_json
-from medr1_lib.model.loading import load_policy
 from medr1_lib.provenance import run_stamp
 from medr1_lib.rl import sft
 from medr1_lib.rl.recipe_file import load_recipe
-from medr1_lib.rl.run import Run, begun
-from medr1_lib.rl.train import train
 
 KEPT = ["item", "completion", "tokens", "parsed", "correct", "format_ok"]
 STYLE = "no_think"
@@ -43,7 +41,7 @@ def published(style: str, answer: str, question_type: str, scene: str | None) ->
 # As many questions as GRPO sees in 60 steps, or a few more, but 32 times as many to an update.
 FEW = {"max_steps": 2, "gradient_accumulation_steps": 32}
 SHORT = {"max_steps": 60}
-VARIANTS: dict[str, tuple[dict[str, Any], Any]] = {
+VARIANTS: dict[str, tuple[dict[str, Any], sft.Target]] = {
     "4 times the updates": ({"max_steps": 240}, sft.target),
     "as published": (FEW, published),
     "fewer updates": (FEW, sft.target),
@@ -52,35 +50,25 @@ VARIANTS: dict[str, tuple[dict[str, Any], Any]] = {
 }
 
 
-def main() -> None:
-    asked = arguments()
+def main(arguments: list[str]) -> int:
+    asked = _parser().parse_args(arguments)
     torch.set_num_threads(1)
     items = EvalSet(asked.data)
+    settings = Settings((STYLE,), limit=asked.limit, max_new_tokens=64)
     runs, rows = [], []
     for seed, name in tqdm(list(product(asked.seeds, VARIANTS)), desc="runs"):
-        run, answered = one(asked, items, name, seed)
+        changes, target = VARIANTS[name]
+        recipe = load_recipe("course-sft", style=STYLE, seed=seed, data=str(asked.data))
+        recipe = recipe.changed(save_steps=changes["max_steps"], **changes)
+        out = asked.out / f"{name.replace(' ', '-')}-{seed}"
+        run, answered = train_and_score(recipe, out, items, settings, target)
         told: dict[str, Any] = {"variant": name, "seed": seed, "steps": len(run.log)}
         told["seconds"] = round(float(run.log["seconds"].sum()), 1)
         runs.append(told | share(answered))
         rows.append(answered[KEPT].assign(variant=name, seed=seed))
         print(json.dumps(runs[-1]), flush=True)
         record(asked, runs, pd.concat(rows))
-
-
-def one(
-    asked: argparse.Namespace, items: EvalSet, name: str, seed: int
-) -> tuple[Run, pd.DataFrame]:
-    """Train and score one model, or take up what is already there."""
-    changes, target = VARIANTS[name]
-    recipe = load_recipe("course-sft", style=STYLE, seed=seed, data=str(asked.data))
-    recipe = recipe.changed(save_steps=changes["max_steps"], **changes)
-    out = asked.out / f"{name.replace(' ', '-')}-{seed}"
-    run = train(recipe, out, resume=begun(out), target=target)
-    log = AnswerLog(out.with_name(out.name + "-scored"), {"model": str(run.adapter)}, {})
-    policy, processor = load_policy(run.adapter)
-    settings = Settings((STYLE,), limit=asked.limit, max_new_tokens=64)
-    evaluate(policy, processor, items, log, settings, 128)
-    return run, log.finish({"finished": time.strftime("%Y-%m-%d")})
+    return 0
 
 
 def record(asked: argparse.Namespace, runs: list[dict[str, Any]], rows: pd.DataFrame) -> None:
@@ -94,15 +82,15 @@ def record(asked: argparse.Namespace, runs: list[dict[str, Any]], rows: pd.DataF
     rows.to_parquet(asked.record / "budget.parquet", index=False, compression="zstd")
 
 
-def arguments() -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--record", type=Path, default=Path("data/recorded"))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--limit", type=int, default=1280)
-    return parser.parse_args()
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main, sys.argv[1:]))

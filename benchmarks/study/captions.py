@@ -13,6 +13,7 @@ those that `learning.py` asks.
 """
 
 import argparse
+import sys
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
@@ -23,9 +24,11 @@ import torch
 from tqdm import tqdm
 
 from medr1_lib.analysis.stats import ITEM, compare, share
+from medr1_lib.cli import exit_status
 from medr1_lib.data.phantom_vqa import ATTRIBUTES
 from medr1_lib.data.rationale import claims
 from medr1_lib.data.styles import STYLES
+from medr1_lib.evaluation.ask import Asker
 from medr1_lib.evaluation.items import EvalSet, batches
 from medr1_lib.files import write_json
 from medr1_lib.model.loading import base_directory, load_policy
@@ -33,11 +36,11 @@ from medr1_lib.model.processor import ASK_CAPTION
 from medr1_lib.provenance import run_stamp
 from medr1_lib.rl.run import Run
 
-TOKENS, TOGETHER = 32, 128
+TOKENS, BATCH = 32, 128
 
 
-def main() -> None:
-    asked = arguments()
+def main(arguments: list[str]) -> int:
+    asked = _parser().parse_args(arguments)
     torch.set_num_threads(1)
     items = EvalSet(asked.data)
     plan = list(product(asked.styles, asked.seeds))
@@ -55,24 +58,17 @@ def main() -> None:
         "runs": runs,
     }
     write_json(asked.json, found)
+    return 0
 
 
-@torch.inference_mode()
 def named(items: EvalSet, path: Path, limit: int) -> pd.DataFrame:
     """Caption the image of every item, greedily, and look whether the right option is in it."""
-    policy, processor = load_policy(path)
-    said = [{"type": "image"}, {"type": "text", "text": ASK_CAPTION}]
-    turns: list[Any] = [{"role": "user", "content": said}]
-    chat = processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    generate: Any = policy.generate
-    rows = []
-    for batch in batches(items.prompts(("no_think",), (), limit, 0), TOGETHER):
-        images = [items.image(task) for task in batch]
-        inputs = processor(text=[chat] * len(batch), images=images, return_tensors="pt")
-        written = generate(**inputs, max_new_tokens=TOKENS, do_sample=False)
-        new = written[:, inputs["input_ids"].shape[1] :]
-        captions = processor.tokenizer.batch_decode(new, skip_special_tokens=True)
-        rows += [told(items, task.item, text) for task, text in zip(batch, captions, strict=True)]
+    asker = Asker(*load_policy(path), max_new_tokens=TOKENS)
+    chat, rows = asker.chat(ASK_CAPTION), []
+    for batch in batches(items.prompts(("no_think",), (), limit, 0), BATCH):
+        images = [image for prompt in batch if (image := items.image(prompt))]
+        captions = asker.reply([chat] * len(images), images)
+        rows += [told(items, one.item, text) for one, text in zip(batch, captions, strict=True)]
     return pd.DataFrame(rows, columns=[*ITEM, "correct"])
 
 
@@ -88,7 +84,7 @@ def shares(answered: pd.DataFrame) -> dict[str, Any]:
     return {name: found[name] for name in ("n", "accuracy", "interval")}
 
 
-def arguments() -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--learning", type=Path, required=True, help="the --out of learning.py")
@@ -97,8 +93,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--styles", nargs="+", choices=STYLES, default=list(STYLES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--limit", type=int, default=1280)
-    return parser.parse_args()
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main, sys.argv[1:]))

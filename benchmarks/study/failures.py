@@ -12,6 +12,7 @@ pre-flight says about it. Goes on where it was interrupted. Writes to `--record`
 import argparse
 import json
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from medr1_lib.cli import exit_status
 from medr1_lib.data.phantom_vqa import ATTRIBUTES
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.rationale import rationale
@@ -26,7 +28,6 @@ from medr1_lib.data.styles import STYLES
 from medr1_lib.files import write_json
 from medr1_lib.provenance import run_stamp
 from medr1_lib.rl.building import build
-from medr1_lib.rl.examples import Rows, questions, reader
 from medr1_lib.rl.recipe import Recipe
 from medr1_lib.rl.recipe_file import load_recipe
 from medr1_lib.rl.run import RECIPE, ROLLOUTS, Run, begun
@@ -52,8 +53,8 @@ LESSON = {"max_steps": 64, "per_device_train_batch_size": 16, "style": "no_think
 KEPT = ["step", "modality", "answer", "completion", "format_reward", "accuracy_reward"]
 
 
-def main() -> None:
-    asked = arguments()
+def main(arguments: list[str]) -> int:
+    asked = _parser().parse_args(arguments)
     torch.set_num_threads(1)
     shared = {"data": str(asked.data), "max_steps": asked.steps, "seed": asked.seed}
     taught = teach(shared, asked.out / TAUGHT["model"])
@@ -63,6 +64,7 @@ def main() -> None:
         recipe = load_recipe("course").changed(**shared | own)
         runs[name] = go(recipe, asked.out / name.replace(", ", "-").replace(" ", "-"))
     record(asked, runs)
+    return 0
 
 
 def go(recipe: Recipe, out: Path) -> Run:
@@ -75,17 +77,14 @@ def teach(shared: dict[str, Any], taught: Path) -> Path:
     if taught.exists():
         return taught
     recipe = load_recipe("course-sft").changed(**shared | LESSON)
-    trainer = build(recipe, recipe.sft_config(taught.with_name("lesson")))
-    rng = random.Random(recipe.seed)
+    rng = random.Random()
 
-    def shown(rows: Rows) -> Rows:
-        scenes = [Scene.from_json(scene) for scene in rows["scene"]]
-        whys = map(rationale, scenes, (ATTRIBUTES[name] for name in rows["question_type"]))
-        pairs = zip(rows["answer"], whys, strict=True)
-        replies = [hidden(*pair) if rng.random() < 0.5 else plain(pair[0]) for pair in pairs]
-        return {"completion": [[{"role": "assistant", "content": reply}] for reply in replies]}
+    def target(style: str, letter: str, question_type: str, scene: str | None) -> str:
+        why = rationale(Scene.from_json(scene or ""), ATTRIBUTES[question_type])
+        return hidden(letter, why) if rng.random() < 0.5 else plain(letter)
 
-    trainer.train_dataset = questions(recipe).with_transform(reader(recipe, shown))
+    trainer = build(recipe, recipe.sft_config(taught.with_name("lesson")), target)
+    rng.seed(recipe.seed)  # not before, since the trainer looks at a row when it is made
     trainer.train()
     merged, unfinished = trainer.model.merge_and_unload(), taught.with_suffix(".part")
     merged.save_pretrained(unfinished)
@@ -131,7 +130,7 @@ def notes(asked: argparse.Namespace, runs: dict[str, Run]) -> dict[str, Any]:
     }
 
 
-def arguments() -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--data", type=Path, required=True, metavar="DIR", help="made by `data build`")
@@ -139,8 +138,8 @@ def arguments() -> argparse.Namespace:
     add("--record", type=Path, default=Path("data/recorded"), metavar="DIR")
     add("--steps", type=int, default=40, metavar="N")
     add("--seed", type=int, default=0, metavar="N")
-    return parser.parse_args()
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main, sys.argv[1:]))

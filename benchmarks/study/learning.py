@@ -9,40 +9,40 @@ and model) to `--record`, so that every figure can be computed again from the it
 
 import argparse
 import json
-import time
+import sys
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import torch
 import yaml
 from tqdm import tqdm
 
+from benchmarks.study.runs import score, train_and_score
 from medr1_lib.analysis.stats import ITEM, compare, share
+from medr1_lib.cli import exit_status
 from medr1_lib.data.styles import STYLES
-from medr1_lib.evaluation.answers import AnswerLog
-from medr1_lib.evaluation.evaluate import Settings, evaluate
+from medr1_lib.evaluation.evaluate import Settings
 from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.files import write_json
-from medr1_lib.model.loading import load_policy
 from medr1_lib.provenance import run_stamp
+from medr1_lib.rl.recipe import Recipe
 from medr1_lib.rl.recipe_file import load_recipe
-from medr1_lib.rl.run import Run, begun
-from medr1_lib.rl.train import train
 
 CHANGES = "settings in place of the recipes' own, as in '{beta: 0.0}'"
 KEPT = [*ITEM[:1], "parsed", "correct", "format_ok", "modality", "question_type"]
 
 
-def main() -> None:
-    asked = arguments()
+def main(arguments: list[str]) -> int:
+    asked = _parser().parse_args(arguments)
     torch.set_num_threads(1)
     items = EvalSet(asked.data)
-    base = Path(load_recipe(asked.recipes[0]).model)
+    base = Path(recipe_of(asked, asked.recipes[0]).model)
+    settings = {style: Settings((style,), limit=asked.limit) for style in asked.styles}
     before = {
-        style: score(base, None, style, items, asked.out / f"base-{style}", asked.limit)
+        style: score(base, None, items, settings[style], asked.out / f"base-{style}")
         for style in asked.styles
     }
     rows = [labelled(records, "base", style, -1) for style, records in before.items()]
@@ -50,7 +50,8 @@ def main() -> None:
     runs = []
     plan = list(product(asked.recipes, asked.styles, asked.seeds))
     for name, style, seed in tqdm(plan, desc="runs"):
-        run, after = one(asked, items, name, style, seed)
+        recipe, out = recipe_of(asked, name, style=style, seed=seed), f"{name}-{style}-{seed}"
+        run, after = train_and_score(recipe, asked.out / out, items, settings[style])
         minutes = round(run.log["seconds"].sum() / 60, 2)
         paired = asdict(compare(before[style], after))
         told = {"recipe": name, "style": style, "seed": seed, "steps": len(run.log)}
@@ -58,29 +59,11 @@ def main() -> None:
         rows.append(labelled(after, name, style, seed))
         print(json.dumps(runs[-1]), flush=True)
     record(asked, {"base": shares, "runs": runs}, pd.concat(rows))
+    return 0
 
 
-def one(
-    asked: argparse.Namespace, items: EvalSet, name: str, style: str, seed: int
-) -> tuple[Run, pd.DataFrame]:
-    """Train and score one model, or take up what is already there."""
-    recipe = load_recipe(name).changed(
-        style=style, seed=seed, data=str(asked.data), **asked.changes
-    )
-    out = asked.out / f"{name}-{style}-{seed}"
-    run = train(recipe, out, resume=begun(out))
-    scored = out.with_name(out.name + "-scored")
-    return run, score(run.adapter, recipe.quantize, style, items, scored, asked.limit)
-
-
-def score(
-    model: Path, quantize: Literal["nf4"] | None, style: str, items: EvalSet, out: Path, limit: int
-) -> pd.DataFrame:
-    settings = Settings((style,), limit=limit)
-    log = AnswerLog(out, {"model": str(model), "style": style, "limit": limit}, {})
-    policy, processor = load_policy(model, quantize)
-    evaluate(policy, processor, items, log, settings, 128)
-    return log.finish({"finished": time.strftime("%Y-%m-%d")})
+def recipe_of(asked: argparse.Namespace, name: str, **values: object) -> Recipe:
+    return load_recipe(name).changed(data=str(asked.data), **asked.changes, **values)
 
 
 def labelled(records: pd.DataFrame, recipe: str, style: str, seed: int) -> pd.DataFrame:
@@ -99,7 +82,7 @@ def record(asked: argparse.Namespace, found: dict[str, Any], rows: pd.DataFrame)
     rows.to_parquet(asked.record / f"{asked.name}.parquet", index=False, compression="zstd")
 
 
-def arguments() -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -110,8 +93,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--changes", type=yaml.safe_load, default={}, metavar="YAML", help=CHANGES)
     parser.add_argument("--limit", type=int, default=1280)
-    return parser.parse_args()
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main, sys.argv[1:]))

@@ -8,6 +8,7 @@ recorded answers say a letter, and writes `letter_probs.parquet` into the block.
 """
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from tqdm import tqdm
 
 from medr1_lib.analysis import recorded
+from medr1_lib.cli import exit_status
 from medr1_lib.data.question import BASES
 from medr1_lib.evaluation.ask import Asker, letter_probs
 from medr1_lib.evaluation.items import EvalPrompt, EvalSet
@@ -24,8 +26,8 @@ from medr1_lib.model.loading import load_policy
 from medr1_lib.rl.run import Run
 
 
-def main() -> None:
-    asked = arguments()
+def main(arguments: list[str]) -> int:
+    asked = _parser().parse_args(arguments)
     torch.set_num_threads(1)
     items, answers = EvalSet(asked.data), recorded.load(asked.block)
     chosen = answers["control"].eq("none") & answers["mark"].eq("random")
@@ -36,6 +38,7 @@ def main() -> None:
         for model in tqdm(models, desc="models")
     ]
     pd.concat(parts).to_parquet(asked.block / recorded.LETTER_PROBS, index=False)
+    return 0
 
 
 def of_model(
@@ -53,15 +56,15 @@ def of_model(
     return found.assign(item=[numbers[place] for place in found["item"]], model=model["model"])
 
 
-def arguments() -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--block", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True, help="what the block was asked")
     parser.add_argument("--sweep", type=Path, required=True, help="the --out of the sweep")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=int, default=5, help="of so many questions take one")
-    return parser.parse_args()
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main, sys.argv[1:]))

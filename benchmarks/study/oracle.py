@@ -7,6 +7,7 @@ A question counts if the model's own caption of the image names the right option
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -15,13 +16,14 @@ import torch
 from benchmarks.study.captions import named
 from medr1_lib.analysis.stats import wilson
 from medr1_lib.analysis.transfer import SERIES
+from medr1_lib.cli import exit_status
 from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.files import write_json
 from medr1_lib.provenance import run_stamp
 
 
-def main() -> None:
-    asked = arguments()
+def main(arguments: list[str]) -> int:
+    asked = _parser().parse_args(arguments)
     torch.set_num_threads(1)
     items = EvalSet(asked.data)
     answered = named(items, asked.model, len(items.questions))
@@ -35,15 +37,16 @@ def main() -> None:
         "rows": pd.DataFrame(rows, columns=SERIES).to_dict("records"),
     }
     write_json(asked.json, found)
+    return 0
 
 
-def arguments() -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", type=Path, default=Path("data/tiny-qwen2-vl"))
     parser.add_argument("--json", type=Path, default=Path("data/recorded/oracle.json"))
-    return parser.parse_args()
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main, sys.argv[1:]))

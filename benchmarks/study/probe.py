@@ -8,6 +8,7 @@ what the tower loses: no way of training the language model can follow a mark th
 """
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from medr1_lib.analysis.stats import wilson
+from medr1_lib.cli import exit_status
 from medr1_lib.data.phantoms import SCANNERS, Scene, draw, random_scene
 from medr1_lib.data.question import MODALITIES
 from medr1_lib.files import write_json
@@ -26,11 +28,11 @@ from medr1_lib.model.loading import load_policy
 from medr1_lib.provenance import run_stamp
 
 ATTRIBUTES = ("scanner", "finding", "grade", "place", "anatomy", "acquisition")
-CORNER, TOGETHER, SEED = 24, 128, 0  # pixels of a side, images of a batch
+CORNER, BATCH, SEED = 24, 128, 0  # pixels of a side, images of a batch
 
 
-def main() -> None:
-    asked = arguments()
+def main(arguments: list[str]) -> int:
+    asked = _parser().parse_args(arguments)
     torch.set_num_threads(1)
     rng = np.random.default_rng(SEED)
     scenes = [scene(rng, kind) for kind in MODALITIES for _ in range(asked.scenes)]
@@ -47,6 +49,7 @@ def main() -> None:
         print(f"{one['attribute']} from the {one['from']}: {one['accuracy']:.1%} of {one['n']}")
     if asked.json:
         write_json(asked.json, head | {"rows": rows})
+    return 0
 
 
 def scene(rng: np.random.Generator, modality: str) -> Scene:
@@ -60,8 +63,8 @@ def encoded(model: Path, pictures: list[Image.Image]) -> np.ndarray:
     policy, processor = load_policy(model)
     tower = policy.model.get_image_features
     rows = []
-    for start in range(0, len(pictures), TOGETHER):
-        batch = processor.image_processor(pictures[start : start + TOGETHER], return_tensors="pt")
+    for start in range(0, len(pictures), BATCH):
+        batch = processor.image_processor(pictures[start : start + BATCH], return_tensors="pt")
         features = tower(batch["pixel_values"], batch["image_grid_thw"]).pooler_output
         rows += [one.flatten().numpy() for one in features]
     return np.array(rows)
@@ -85,13 +88,13 @@ def row(
     return told | {"interval": wilson(hits, n)}
 
 
-def arguments() -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=Path("data/tiny-qwen2-vl"))
     parser.add_argument("--scenes", type=int, default=300, help="per modality")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
-    return parser.parse_args()
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main, sys.argv[1:]))

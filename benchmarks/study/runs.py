@@ -1,0 +1,39 @@
+"""Train a model by a recipe and score it, or take up what is already there."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from medr1_lib.evaluation.answers import AnswerLog
+from medr1_lib.evaluation.evaluate import Settings, evaluate
+from medr1_lib.evaluation.items import EvalSet
+from medr1_lib.model.loading import load_policy
+from medr1_lib.rl import sft
+from medr1_lib.rl.recipe import Recipe
+from medr1_lib.rl.run import Run, begun
+from medr1_lib.rl.train import train
+
+BATCH = 128  # questions at once
+
+
+def train_and_score(
+    recipe: Recipe, out: Path, items: EvalSet, settings: Settings, target: sft.Target = sft.target
+) -> tuple[Run, pd.DataFrame]:
+    """The run in `out` and the model's answers, which are kept in `out` with `-scored` after it."""
+    run = train(recipe, out, resume=begun(out), target=target)
+    scored = out.with_name(out.name + "-scored")
+    return run, score(run.adapter, recipe.quantize, items, settings, scored)
+
+
+def score(
+    model: Path, quantize: Literal["nf4"] | None, items: EvalSet, settings: Settings, out: Path
+) -> pd.DataFrame:
+    """A model's answers, one row each."""
+    told = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(settings).items()}
+    log = AnswerLog(out, {"model": str(model)} | told, {})
+    policy, processor = load_policy(model, quantize)
+    evaluate(policy, processor, items, log, settings, BATCH)
+    return log.finish({"finished": time.strftime("%Y-%m-%d")})
