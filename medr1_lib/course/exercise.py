@@ -1,4 +1,4 @@
-"""Exercises that check themselves: wrong, unsolved or endless, a chapter always runs on."""
+"""Exercises that check themselves: wrong, unsolved or endless, the chapter always goes on."""
 
 import copy
 import ctypes
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-SECONDS = 5.0  # patience with one call of a student's function
+SECONDS = 5.0  # the longest that one call of a student's function may take
 
 Function = Callable[..., Any]
 
@@ -20,7 +20,7 @@ class Case:
 
     Attributes:
         arguments: Passed by position, a fresh copy each time.
-        missed: What a function that fails here has missed, for the student to read.
+        missed: What a function that fails here has missed, told to the student.
     """
 
     arguments: tuple[Any, ...]
@@ -29,10 +29,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Exercise:
-    """A function that students write, held against the library's own.
+    """A function that students write, compared with the library's own.
 
-    The next cell passes the student's function through it: theirs comes back if it agrees with
-    the library in every case, the library's otherwise.
+    Called with the student's function, it returns that function if it agrees with the library's in
+    every case, else the library's.
 
     Attributes:
         library: The library's function as `module:name`, loaded only when the check runs.
@@ -50,23 +50,21 @@ Going on with the library's version.
     cases: tuple[Case, ...]
 
     def __call__(self, theirs: Function) -> Function:
-        """Judge the student's function, say why in one line, and return the one to go on with."""
+        """Print in one line what is wrong, if anything, and return the function to go on with."""
         ours: Function = pkgutil.resolve_name(self.library)
-        problem = self._problem(theirs, ours)
+        if theirs is ours:
+            problem = "this is the library's version already, run the cell with yours again"
+        elif not callable(theirs):
+            problem = f"not right yet. It should be a function, not {_short(theirs)}"
+        else:
+            problems = (_problem(theirs, ours, case) for case in self.cases)
+            problem = next((found for found in problems if found), "")
         if problem:
             print(f"{ours.__name__}: {problem}. Going on with the library's version.")
             return ours
         count = len(self.cases)
         print(f"{ours.__name__}: right in {count} of {count} cases. Going on with yours.")
         return theirs
-
-    def _problem(self, theirs: Function, ours: Function) -> str:
-        if theirs is ours:
-            return "this is the library's version already, run the cell with yours again"
-        if not callable(theirs):
-            return f"not right yet. It should be a function, not {_short(theirs)}"
-        problems = (_problem(theirs, ours, case) for case in self.cases)
-        return next((problem for problem in problems if problem), "")
 
 
 def _problem(theirs: Function, ours: Function, case: Case) -> str:

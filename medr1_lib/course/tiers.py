@@ -1,4 +1,4 @@
-"""Three sizes of one course, and the first cell of every chapter."""
+"""Three sizes of one course, the material that comes with it, and the first cell of a chapter."""
 
 import json
 import logging
@@ -42,12 +42,12 @@ class Tier:
     """One size of the course; the code is the same in all of them.
 
     Attributes:
-        name: What `MEDR1_TIER` is set to.
-        model: The model of the chapters that use one.
-        data: The data that it is asked about.
+        name: The value of `MEDR1_TIER`.
+        model: The model of the chapters that use one, in words.
+        data: The data that it is asked about, in words.
         threads: CPU threads, or `None` for as many as torch chooses.
-        quantize: How `load_policy` is to store the weights.
-        max_new_tokens: Where a reply is cut off; those of the tiny model are short.
+        quantize: How `load_policy` stores the weights.
+        max_new_tokens: The longest reply; those of the tiny model are short.
     """
 
     name: str
@@ -61,14 +61,10 @@ class Tier:
     def model_path(self) -> Path:
         """The directory of the model to ask: `MEDR1_MODEL`, or else the tiny one of the course.
 
-        Nothing is trained to ask a model, so the replay tier has one as well.
+        The replay tier trains nothing, but asking a model is no training, so it has one as well.
 
         Raises:
             InputError: If the gpu tier is not told where its model is.
-
-        Example:
-            >>> TIERS["laptop"].model_path.name
-            'tiny-qwen2-vl'
         """
         named = os.environ.get("MEDR1_MODEL")
         if not named and self.name == "gpu":
@@ -78,21 +74,11 @@ class Tier:
 
 
 # One thread for the small tiers: on a busy machine a second one makes so small a model slower.
-TIERS = {
-    tier.name: tier
-    for tier in (
-        Tier("replay", "none, recorded runs are shown", "recorded results", 1),
-        Tier("laptop", "a tiny Qwen2-VL", "PhantomMedVQA", 1),
-        Tier(
-            "gpu",
-            "Qwen2-VL-2B-Instruct in 4 bits",
-            "OmniMedVQA or PhantomMedVQA",
-            threads=None,
-            quantize="nf4",
-            max_new_tokens=256,
-        ),
-    )
-}
+REPLAY = Tier("replay", "none, recorded runs are shown", "recorded results", 1)
+LAPTOP = Tier("laptop", "a tiny Qwen2-VL", "PhantomMedVQA", 1)
+LARGE = ("Qwen2-VL-2B-Instruct in 4 bits", "OmniMedVQA or PhantomMedVQA")
+GPU = Tier("gpu", *LARGE, threads=None, quantize="nf4", max_new_tokens=256)
+TIERS = {tier.name: tier for tier in (REPLAY, LAPTOP, GPU)}
 
 
 def current() -> Tier:
@@ -100,10 +86,6 @@ def current() -> Tier:
 
     Raises:
         InputError: If there is no such tier, or it needs a GPU and there is none.
-
-    Example:
-        >>> current().name in TIERS
-        True
     """
     name = os.environ.get("MEDR1_TIER", "laptop")
     if name not in TIERS:
@@ -115,17 +97,16 @@ def current() -> Tier:
 
 
 def start(chapter: int) -> Tier:
-    """Set a chapter up for the current tier and say what it costs.
-
-    Args:
-        chapter: The number of the chapter.
+    """Set a chapter up for the current tier and print what it costs.
 
     Raises:
         InputError: As `current` does.
     """
     tier = current()
     if tier.threads:
-        _limit_threads(tier.threads)
+        os.environ["OMP_NUM_THREADS"] = str(tier.threads)
+        if "torch" in sys.modules:  # then the variable comes too late
+            sys.modules["torch"].set_num_threads(tier.threads)
     if os.environ.get("TQDM_DISABLE"):
         _hide_bars()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else: misses a kernel, on stderr
@@ -136,7 +117,7 @@ def start(chapter: int) -> Tier:
 def banner(chapter: int, tier: Tier) -> str:
     """Tier, cost and caution in three lines, the same on every machine.
 
-    The cost is the one that `make course RECORD=1` measured last.
+    The cost is what `make course RECORD=1` measured last.
 
     Example:
         >>> print(banner(99, TIERS["replay"]))
@@ -144,29 +125,19 @@ def banner(chapter: int, tier: Tier) -> str:
         Running it all has not been timed at this tier.
         Teaching material, not for clinical use.
     """
+    try:
+        course = json.loads(material(COSTS).read_text()).get(tier.name, {"minutes": {}})
+    except InputError:  # a course that nobody has timed yet
+        course = {"minutes": {}}
+    minutes = course["minutes"].get(f"{chapter:02d}")
+    cost = "has not been timed at this tier"
+    if minutes is not None:
+        cost = f"took {minutes} minutes on {course['hardware']} ({course['date']})"
     return (
         f"Chapter {chapter:02d} at the {tier.name} tier: model, {tier.model}; data, {tier.data}.\n"
-        f"Running it all {_cost(chapter, tier)}.\n"
+        f"Running it all {cost}.\n"
         "Teaching material, not for clinical use."
     )
-
-
-def _cost(chapter: int, tier: Tier) -> str:
-    try:
-        recorded = json.loads(material(COSTS).read_text())
-    except InputError:  # a course that nobody has timed yet
-        recorded = {}
-    course = recorded.get(tier.name, {"minutes": {}})
-    minutes = course["minutes"].get(f"{chapter:02d}")
-    if minutes is None:
-        return "has not been timed at this tier"
-    return f"took {minutes} minutes on {course['hardware']} ({course['date']})"
-
-
-def _limit_threads(count: int) -> None:
-    os.environ["OMP_NUM_THREADS"] = str(count)
-    if "torch" in sys.modules:  # too late for the variable; a chapter without torch never loads it
-        sys.modules["torch"].set_num_threads(count)
 
 
 def _hide_bars() -> None:
