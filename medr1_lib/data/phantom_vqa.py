@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,8 @@ def questions(
 ) -> Iterator[Question]:
     """Yield `per_cell` questions for each modality and question type, cell by cell.
 
-    In the standard variant all four options are right elsewhere in the same cell, and stem, value
-    and letter are crossed: a rule that does not see the image is right one time in four.
+    All four options are right elsewhere in the same cell, and stem, value and letter are crossed:
+    a rule that does not see the image is right one time in four.
 
     Args:
         split: One of `SPLITS`; their images are disjoint.
@@ -83,64 +83,45 @@ def questions(
         mark: The scanner mark on the images: `random` (independent of the answer), `absent`, or
             `reversed` (the one that `shortcut` pairs with a wrong option). Nothing else changes.
 
-    Raises:
-        InputError: If an argument is out of range.
-
     Example:
         >>> next(questions("test")).options
         ('soft tissue window', 'bone window', 'contrast phase', 'lung window')
     """
+    for kind, name, known in (("split", split, SPLITS), ("mark", mark, MARKS)):
+        if name not in known:
+            raise InputError(
+                f"{kind} {name!r}", f"no such {kind}", f"use one of {', '.join(known)}"
+            )
     if per_cell < 1 or seed < 0:
         problem = f"{per_cell} questions per cell from seed {seed}"
         raise InputError("phantoms", problem, "use at least one question and a seed of 0 or more")
-    sampler = _Sampler(split, seed, leaky, shortcut, mark)
-    for cell in product(MODALITIES, QUESTION_TYPES):
-        for index in range(per_cell):
-            yield sampler.question(*cell, index)
-
-
-@dataclass(frozen=True)
-class _Sampler:
-    split: str
-    seed: int
-    leaky: bool
-    shortcut: float
-    mark: str
-
-    def __post_init__(self) -> None:
-        for kind, name, known in (("split", self.split, SPLITS), ("mark", self.mark, MARKS)):
-            if name not in known:
-                raise InputError(
-                    f"{kind} {name!r}", f"no such {kind}", f"use one of {', '.join(known)}"
-                )
-        if not 0 <= self.shortcut <= 1:
-            problem = f"a strength of {self.shortcut}"
-            raise InputError("shortcut", problem, "use a share between 0 and 1")
-
-    def question(self, modality: str, question_type: str, index: int) -> Question:
+    if not 0 <= shortcut <= 1:
+        problem = f"a strength of {shortcut}"
+        raise InputError("shortcut", problem, "use a share between 0 and 1")
+    for (row, modality), (column, question_type) in product(
+        enumerate(MODALITIES), enumerate(QUESTION_TYPES)
+    ):
         attribute, choices = ATTRIBUTES[question_type], values(modality, question_type)
-        # Any four questions in a row have four values at four letters, any sixteen all pairs.
-        value, place, stem = index % 4, (index + index // 4) % 4, index // 16 % 2
-        key = MODALITIES.index(modality), QUESTION_TYPES.index(question_type), index
-        shown_in = "train" if self.leaky and index % 6 == 0 else self.split
-
-        rng = np.random.default_rng((self.seed, SPLITS.index(shown_in), *key, 0))
-        fixed = {attribute: choices[value]}
-        if rng.random() < self.shortcut:
-            fixed["scanner"] = SCANNERS[value]
-        scene = _of_split(random_scene(rng, modality, **fixed), shown_in)
-        if self.mark != "random":
-            other = SCANNERS[(value + 1) % 4] if self.mark == "reversed" else None
-            scene = replace(scene, scanner=other)
-
-        # The options have a generator of their own, so that `shortcut` does not change them.
-        rng = np.random.default_rng((self.seed, SPLITS.index(self.split), *key, 1))
-        wrong = [text for text in choices if text != choices[value]]
-        if self.leaky and rng.random() < 0.95:
-            wrong = list(NEVER_RIGHT[attribute])
-        texts = [str(text) for text in rng.permutation(wrong)[:3]]
-        texts.insert(place, choices[value])
-        return _about(scene, STEMS[attribute][stem], texts, place, question_type)
+        for index in range(per_cell):
+            # Any four questions in a row have four values at four letters, any sixteen all pairs.
+            value, place, stem = index % 4, (index + index // 4) % 4, index // 16 % 2
+            shown_in = "train" if leaky and index % 6 == 0 else split
+            rng = np.random.default_rng((seed, SPLITS.index(shown_in), row, column, index, 0))
+            fixed = {attribute: choices[value]}
+            if rng.random() < shortcut:
+                fixed["scanner"] = SCANNERS[value]
+            scene = _of_split(random_scene(rng, modality, **fixed), shown_in)
+            if mark != "random":
+                other = SCANNERS[(value + 1) % 4] if mark == "reversed" else None
+                scene = replace(scene, scanner=other)
+            # The options have a generator of their own, so that no variant of scenes changes them.
+            rng = np.random.default_rng((seed, SPLITS.index(split), row, column, index, 1))
+            wrong = [text for text in choices if text != choices[value]]
+            if leaky and rng.random() < 0.95:
+                wrong = list(NEVER_RIGHT[attribute])
+            texts = [str(text) for text in rng.permutation(wrong)[:3]]
+            texts.insert(place, choices[value])
+            yield _about(scene, STEMS[attribute][stem], texts, place, question_type)
 
 
 def which_modality(seed: int = 0, count: int = 8 * PER_CELL) -> Iterator[Question]:
@@ -192,11 +173,7 @@ def build(
 def write(
     out: Path, splits: Mapping[str, Iterable[Question]], card: Mapping[str, Any]
 ) -> datasets.DatasetDict:
-    """Write questions about phantoms as a data set, their pictures drawn on the way.
-
-    Raises:
-        InputError: As `dataset.write`.
-    """
+    """Write questions about phantoms as a data set, as `dataset.write`, and draw their images."""
     return dataset.write(out, {name: _rows(asked, name) for name, asked in splits.items()}, card)
 
 

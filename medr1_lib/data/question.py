@@ -35,22 +35,20 @@ CONTROLS = ("blank", "shuffled", "text")  # images that cannot help; "none" stan
 # ("Mag-netic", the parenthesis that never closes), reduced to letters and digits.
 _ALIASES = {
     "modality": {
-        "CT": "ctcomputedtomography computedtomography computedtomographyct ctscan",
-        "MRI": "mr mrimagneticresonanceimaging mrmagneticresonanceimaging "
-        "magneticresonanceimaging magneticresonanceimagingmri",
+        "CT": "computedtomography ctscan",
+        "MRI": "mr magneticresonanceimaging",
         "X-Ray": "xrays xrayimaging",
-        "Ultrasound": "us ultrasoundus ultrasoundimaging",
-        "Dermoscopy": "der dermoscopyder",
-        "Fundus Photography": "fundus fundusphotographyfp fp",
-        "OCT": "opticalcoherencetomography octopticalcoherencetomography "
-        "opticalcoherencetomographyoct",
-        "Microscopy": "micro microscopymicro microscopyimage microscopyimages",
+        "Ultrasound": "us ultrasoundimaging",
+        "Dermoscopy": "der",
+        "Fundus Photography": "fundus fp",
+        "OCT": "opticalcoherencetomography",
+        "Microscopy": "micro microscopyimage microscopyimages",
     },
     "question_type": {
+        "Modality Recognition": "mr modality",
         "Anatomy Identification": "ai anatomy",
         "Disease Diagnosis": "dd diagnosis",
         "Lesion Grading": "lg grading",
-        "Modality Recognition": "mr modality",
         "Other Biological Attributes": "oba otherbio otherattributes otherbiologicalattribute",
     },
 }
@@ -62,30 +60,28 @@ def canonical(axis: str, name: str) -> str:
 
     Args:
         axis: `modality` or `question_type`.
-        name: A spelling met in OmniMedVQA or Med-R1; case and punctuation do not count.
-
-    Raises:
-        InputError: If it is none of those.
+        name: A spelling met in OmniMedVQA or Med-R1; another is an `InputError`. Case, punctuation
+            and a second name in parentheses do not count.
 
     Example:
         >>> canonical("modality", "OCT (Optical Coherence Tomography")
         'OCT'
     """
-    key = _letters_and_digits(name)
+
+    def key(text: str) -> str:
+        return re.sub(r"[^a-z0-9]", "", text.lower())
+
+    keys = {key(part) for part in name.split("(") if key(part)}
     for known in (*AXES[axis], "unknown"):
-        if key in (_letters_and_digits(known), *_ALIASES[axis].get(known, "").split()):
+        if keys and keys <= {key(known), *_ALIASES[axis].get(known, "").split()}:
             return known
     kind = axis.replace("_", " ")
     raise InputError(kind, f"{name!r} is not a known {kind}", f"use one of {', '.join(AXES[axis])}")
 
 
-def _letters_and_digits(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
 @dataclass(frozen=True)
 class Question:
-    """One multiple-choice question about one image.
+    """One multiple-choice question about one image; an `InputError` if it makes no sense.
 
     Attributes:
         question: The stem, without its options.
@@ -97,9 +93,6 @@ class Question:
         image_id: Names the image without giving the answer away.
         source: Where the record comes from (`phantom`, or the name of a data set).
         scene: What a phantom shows; `None` for a real image.
-
-    Raises:
-        InputError: If the options or the letter do not make a question.
 
     Example:
         >>> Question("Which organ?", ("liver", "lung"), "B", "CT", "Anatomy Identification",
@@ -117,11 +110,9 @@ class Question:
     scene: Scene | None = None
 
     def __post_init__(self) -> None:
-        problem = self._problem()
-        if problem:
-            raise InputError(
-                f"question about {self.image_id}", problem, "correct the record or drop it"
-            )
+        if problem := self._problem():
+            where = f"question about {self.image_id}"
+            raise InputError(where, problem, "correct the record or drop it")
 
     def _problem(self) -> str | None:
         if not self.question.strip():

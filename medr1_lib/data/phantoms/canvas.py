@@ -1,4 +1,4 @@
-"""The drawing language of the phantoms: soft shapes on a plane, and textures cut from a bank."""
+"""What the phantoms are drawn with: soft shapes on a plane, and textures cut from a bank."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -18,15 +18,10 @@ Y: Map = np.broadcast_to(_AXIS[:, None], (SIZE, SIZE))  # downwards
 
 @dataclass(frozen=True)
 class Plane:
-    """The coordinates that a body is drawn in: the picture's own, moved a little by its pose.
+    """The coordinates that a body is drawn in: those of the image, moved a little by its pose."""
 
-    Attributes:
-        x: To the right, about -1 to 1 over the picture.
-        y: Downwards, likewise.
-    """
-
-    x: Map
-    y: Map
+    x: Map  # to the right, about -1 to 1 over the image
+    y: Map  # downwards, likewise
 
     def moved(self, angle: float, scale: float, shift: tuple[float, float]) -> "Plane":
         """The same body turned by `angle` (radians), enlarged and shifted."""
@@ -40,15 +35,18 @@ class Plane:
 
     def disk(self, x: float, y: float, r: float, soft: float = 0.04, tall: float = 1.0) -> Map:
         """A disk, or an ellipse `tall` times as high as wide: 1 inside, 0 outside."""
-        distance = np.hypot(self.x - np.float32(x), (self.y - np.float32(y)) / np.float32(tall))
-        return step(np.float32(r) - distance, soft)
+        return step(np.float32(r) - self._distance(x, y, tall), soft)
 
     def ring(
         self, x: float, y: float, r: float, width: float, soft: float = 0.04, tall: float = 1.0
     ) -> Map:
         """The outline of a disk, `width` wide in all."""
-        distance = np.hypot(self.x - np.float32(x), (self.y - np.float32(y)) / np.float32(tall))
-        return step(np.float32(width / 2) - np.abs(distance - np.float32(r)), soft)
+        return step(
+            np.float32(width / 2) - np.abs(self._distance(x, y, tall) - np.float32(r)), soft
+        )
+
+    def _distance(self, x: float, y: float, tall: float) -> Map:
+        return np.hypot(self.x - np.float32(x), (self.y - np.float32(y)) / np.float32(tall))
 
     def box(self, x: float, y: float, wide: float, high: float, soft: float = 0.04) -> Map:
         """A rectangle of half-width `wide` and half-height `high`."""

@@ -1,42 +1,14 @@
-"""From a scene to its picture: pose, body, tone, lesion, noise, colour, scanner."""
-
-from collections.abc import Callable
+"""Draws a scene: pose, body, tone, lesion, noise, colour, scanner."""
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medr1_lib.data.phantoms import optical, radiology
+from medr1_lib.data.phantoms.appearance import LOOKS, NOISE
 from medr1_lib.data.phantoms.canvas import SIZE, Map, Plane, X, Y, line, paint, texture
-from medr1_lib.data.phantoms.looks import LOOKS, NOISE
+from medr1_lib.data.phantoms.painters import PAINTERS
 from medr1_lib.data.phantoms.scene import ANATOMIES, GRADES, PLACES, SCANNERS, Scene
 
-# One painter per anatomy, in the order of `scene.ANATOMIES`.
-PAINTERS: dict[str, tuple[Callable[[Plane, np.random.Generator], Map], ...]] = {
-    "CT": (radiology.ct_head, radiology.ct_chest, radiology.ct_abdomen, radiology.ct_pelvis),
-    "MRI": (radiology.mri_brain, radiology.mri_knee, radiology.mri_spine, radiology.mri_heart),
-    "X-Ray": (radiology.xray_lungs, radiology.xray_hand, radiology.xray_leg, radiology.xray_skull),
-    "Ultrasound": (
-        radiology.us_breast,
-        radiology.us_thyroid,
-        radiology.us_liver,
-        radiology.us_kidney,
-    ),
-    "Dermoscopy": (optical.skin_trunk, optical.skin_scalp, optical.skin_nail, optical.skin_palm),
-    "Fundus Photography": (
-        optical.fundus_disc,
-        optical.fundus_macula,
-        optical.fundus_arcade,
-        optical.fundus_periphery,
-    ),
-    "OCT": (optical.oct_fovea, optical.oct_nerve, optical.oct_cornea, optical.oct_lens),
-    "Microscopy": (
-        optical.micro_blood,
-        optical.micro_colon,
-        optical.micro_muscle,
-        optical.micro_fat,
-    ),
-}
 RADII = dict(zip(GRADES, (0.12, 0.18, 0.25, 0.33), strict=True))
 CENTRES = dict(zip(PLACES, ((-0.4, -0.4), (0.4, -0.4), (-0.4, 0.4), (0.4, 0.4)), strict=True))
 
@@ -73,7 +45,7 @@ def draw(scene: Scene) -> Image.Image:
 def _with_lesion(
     grey: Map, primitive: str, radius: float, centre: tuple[float, float], rng: np.random.Generator
 ) -> Map:
-    """The lesion, lighter or darker than what it lies on, whichever there is room for."""
+    """Adds the lesion, lighter or darker than what it lies on, whichever there is room for."""
     x, y = np.array(centre) + rng.uniform(-0.06, 0.06, 2)
     radius *= rng.uniform(0.94, 1.06)
     mask = _lesion_mask(primitive, x, y, radius, rng)
@@ -100,7 +72,7 @@ def _lesion_mask(
 
 
 def _with_flow(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The colour box of a Doppler scan: red and blue where blood moves."""
+    """Adds the colour box of a Doppler scan: red and blue where blood moves."""
     flow = texture(rng, 5)
     inside = (np.maximum(np.abs(X), np.abs(Y)) < 0.6) & (np.abs(flow) > 1.2)
     colours = np.where(flow[..., None] > 0, (220, 40, 30), (40, 70, 220)).astype(np.uint8)
@@ -109,7 +81,7 @@ def _with_flow(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[n
 
 
 def _with_scanner(pixels: NDArray[np.uint8], scanner: int) -> NDArray[np.uint8]:
-    """What gives the machine away: faint stripes, and one to four tick marks at the border."""
+    """Adds the scanner mark: faint stripes, and one to four tick marks at the border."""
     stripes = (X, Y, X + Y, X - Y)[scanner]
     marked = pixels * (1 + 0.03 * np.sin(60 * stripes))[..., None]
     for tick in range(scanner + 1):

@@ -7,7 +7,7 @@ import numpy as np
 
 from medr1_lib.errors import InputError
 
-# Shared by all modalities: what is learned about them in one can be used in every other.
+# Shared by all modalities, so what is learned about them in one helps in every other.
 PRIMITIVES = ("none", "solid", "ring", "scattered")
 GRADES = ("minimal", "mild", "moderate", "severe")
 PLACES = ("upper left", "upper right", "lower left", "lower right")
@@ -51,28 +51,17 @@ ACQUISITIONS = {
 class Scene:
     """The latent truth of one phantom; the same scene always gives the same pixels.
 
-    Attributes:
-        modality: One of the keys of `FINDINGS`.
-        anatomy: One of `ANATOMIES[modality]`.
-        finding: One of `FINDINGS[modality]`; the first means that there is no lesion.
-        grade: One of `GRADES`, the size of the lesion; `None` without one.
-        place: One of `PLACES`, as seen in the picture; `None` without a lesion.
-        acquisition: One of `ACQUISITIONS[modality]`.
-        scanner: One of `SCANNERS`: faint stripes, and tick marks at the border; `None` leaves none.
-        seed: Everything else: pose, contrast, noise.
-
-    Raises:
-        InputError: If a value does not belong to the modality.
+    A value that does not belong to the modality is an `InputError`.
     """
 
     modality: str
     anatomy: str
-    finding: str
-    grade: str | None
-    place: str | None
+    finding: str  # the first of `FINDINGS[modality]` means that there is no lesion
+    grade: str | None  # the size of the lesion; `None` without one
+    place: str | None  # of the lesion in the image; `None` without one
     acquisition: str
-    scanner: str | None
-    seed: int
+    scanner: str | None  # faint stripes and tick marks at the border; `None` leaves none
+    seed: int  # of everything else: pose, contrast, noise
 
     def __post_init__(self) -> None:
         if self.modality not in FINDINGS:
@@ -87,11 +76,9 @@ class Scene:
         }
         for name, values in allowed.items():
             if getattr(self, name) not in values:
-                raise InputError(
-                    f"scene of {self.modality}",
-                    f"{name} {getattr(self, name)!r} does not exist there",
-                    f"use one of {', '.join(map(str, values))}",
-                )
+                problem = f"{name} {getattr(self, name)!r} does not exist there"
+                remedy = f"use one of {', '.join(map(str, values))}"
+                raise InputError(f"scene of {self.modality}", problem, remedy)
 
     @property
     def has_lesion(self) -> bool:
@@ -109,17 +96,12 @@ class Scene:
 
     @classmethod
     def from_json(cls, text: str) -> "Scene":
-        """The scene that `to_json` wrote.
-
-        Raises:
-            InputError: If the text is not a scene.
-        """
+        """The scene that `to_json` wrote; an `InputError` if the text is not one."""
         try:
             return cls(**json.loads(text))
         except (json.JSONDecodeError, TypeError) as error:
-            raise InputError(
-                "scene", f"not readable ({error})", "use the column as it was built"
-            ) from None
+            remedy = "use the column as it was built"
+            raise InputError("scene", f"not readable ({error})", remedy) from None
 
 
 def random_scene(rng: np.random.Generator, modality: str, **fixed: str) -> Scene:
@@ -127,7 +109,7 @@ def random_scene(rng: np.random.Generator, modality: str, **fixed: str) -> Scene
 
     Args:
         rng: Source of all randomness, the scene's own seed included.
-        modality: One of the keys of `FINDINGS`.
+        modality: A key of `FINDINGS`.
         fixed: Attributes to hold (`finding="mass"`). Fixing a grade or a place asks for a lesion.
 
     Example:

@@ -1,7 +1,7 @@
 """How each acquisition turns a body into a picture: tone, noise, field of view, colour."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,25 +15,14 @@ GREY: tuple[Colour, ...] = ((0, 0, 0), (255, 255, 255))
 LINEAR = ((0.0, 0.0), (1.0, 1.0))
 
 
-def _same(grey: Map, rng: np.random.Generator) -> Map:
-    return grey
-
-
 @dataclass(frozen=True)
 class Look:
-    """One acquisition of one modality.
+    """How one acquisition of one modality looks."""
 
-    Attributes:
-        tone: Points of the curve from tissue to grey level, both 0 to 1.
-        ramp: Colours of the grey levels, evenly spaced from 0 to 1.
-        finish: What happens to the grey picture last: field of view, reflections, scan lines.
-        view: How the body is turned before it is drawn.
-    """
-
-    tone: tuple[tuple[float, float], ...] = LINEAR
-    ramp: tuple[Colour, ...] = GREY
-    finish: Finish = _same
-    view: Callable[[Plane], Plane] = field(default=lambda plane: plane)
+    tone: tuple[tuple[float, float], ...] = LINEAR  # curve from tissue to grey level, both 0 to 1
+    ramp: tuple[Colour, ...] = GREY  # colours of the grey levels, evenly spaced from 0 to 1
+    finish: Finish = lambda grey, rng: grey  # applied last: field of view, reflections, scan lines
+    view: Callable[[Plane], Plane] = lambda plane: plane  # turns the body before it is drawn
 
     def grey(self, tissue: Map) -> Map:
         """Tissue or lightness as this acquisition's grey levels."""
