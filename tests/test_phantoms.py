@@ -23,14 +23,7 @@ def pixels(scene):
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_every_value_of_a_modality_is_drawn_and_can_be_told_from_the_others(modality):
     base = random_scene(np.random.default_rng(1), modality, grade="severe", place="upper left")
-    choices = {
-        "anatomy": phantoms.ANATOMIES[modality],
-        "finding": phantoms.FINDINGS[modality][1:],
-        "grade": phantoms.GRADES,
-        "place": phantoms.PLACES,
-        "acquisition": phantoms.ACQUISITIONS[modality],
-        "scanner": phantoms.SCANNERS,
-    }
+    choices = phantoms.vocabulary(modality) | {"finding": phantoms.FINDINGS[modality][1:]}
     for attribute, values in choices.items():
         assert len(values) >= 3
         drawn = {draw(replace(base, **{attribute: value})).tobytes() for value in values}

@@ -111,7 +111,7 @@ def leak_share(train: Sequence[str], test: Sequence[str]) -> float:
 
 
 def hard_subset(train: Questions, test: Questions) -> list[Question]:
-    """The questions with two options or more that are right answers in `train`."""
+    """The questions of `test` with two options or more that are right answers in `train`."""
     right = {normalise(question.answer_text) for question in train}
     return [q for q in test if len(right & set(map(normalise, q.options))) >= 2]
 
@@ -130,38 +130,29 @@ class Group:
 
 
 def of_splits(source: omnimedvqa.Source) -> dict[str, Any]:
-    """Audit the text of Med-R1's split files; an image is known by its path.
+    """Audit the text of Med-R1's split files, where an image is known by its path.
 
     Returns:
-        `{"records": N, "files": {path: what `describe` says}}`, paths relative to the source.
-
-    Raises:
-        InputError: At the first record that is not sound.
+        `{"records": N, "files": {path: what `describe` says}}`, paths relative to the source. A
+        record that is not sound is an error.
     """
-    files = omnimedvqa.strict(omnimedvqa.read_splits(source))
-    groups = {}
-    for file in files:
+    groups, paths = {}, {}
+    for file in omnimedvqa.strict(omnimedvqa.read_splits(source)):
         questions = [item.question for item in file.items]
-        group = Group(questions, [question.image_id for question in questions], [])
-        groups[file.kind, file.name, file.split] = group
-    described = {
-        file.path: describe(
-            groups[file.kind, file.name, file.split],
-            groups.get((file.kind, file.name, "train")) if file.split == "test" else None,
-        )
-        for file in files
-    }
-    return {"records": sum(len(file.items) for file in files), "files": described}
+        paths[file.path] = key = file.kind, file.name, file.split
+        groups[key] = Group(questions, [question.image_id for question in questions], [])
+    described = {}
+    for path, (kind, name, split) in paths.items():
+        train = groups.get((kind, name, "train")) if split == "test" else None
+        described[path] = describe(groups[kind, name, split], train)
+    return {"records": sum(one["records"] for one in described.values()), "files": described}
 
 
 def of_data_set(root: Path) -> dict[str, Any]:
-    """Audit a data set that `dataset.write` made; an image is known by its pixels.
+    """Audit a data set that `dataset.write` made, where an image is known by its pixels.
 
     Returns:
         As `of_splits`, with paths `<split>/modality/<name>` and `<split>/question_type/<name>`.
-
-    Raises:
-        InputError: If there is no data set at `root`, or an image cannot be read.
     """
     tables = {name: dataset.read_split(root, name) for name in dataset.read(root)}
     groups: dict[str, dict[str, Group]] = {}
@@ -226,24 +217,18 @@ def pooled(
     return sum(share * size for share, size in scored) / total if total else None
 
 
-def near(hashes: Sequence[int], others: Sequence[int], bits: int = NEAR) -> np.ndarray:
-    """For each hash, whether one of `others` differs from it in at most `bits` bits.
-
-    Example:
-        >>> near([0b1111, 0b111111], [0]).tolist()
-        [True, False]
-    """
+def near(hashes: Sequence[int], others: Sequence[int]) -> np.ndarray:
+    """For each hash, whether one of `others` differs from it in at most `NEAR` bits."""
     mine, theirs = np.array(hashes, dtype=np.uint64), np.array(others, dtype=np.uint64)
     blocks = (mine[start : start + 64] for start in range(0, len(mine), 64))  # keeps memory small
-    found = [(np.bitwise_count(block[:, None] ^ theirs) <= bits).any(axis=1) for block in blocks]
+    found = [(np.bitwise_count(block[:, None] ^ theirs) <= NEAR).any(axis=1) for block in blocks]
     return np.concatenate(found) if found else np.zeros(0, dtype=bool)
 
 
 def _image_hashes(table: datasets.Dataset, where: str) -> Iterator[tuple[str, int]]:
-    """For each row, a name that images share if every pixel does, and a 64-bit perceptual hash.
+    """For each row, a hash of the image's pixels, and one in which similar images differ little.
 
-    Images that look alike differ in few bits of the latter (pHash). Source: Zauner, Implementation
-    and benchmarking of perceptual image hash functions, 2010.
+    The latter is the pHash of 64 bits (Zauner 2010).
     """
     seen: dict[bytes, tuple[str, int]] = {}  # an image that many questions share is read once
     for row in tqdm(table, desc="images", unit="image", delay=1):

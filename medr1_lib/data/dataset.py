@@ -45,9 +45,6 @@ def write(
         out: The folder to make. It must not exist yet, or be empty.
         splits: Rows of each split.
         card: What made the data; written to `card.json`.
-
-    Raises:
-        InputError: If `out` is in use, cannot be written, or the disk is full.
     """
     require_free(out)
     partial = out.with_name(out.name + ".partial")
@@ -82,15 +79,10 @@ def _stream(rows: Iterable[dict[str, Any]], file: Path) -> datasets.Dataset:
 
 
 def read(root: Path) -> datasets.DatasetDict:
-    """Read a data set that `write` made.
-
-    Raises:
-        InputError: If the folder holds no data set, an unreadable one, or another format.
-    """
+    """Read a data set that `write` made; an `InputError` if it is none, or an unreadable one."""
     if not (root / "dataset_dict.json").is_file():
-        raise InputError(
-            root, "holds no data set", "make one with `python -m medr1_lib data build`"
-        )
+        remedy = "make one with `python -m medr1_lib data build`"
+        raise InputError(root, "holds no data set", remedy)
     try:
         splits = datasets.load_from_disk(str(root))
     except (OSError, ValueError, KeyError) as error:
@@ -104,8 +96,7 @@ def read(root: Path) -> datasets.DatasetDict:
 def read_split(root: Path, split: str) -> datasets.Dataset:
     """One split of a data set, its images as stored bytes that `open_image` decodes.
 
-    Raises:
-        InputError: As `read`; or if there is no such split, or a record lacks its image.
+    A split that is not there and a record without its image are an `InputError`.
     """
     splits = read(root)
     if split not in splits:
@@ -122,15 +113,9 @@ def read_split(root: Path, split: str) -> datasets.Dataset:
 
 
 def open_image(content: bytes, where: str, pixels: bool = True) -> Image.Image:
-    """The image that a record stores, as RGB.
+    """The image that a record stores, as RGB; an `InputError` about `where` if it is damaged.
 
-    Args:
-        content: The stored bytes.
-        where: Data set and record, for the error.
-        pixels: Without them only the header is read, which is enough for `size`.
-
-    Raises:
-        InputError: If the image cannot be read.
+    Without `pixels` only its header is read, which is enough for the size.
     """
     try:
         image = Image.open(io.BytesIO(content))

@@ -69,8 +69,8 @@ class Source:
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
             if self.root.is_file():
                 raise InputError(name, f"is damaged in the zip file ({error})", again) from error
-            remedy = "check the file and its permissions"
-            raise InputError(name, f"cannot be read ({error})", remedy) from error
+            problem = f"cannot be read ({getattr(error, 'strerror', error)})"
+            raise InputError(name, problem, "check the file and its permissions") from error
         return data
 
     def stamp(self, name: str) -> str:
@@ -85,9 +85,12 @@ def opened(root: Path) -> Iterator[Source]:
     if root.is_dir():
         yield Source(root, DirFileSystem(str(root.absolute())))
         return
-    if not root.is_file():
-        raise InputError(root, "does not exist", "give the folder or zip file of the data")
-    with root.open("rb") as file:
+    try:
+        file = root.open("rb")
+    except OSError as error:
+        problem = "does not exist" if not root.exists() else f"cannot be read ({error.strerror})"
+        raise InputError(root, problem, "give the folder or zip file of the data") from error
+    with file:
         try:
             archive = ZipFileSystem(file)
         except zipfile.BadZipFile as error:
@@ -311,8 +314,7 @@ def import_data(
         side: Longest side of an image, in pixels.
 
     Returns:
-        What `card.json` says: `records` per split, number of `images`, and what was `skipped`
-        (where, problem, remedy). It is an error only if no record can be imported.
+        What `card.json` says. Bad records are `skipped`; it is an error if all of them are bad.
     """
     files.require_free(out)
     with opened(root) as source:

@@ -11,8 +11,8 @@ import datasets
 import numpy as np
 from tqdm.auto import tqdm
 
-from medr1_lib.data import dataset, images, phantoms
-from medr1_lib.data.phantoms import SCANNERS, Scene, draw, random_scene
+from medr1_lib.data import dataset, images
+from medr1_lib.data.phantoms import SCANNERS, Scene, draw, random_scene, vocabulary
 from medr1_lib.data.question import LETTERS, MODALITIES, QUESTION_TYPES, Question
 from medr1_lib.errors import InputError
 
@@ -50,14 +50,7 @@ def values(modality: str, question_type: str) -> tuple[str, ...]:
         >>> values("OCT", "Disease Diagnosis")
         ('no abnormality', 'scar', 'edema', 'drusen')
     """
-    owned = {
-        "acquisition": phantoms.ACQUISITIONS[modality],
-        "anatomy": phantoms.ANATOMIES[modality],
-        "finding": phantoms.FINDINGS[modality],
-        "grade": phantoms.GRADES,
-        "place": phantoms.PLACES,
-    }
-    return owned[ATTRIBUTES[question_type]]
+    return vocabulary(modality)[ATTRIBUTES[question_type]]
 
 
 def questions(

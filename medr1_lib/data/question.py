@@ -83,31 +83,20 @@ def canonical(axis: str, name: str) -> str:
 class Question:
     """One multiple-choice question about one image; an `InputError` if it makes no sense.
 
-    Attributes:
-        question: The stem, without its options.
-        options: Two to four option texts in the order of their letters. Real files repeat a wrong
-            option now and then; the text of the right one occurs once.
-        answer: The right letter, `A` to `D`.
-        modality: One of `MODALITIES`, or `unknown`.
-        question_type: One of `QUESTION_TYPES`, or `unknown`.
-        image_id: Names the image without giving the answer away.
-        source: Where the record comes from (`phantom`, or the name of a data set).
-        scene: What a phantom shows; `None` for a real image.
-
     Example:
         >>> Question("Which organ?", ("liver", "lung"), "B", "CT", "Anatomy Identification",
         ...          "ct-7", "demo").answer_text
         'lung'
     """
 
-    question: str
-    options: tuple[str, ...]
-    answer: str
-    modality: str
-    question_type: str
-    image_id: str
-    source: str
-    scene: Scene | None = None
+    question: str  # the stem, without its options
+    options: tuple[str, ...]  # two to four; real files repeat a wrong one now and then
+    answer: str  # the right letter, `A` to `D`
+    modality: str  # one of `MODALITIES`, or `unknown`
+    question_type: str  # one of `QUESTION_TYPES`, or `unknown`
+    image_id: str  # names the image without giving the answer away
+    source: str  # `phantom`, or the name of a data set
+    scene: Scene | None = None  # what a phantom shows; `None` for a real image
 
     def __post_init__(self) -> None:
         if problem := self._problem():

@@ -1,10 +1,10 @@
-"""The true rationale for a phantom: what a target of supervised learning says before its letter."""
+"""Rationales about phantoms: writing a true one, and reading the claims of any."""
 
 from medr1_lib.data.phantoms import Scene
 
 
 def rationale(scene: Scene, attribute: str) -> str:
-    """Why an answer is right: what is seen, ending with the value that was asked for.
+    """The true rationale of an answer: what the image shows, last the attribute asked about.
 
     Example:
         >>> head = Scene("CT", "head", "mass", "mild", "upper left", "bone window", "scanner 1", 7)
@@ -18,10 +18,9 @@ def rationale(scene: Scene, attribute: str) -> str:
 
 
 def claims(text: str) -> dict[str, str]:
-    """The value that a text gives for each attribute it names. Built in chapter 02.
+    """The value that a text gives for each attribute it names, in parts `attribute: value`.
 
-    Args:
-        text: Parts with commas between them; those of the form `attribute: value` are claims.
+    Built in chapter 02.
 
     Example:
         >>> claims("CT, head, finding: mass")

@@ -1,7 +1,7 @@
-"""The three reasoning styles: how a question is asked, and how an answer is read.
+"""The three reasoning styles: how a question is asked and how a completion is read.
 
-One place for pretraining, rewards and evaluation. Reading is strict for the reward, so that only
-the asked form pays, and tolerant for evaluation, so that a style is not scored on its punctuation.
+Reading is strict for the reward, so that only the form asked for pays, and tolerant for evaluation,
+so that a style is not scored on its punctuation.
 """
 
 import re
@@ -17,22 +17,17 @@ _ANSWER = r"<answer>\s*([A-Da-d])\s*</answer>"
 _BLOCK = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.DOTALL)
 # A thought that is never closed ends with the text.
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
+_PATTERNS = {"<think>reasons</think>": _THOUGHT, "<answer>X</answer>": _ANSWER}
 _MARKED = re.compile(r"([A-Da-d])(?:\s*\)\s*(.*))?", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class ReasoningStyle:
-    """Where the reasoning stands in a completion.
+    """Where the reasoning stands in a completion."""
 
-    Attributes:
-        name: The key in `STYLES`.
-        form: The form that the prompt shows and that strict reading asks for; `X` is the letter.
-        pattern: `form` as a regular expression over the whole completion; group 1 is the letter.
-    """
-
-    name: str
-    form: str
-    pattern: re.Pattern[str]
+    name: str  # its key in `STYLES`
+    form: str  # what the prompt shows and strict reading asks for; `X` is the letter
+    pattern: re.Pattern[str]  # `form` over a whole completion; group 1 is the letter
 
     def completion(self, letter: str, rationale: str = "") -> str:
         """A completion in this style.
@@ -44,30 +39,22 @@ class ReasoningStyle:
         return self.form.replace("X", letter).replace("reasons", rationale)
 
 
-def _style(name: str, form: str) -> ReasoningStyle:
-    # White space is free between and around the blocks; a block stands exactly once.
-    parts = {"<think>reasons</think>": _THOUGHT, "<answer>X</answer>": _ANSWER}
-    blocks = re.findall(r"<think>.*?</think>|<answer>.*?</answer>", form)
-    pattern = r"\s*" + r"\s*".join(parts[block] for block in blocks) + r"\s*"
-    return ReasoningStyle(name, form, re.compile(pattern, re.DOTALL))
+def _style(name: str, *blocks: str) -> ReasoningStyle:
+    # White space is free between and around the blocks; each block stands exactly once.
+    pattern = r"\s*".join(["", *(_PATTERNS[block] for block in blocks), ""])
+    return ReasoningStyle(name, "".join(blocks), re.compile(pattern, re.DOTALL))
 
 
+_THINK, _LETTER = _PATTERNS
 STYLES = {
-    name: _style(name, form)
-    for name, form in {
-        "think_before": "<think>reasons</think><answer>X</answer>",
-        "no_think": "<answer>X</answer>",
-        "think_after": "<answer>X</answer><think>reasons</think>",
-    }.items()
+    "think_before": _style("think_before", _THINK, _LETTER),
+    "no_think": _style("no_think", _LETTER),
+    "think_after": _style("think_after", _LETTER, _THINK),
 }
 
 
 def check_style(name: str) -> None:
-    """Refuse a name that no style has.
-
-    Raises:
-        InputError: If it is not a key of `STYLES`.
-    """
+    """Refuse a name that no style has, with an `InputError`."""
     if name not in STYLES:
         raise InputError(f"style {name!r}", "no such style", f"use one of {', '.join(STYLES)}")
 
@@ -83,7 +70,7 @@ def listed(options: Sequence[str]) -> str:
 
 
 def prompt(question: str, options: Sequence[str], style: str) -> str:
-    """What the model is asked, image aside: stem, options, and the form of the reply.
+    """The text of a prompt: stem, options, and the form of the reply.
 
     Example:
         >>> prompt("Which organ?", ["liver", "lung"], "no_think")
@@ -93,7 +80,7 @@ def prompt(question: str, options: Sequence[str], style: str) -> str:
 
 
 def user_turn(text: str, image: bool = True) -> list[dict[str, Any]]:
-    """The one message of a chat that asks about an image, or that asks without one.
+    """A chat of one message that asks about an image, or without one.
 
     Example:
         >>> user_turn("Which organ?", image=False)

@@ -11,4 +11,5 @@ from medr1_lib.data.phantoms.scene import (
     SCANNERS,
     Scene,
     random_scene,
+    vocabulary,
 )

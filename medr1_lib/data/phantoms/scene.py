@@ -47,6 +47,18 @@ ACQUISITIONS = {
 }
 
 
+def vocabulary(modality: str) -> dict[str, tuple[str, ...]]:
+    """The values that each attribute of a scene can have in a modality."""
+    return {
+        "anatomy": ANATOMIES[modality],
+        "finding": FINDINGS[modality],
+        "grade": GRADES,
+        "place": PLACES,
+        "acquisition": ACQUISITIONS[modality],
+        "scanner": SCANNERS,
+    }
+
+
 @dataclass(frozen=True)
 class Scene:
     """The latent truth of one phantom; the same scene always gives the same pixels.
@@ -66,14 +78,10 @@ class Scene:
     def __post_init__(self) -> None:
         if self.modality not in FINDINGS:
             raise InputError("scene", f"unknown modality {self.modality!r}", "use a known one")
-        allowed = {
-            "anatomy": ANATOMIES[self.modality],
-            "finding": FINDINGS[self.modality],
-            "grade": GRADES if self.has_lesion else (None,),
-            "place": PLACES if self.has_lesion else (None,),
-            "acquisition": ACQUISITIONS[self.modality],
-            "scanner": (*SCANNERS, None),
-        }
+        allowed: dict[str, tuple[str | None, ...]] = {**vocabulary(self.modality)}
+        allowed["scanner"] = (*SCANNERS, None)
+        if not self.has_lesion:
+            allowed |= {"grade": (None,), "place": (None,)}
         for name, values in allowed.items():
             if getattr(self, name) not in values:
                 problem = f"{name} {getattr(self, name)!r} does not exist there"
@@ -116,15 +124,9 @@ def random_scene(rng: np.random.Generator, modality: str, **fixed: str) -> Scene
         >>> random_scene(np.random.default_rng(0), "OCT", finding="edema").primitive
         'ring'
     """
-    findings = FINDINGS[modality][1:] if fixed.keys() & {"grade", "place"} else FINDINGS[modality]
-    choices = {
-        "anatomy": ANATOMIES[modality],
-        "finding": findings,
-        "grade": GRADES,
-        "place": PLACES,
-        "acquisition": ACQUISITIONS[modality],
-        "scanner": SCANNERS,
-    }
+    choices = vocabulary(modality)
+    if fixed.keys() & {"grade", "place"}:
+        choices["finding"] = FINDINGS[modality][1:]
     drawn: dict[str, str | None] = {
         name: values[rng.integers(len(values))] for name, values in choices.items()
     }
