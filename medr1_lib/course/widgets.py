@@ -29,7 +29,7 @@ from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.rl.rewards import RULES, points
 
 if TYPE_CHECKING:
-    from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
+    from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor as Processor
 
 EVERY = "all"
 LEFT = 'style="text-align: left; padding: 0 1em"'
@@ -38,15 +38,15 @@ LEFT = 'style="text-align: left; padding: 0 1em"'
 class Panel(VBox):
     """Rows of controls, and under them a view in HTML that follows them.
 
-    A change of a chooser goes to `_choose`, which sets other controls too; one of a shower only
-    draws the view again. Controls in a list share a line.
+    A change of a filter goes to `_choose`, which sets other controls too; a selector only draws
+    the view again. Controls in a list share a line.
     """
 
-    def __init__(self, rows: list[Any], choosers: Sequence[Any], showers: Sequence[Any]) -> None:
+    def __init__(self, rows: list[Any], filters: Sequence[Any], selectors: Sequence[Any]) -> None:
         self.view = HTML()
-        for control in choosers:
+        for control in filters:
             control.observe(self._choose, "value")
-        for control in showers:
+        for control in selectors:
             control.observe(self._show, "value")
         self._choose()
         super().__init__([*(HBox(x) if isinstance(x, list) else x for x in rows), self.view])
@@ -75,15 +75,7 @@ def option_list(options: Sequence[str], right: str) -> str:
 
 
 class DataBrowser(Panel):
-    """Page through questions about phantoms: choose, look, guess, then ask for the answer.
-
-    Example:
-        >>> from medr1_lib.data.phantom_vqa import questions
-        >>> browser = DataBrowser(list(questions("test", per_cell=1)))
-        >>> browser.modality.value = "OCT"
-        >>> browser.shown.modality
-        'OCT'
-    """
+    """Page through questions about phantoms: choose, look, guess, then ask for the answer."""
 
     def __init__(self, questions: Sequence[Question]) -> None:
         self._questions = questions
@@ -94,8 +86,8 @@ class DataBrowser(Panel):
         self.number = IntSlider(description="number", min=1, max=len(questions))
         self.reveal = ipywidgets.ToggleButton(description="Show the answer")
         self.number.observe(self._turn, "value")
-        choosers = [self.modality, self.question_type]
-        super().__init__([choosers, [self.number, self.reveal]], choosers, [self.reveal])
+        filters = [self.modality, self.question_type]
+        super().__init__([filters, [self.number, self.reveal]], filters, [self.reveal])
 
     @property
     def shown(self) -> Question:
@@ -117,8 +109,9 @@ class DataBrowser(Panel):
         self._show()
 
     def _page(self) -> str:
-        none = "No such question among these."
-        return question_page(self.shown, self.reveal.value) if self._chosen else none
+        if not self._chosen:
+            return "No such question among these."
+        return question_page(self.shown, self.reveal.value)
 
 
 def question_page(question: Question, answered: bool) -> str:
@@ -151,11 +144,7 @@ class AnswerViewer(Panel):
     """
 
     def __init__(
-        self,
-        items: EvalSet,
-        records: pd.DataFrame,
-        processor: "ImageOnlyQwen2VLProcessor",
-        seed: int = 0,
+        self, items: EvalSet, records: pd.DataFrame, processor: "Processor", seed: int = 0
     ) -> None:
         self._items, self._processor = items, processor
         rows: list[dict[str, Any]] = [dict(row) for _, row in records.iterrows()]
@@ -182,10 +171,7 @@ class AnswerViewer(Panel):
 
 
 def prompt_text(
-    processor: "ImageOnlyQwen2VLProcessor",
-    question: Question,
-    style: str,
-    image: Image.Image | None,
+    processor: "Processor", question: Question, style: str, image: Image.Image | None
 ) -> str:
     """The text of a prompt's tokens, special ones included; repeated ones are counted.
 
@@ -225,15 +211,7 @@ def _code(text: str) -> str:
 
 
 class RewardTester(Panel):
-    """Type a completion, or take one from the bench, and read its points under every rule set.
-
-    Example:
-        >>> from medr1_lib.course.chapters.chapter_03 import load_bench
-        >>> tester = RewardTester(load_bench())
-        >>> tester.said.value = "<answer>C</answer>"
-        >>> "evaluation reads C" in tester.view.value
-        True
-    """
+    """Type a completion, or take one from the bench, and read its points under every rule set."""
 
     def __init__(self, rows: list[BenchRow]) -> None:
         named, wide = [(f"{row.kind}: {row.completion!r}", row) for row in rows], {"width": "95%"}
@@ -275,15 +253,6 @@ class RolloutExplorer(Panel):
     """Pick a step and a prompt: what the policy wrote there, its rewards and its advantages.
 
     Takes the rollouts of a run and the image of every `image_id` in them.
-
-    Example:
-        >>> columns = {"step": 1, "image_id": "x", "prompt": "Which organ?", "answer": "A"}
-        >>> columns |= {"modality": "CT", "question_type": "Anatomy Identification"}
-        >>> columns |= {"completion": ["<answer>A</answer>", "A"], "advantage": [0.7, -0.7]}
-        >>> rollouts = pd.DataFrame(columns | {"format_reward": [1, 0], "accuracy_reward": [1, 0]})
-        >>> explorer = RolloutExplorer(rollouts, {"x": Image.new("RGB", (8, 8))})
-        >>> "+0.70" in explorer.view.value
-        True
     """
 
     def __init__(self, rollouts: pd.DataFrame, images: Mapping[str, Image.Image]) -> None:
@@ -352,10 +321,6 @@ class MapExplorer(Panel):
     """Click a cell: how many of its answers are right, and what the model said, one by one.
 
     Takes the answers of the models of one map, as `transfer.select` returns them, and its axis.
-
-    Example:
-        >>> MapExplorer(pd.DataFrame(columns=["train", "modality"]), "modality").cells
-        {}
     """
 
     def __init__(self, records: pd.DataFrame, axis: str) -> None:
