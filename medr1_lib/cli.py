@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from medr1_lib.evaluation.answers import AnswerLog
     from medr1_lib.evaluation.evaluate import Settings
     from medr1_lib.evaluation.items import EvalSet
-    from medr1_lib.rl.recipe import Recipe
-    from medr1_lib.rl.recipe_file import RecipeParser
+    from medr1_lib.rl.recipe import Recipe, RecipeParser
     from medr1_lib.rl.run import Run
 
 # Else it complains of a missing kernel when it is imported; before any module that imports it.
@@ -249,10 +248,8 @@ def train(arguments: list[str]) -> int:
     import torch
     from accelerate import PartialState
 
-    from medr1_lib.rl.progress import Progress
-    from medr1_lib.rl.recipe import CONFIGS
-    from medr1_lib.rl.recipe_file import presets
-    from medr1_lib.rl.train import train
+    from medr1_lib.rl.recipe import CONFIGS, presets
+    from medr1_lib.rl.train import Progress, train
 
     if not arguments or arguments[0] in ("-h", "--help"):
         print(f"{TRAIN_USAGE}\nPresets: {', '.join(presets())}")
@@ -274,24 +271,23 @@ def train(arguments: list[str]) -> int:
 
 
 def _train_parser(method: str) -> "RecipeParser":
-    from medr1_lib.rl.recipe_file import RecipeParser
+    from medr1_lib.rl.recipe import RecipeParser
 
     parser = RecipeParser(method)
     for name, settings in TRAIN_OPTIONS.items():
         parser.add_argument(f"--{name}", **settings)
-    parser.given_only()
     return parser
 
 
 def _recipe(method: str, own: dict[str, Any], given: dict[str, Any]) -> "Recipe":
     """The recipe of the file, or of the run to resume, with the flags in place."""
-    from medr1_lib.rl.recipe_file import load_recipe, presets
+    from medr1_lib.rl.recipe import load_recipe, presets
     from medr1_lib.rl.run import recipe_in
 
     if "recipe" in own:
         recipe = load_recipe(own["recipe"], **given)
     elif own.get("resume"):
-        recipe = recipe_in(own["out"]).changed(**given)
+        recipe = recipe_in(own["out"]).replace(**given)
     else:
         remedy = f"give a YAML file or one of {', '.join(presets())}"
         raise InputError("train", "no --recipe", remedy)
@@ -302,7 +298,7 @@ def _recipe(method: str, own: dict[str, Any], given: dict[str, Any]) -> "Recipe"
 
 
 def _run_summary(run: "Run") -> str:
-    from medr1_lib.rl.recorder import COLUMNS
+    from medr1_lib.rl.run import COLUMNS
 
     last = run.log.tail(10).mean().dropna()
     found = [f"{name} {last[name]:.3g}" for name in COLUMNS[run.recipe.method] if name in last]

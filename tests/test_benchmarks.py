@@ -15,7 +15,7 @@ from medr1_lib.analysis import recorded
 from medr1_lib.cli import exit_status
 from medr1_lib.course.tiers import material
 from medr1_lib.evaluation import sweep
-from medr1_lib.rl.recipe_file import load_recipe
+from medr1_lib.rl.recipe import load_recipe
 
 BASE = str(material("tiny-qwen2-vl"))
 SMALL = {"num_generations": 2, "per_device_train_batch_size": 4, "max_completion_length": 4}

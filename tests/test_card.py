@@ -1,7 +1,7 @@
 import pandas as pd
 import trainings
 
-from medr1_lib.rl.card import card
+from medr1_lib.rl.run import card
 
 NOTES = {
     "command": "python -m medr1_lib train grpo",

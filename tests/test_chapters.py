@@ -7,10 +7,10 @@ from scipy.stats import binomtest
 
 from medr1_lib.course.chapters import chapter_05
 from medr1_lib.course.chapters.chapter_06 import diagnose, unearned, zero_std_groups
-from medr1_lib.rl.recipe_file import load_recipe
+from medr1_lib.rl.recipe import load_recipe
 
-FIRST = {"reward": 1.1, "clipped": 0.2}
-WELL = {"reward": 1.7, "zero_spread": 0.3, "clipped": 0.0, "kl": 0.08, "unearned": 0.0}
+FIRST = {"reward": 1.1, "truncated": 0.2}
+WELL = {"reward": 1.7, "zero_std_groups": 0.3, "truncated": 0.0, "kl": 0.08, "unearned": 0.0}
 
 
 @pytest.mark.parametrize(("lost", "won"), [(0, 1), (3, 17), (17, 3), (40, 60), (5, 5), (50, 400)])
@@ -76,13 +76,13 @@ def test_unearned(paid, strict, expected):
     ("first", "last", "expected"),
     [
         ({}, {}, "healthy"),
-        ({}, {"zero_spread": 1.0, "kl": 0.0}, "no spread"),
-        ({}, {"zero_spread": 1.0, "kl": 0.0, "clipped": 1.0}, "cut off"),
-        ({}, {"zero_spread": 1.0, "kl": 1.2, "clipped": 1.0, "reward": 0.0}, "too fast"),
+        ({}, {"zero_std_groups": 1.0, "kl": 0.0}, "no spread"),
+        ({}, {"zero_std_groups": 1.0, "kl": 0.0, "truncated": 1.0}, "cut off"),
+        ({}, {"zero_std_groups": 1.0, "kl": 1.2, "truncated": 1.0, "reward": 0.0}, "too fast"),
         ({}, {"kl": 0.003}, "too slow"),
-        ({"clipped": 0.9}, {"kl": 1.0}, "cut off"),
+        ({"truncated": 0.9}, {"kl": 1.0}, "cut off"),
         ({}, {"unearned": 0.5}, "hacked"),
-        ({}, {"zero_spread": 0.99, "reward": 1.99}, "healthy"),
+        ({}, {"zero_std_groups": 0.99, "reward": 1.99}, "healthy"),
     ],
 )
 def test_diagnose(first, last, expected):

@@ -8,8 +8,7 @@ from medr1_lib.data.question import Question
 from medr1_lib.data.styles import STYLES
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation.evaluate import start
-from medr1_lib.rl.examples import prompts
-from medr1_lib.rl.sft import demonstrations
+from medr1_lib.rl.train import grpo_rows, sft_rows
 
 
 def stored(tmp_path, rows, split="train"):
@@ -21,7 +20,7 @@ def stored(tmp_path, rows, split="train"):
 def test_a_model_is_trained_on_the_prompt_that_it_is_examined_with(style):
     processor = policies.processor()
     by_id = {row["image_id"]: Question.from_record(row) for row in trainings.rows(20)}
-    for row in list(prompts(trainings.grpo(style=style)))[:5]:
+    for row in list(grpo_rows(trainings.grpo(style=style)))[:5]:
         question = by_id[row["image_id"]]
         (turn,) = row["prompt"]
         parts = [{"type": "image"}, {"type": "text", "text": turn["content"]}]
@@ -34,23 +33,23 @@ def test_a_model_is_trained_on_the_prompt_that_it_is_examined_with(style):
 
 
 def test_both_methods_meet_the_same_questions_in_the_order_of_the_seed():
-    grpo, sft = prompts(trainings.grpo()), demonstrations(trainings.sft())
+    grpo, sft = grpo_rows(trainings.grpo()), sft_rows(trainings.sft())
     assert grpo["image_id"] == sft["image_id"]
-    assert sorted(grpo["image_id"]) == sorted(prompts(trainings.grpo(seed=1))["image_id"])
-    assert grpo["image_id"] != prompts(trainings.grpo(seed=1))["image_id"]
+    assert sorted(grpo["image_id"]) == sorted(grpo_rows(trainings.grpo(seed=1))["image_id"])
+    assert grpo["image_id"] != grpo_rows(trainings.grpo(seed=1))["image_id"]
 
 
 def test_filters_keep_what_was_asked_for():
     kinds = ("Lesion Grading", "Disease Diagnosis")
-    table = prompts(trainings.grpo(modality=("mri",), question_type=kinds))
+    table = grpo_rows(trainings.grpo(modality=("mri",), question_type=kinds))
     found = set(zip(table["modality"], table["question_type"], strict=True))
     assert found == {("MRI", kind) for kind in kinds}
     with pytest.raises(InputError, match="no question of OCT, Lesion Grading; loosen"):
-        prompts(trainings.grpo(modality=("OCT",), question_type=("Lesion Grading",)))
+        grpo_rows(trainings.grpo(modality=("OCT",), question_type=("Lesion Grading",)))
 
 
 def test_a_group_of_rollouts_shares_one_decoded_image():
-    table = prompts(trainings.grpo())
+    table = grpo_rows(trainings.grpo())
     first, again, other = table.__getitems__([0, 0, 1])
     assert first["image"] is again["image"]
     assert not np.array_equal(np.asarray(first["image"]), np.asarray(other["image"]))
@@ -59,7 +58,7 @@ def test_a_group_of_rollouts_shares_one_decoded_image():
 def test_reading_leaves_the_data_set_as_it_was(tmp_path):
     data = stored(tmp_path, trainings.rows(4))
     before = sorted(tmp_path.rglob("*"))
-    list(prompts(trainings.grpo(data=data)))
+    list(grpo_rows(trainings.grpo(data=data)))
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -70,17 +69,17 @@ def test_a_record_without_its_image_is_named(tmp_path, image):
     with pytest.raises(
         InputError, match=rf"train record 2 \({rows[2]['image_id']}\): has no image"
     ):
-        prompts(trainings.grpo(data=stored(tmp_path, rows)))
+        grpo_rows(trainings.grpo(data=stored(tmp_path, rows)))
 
 
 def test_a_damaged_image_is_named_when_it_is_met(tmp_path):
     rows = trainings.rows(4)
     rows[2]["image"] = {"bytes": rows[2]["image"]["bytes"][:300], "path": None}
-    table = prompts(trainings.grpo(data=stored(tmp_path, rows)))
+    table = grpo_rows(trainings.grpo(data=stored(tmp_path, rows)))
     with pytest.raises(InputError, match=f"{rows[2]['image_id']}: its image cannot be read"):
         list(table)
 
 
 def test_data_without_a_train_split_is_refused(tmp_path):
     with pytest.raises(InputError, match="has no train split"):
-        prompts(trainings.grpo(data=stored(tmp_path, trainings.rows(2), "test")))
+        grpo_rows(trainings.grpo(data=stored(tmp_path, trainings.rows(2), "test")))

@@ -2,11 +2,12 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from test_recorder import LOGS
+from test_run import LOGS
 
 from medr1_lib.course import live as module
-from medr1_lib.course.live import LiveCurves, curves, live, table
-from medr1_lib.rl.progress import Progress
+from medr1_lib.course.live import LiveCurves, curves, live
+from medr1_lib.rl.run import log_table
+from medr1_lib.rl.train import Progress
 
 GRPO = LOGS | {"kl": 0.1}
 
@@ -74,17 +75,17 @@ def test_before_the_first_step_there_is_nothing_to_draw(shown):
 
 
 def test_the_panels_are_those_that_were_measured():
-    titles = [axes.get_title() for axes in curves(table(history(2))).axes]
+    titles = [axes.get_title() for axes in curves(log_table(history(2))).axes]
     assert [title.split(" (")[0] for title in titles] == [
         "reward",
         "accuracy and format reward",
         "KL from the base",
         "completion length",
     ]
-    without = curves(table(history(2, LOGS)))  # beta is 0, so there is no KL
+    without = curves(log_table(history(2, LOGS)))  # beta is 0, so there is no KL
     assert len(without.axes) == 3
     supervised = {"loss": 1.0, "mean_token_accuracy": 0.5}
-    titles = [axes.get_title() for axes in curves(table(history(2, supervised))).axes]
+    titles = [axes.get_title() for axes in curves(log_table(history(2, supervised))).axes]
     assert [title.split(" (")[0] for title in titles] == ["loss", "token accuracy"]
 
 

@@ -1,18 +1,21 @@
 from types import SimpleNamespace
 
-from test_recorder import LOGS
+from test_run import LOGS
 
-from medr1_lib.rl.progress import Progress
+from medr1_lib.rl.train import Progress
 
 
 def test_a_line_says_how_far_it_is_and_what_was_measured(capsys, monkeypatch):
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
     bar = Progress()
-    state = SimpleNamespace(is_world_process_zero=True, global_step=2, max_steps=10)
+    state = SimpleNamespace(
+        is_world_process_zero=True, global_step=2, max_steps=10, log_history=[LOGS]
+    )
     bar.on_train_begin(None, state, None)
     state.global_step = 3
-    bar.on_log(None, state, None, logs=LOGS)
-    bar.on_log(None, state, None, logs={"train_runtime": 1.0})
+    bar.on_log(None, state, None)
+    state.log_history.append({"train_runtime": 1.0})
+    bar.on_log(None, state, None)
     bar.on_train_end(None, state, None)
     line = capsys.readouterr().err.split("\r")[-1]
     assert "3/10" in line
@@ -22,9 +25,11 @@ def test_a_line_says_how_far_it_is_and_what_was_measured(capsys, monkeypatch):
 
 
 def test_other_processes_are_silent(capsys):
-    state = SimpleNamespace(is_world_process_zero=False, global_step=0, max_steps=10)
+    state = SimpleNamespace(
+        is_world_process_zero=False, global_step=0, max_steps=10, log_history=[LOGS]
+    )
     bar = Progress()
     bar.on_train_begin(None, state, None)
-    bar.on_log(None, state, None, logs=LOGS)
+    bar.on_log(None, state, None)
     bar.on_train_end(None, state, None)
     assert capsys.readouterr().err == ""

@@ -6,8 +6,7 @@ import torch
 import trainings
 
 from medr1_lib.errors import InputError
-from medr1_lib.rl.recipe import Recipe
-from medr1_lib.rl.recipe_file import RecipeParser, load_recipe, presets
+from medr1_lib.rl.recipe import Recipe, RecipeParser, load_recipe, presets
 
 HERE = Path("out")
 ON_CPU = {"use_cpu": True, "bf16": False}
@@ -49,7 +48,7 @@ def config(recipe):
 
 @pytest.mark.parametrize("name", presets())
 def test_a_preset_gives_the_configuration_that_it_says(name):
-    recipe = load_recipe(name).changed(**ON_CPU)
+    recipe = load_recipe(name).replace(**ON_CPU)
     made = config(recipe)
     assert made.output_dir == "out"
     assert made.seed == recipe.seed
@@ -64,7 +63,7 @@ def test_a_preset_gives_the_configuration_that_it_says(name):
 
 
 def test_med_r1_is_what_was_published():
-    made = load_recipe("med-r1").changed(**ON_CPU).grpo_config(HERE)
+    made = load_recipe("med-r1").replace(**ON_CPU).grpo_config(HERE)
     assert (made.loss_type, made.beta, made.use_bias_correction_kl) == ("grpo", 0.04, False)
     assert (made.scale_rewards, made.num_iterations, made.num_generations) == ("group", 1, 4)
     assert (made.temperature, made.top_p, made.top_k) == (1, 1, 50)
@@ -80,7 +79,7 @@ def test_supervised_fine_tuning_gets_what_reinforcement_gets():
             assert getattr(grpo, name) == getattr(sft, name)
         for name in ("max_steps", "optim", "weight_decay", "lr_scheduler_type", "max_grad_norm"):
             assert grpo.config[name] == sft.config[name], name
-        made = grpo.changed(**ON_CPU).grpo_config(HERE)
+        made = grpo.replace(**ON_CPU).grpo_config(HERE)
         prompts = made.generation_batch_size // made.num_generations
         per_update = (
             sft.config["per_device_train_batch_size"] * sft.config["gradient_accumulation_steps"]
@@ -89,7 +88,7 @@ def test_supervised_fine_tuning_gets_what_reinforcement_gets():
 
 
 def test_a_preset_that_extends_another_changes_nothing_else():
-    course, qlora = load_recipe("course").flat(), load_recipe("course-qlora").flat()
+    course, qlora = load_recipe("course").to_dict(), load_recipe("course-qlora").to_dict()
     assert qlora == course | {"quantize": "nf4"}
 
 
@@ -178,12 +177,12 @@ def test_a_gpu_recipe_asks_for_a_gpu(monkeypatch):
 
 def test_a_change_leaves_the_original_alone():
     before = load_recipe("course")
-    after = before.changed(style="no_think", beta=0.0)
+    after = before.replace(style="no_think", beta=0.0)
     assert (after.style, after.config["beta"]) == ("no_think", 0.0)
     assert (before.style, before.config["beta"]) == ("think_before", 0.04)
     with pytest.raises(FrozenInstanceError):
         before.style = "no_think"
-    flat = after.flat()
+    flat = after.to_dict()
     own = {name: flat.pop(name) for name in Recipe.__dataclass_fields__ if name in flat}
     assert Recipe(**own, config=flat) == after
 

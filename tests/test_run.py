@@ -6,18 +6,43 @@ import trainings
 
 from medr1_lib import files
 from medr1_lib.errors import InputError
-from medr1_lib.rl.run import COMPLETE, Run, RunFolder, last_checkpoint, writing
+from medr1_lib.rl.run import (
+    COLUMNS,
+    COMPLETE,
+    Run,
+    RunFolder,
+    last_checkpoint,
+    log_table,
+    writing,
+)
+
+NOTES = {"command": "test", "date": "2026-01-01", "questions": 20, "hardware": "a processor"}
+NOTES |= {"gpu": None, "threads": 1, "processes": 2}
+LOGS = {
+    "loss": 0.25,
+    "grad_norm": 1.0,
+    "learning_rate": 1e-3,
+    "reward": 1.5,
+    "rewards/accuracy_reward/mean": 0.5,
+    "rewards/format_reward/mean": 1.0,
+    "completions/mean_length": 9.0,
+    "completions/clipped_ratio": 0.0,
+    "frac_reward_zero_std": 0.25,
+    "entropy": 2.0,
+}
 
 
 def begun(out, *steps, **changes):
     """A run that was interrupted after checkpoints at these steps."""
     folder = RunFolder(out, trainings.grpo(**changes), resume=False)
-    folder.reserve()
-    folder.begin({"command": "test"})
+    with folder.reserved():
+        folder.begin(NOTES)
     for step in steps:
-        checkpoint = out / "checkpoints" / f"checkpoint-{step}"
+        checkpoint = out / f"checkpoint-{step}"
         checkpoint.mkdir(parents=True)
         (checkpoint / COMPLETE).touch()
+        history = [LOGS | {"step": done, "seconds": 2.0} for done in range(1, step + 1)]
+        (checkpoint / "trainer_state.json").write_text(json.dumps({"log_history": history}))
         for name in ("adapter_config.json", "adapter_model.safetensors"):
             (checkpoint / name).write_text(f"{name} of {step}")
     return folder
@@ -26,7 +51,7 @@ def begun(out, *steps, **changes):
 def test_an_unfinished_checkpoint_is_passed_over(tmp_path):
     assert last_checkpoint(tmp_path) is None
     begun(tmp_path / "run", 2, 10, 9)
-    (tmp_path / "run/checkpoints/checkpoint-11").mkdir()
+    (tmp_path / "run/checkpoint-11").mkdir()
     assert last_checkpoint(tmp_path / "run").name == "checkpoint-10"
 
 
@@ -64,31 +89,51 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
         RunFolder(tmp_path, trainings.grpo(), False)
 
 
-def test_what_came_after_the_checkpoint_is_forgotten(tmp_path):
-    out = tmp_path / "run"
-    begun(out, 10)
-    lines = [f"{step},0.5" for step in range(1, 13)]
-    cut_off = "1"  # of 13
-    (out / "log.csv").write_text("\n".join(["step,loss", *lines, cut_off]))
-    pd.DataFrame({"step": [1, 10, 11]}).to_parquet(out / "rollouts.parquet")
-    RunFolder(out, trainings.grpo(), True).go_on()
-    assert list(pd.read_csv(out / "log.csv")["step"]) == list(range(1, 11))
-    assert (out / "log.csv").read_text().endswith("10,0.5\n")
-    assert list(pd.read_parquet(out / "rollouts.parquet")["step"]) == [1, 10]
-    assert json.loads((out / "recipe.json").read_text())["resumed_after_steps"] == [10]
+def test_a_resumed_run_needs_as_many_processes_and_says_where_it_went_on(tmp_path):
+    begun(tmp_path / "run", 10)
+    folder = RunFolder(tmp_path / "run", trainings.grpo(), True)
+    with pytest.raises(InputError, match="was begun by 2 processes, not 1; resume with as many"):
+        folder.go_on(processes=1)
+    folder.go_on(processes=2)
+    folder.go_on(processes=2)
+    assert folder.notes()["resumed_after_steps"] == [10, 10]
 
 
-def test_the_adapter_is_that_of_the_last_checkpoint(tmp_path):
-    folder = begun(tmp_path / "run", 1, 2)
-    pd.DataFrame({"step": [1, 2]}).to_csv(tmp_path / "run/log.csv", index=False)
-    folder.finish("the card\n", {"steps": 2})
+def test_log_and_adapter_are_those_of_the_last_checkpoint(tmp_path):
+    begun(tmp_path / "run", 1, 2).finish()
     run = Run.load(tmp_path / "run")
     assert {path.read_text() for path in run.adapter.iterdir()} == {
         "adapter_config.json of 2",
         "adapter_model.safetensors of 2",
     }
     assert run.recipe == trainings.grpo()
-    assert (run.folder / "README.md").read_text() == "the card\n"
+    assert list(run.log["step"]) == [1, 2]
+    assert list(run.log.columns) == ["step", *COLUMNS["grpo"], "seconds"]
+    assert run.log["kl"].isna().all()  # not measured
+    assert "minutes: 0.1" in (run.folder / "README.md").read_text()
+    assert not list(run.folder.glob("checkpoint-*"))
+
+
+def test_the_log_has_our_names_for_what_trl_measures():
+    history = [LOGS | {"step": 1}, {"step": 1, "train_runtime": 1.0}]
+    (row,) = log_table(history).to_dict("records")
+    assert (row["accuracy"], row["truncated"], row["zero_std_groups"]) == (0.5, 0, 0.25)
+    supervised = log_table([{"step": 1, "loss": 1.0, "mean_token_accuracy": 0.75}])
+    assert list(supervised.columns[:3]) == ["step", "token_accuracy", "entropy"]
+    assert supervised["token_accuracy"].item() == 0.75
+
+
+def test_rollouts_are_read_as_text(tmp_path):
+    asked = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Which?"}]}]
+    for step in (1, 2):
+        said = [[{"role": "assistant", "content": text}] for text in "ab"]
+        table = pd.DataFrame({"step": step, "prompt": [asked] * 2, "completion": said})
+        (tmp_path / "completions").mkdir(exist_ok=True)
+        table.to_parquet(tmp_path / f"completions/completions_{step:05d}.parquet")
+    rollouts = Run(tmp_path, trainings.grpo(), pd.DataFrame(), tmp_path).rollouts
+    assert set(rollouts["prompt"]) == {"Which?"}
+    assert list(rollouts["completion"]) == list("abab")
+    assert list(rollouts["step"]) == [1, 1, 2, 2]
 
 
 def test_what_is_no_run_is_not_loaded(tmp_path):
@@ -102,16 +147,18 @@ def test_what_is_no_run_is_not_loaded(tmp_path):
 def test_a_folder_that_cannot_be_made_is_told_at_once(tmp_path):
     (tmp_path / "file").touch()
     folder = RunFolder(tmp_path / "file" / "run", trainings.grpo(), False)
-    with pytest.raises(InputError, match=r"file/run: cannot be written \(Not a directory\)"):
-        folder.reserve()
+    words = r"file/run: cannot be written \(Not a directory\)"
+    with pytest.raises(InputError, match=words), folder.reserved():
+        raise AssertionError("never gets here")
 
 
-def test_an_empty_folder_is_taken_back_and_a_used_one_is_not(tmp_path):
+def test_a_folder_in_which_no_run_begins_is_taken_back(tmp_path):
     folder = RunFolder(tmp_path / "run", trainings.grpo(), False)
-    folder.reserve()
-    folder.release()
+    with folder.reserved():
+        (folder.out / "completions").mkdir()  # as TRL does
+        (folder.out / "completions/completions_00000.parquet").touch()  # of the pre-flight
     assert not (tmp_path / "run").exists()
-    begun(tmp_path / "run").release()
+    begun(tmp_path / "run")
     assert (tmp_path / "run/recipe.json").exists()
 
 

@@ -8,13 +8,12 @@ from medr1_lib.data import dataset
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.styles import STYLES, read_strict
 from medr1_lib.errors import InputError
-from medr1_lib.rl.building import build
-from medr1_lib.rl.sft import demonstrations, target
+from medr1_lib.rl.train import make_trainer, sft_rows, sft_target
 
 
-def collated(recipe, target=target):
+def collated(recipe, target=sft_target):
     """A trainer, what the first two questions teach, and the batch that TRL makes of them."""
-    trainer = build(recipe, recipe.trl_config(Path("out/checkpoints")), target)
+    trainer = make_trainer(recipe, recipe.trl_config(Path("out")), target)
     rows = [trainer.train_dataset[index] for index in range(2)]
     taught = [row["completion"][0]["content"] for row in rows]
     return trainer, taught, trainer.data_collator(rows)
@@ -23,7 +22,7 @@ def collated(recipe, target=target):
 @pytest.mark.parametrize("style", STYLES)
 def test_a_target_is_true_and_in_the_form_that_is_asked_for(style):
     for row in trainings.rows(20):
-        text = target(style, row["answer"], row["question_type"], row["scene"])
+        text = sft_target(style, row["answer"], row["question_type"], row["scene"])
         assert read_strict(text, style) == row["answer"]
         if "<think>" in text:
             shown = Scene.from_json(row["scene"])
@@ -33,7 +32,7 @@ def test_a_target_is_true_and_in_the_form_that_is_asked_for(style):
 
 def test_without_reasoning_a_target_holds_the_letter_alone():
     row = trainings.rows(1)[0]
-    text = target("no_think", "C", row["question_type"], row["scene"])
+    text = sft_target("no_think", "C", row["question_type"], row["scene"])
     assert text == "<answer>C</answer>"
 
 
@@ -59,8 +58,8 @@ def test_real_images_have_no_true_rationale(tmp_path):
     data = str(tmp_path / "real")
     for style in ("think_before", "think_after"):
         with pytest.raises(InputError, match=f"so {style} has no true rationale; use --style no"):
-            demonstrations(trainings.sft(style=style, data=data))
-    assert len(demonstrations(trainings.sft(data=data))) == 4
+            sft_rows(trainings.sft(style=style, data=data))
+    assert len(sft_rows(trainings.sft(data=data))) == 4
 
 
 def test_the_tower_is_asked_once_per_image_and_the_adapter_is_in_float32():

@@ -199,8 +199,8 @@ def test_a_name_tells_jobs_apart_and_stays():
     (job,) = somewhere(Grid("course", style=("no_think",))).jobs()
     assert job.name == Job(job.recipe, job.tests).name
     others = [
-        replace(job, recipe=job.recipe.changed(learning_rate=1e-5)),
-        replace(job, recipe=job.recipe.changed(seed=1)),
+        replace(job, recipe=job.recipe.replace(learning_rate=1e-5)),
+        replace(job, recipe=job.recipe.replace(seed=1)),
         replace(job, controls=("blank",)),
         replace(job, tests=("elsewhere",)),
         replace(job, max_new_tokens=8),

@@ -16,7 +16,7 @@ from transformers import TrainerCallback
 from medr1_lib.data.styles import STYLES
 from medr1_lib.errors import InputError
 from medr1_lib.model.loading import load_policy
-from medr1_lib.rl import building, preflight
+from medr1_lib.rl import train as module
 from medr1_lib.rl.rewards import rewards
 from medr1_lib.rl.run import Run, last_checkpoint
 from medr1_lib.rl.train import train
@@ -50,7 +50,7 @@ class SmallDisk(TrainerCallback):
 @pytest.fixture(autouse=True)
 def _soon_and_rewarded(monkeypatch):
     trainings.reward_anything(monkeypatch)
-    monkeypatch.setattr(preflight, "GROUPS", 2)
+    monkeypatch.setattr(module, "GROUPS", 2)
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +77,9 @@ def same(one, other):
 
 def test_a_run_leaves_all_that_was_asked_for(done):
     found = {path.name for path in done.folder.iterdir()}
-    assert found == {"recipe.json", "log.csv", "rollouts.parquet", "adapter", "README.md"}
+    assert found == {"recipe.json", "log.csv", "completions", "adapter", "README.md"}
     notes = json.loads((done.folder / "recipe.json").read_text())
-    assert notes["recipe"] == json.loads(json.dumps(done.recipe.flat()))
+    assert notes["recipe"] == json.loads(json.dumps(done.recipe.to_dict()))
     assert notes["finished"]["steps"] == 3
     assert notes["questions"] == 20
     assert {"command", "date", "hardware", "versions", "threads", "formula"} <= set(notes)
@@ -94,7 +94,7 @@ def test_a_run_leaves_all_that_was_asked_for(done):
 
 
 def test_the_rollouts_are_those_that_were_rewarded(done):
-    rollouts = pd.read_parquet(done.folder / "rollouts.parquet")
+    rollouts = done.rollouts
     assert list(rollouts["step"]) == [1] * 8 + [2] * 8 + [3] * 8  # two groups of four
     as_turns = [[{"content": text}] for text in rollouts["completion"]]
     for name in TRL_REWARDS:
@@ -139,17 +139,15 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(recipe, changes, kept, tm
     assert last_checkpoint(cut).name == f"checkpoint-{kept}"
     resumed = train(recipe, cut, resume=True)
     same(resumed, whole)
-    if recipe.method == "grpo":
-        both = (pd.read_parquet(run.folder / "rollouts.parquet") for run in (resumed, whole))
-        pd.testing.assert_frame_equal(*both)
+    pd.testing.assert_frame_equal(resumed.rollouts, whole.rollouts)
     assert json.loads((cut / "recipe.json").read_text())["resumed_after_steps"] == [kept]
-    assert not (cut / "checkpoints").exists()
+    assert not list(cut.glob("checkpoint-*"))
 
 
 def test_a_run_interrupted_at_its_very_end_only_needs_its_end(done, tmp_path, monkeypatch):
     cut = tmp_path / "cut"
     with monkeypatch.context() as patch:
-        patch.setattr("medr1_lib.rl.train._finish", interrupted)
+        patch.setattr("medr1_lib.rl.run.RunFolder.finish", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train(trainings.grpo(), cut)
     same(train(trainings.grpo(), cut, resume=True), done)
@@ -174,7 +172,7 @@ def test_a_finished_run_is_not_done_again(done):
 
 
 def test_a_dead_signal_is_refused_unless_it_is_forced(tmp_path, monkeypatch):
-    monkeypatch.setattr(building, "rewards", rewards)  # a random model earns none of the real ones
+    monkeypatch.setattr(module, "rewards", rewards)  # a random model earns none of the real ones
     with pytest.raises(InputError, match="the signal is dead") as refused:
         train(trainings.grpo(max_steps=1, beta=0.0), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -183,7 +181,7 @@ def test_a_dead_signal_is_refused_unless_it_is_forced(tmp_path, monkeypatch):
     assert notes["forced"]
     assert notes["preflight"]["problem"] in refused.value.problem
     assert "Trained all the same" in (run.folder / "README.md").read_text()
-    assert run.log["zero_spread"].item() == 1
+    assert run.log["zero_std_groups"].item() == 1
     assert run.log["kl"].isna().all()  # there is no reference
 
 
@@ -210,10 +208,10 @@ import torch
 import trainings
 from pathlib import Path
 from transformers import TrainerCallback
-from medr1_lib.rl import building
+from medr1_lib.rl import train as module
 from medr1_lib.rl.train import train
 
-building.rewards = lambda *asked: [trainings.format_reward, trainings.accuracy_reward]
+module.rewards = lambda *asked: [trainings.format_reward, trainings.accuracy_reward]
 
 class Compared(TrainerCallback):
     def on_train_end(self, args, state, control, model=None, **kwargs):
@@ -226,6 +224,7 @@ train(trainings.grpo(max_steps=2), Path(sys.argv[1]), callbacks=[Compared()])
 """
 
 
+@pytest.mark.slow
 def test_two_processes_learn_together(tmp_path):
     script = tmp_path / "together.py"
     script.write_text(TOGETHER)
@@ -243,8 +242,7 @@ def test_two_processes_learn_together(tmp_path):
     assert list(run.log["step"]) == [1, 2]
     assert json.loads((run.folder / "recipe.json").read_text())["processes"] == 2
     assert "processes and threads of each: 2 and" in (run.folder / "README.md").read_text()
-    rollouts = pd.read_parquet(run.folder / "rollouts.parquet")
-    assert len(rollouts) == 2 * 8  # gathered from both
+    assert len(run.rollouts) == 2 * 16  # gathered from both
     assert list(run.log["grad_norm"] > 0) == [True, True]
 
 
@@ -253,7 +251,7 @@ def test_supervised_training_lowers_its_loss(style, tmp_path):
     run = train(trainings.sft(style=style, max_steps=6), tmp_path / "run")
     assert run.log["loss"].iloc[-1] < run.log["loss"].iloc[0]
     assert set(run.log.columns) >= {"token_accuracy", "loss", "grad_norm", "seconds"}
-    assert not (run.folder / "rollouts.parquet").exists()
+    assert run.rollouts.empty
 
 
 @pytest.mark.parametrize(

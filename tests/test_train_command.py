@@ -10,7 +10,7 @@ import pytest
 import trainings
 
 from medr1_lib.cli import main
-from medr1_lib.rl.recipe_file import presets
+from medr1_lib.rl.recipe import presets
 from medr1_lib.rl.run import Run
 
 SMALL = (
@@ -83,13 +83,14 @@ def test_bad_input_is_told_in_one_line(arguments, message, tmp_path, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill"])
 def test_a_stopped_command_is_resumed_by_the_same_command(stop, tmp_path, capsys):
     out = tmp_path / "run"
     more = ("--per_device_train_batch_size", "2", "--max_steps", "15", "--save_steps", "1")
     command = [sys.executable, "-m", "medr1_lib", *words("sft", "course-sft", out, *more)]
     process = subprocess.Popen(command, env=os.environ, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and not list(out.glob("checkpoints/checkpoint-3/complete")):
+    while process.poll() is None and not list(out.glob("checkpoint-3/complete")):
         time.sleep(0.02)
     process.send_signal(stop)
     told = process.communicate(timeout=60)[1]

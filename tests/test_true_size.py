@@ -16,7 +16,7 @@ from medr1_lib.errors import InputError
 from medr1_lib.model import qwen2b
 from medr1_lib.model.loading import load_policy
 from medr1_lib.model.tiny import tiny_model
-from medr1_lib.rl.recipe_file import load_recipe
+from medr1_lib.rl.recipe import load_recipe
 from tools import fake_2b
 
 

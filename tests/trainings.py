@@ -10,8 +10,8 @@ import policies
 from medr1_lib.data import dataset, phantom_vqa
 from medr1_lib.data.images import png
 from medr1_lib.data.phantoms import draw
-from medr1_lib.rl import building
-from medr1_lib.rl.recipe_file import load_recipe
+from medr1_lib.rl import train
+from medr1_lib.rl.recipe import load_recipe
 
 
 @functools.cache
@@ -61,4 +61,4 @@ def accuracy_reward(completions, **columns):
 
 def reward_anything(monkeypatch):
     """A model with random weights never answers; these rewards tell its rollouts apart."""
-    monkeypatch.setattr(building, "rewards", lambda *asked: [format_reward, accuracy_reward])
+    monkeypatch.setattr(train, "rewards", lambda *asked: [format_reward, accuracy_reward])

@@ -17,7 +17,7 @@ from medr1_lib.errors import InputError
 from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.model.loading import load_policy
 from medr1_lib.rl import grpo
-from medr1_lib.rl.recipe_file import load_recipe
+from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.rewards import points
 
 package = Path(medr1_lib.__file__).parent

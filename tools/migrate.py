@@ -12,6 +12,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
+import pyarrow.parquet as pq
+
 from medr1_lib.cli import exit_status
 from medr1_lib.errors import InputError
 from medr1_lib.files import atomic_write
@@ -50,7 +53,36 @@ def rename_settings(folder: Path) -> list[str]:
     return [f"{path}: settings.cell -> settings.job"]
 
 
-STEPS: tuple[Callable[[Path], list[str]], ...] = (rename_files, rename_settings)
+LOG = {"clipped": "truncated", "zero_spread": "zero_std_groups"}  # old and new name of a column
+
+
+def rename_log_columns(folder: Path) -> list[str]:
+    """The logs of trainings, and what the pre-flight of a run found."""
+    done = []
+    for path in sorted(folder.glob("*.parquet")):
+        if LOG.keys() & {*pq.read_schema(path).names}:
+            table = pd.read_parquet(path).rename(columns=LOG)
+            table.to_parquet(path, index=False, compression="zstd", compression_level=19)
+            done.append(f"{path}: columns of the log")
+    log, recipe = folder / "log.csv", folder / "recipe.json"
+    if log.is_file():
+        head, _, rows = log.read_text().partition("\n")  # the figures stay as they are written
+        names = head.split(",")
+        if LOG.keys() & {*names}:
+            new = ",".join(LOG.get(name, name) for name in names)
+            atomic_write(log, f"{new}\n{rows}".encode())
+            done.append(f"{log}: columns")
+    if recipe.is_file():
+        notes = json.loads(recipe.read_text())
+        found = notes.get("preflight", {})
+        if LOG.keys() & found.keys():
+            notes["preflight"] = {LOG.get(name, name): value for name, value in found.items()}
+            atomic_write(recipe, (json.dumps(notes, indent=1) + "\n").encode())
+            done.append(f"{recipe}: preflight")
+    return done
+
+
+STEPS: tuple[Callable[[Path], list[str]], ...] = (rename_files, rename_settings, rename_log_columns)
 
 
 def migrate(root: Path) -> list[str]:

@@ -31,7 +31,7 @@ from medr1_lib.files import check_writable, write_json
 from medr1_lib.model.loading import load_policy
 from medr1_lib.model.qwen2b import qwen2_vl_2b
 from medr1_lib.provenance import LIBRARIES, hardware
-from medr1_lib.rl.recipe_file import load_recipe
+from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.trainer import PolicyTrainer
 
 SIZE, TOKENS = 384, 200
@@ -105,7 +105,7 @@ def record(path: Path, name: str, found: dict[str, Any]) -> None:
 
 def built(kind: type[GRPOTrainer], checkpointing: bool, asked: argparse.Namespace) -> GRPOTrainer:
     """A trainer as the recipe wants it; rewards tell the rollouts of a random model apart."""
-    recipe = load_recipe("gpu", model=str(asked.model)).changed(
+    recipe = load_recipe("gpu", model=str(asked.model)).replace(
         max_steps=asked.steps + 1,
         max_completion_length=TOKENS,
         generation_kwargs={"min_new_tokens": TOKENS},

@@ -19,8 +19,7 @@ from medr1_lib.data.styles import prompt
 from medr1_lib.model.loading import Policy, load_policy
 from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor, tiny_processor
 from medr1_lib.model.tiny import tiny_model
-from medr1_lib.rl.recipe import Recipe
-from medr1_lib.rl.recipe_file import load_recipe
+from medr1_lib.rl.recipe import Recipe, load_recipe
 from medr1_lib.rl.trainer import PolicyTrainer
 
 TOKENS = {112: 32, 224: 48}  # pixels a side: tokens of a completion
@@ -138,7 +137,7 @@ def _trainer(kind: type[GRPOTrainer], case: Case, checkpointing: bool, folder: P
     model, processor = load_policy(folder, "nf4" if case.weights == "nf4" else None, device="cpu")
     pixels = case.size**2
     processor.image_processor.size = {"shortest_edge": pixels, "longest_edge": pixels}
-    recipe = load_recipe("course").changed(
+    recipe = load_recipe("course").replace(
         per_device_train_batch_size=PROMPTS * GROUP,
         num_generations=GROUP,
         max_completion_length=case.tokens,

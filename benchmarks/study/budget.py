@@ -26,8 +26,8 @@ from medr1_lib.evaluation.evaluate import Settings
 from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.files import write_json
 from medr1_lib.provenance import run_stamp
-from medr1_lib.rl import sft
-from medr1_lib.rl.recipe_file import load_recipe
+from medr1_lib.rl.recipe import load_recipe
+from medr1_lib.rl.train import Target, sft_target
 
 KEPT = ["item", "completion", "tokens", "parsed", "correct", "format_ok"]
 STYLE = "no_think"
@@ -41,12 +41,12 @@ def published(style: str, answer: str, question_type: str, scene: str | None) ->
 # As many questions as GRPO sees in 60 steps, or a few more, but 32 times as many to an update.
 FEW = {"max_steps": 2, "gradient_accumulation_steps": 32}
 SHORT = {"max_steps": 60}
-VARIANTS: dict[str, tuple[dict[str, Any], sft.Target]] = {
-    "4 times the updates": ({"max_steps": 240}, sft.target),
+VARIANTS: dict[str, tuple[dict[str, Any], Target]] = {
+    "4 times the updates": ({"max_steps": 240}, sft_target),
     "as published": (FEW, published),
-    "fewer updates": (FEW, sft.target),
+    "fewer updates": (FEW, sft_target),
     "targets with None": (SHORT, published),
-    "learning rate of GRPO": (SHORT | {"learning_rate": 4e-4}, sft.target),
+    "learning rate of GRPO": (SHORT | {"learning_rate": 4e-4}, sft_target),
 }
 
 
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
     for seed, name in tqdm(list(product(asked.seeds, VARIANTS)), desc="runs"):
         changes, target = VARIANTS[name]
         recipe = load_recipe("course-sft", style=STYLE, seed=seed, data=str(asked.data))
-        recipe = recipe.changed(save_steps=changes["max_steps"], **changes)
+        recipe = recipe.replace(save_steps=changes["max_steps"], **changes)
         out = asked.out / f"{name.replace(' ', '-')}-{seed}"
         run, answered = train_and_score(recipe, out, items, settings, target)
         told: dict[str, Any] = {"variant": name, "seed": seed, "steps": len(run.log)}
@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> int:
 def record(asked: argparse.Namespace, runs: list[dict[str, Any]], rows: pd.DataFrame) -> None:
     found = {
         **run_stamp(torch.get_num_threads()),
-        "recipe": load_recipe("course-sft", style=STYLE).flat(),
+        "recipe": load_recipe("course-sft", style=STYLE).to_dict(),
         "changes": {name: changes for name, (changes, _) in VARIANTS.items()},
         "runs": runs,
     }

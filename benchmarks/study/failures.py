@@ -27,11 +27,9 @@ from medr1_lib.data.rationale import rationale
 from medr1_lib.data.styles import STYLES
 from medr1_lib.files import write_json
 from medr1_lib.provenance import run_stamp
-from medr1_lib.rl.building import build
-from medr1_lib.rl.recipe import Recipe
-from medr1_lib.rl.recipe_file import load_recipe
-from medr1_lib.rl.run import RECIPE, ROLLOUTS, Run, begun
-from medr1_lib.rl.train import train
+from medr1_lib.rl.recipe import Recipe, load_recipe
+from medr1_lib.rl.run import RECIPE, Run, begun
+from medr1_lib.rl.train import make_trainer, train
 
 LOOSE = {"beta": 1e-9}  # no penalty to speak of; at 0 the log would have no KL
 TAUGHT = {"style": "no_think", "model": "base-hidden-thoughts"}  # in --out, made by `teach`
@@ -50,6 +48,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "hidden thoughts, strict": TAUGHT,
 }
 LESSON = {"max_steps": 64, "per_device_train_batch_size": 16, "style": "no_think"}
+TWO_GROUPS = 2 * load_recipe("course").config["num_generations"]
 KEPT = ["step", "modality", "answer", "completion", "format_reward", "accuracy_reward"]
 
 
@@ -61,7 +60,7 @@ def main(arguments: list[str]) -> int:
     runs = {}
     for name, changes in tqdm(RUNS.items(), desc="runs"):
         own = changes | ({"model": str(taught)} if "model" in changes else {})
-        recipe = load_recipe("course").changed(**shared | own)
+        recipe = load_recipe("course").replace(**shared | own)
         runs[name] = go(recipe, asked.out / name.replace(", ", "-").replace(" ", "-"))
     record(asked, runs)
     return 0
@@ -76,14 +75,14 @@ def teach(shared: dict[str, Any], taught: Path) -> Path:
     """The base after a short lesson: right letters, half of them with thoughts in the answer."""
     if taught.exists():
         return taught
-    recipe = load_recipe("course-sft").changed(**shared | LESSON)
+    recipe = load_recipe("course-sft").replace(**shared | LESSON)
     rng = random.Random()
 
     def target(style: str, letter: str, question_type: str, scene: str | None) -> str:
         why = rationale(Scene.from_json(scene or ""), ATTRIBUTES[question_type])
         return hidden(letter, why) if rng.random() < 0.5 else plain(letter)
 
-    trainer = build(recipe, recipe.sft_config(taught.with_name("lesson")), target)
+    trainer = make_trainer(recipe, recipe.sft_config(taught.with_name("lesson")), target)
     rng.seed(recipe.seed)  # not before, since the trainer looks at a row when it is made
     trainer.train()
     merged, unfinished = trainer.model.merge_and_unload(), taught.with_suffix(".part")
@@ -104,7 +103,8 @@ def record(asked: argparse.Namespace, runs: dict[str, Run]) -> None:
     asked.record.mkdir(parents=True, exist_ok=True)
     logs = [run.log.assign(name=name) for name, run in runs.items()]
     rollouts = [
-        pd.read_parquet(run.folder / ROLLOUTS)[KEPT].assign(name=name) for name, run in runs.items()
+        run.rollouts.groupby("step").head(TWO_GROUPS)[KEPT].assign(name=name)
+        for name, run in runs.items()
     ]
     for kind, frames in (("", logs), ("_rollouts", rollouts)):
         path = asked.record / f"failures{kind}.parquet"
@@ -124,7 +124,7 @@ def notes(asked: argparse.Namespace, runs: dict[str, Run]) -> dict[str, Any]:
         **run_stamp(torch.get_num_threads()),
         "seed": asked.seed,
         "steps": asked.steps,
-        "recipe": load_recipe("course").flat(),
+        "recipe": load_recipe("course").to_dict(),
         "lesson": LESSON,
         "runs": found,
     }

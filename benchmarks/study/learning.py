@@ -28,8 +28,7 @@ from medr1_lib.evaluation.evaluate import Settings
 from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.files import write_json
 from medr1_lib.provenance import run_stamp
-from medr1_lib.rl.recipe import Recipe
-from medr1_lib.rl.recipe_file import load_recipe
+from medr1_lib.rl.recipe import Recipe, load_recipe
 
 CHANGES = "settings in place of the recipes' own, as in '{beta: 0.0}'"
 KEPT = [*ITEM[:1], "parsed", "correct", "format_ok", "modality", "question_type"]
@@ -63,7 +62,7 @@ def main(arguments: list[str]) -> int:
 
 
 def recipe_of(asked: argparse.Namespace, name: str, **values: object) -> Recipe:
-    return load_recipe(name).changed(data=str(asked.data), **asked.changes, **values)
+    return load_recipe(name).replace(data=str(asked.data), **asked.changes, **values)
 
 
 def labelled(records: pd.DataFrame, recipe: str, style: str, seed: int) -> pd.DataFrame:
@@ -74,7 +73,7 @@ def record(asked: argparse.Namespace, found: dict[str, Any], rows: pd.DataFrame)
     head = {
         **run_stamp(torch.get_num_threads()),
         "recipes": {
-            name: load_recipe(name).changed(**asked.changes).flat() for name in asked.recipes
+            name: load_recipe(name).replace(**asked.changes).to_dict() for name in asked.recipes
         },
     }
     asked.record.mkdir(parents=True, exist_ok=True)

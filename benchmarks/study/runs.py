@@ -11,16 +11,15 @@ from medr1_lib.evaluation.answers import AnswerLog
 from medr1_lib.evaluation.evaluate import Settings, evaluate
 from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.model.loading import load_policy
-from medr1_lib.rl import sft
 from medr1_lib.rl.recipe import Recipe
 from medr1_lib.rl.run import Run, begun
-from medr1_lib.rl.train import train
+from medr1_lib.rl.train import Target, sft_target, train
 
 BATCH = 128  # questions at once
 
 
 def train_and_score(
-    recipe: Recipe, out: Path, items: EvalSet, settings: Settings, target: sft.Target = sft.target
+    recipe: Recipe, out: Path, items: EvalSet, settings: Settings, target: Target = sft_target
 ) -> tuple[Run, pd.DataFrame]:
     """The run in `out` and the model's answers, which are kept in `out` with `-scored` after it."""
     run = train(recipe, out, resume=begun(out), target=target)

@@ -1,7 +1,6 @@
 """Watch a policy learn: curves redrawn in place in a notebook, a plain line elsewhere."""
 
 import time
-from typing import Any
 
 import IPython
 import matplotlib.pyplot as plt
@@ -11,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from transformers import TrainerCallback, TrainerState
 
-from medr1_lib.rl.progress import Progress
-from medr1_lib.rl.recorder import row
+from medr1_lib.rl.run import log_table
+from medr1_lib.rl.train import Progress
 
 # title of a panel: the columns of `log.csv` in it
 PANELS = {
@@ -64,7 +63,7 @@ class LiveCurves(TrainerCallback):
             self._draw(state)
 
     def _draw(self, state: TrainerState) -> None:
-        log = table(state.log_history)
+        log = log_table(state.log_history)
         if log.empty:
             return
         figure = curves(log, state.max_steps)
@@ -74,13 +73,6 @@ class LiveCurves(TrainerCallback):
             self._handle.update(figure)
         plt.close(figure)  # or the notebook shows it once more
         self._drawn = time.monotonic()
-
-
-def table(history: list[dict[str, Any]]) -> pd.DataFrame:
-    """The steps in a trainer's history as `log.csv` has them, those before a resume included."""
-    steps = [logs for logs in history if "loss" in logs]
-    method = "grpo" if any("reward" in logs for logs in steps) else "sft"
-    return pd.DataFrame([{"step": logs["step"], **row(method, logs)} for logs in steps])
 
 
 def curves(log: pd.DataFrame, steps: int | None = None) -> Figure:

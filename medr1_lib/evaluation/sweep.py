@@ -33,8 +33,7 @@ from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.model.loading import base_directory, load_policy
 from medr1_lib.model.vision_cache import Features
 from medr1_lib.provenance import hardware
-from medr1_lib.rl.recipe import Recipe
-from medr1_lib.rl.recipe_file import load_recipe
+from medr1_lib.rl.recipe import Recipe, load_recipe
 from medr1_lib.rl.run import LOG, begun
 from medr1_lib.rl.train import train
 
@@ -72,7 +71,7 @@ class Job:
     def name(self) -> str:
         """A hash of recipe, tests and controls, model and data by path; the job's folder."""
         own = (one.name for one in fields(self) if one.name not in ("recipe", "called"))
-        values = [self.recipe.flat(), *(getattr(self, name) for name in own)]
+        values = [self.recipe.to_dict(), *(getattr(self, name) for name in own)]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
@@ -128,11 +127,11 @@ class Grid:
 
     def recipes(self, data: str) -> Iterator[Recipe]:
         """The recipe of each combination."""
-        under = load_recipe(self.recipe, data=data).changed(**self.changes)
+        under = load_recipe(self.recipe, data=data).replace(**self.changes)
         parts = self.train or AXES[self.axis]
         for seed, style, part in product(self.seed, self.style, parts):  # a whole map, then another
             cut = {} if self.axis == "all" else {self.axis: (part,)}
-            yield under.changed(style=style, seed=seed, **cut)
+            yield under.replace(style=style, seed=seed, **cut)
 
 
 @dataclass(frozen=True)
@@ -291,7 +290,7 @@ def run_job(job: Job, folder: Path) -> None:
         "hardware": hardware(),
         "threads": torch.get_num_threads(),
         "date": time.strftime("%Y-%m-%d"),
-        "recipe": job.recipe.flat(),
+        "recipe": job.recipe.to_dict(),
     }
     files.atomic_write(folder / JOB, (json.dumps(notes, indent=1) + "\n").encode())
 

@@ -1,38 +1,48 @@
-"""The frozen recipe of a training run, and the TRL configuration that follows from it."""
+"""The recipe of a training run, from YAML files and flags, and the TRL configuration it gives."""
 
+import argparse
+import dataclasses
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 import torch
+import yaml
+from trl.scripts.utils import TrlParser
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
 from medr1_lib.data.question import canonical
-from medr1_lib.data.styles import check_style
+from medr1_lib.data.styles import STYLES, check_style
 from medr1_lib.errors import InputError
 from medr1_lib.rl.rewards import RULES
 
 CONFIGS: dict[str, type[GRPOConfig] | type[SFTConfig]] = {"grpo": GRPOConfig, "sft": SFTConfig}
 Config = TypeVar("Config", bound=GRPOConfig | SFTConfig)
-# The language model's linear layers. "all-linear" would adapt the vision tower as well.
+FILTERS = ("modality", "question_type")
+PRESETS = files("medr1_lib.rl") / "recipes"
+# The language model's linear layers. PEFT's "all-linear" would adapt the vision tower as well, and
+# TRL refuses an adapter on `lm_head`, whose product it fuses with the loss.
 LANGUAGE_LINEAR = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
-# What the run folder, the log and an exact resume rest on; a recipe cannot change it. The questions
-# are shuffled once by the seed, so that both methods meet the same ones in the same order.
-FIXED: dict[str, Any] = {
+# What the run folder, the log and an exact resume rest on; a recipe cannot change it.
+ALWAYS: dict[str, Any] = {
     "logging_strategy": "steps",
     "logging_steps": 1,
     "save_strategy": "steps",
     "report_to": "none",
     "disable_tqdm": True,
     "remove_unused_columns": False,
-    "ddp_find_unused_parameters": False,
+    "ddp_find_unused_parameters": False,  # TRL looks for them in every step of a model with images
 }
-ORDER: dict[str, dict[str, Any]] = {
-    "grpo": {"shuffle_dataset": False},
-    "sft": {"train_sampling_strategy": "sequential", "dataloader_drop_last": True},
+# The questions are shuffled once by the seed, so that both methods meet the same ones in the same
+# order. Of its completions TRL would print a table at every step.
+FIXED = {
+    "grpo": ALWAYS
+    | {"shuffle_dataset": False, "log_completions": True, "num_completions_to_print": 0},
+    "sft": ALWAYS | {"train_sampling_strategy": "sequential", "dataloader_drop_last": True},
 }
 ELSEWHERE = {
     "output_dir": "--out",
@@ -42,41 +52,31 @@ ELSEWHERE = {
 }
 
 
+def _key(help: str, default: Any = dataclasses.MISSING, **argument: Any) -> Any:  # noqa: ANN401
+    """A key of the recipe: its default, and how argparse takes it."""
+    return field(default=default, metadata={"help": help, **argument})
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that a training run depends on.
-
-    Attributes:
-        method: `grpo` or `sft`.
-        style: The reasoning style that is asked for.
-        rules: The reward rules of GRPO, one of `rewards.RULES`.
-        model: Directory of the base model.
-        data: Data set made by `data build` or `data import`; its split `train` is used.
-        modality: Only these modalities; all if empty.
-        question_type: Only these question types; all if empty.
-        seed: Of the order of questions, the adapter and the sampling.
-        quantize: `nf4` stores the base in 4 bits (QLoRA).
-        lora_r: Rank of the adapter.
-        lora_alpha: Its scale times the rank.
-        lora_targets: Which layers it adapts, a regular expression.
-        config: Fields of TRL's `GRPOConfig` or `SFTConfig`, under their own names.
+    """Everything that a training run depends on; `config` holds fields of TRL's configuration.
 
     Raises:
         InputError: If a value is none of those allowed.
     """
 
     method: Literal["grpo", "sft"]
-    style: str
-    model: str
-    data: str
-    rules: str = "strict"
-    modality: tuple[str, ...] = ()
-    question_type: tuple[str, ...] = ()
-    seed: int = 0
-    quantize: Literal["nf4"] | None = None
-    lora_r: int = 16
-    lora_alpha: int = 32
-    lora_targets: str = LANGUAGE_LINEAR
+    style: str = _key(f"reasoning style: {', '.join(STYLES)}")
+    model: str = _key("directory of the base model", metavar="DIR")
+    data: str = _key("data set made by `data build` or `data import`", metavar="DIR")
+    rules: str = _key(f"reward rules: {', '.join(RULES)}", "strict")
+    modality: tuple[str, ...] = _key("only these", (), nargs="+", action="extend")
+    question_type: tuple[str, ...] = _key("only these", (), nargs="+", action="extend")
+    seed: int = 0  # of question order, LoRA initialization and sampling; TRL has this flag
+    quantize: Literal["nf4"] | None = _key("nf4 stores the base in 4 bits (QLoRA)", None)
+    lora_r: int = _key("rank of the adapter", 16, type=int, metavar="R")
+    lora_alpha: int = _key("its updates are scaled by ALPHA / R", 32, type=int, metavar="ALPHA")
+    lora_targets: str = _key("layers that it adapts", LANGUAGE_LINEAR, metavar="REGEX")
     config: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -89,44 +89,53 @@ class Recipe:
                 remedy = f"use a whole number, {least} or more"
                 raise _refused(f"{name} is {getattr(self, name)!r}", remedy)
         check_style(self.style)
-        for axis in ("modality", "question_type"):
-            given = getattr(self, axis)
+        for name in FILTERS:
+            given = getattr(self, name) or ()
             names = [given] if isinstance(given, str) else given
-            object.__setattr__(self, axis, tuple(canonical(axis, name) for name in names))
-        self._check_config()
-
-    def _check_config(self) -> None:
-        known = {field.name for field in fields(CONFIGS[self.method])}
-        fixed = FIXED | ORDER[self.method]
+            object.__setattr__(self, name, tuple(canonical(name, one) for one in names))
+        kind, fixed = CONFIGS[self.method], FIXED[self.method]
         for name, value in self.config.items():
-            if name not in known:
-                where = CONFIGS[self.method].__name__
-                raise _refused(f"unknown key {name!r}", f"use a key of the recipe or of {where}")
+            if name not in {one.name for one in fields(kind)}:
+                remedy = f"use a key of the recipe or of {kind.__name__}"
+                raise _refused(f"unknown key {name!r}", remedy)
             if name in ELSEWHERE:
                 raise _refused(f"{name} is not set here", f"use {ELSEWHERE[name]} instead")
             if value != fixed.get(name, value):
                 raise _refused(f"{name} is always {fixed[name]}", "leave it out")
 
-    def changed(self, **changes: object) -> "Recipe":
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
+        """The recipe with these keys, its own and those of the configuration together.
+
+        Raises:
+            InputError: If one that has no default is missing.
+        """
+        for name in ("style", "model", "data"):
+            if name not in values:
+                remedy = f"give --{name}, or write it into the file"
+                raise _refused(f"has no {name}", remedy)
+        own = {name: value for name, value in values.items() if name in OWN}
+        config = {name: value for name, value in values.items() if name not in OWN}
+        return cls(**own, config=config)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as one mapping, as a YAML file has it."""
+        known = asdict(self)
+        listed = {name: list(known[name]) for name in FILTERS}
+        return {name: known[name] for name in OWN} | listed | dict(self.config)
+
+    def replace(self, **changes: object) -> "Recipe":
         """A copy with other values, of the recipe's own keys or of the configuration's.
 
         Example:
             >>> recipe = Recipe("grpo", "no_think", "model", "data", config={"beta": 0.04})
-            >>> recipe.changed(seed=1, beta=0.0).config
+            >>> recipe.replace(seed=1, beta=0.0).config
             {'beta': 0.0}
         """
-        own = {name: value for name, value in changes.items() if name in OWN}
-        rest = {name: value for name, value in changes.items() if name not in OWN}
-        return replace(self, **own | {"config": {**self.config, **rest}})  # type: ignore[arg-type]
-
-    def flat(self) -> dict[str, Any]:
-        """The recipe as one mapping, as a YAML file has it."""
-        known = asdict(self)
-        listed = {name: list(known[name]) for name in ("modality", "question_type")}
-        return {name: known[name] for name in OWN} | listed | dict(self.config)
+        return Recipe.from_dict(self.to_dict() | changes)
 
     def grpo_config(self, out: Path) -> GRPOConfig:
-        """TRL's configuration of this run, checkpoints going to `out`.
+        """TRL's configuration of this run into the folder `out`.
 
         Raises:
             InputError: If the recipe is for SFT, its values contradict each other, or it needs a
@@ -149,9 +158,8 @@ class Recipe:
         if not self.config.get("use_cpu") and not torch.cuda.is_available():
             raise _refused("it needs a GPU, and torch finds none", "set use_cpu: true, or use one")
         own = {"output_dir": str(out), "seed": self.seed}
-        given = {**self.config, **FIXED, **ORDER[self.method], **own}
         try:
-            config = kind(**given)
+            config = kind(**{**self.config, **FIXED[self.method], **own})
         except (ValueError, TypeError) as error:
             raise _refused(str(error), "correct the recipe") from error
         if config.save_steps < 1:
@@ -161,7 +169,7 @@ class Recipe:
         return config
 
 
-OWN = tuple(field.name for field in fields(Recipe) if field.name != "config")
+OWN = tuple(one.name for one in fields(Recipe) if one.name != "config")
 
 
 def _align(config: GRPOConfig) -> None:
@@ -174,8 +182,123 @@ def _align(config: GRPOConfig) -> None:
     held = (config.steps_per_generation or 1) * config.num_iterations
     whole = math.lcm(held, config.gradient_accumulation_steps) // config.gradient_accumulation_steps
     config.save_steps = math.ceil(config.save_steps / whole) * whole
-    config.per_device_eval_batch_size = config.per_device_train_batch_size
+    config.per_device_eval_batch_size = batch
 
 
 def _refused(problem: str, remedy: str) -> InputError:
     return InputError("recipe", problem, remedy)
+
+
+class RecipeParser(TrlParser):
+    """TRL's parser for the fields of a configuration, with the keys of a recipe beside them.
+
+    Only what is given comes back, so that defaults stay where they are, in TRL and in `Recipe`, and
+    `recipe.json` holds what somebody chose. Nor could the configuration itself come back: TRL's
+    cannot be made for a GPU on a machine without one.
+    """
+
+    def __init__(self, method: str) -> None:
+        kind: Any = CONFIGS[method]
+        prog = f"python -m medr1_lib train {method}"
+        usage = f"{prog} --recipe RECIPE --out DIR [any setting below]"
+        super().__init__([kind], prog=prog, usage=usage, allow_abbrev=False)
+        self._where: object = "train"
+        group = self.add_argument_group("recipe")
+        for key in fields(Recipe):
+            if key.metadata:
+                names = dict.fromkeys([f"--{key.name}", f"--{key.name.replace('_', '-')}"])
+                group.add_argument(*names, **key.metadata)
+
+    def error(self, message: str) -> NoReturn:
+        """Bad input is told like everywhere else."""
+        raise InputError(self._where, message, f"see `{self.prog} --help`")
+
+    def flags(self, words: Sequence[str], where: object = "train") -> dict[str, Any]:
+        """What these words of a command line give.
+
+        Raises:
+            InputError: If a flag is unknown or its value is of the wrong kind.
+        """
+        self._where = where
+        for action in self._actions:  # those of options added later too
+            action.default, action.required = argparse.SUPPRESS, False
+        return vars(self.parse_args(list(words)))
+
+    def mapping(self, values: Mapping[str, Any], where: object) -> dict[str, Any]:
+        """The values of a YAML file, each converted and checked as if it were a flag.
+
+        Raises:
+            InputError: If a key is unknown or a value is of the wrong kind.
+        """
+        actions = {action.dest: action for action in self._actions}
+        words: list[str] = []
+        as_they_are: dict[str, Any] = {}  # what no word of a command line can say
+        for name, value in values.items():
+            if name not in actions:
+                raise InputError(where, f"unknown key {name!r}", "correct it or leave it out")
+            if isinstance(value, list) and actions[name].nargs != "+":
+                problem = f"{name} is {value}, one value is expected"
+                raise InputError(where, problem, "correct it")
+            if isinstance(value, dict) or value in (None, []):
+                as_they_are[name] = value
+            elif isinstance(value, list):
+                words += [f"--{name}", *map(str, value)]
+            else:
+                words.append(f"--{name}={value}")
+        given = as_they_are | self.flags(words, where)
+        return {name: given[name] for name in actions if name in given}  # in TRL's order
+
+
+def presets() -> list[str]:
+    """The names of the recipes that come with the library.
+
+    Example:
+        >>> "course" in presets()
+        True
+    """
+    return sorted(entry.name.removesuffix(".yaml") for entry in PRESETS.iterdir())
+
+
+def load_recipe(source: str | Path, **changes: object) -> Recipe:
+    """Read a recipe: a YAML file, or the name of a preset.
+
+    A file may build on a preset: `extends: course`, and then what is different. `changes` win over
+    the file's values, under the same names.
+
+    Raises:
+        InputError: If there is no such recipe, or something in it is wrong.
+
+    Example:
+        >>> load_recipe("course", style="no_think").style
+        'no_think'
+    """
+    values, where = _values(source)
+    method = values.pop("method", None)
+    if method not in CONFIGS:
+        remedy = f"write method: {' or method: '.join(CONFIGS)}"
+        raise InputError(where, f"method is {method!r}", remedy)
+    given = RecipeParser(method).mapping(values, where)
+    return Recipe.from_dict({"method": method} | given | changes)
+
+
+def _values(source: str | Path) -> tuple[dict[str, Any], object]:
+    """The mapping behind a name, what it extends included, and the name for errors."""
+    packaged = PRESETS / f"{source}.yaml"
+    file = packaged if isinstance(source, str) and packaged.is_file() else Path(source)
+    where = source if file is packaged else file
+    try:
+        values = yaml.safe_load(file.read_text())
+    except OSError as error:
+        remedy = f"give a YAML file or one of {', '.join(presets())}"
+        raise InputError(where, "no such recipe", remedy) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        problem = f"is not sound YAML ({' '.join(str(error).split())})"
+        raise InputError(where, problem, "correct the file") from error
+    if not isinstance(values, dict):
+        raise InputError(where, "holds no keys", "write one `key: value` per line")
+    if "extends" not in values:
+        return values, where
+    preset = values.pop("extends")
+    if preset not in presets():
+        raise InputError(where, f"extends {preset!r}", f"extend one of {', '.join(presets())}")
+    return _values(preset)[0] | values, where

@@ -2,24 +2,48 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from safetensors import SafetensorError
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.sft_config import SFTConfig
 
 from medr1_lib import files
 from medr1_lib.errors import InputError
+from medr1_lib.provenance import environment
+from medr1_lib.rl.formula import formula
 from medr1_lib.rl.recipe import Recipe
-from medr1_lib.rl.recipe_file import recipe_of
 
 RECIPE, LOG, ROLLOUTS, CARD = "recipe.json", "log.csv", "rollouts.parquet", "README.md"
-ADAPTER, CHECKPOINTS = "adapter", "checkpoints"
+ADAPTER, COMPLETIONS = "adapter", "completions"
 COMPLETE = "complete"  # in a checkpoint: every file of it is written
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+AVERAGED = 10  # steps at each end in the card, fewer in a short run
+KINDS = {"grpo": "GRPO with rule-based rewards", "sft": "supervised fine-tuning"}
+
+# column of the log: the name that TRL gives it
+SHARED = {"loss": "loss", "grad_norm": "grad_norm", "learning_rate": "learning_rate"}
+COLUMNS = {
+    "grpo": {
+        "reward": "reward",
+        "accuracy": "rewards/accuracy_reward/mean",
+        "format": "rewards/format_reward/mean",
+        "kl": "kl",
+        "completion_length": "completions/mean_length",
+        "truncated": "completions/clipped_ratio",
+        "zero_std_groups": "frac_reward_zero_std",
+        "entropy": "entropy",
+    }
+    | SHARED,
+    "sft": {"token_accuracy": "mean_token_accuracy", "entropy": "entropy"} | SHARED,
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +74,41 @@ class Run:
             raise InputError(folder, "its run is not finished", "go on with --resume")
         return cls(folder, recipe, pd.read_csv(folder / LOG), folder / ADAPTER)
 
+    @cached_property
+    def rollouts(self) -> pd.DataFrame:
+        """What was sampled, a row for each completion: step, prompt, rewards, advantage and so on.
+
+        Recorded runs keep a part of them in `rollouts.parquet`; supervised fine-tuning has none.
+        """
+        if (self.folder / ROLLOUTS).is_file():
+            return pd.read_parquet(self.folder / ROLLOUTS)
+        steps = sorted((self.folder / COMPLETIONS).glob("*.parquet"))
+        if not steps:
+            return pd.DataFrame({"step": []})
+        table = pd.concat(map(pd.read_parquet, steps), ignore_index=True)
+        return table.assign(**{name: table[name].map(_text) for name in ("prompt", "completion")})
+
+
+def _text(turns: list[dict[str, Any]]) -> str:
+    """The text of the last turn of a chat."""
+    content = turns[-1]["content"]
+    if isinstance(content, str):
+        return content
+    return "".join(part["text"] for part in content if part["type"] == "text")
+
+
+def log_table(history: list[dict[str, Any]]) -> pd.DataFrame:
+    """The steps in a trainer's `log_history` under our names, a row each.
+
+    Example:
+        >>> log_table([{"step": 1, "loss": 0.5, "mean_token_accuracy": 0.9}])["token_accuracy"][0]
+        np.float64(0.9)
+    """
+    steps = [logs for logs in history if "loss" in logs]
+    columns = COLUMNS["grpo" if any("reward" in logs for logs in steps) else "sft"]
+    names = {"step": "step"} | columns | {"seconds": "seconds"}
+    return pd.DataFrame([{ours: logs.get(trl) for ours, trl in names.items()} for logs in steps])
+
 
 class RunFolder:
     """What is written while a run goes on, so that it can go on after an interruption.
@@ -68,75 +127,90 @@ class RunFolder:
     """
 
     def __init__(self, out: Path, recipe: Recipe, resume: bool) -> None:
-        self.out, self._recipe = out, json.loads(json.dumps(recipe.flat()))
-        notes = _notes(out)
-        if notes:
-            self._check_same(notes["recipe"])
+        self.out, self._recipe = out, json.loads(json.dumps(recipe.to_dict()))
+        before = self.notes()
+        if before:
+            self._check_same(before["recipe"])
         elif not resume:
             files.require_free(out)
-        self.finished = "finished" in notes
+        self.finished = "finished" in before
         self.checkpoint = None if self.finished else last_checkpoint(out)
-        begun = self.finished or self.checkpoint is not None
-        if resume and not begun:
+        if resume and not begun(out):
             raise InputError(out, "has no checkpoint to resume from", "start without --resume")
-        if begun and not resume:
-            raise InputError(
-                out, "holds this run already", "add --resume, or choose another folder"
-            )
+        if begun(out) and not resume:
+            remedy = "add --resume, or choose another folder"
+            raise InputError(out, "holds this run already", remedy)
 
-    def reserve(self) -> None:
-        """Make the folder, so that it fails now if it has to fail."""
+    @contextmanager
+    def reserved(self) -> Iterator[None]:
+        """Make the folder, so that it fails now if it has to; take it back if no run begins."""
         with writing(self.out):
-            (self.out / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-
-    def release(self) -> None:
-        """Remove it again if nothing came into it."""
-        for empty in (self.out / CHECKPOINTS, self.out):
-            with suppress(OSError):
-                empty.rmdir()
+            self.out.mkdir(parents=True, exist_ok=True)
+        try:
+            yield
+        finally:
+            if not self.notes():
+                shutil.rmtree(self.out / COMPLETIONS, ignore_errors=True)
+                with suppress(OSError):
+                    self.out.rmdir()
 
     def begin(self, notes: dict[str, Any]) -> None:
         """Start afresh: describe the run, forget what an attempt without a checkpoint left."""
-        for name in (LOG, ROLLOUTS):
-            (self.out / name).unlink(missing_ok=True)
-        shutil.rmtree(self.out / CHECKPOINTS, ignore_errors=True)
+        for path in (self.out / COMPLETIONS).glob("*"):  # the folder itself is TRL's
+            path.unlink()
+        self._drop_checkpoints()
         self.note({"recipe": self._recipe} | notes)
 
-    def go_on(self) -> None:
-        """Forget what was recorded after the checkpoint, since those steps are done again."""
+    def go_on(self, processes: int) -> None:
+        """Note where the run goes on.
+
+        Raises:
+            InputError: If another number of processes takes part now.
+        """
         assert self.checkpoint is not None
-        step, notes = _step(self.checkpoint), _notes(self.out)
-        log, rollouts = self.out / LOG, self.out / ROLLOUTS
-        with writing(self.out):
-            whole = log.read_text().rpartition("\n")[0].split("\n")  # the last line may be cut off
-            kept = [line for line in whole[1:] if int(line.partition(",")[0]) <= step]
-            files.atomic_write(log, "\n".join([whole[0], *kept, ""]).encode())
-            if rollouts.is_file():
-                frame = pd.read_parquet(rollouts)
-                files.atomic_write(rollouts, frame[frame["step"] <= step].to_parquet(index=False))
-        self.note({"resumed_after_steps": [*notes.get("resumed_after_steps", []), step]})
+        before = self.notes()
+        if before["processes"] != processes:
+            problem = f"was begun by {before['processes']} processes, not {processes}"
+            remedy = "resume with as many, or the batches would be others"
+            raise InputError(self.out, problem, remedy)
+        steps = [*before.get("resumed_after_steps", []), _step(self.checkpoint)]
+        self.note({"resumed_after_steps": steps})
 
     def note(self, notes: dict[str, Any]) -> None:
         """Write something more into `recipe.json`."""
-        text = json.dumps(_notes(self.out) | notes, indent=1) + "\n"
+        text = json.dumps(self.notes() | notes, indent=1) + "\n"
         with writing(self.out):
             files.atomic_write(self.out / RECIPE, text.encode())
 
-    def finish(self, card: str, notes: dict[str, Any]) -> None:
-        """Take the adapter out of the last checkpoint, write the card, drop the checkpoints."""
+    def finish(self) -> None:
+        """Take log and adapter out of the last checkpoint, write the card, drop the checkpoints.
+
+        The last checkpoint has all of it, also after an interruption between training and this.
+        """
         last = last_checkpoint(self.out)
         assert last is not None
+        log = log_table(_state(last)["log_history"])
         with writing(self.out):
             (self.out / ADAPTER).mkdir(exist_ok=True)
             for name in ADAPTER_FILES:
                 shutil.copyfile(last / name, self.out / ADAPTER / name)
-            files.atomic_write(self.out / CARD, card.encode())
-        self.note({"finished": notes})
-        shutil.rmtree(self.out / CHECKPOINTS, ignore_errors=True)
+            files.atomic_write(self.out / LOG, log.to_csv(index=False).encode())
+            text = card(Recipe.from_dict(self._recipe), self.notes(), log)
+            files.atomic_write(self.out / CARD, text.encode())
+            with suppress(OSError):
+                (self.out / COMPLETIONS).rmdir()  # supervised fine-tuning samples nothing
+        seconds = round(float(log["seconds"].sum()), 1)
+        date = time.strftime("%Y-%m-%d")
+        self.note({"finished": {"date": date, "steps": len(log), "seconds": seconds}})
+        self._drop_checkpoints()
 
     def notes(self) -> dict[str, Any]:
         """What `recipe.json` says so far."""
         return _notes(self.out)
+
+    def _drop_checkpoints(self) -> None:
+        for path in self.out.glob("checkpoint-*"):
+            shutil.rmtree(path, ignore_errors=True)
 
     def _check_same(self, found: dict[str, Any]) -> None:
         for name in sorted(found.keys() | self._recipe.keys()):
@@ -155,12 +229,15 @@ def recipe_in(folder: Path) -> Recipe:
     notes = _notes(folder)
     if not notes:
         raise InputError(folder, "holds no run", "name the --out of a training")
-    return recipe_of(notes["recipe"]["method"], notes["recipe"])
+    return Recipe.from_dict(notes["recipe"])
 
 
 def last_checkpoint(out: Path) -> Path | None:
-    """The newest checkpoint that was written whole."""
-    whole = (path.parent for path in (out / CHECKPOINTS).glob(f"checkpoint-*/{COMPLETE}"))
+    """The newest checkpoint that was written whole.
+
+    Not transformers' `get_last_checkpoint`, which takes one that a crash cut off for the last.
+    """
+    whole = (path.parent for path in out.glob(f"checkpoint-*/{COMPLETE}"))
     return max(whole, key=_step, default=None)
 
 
@@ -171,7 +248,7 @@ def begun(out: Path) -> bool:
 
 def is_last(checkpoint: Path) -> bool:
     """Whether a checkpoint is that of the last step."""
-    state = json.loads((checkpoint / "trainer_state.json").read_text())
+    state = _state(checkpoint)
     return state["global_step"] >= state["max_steps"]
 
 
@@ -194,6 +271,10 @@ def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
+def _state(checkpoint: Path) -> dict[str, Any]:
+    return json.loads((checkpoint / "trainer_state.json").read_text())
+
+
 def _notes(out: Path) -> dict[str, Any]:
     """What `recipe.json` holds; nothing if there is none."""
     path = out / RECIPE
@@ -203,3 +284,59 @@ def _notes(out: Path) -> dict[str, Any]:
         return json.loads(path.read_text())
     except ValueError as error:
         raise InputError(path, "is not sound JSON", "choose another folder") from error
+
+
+def run_notes(config: GRPOConfig | SFTConfig) -> dict[str, Any]:
+    """Command, date, versions and machine, and the objective of GRPO if it can be written out."""
+    notes = environment(gpu=not config.use_cpu) | {"processes": config.world_size}
+    if isinstance(config, GRPOConfig):
+        try:
+            notes["formula"] = formula(config)
+        except InputError as error:  # TRL computes more than is written out
+            notes["formula"] = rf"\text{{{error}}}"
+    return notes
+
+
+def card(recipe: Recipe, notes: Mapping[str, Any], log: pd.DataFrame) -> str:
+    """The run card, Markdown: what a reader has to know before using the adapter.
+
+    Args:
+        recipe: What the run depends on.
+        notes: What `recipe.json` says beside it.
+        log: One row per step.
+    """
+    measured = log.drop(columns=["step", "learning_rate"]).dropna(axis="columns", how="all")
+    count = max(1, min(AVERAGED, len(log) // 2))
+    first, last = measured.head(count).mean(), measured.tail(count).mean()
+    rows = [f"| {name} | {first[name]:.3g} | {last[name]:.3g} |" for name in map(str, measured)]
+    facts = {
+        "base model": recipe.model,
+        "base in 4 bits": recipe.quantize or "no",
+        "data": f"{recipe.data}, split train, {notes['questions']} questions",
+        "modalities and question types": ", ".join([*recipe.modality, *recipe.question_type])
+        or "all",
+        "steps": len(log),
+        "seed": recipe.seed,
+        "adapter": f"rank {recipe.lora_r}, alpha {recipe.lora_alpha}, float32",
+        "made by": f"`{notes['command']}`, {notes['date']}",
+        "minutes": f"{log['seconds'].sum() / 60:.1f}",
+        "machine": notes["gpu"] or notes["hardware"],
+        "processes and threads of each": f"{notes['processes']} and {notes['threads']}",
+    }
+    parts = [
+        f"# LoRA adapter: {KINDS[recipe.method]}, style {recipe.style}",
+        "Teaching and research; not for clinical use.",
+        "\n".join(f"- {name}: {value}" for name, value in facts.items()),
+        "What was measured while it learned, on training questions:",
+        "\n".join(
+            [f"| | mean of the first {count} | mean of the last {count} |", "|---|--:|--:|", *rows]
+        ),
+    ]
+    if "formula" in notes:
+        parts.append(f"The loss:\n\n$$\n{notes['formula']}\n$$")
+    if "preflight" in notes:
+        forced = " Trained all the same (`--force`)." if notes["forced"] else ""
+        parts.append(f"Before the first step: {notes['preflight']['text']}.{forced}")
+    evaluate = f"python -m medr1_lib evaluate --model adapter --data {recipe.data}"
+    parts.append(f"How good it is, only a test split says: `{evaluate} --style {recipe.style}`.")
+    return "\n\n".join(parts) + "\n"

@@ -1,29 +1,61 @@
 """Train a policy by GRPO or by supervised fine-tuning, through TRL, into a folder of its own."""
 
+import functools
+import math
+import re
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import datasets
+import numpy as np
 import torch
 from accelerate import PartialState
-from transformers import TrainerCallback, TrainerState
+from peft import LoraConfig
+from tqdm import tqdm
+from transformers import PrinterCallback, TrainerCallback, TrainerState
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
+from medr1_lib.data import dataset
+from medr1_lib.data.phantom_vqa import ATTRIBUTES
+from medr1_lib.data.phantoms import Scene
+from medr1_lib.data.rationale import rationale
+from medr1_lib.data.styles import STYLES, prompt
 from medr1_lib.errors import InputError
-from medr1_lib.rl import sft
-from medr1_lib.rl.building import build
-from medr1_lib.rl.card import card
-from medr1_lib.rl.preflight import check, preflight
-from medr1_lib.rl.provenance import provenance
+from medr1_lib.model.loading import base_directory, load_policy
 from medr1_lib.rl.recipe import Recipe
-from medr1_lib.rl.recorder import Recorder
-from medr1_lib.rl.run import CHECKPOINTS, LOG, Run, RunFolder, is_last
+from medr1_lib.rl.rewards import RewardFunction, rewards
+from medr1_lib.rl.run import COLUMNS, Run, RunFolder, is_last, run_notes
+from medr1_lib.rl.trainer import PolicyTrainer, SupervisedTrainer
+
+Rows = Mapping[str, list[Any]]
+# style, right letter, question type and scene (JSON, if known) -> what the model is taught to reply
+Target = Callable[[str, str, str, str | None], str]
+KEPT = ("answer", "image_id", "modality", "question_type")
+SHOWN = ("reward", "accuracy", "format", "kl", "completion_length", "loss")  # while it trains
+GROUPS = 16  # sampled before the first step; more if a batch holds more
+
+
+def sft_target(style: str, answer: str, question_type: str, scene: str | None) -> str:
+    """The completion that supervised fine-tuning teaches: the letter, with true reasons.
+
+    Args:
+        style: Where the reasoning stands in it.
+        answer: The right letter.
+        question_type: What the question is about.
+        scene: What the image shows, as JSON; only a style without reasoning can do without it.
+
+    Example:
+        >>> sft_target("no_think", "B", "Disease Diagnosis", None)
+        '<answer>B</answer>'
+    """
+    reasons = rationale(Scene.from_json(scene), ATTRIBUTES[question_type]) if scene else ""
+    return STYLES[style].completion(answer, reasons)
 
 
 def train(
@@ -32,11 +64,11 @@ def train(
     resume: bool = False,
     force: bool = False,
     callbacks: Sequence[TrainerCallback] = (),
-    target: sft.Target = sft.target,
+    target: Target = sft_target,
 ) -> Run:
     """Train an adapter; used from chapter 05 on.
 
-    The folder gets `recipe.json`, `log.csv` with a row per step, a sample of the rollouts, the
+    The folder gets `recipe.json`, `log.csv` with a row per step, the completions of every step, the
     adapter and a card. An interrupted run goes on at its last checkpoint with `resume`, to the
     result that it would have had.
 
@@ -46,59 +78,307 @@ def train(
         resume: Go on with the run in `out`.
         force: Train even if the pre-flight finds nothing to learn from.
         callbacks: Told of every step, as by a `transformers.Trainer`.
-        target: What supervised fine-tuning teaches; GRPO has no use for it.
+        target: What supervised fine-tuning teaches.
 
     Raises:
-        InputError: If recipe, data, model or folder are not fit for it, the signal is dead, or the
-            disk or the GPU is full.
+        InputError: If recipe, data, model or folder are not fit for it, no group of rollouts has
+            rewards that differ, or the disk or the GPU is full.
     """
-    config = recipe.trl_config(out / CHECKPOINTS)
+    config = recipe.trl_config(out)
     folder = RunFolder(out, recipe, resume)
     everyone = PartialState()
     everyone.wait_for_everyone()  # all have looked at the folder before one writes
     if not folder.finished:
-        _go(recipe, config, folder, force, callbacks, target)
+        with folder.reserved(), _plain_errors():
+            trainer, start = make_trainer(recipe, config, target), folder.checkpoint
+            if start is None:
+                trainer.add_callback(PreflightCallback(folder, trainer, force))
+            elif everyone.is_main_process:
+                folder.go_on(config.world_size)
+            for callback in (StepClock(), *callbacks):
+                trainer.add_callback(callback)
+            if start is None or not is_last(start):  # else only the end is missing
+                trainer.train(resume_from_checkpoint=start and str(start))
         if everyone.is_main_process:
-            _finish(folder, recipe)
+            folder.finish()
         everyone.wait_for_everyone()
     return Run.load(out)
 
 
-def _go(
-    recipe: Recipe,
-    config: GRPOConfig | SFTConfig,
-    folder: RunFolder,
-    force: bool,
-    callbacks: Sequence[TrainerCallback],
-    target: sft.Target,
-) -> None:
-    """All steps, or those that are left."""
-    folder.reserve()
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Report a full GPU as bad input; silence a warning of TRL's own making."""
+    with warnings.catch_warnings():
+        # TRL calls activation checkpointing by the name that transformers gave up.
+        warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            remedy = "lower per_device_train_batch_size and raise gradient_accumulation_steps"
+            raise InputError("train", "the GPU's memory is full", remedy) from error
+
+
+class StepClock(TrainerCallback):
+    """Adds `seconds` to the log of a step: since the one before, with the writing of checkpoints.
+
+    TRL's `step_time` leaves out the optimizer and the checkpoint, and SFT has none.
+    """
+
+    def on_train_begin(self, *_: object, **__: object) -> None:
+        """Start the clock."""
+        self._before = time.perf_counter()
+
+    def on_log(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
+        """Stamp the step before its checkpoint is written, which keeps the log."""
+        if "loss" in state.log_history[-1]:
+            before, self._before = self._before, time.perf_counter()
+            state.log_history[-1]["seconds"] = round(self._before - before, 3)
+
+
+class Progress(TrainerCallback):
+    """One line, rewritten at every step: steps, time left, and what was measured last."""
+
+    def on_train_begin(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
+        """Show the line."""
+        done, hidden = state.global_step, not state.is_world_process_zero
+        self._bar = tqdm(
+            desc="train", total=state.max_steps, initial=done, disable=hidden, unit="step"
+        )
+
+    def on_log(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
+        """Rewrite it."""
+        logs = state.log_history[-1]
+        if "loss" in logs:
+            measured = {name: logs.get(COLUMNS["grpo"][name]) for name in SHOWN}
+            found = {name: f"{x:.3g}" for name, x in measured.items() if x is not None}
+            self._bar.set_postfix(found, refresh=False)
+            self._bar.update(state.global_step - self._bar.n)
+
+    def on_train_end(self, *_: object, **__: object) -> None:
+        """Leave it as it is."""
+        self._bar.close()
+
+
+def make_trainer(
+    recipe: Recipe, config: GRPOConfig | SFTConfig, target: Target = sft_target
+) -> Any:  # noqa: ANN401 - either trainer
+    """Base model, adapter, data and rewards put together into a trainer that is ready to train.
+
+    Raises:
+        InputError: If the data or the model is not fit for the recipe.
+    """
+    grpo = isinstance(config, GRPOConfig)
+    data = grpo_rows(recipe) if grpo else sft_rows(recipe, target)
+    if isinstance(config, GRPOConfig):
+        needed = (config.generation_batch_size or 1) // (config.num_generations or 1)
+    else:
+        needed = config.per_device_train_batch_size * config.world_size
+    if len(data) < needed:  # TRL would train on nothing and say so nowhere
+        problem = f"{len(data)} questions are left, and a batch takes {needed}"
+        raise InputError(recipe.data, problem, "loosen the filters or choose a smaller batch")
+    path = Path(recipe.model)
+    if base_directory(path) != path:
+        remedy = "name the model that it was trained on"
+        raise InputError(path, "is an adapter, and training starts from a base", remedy)
+    model, processor = load_policy(path, recipe.quantize, str(config.device))
+    kind: Any = SupervisedTrainer
+    if grpo:
+        kind = functools.partial(PolicyTrainer, reward_funcs=_rewards(recipe))
     try:
-        with _plainly():
-            trainer, start = build(recipe, config, target), folder.checkpoint
-            if start:
-                _go_on(folder, config)
-            first = () if start else (Opening(folder, trainer, force),)
-            recorder = Recorder(folder.out, recipe.method, trainer)
-            for callback in (*first, recorder, *callbacks):
-                trainer.add_callback(callback)
-            if start is None or not is_last(start):  # else only the end is missing
-                trainer.train(resume_from_checkpoint=start and str(start))
-    finally:
-        folder.release()
+        trainer = kind(
+            model=model,
+            args=config,
+            train_dataset=data,
+            # Always handed over: `AutoProcessor` would want torchvision for videos.
+            processing_class=processor,
+            # Dropout stays 0: TRL samples and scores in training mode, where it would make the
+            # ratio and the KL noisy. Not a wrapped model: TRL would add a second adapter to it.
+            peft_config=LoraConfig(
+                r=recipe.lora_r, lora_alpha=recipe.lora_alpha, target_modules=recipe.lora_targets
+            ),
+        )
+    except (ValueError, ImportError, re.error) as error:
+        raise InputError("recipe", str(error), "correct the recipe") from error
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
-class Opening(TrainerCallback):
-    """Looks for a signal and describes the run, before its first step.
+def _rewards(recipe: Recipe) -> list[RewardFunction]:
+    """The rewards; the first also hands the names of the questions to TRL's completions."""
+    first, *rest = rewards(recipe.style, recipe.rules)
 
-    Not earlier: a trainer that evaluates before it trains does not spread its model over several
-    processes any more, and each would learn something else.
+    @functools.wraps(first)
+    def noted(**columns: Any) -> list[float]:  # noqa: ANN401 - whatever the data set holds
+        for name in KEPT:
+            columns["log_extra"](name, columns[name])
+        return first(**columns)
+
+    return [noted, *rest]
+
+
+def training_questions(recipe: Recipe) -> datasets.Dataset:
+    """The questions of a recipe, shuffled once by its seed, as they lie on disk.
+
+    Raises:
+        InputError: If there is no training split, an image is missing, or the filters leave none.
+    """
+    table = dataset.read_split(Path(recipe.data), "train")
+    wanted = zip(table["modality"], table["question_type"], strict=True)
+    rows = [
+        row
+        for row, (modality, question_type) in enumerate(wanted)
+        if modality in (recipe.modality or (modality,))
+        and question_type in (recipe.question_type or (question_type,))
+    ]
+    if not rows:
+        asked = ", ".join([*recipe.modality, *recipe.question_type]) or "any modality"
+        raise InputError(recipe.data, f"has no question of {asked}", "loosen the filters")
+    return table.select(np.random.default_rng(recipe.seed).permutation(rows))
+
+
+def grpo_rows(recipe: Recipe) -> datasets.Dataset:
+    """Rows with `prompt`, `image`, `answer` and what names the question, for `GRPOTrainer`.
+
+    Images are decoded when a row is read, and those of a batch once each: a group of rollouts
+    shares one.
+
+    Raises:
+        InputError: As `training_questions`.
+    """
+    return training_questions(recipe).with_transform(_reader(recipe.style))
+
+
+def sft_rows(recipe: Recipe, target: Target = sft_target) -> datasets.Dataset:
+    """Rows with `prompt`, `image` and `completion`, for `SFTTrainer`.
+
+    Raises:
+        InputError: As `training_questions`; or if the style needs reasons and nobody knows them.
+    """
+    table, style = training_questions(recipe), recipe.style
+    if "<think>" in STYLES[style].form and None in table["scene"]:
+        problem = f"nobody knows what its images show, so {style} has no true rationale"
+        raise InputError(recipe.data, problem, "use --style no_think, or phantoms")
+    read = _reader(style)
+
+    def transform(rows: Rows) -> Rows:
+        known = zip(rows["answer"], rows["question_type"], rows["scene"], strict=True)
+        replies = [[{"role": "assistant", "content": target(style, *row)}] for row in known]
+        return {**read(rows), "completion": replies}
+
+    return table.with_transform(transform)
+
+
+def _reader(style: str) -> Callable[[Rows], Rows]:
+    """What turns stored rows into rows for a trainer."""
+
+    def transform(rows: Rows) -> Rows:
+        texts = zip(rows["question"], rows["options"], strict=True)
+        # Messages, not a text: TRL puts the image in, and refuses images beside plain text.
+        turns = [[{"role": "user", "content": prompt(*text, style)}] for text in texts]
+        stored = dict(zip(rows["image_id"], rows["image"], strict=True))
+        opened = {
+            name: dataset.open_image(image["bytes"], f"train record {name}")
+            for name, image in stored.items()
+        }
+        kept = {name: rows[name] for name in KEPT}
+        return {"prompt": turns, "image": [opened[name] for name in rows["image_id"]], **kept}
+
+    return transform
+
+
+@dataclass(frozen=True)
+class PreflightStats:
+    """What some groups of rollouts earn before any training.
+
+    Attributes:
+        groups: How many were sampled.
+        zero_std_groups: Share of groups whose rewards are all equal: their advantages are zero.
+        truncated: Share of completions cut off at the limit of tokens.
+        format: Mean format reward.
+        accuracy: Mean accuracy reward.
+        length: Mean tokens of a completion.
+    """
+
+    groups: int
+    zero_std_groups: float
+    truncated: float
+    format: float
+    accuracy: float
+    length: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.groups} groups sampled: {self.zero_std_groups:.0%} without spread of reward, "
+            f"{self.truncated:.0%} of completions cut off, format {self.format:.0%}, "
+            f"accuracy {self.accuracy:.0%}, {self.length:.0f} tokens on average"
+        )
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be learned, or `None` if something can."""
+        if self.zero_std_groups < 1:
+            return None
+        if self.truncated == 1:
+            return "every completion is cut off before it ends; raise max_completion_length"
+        if self.format == 0:
+            return "no completion has the form asked for; the base has to know it a little"
+        if self.accuracy == 1:
+            return "every completion is right already; ask harder questions"
+        return "all rollouts of a prompt say the same; raise temperature, top_k or num_generations"
+
+    def check(self) -> None:
+        """Refuse to train on nothing.
+
+        Raises:
+            InputError: With the reason in plain words.
+        """
+        if self.problem:
+            problem = f"the signal is dead ({self}): {self.problem}"
+            raise InputError("pre-flight", problem, "or add --force to train all the same")
+
+
+def preflight(trainer: PolicyTrainer, prompts: datasets.Dataset) -> PreflightStats:
+    """Sample some groups as the training would and look at their rewards.
+
+    Leaves no trace in the training: its random numbers are the same with and without.
+
+    Args:
+        trainer: Ready to train.
+        prompts: What it will be trained on; the first ones are used.
+
+    Raises:
+        InputError: If there are too few prompts to fill a batch.
+    """
+    config: Any = trainer.args
+    together = config.per_device_eval_batch_size * config.world_size // config.num_generations
+    groups = together * math.ceil(GROUPS / together)
+    if len(prompts) < groups:
+        groups = len(prompts) // together * together
+    if not groups:
+        remedy = "use more data or a smaller batch"
+        raise InputError("train", f"{len(prompts)} prompts do not fill a batch", remedy)
+    with torch.random.fork_rng():
+        found: Mapping[str, float] = trainer.evaluate(prompts.select(range(groups)))
+    return PreflightStats(
+        groups=groups,
+        zero_std_groups=found["eval_frac_reward_zero_std"],
+        truncated=found["eval_completions/clipped_ratio"],
+        format=found["eval_rewards/format_reward/mean"],
+        accuracy=found["eval_rewards/accuracy_reward/mean"],
+        length=found["eval_completions/mean_length"],
+    )
+
+
+class PreflightCallback(TrainerCallback):
+    """Runs the pre-flight and describes the run before its first step.
+
+    Not earlier: `evaluate()` before `train()` keeps accelerate from wrapping the model for several
+    processes, and each would train a copy of its own.
 
     Args:
         folder: Of the run.
         trainer: What is about to train.
-        force: Do not mind a dead signal.
+        force: Train even if there is nothing to learn.
     """
 
     def __init__(self, folder: RunFolder, trainer: Any, force: bool) -> None:  # noqa: ANN401
@@ -107,40 +387,12 @@ class Opening(TrainerCallback):
     def on_train_begin(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
         """Begin the run, unless there is nothing to learn."""
         config, questions = self._trainer.args, self._trainer.train_dataset
-        notes = provenance(config) | {"questions": len(questions)}
+        notes = run_notes(config) | {"questions": len(questions)}
         if isinstance(config, GRPOConfig):
-            signal = preflight(self._trainer, questions)
+            stats = preflight(self._trainer, questions)
             if not self._force:
-                check(signal)
-            found = asdict(signal) | {"text": str(signal), "problem": signal.problem}
-            notes |= {"preflight": found, "forced": signal.problem is not None}
+                stats.check()
+            found = asdict(stats) | {"text": str(stats), "problem": stats.problem}
+            notes |= {"preflight": found, "forced": stats.problem is not None}
         if state.is_world_process_zero:
             self._folder.begin(notes)
-
-
-def _go_on(folder: RunFolder, config: GRPOConfig | SFTConfig) -> None:
-    before, now = folder.notes()["processes"], config.world_size
-    if before != now:
-        remedy = "resume with as many, or the batches would be others"
-        raise InputError(folder.out, f"was begun by {before} processes, not {now}", remedy)
-    if PartialState().is_main_process:
-        folder.go_on()
-
-
-def _finish(folder: RunFolder, recipe: Recipe) -> None:
-    log = pd.read_csv(folder.out / LOG)
-    seconds = round(float(log["seconds"].sum()), 1)
-    text = card(recipe, folder.notes(), log)
-    folder.finish(text, {"date": time.strftime("%Y-%m-%d"), "steps": len(log), "seconds": seconds})
-
-
-@contextmanager
-def _plainly() -> Iterator[None]:
-    """Say that the memory is full, and not that TRL calls checkpointing by its old name."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
-        try:
-            yield
-        except torch.OutOfMemoryError as error:
-            remedy = "lower per_device_train_batch_size and raise gradient_accumulation_steps"
-            raise InputError("train", "the GPU's memory is full", remedy) from error

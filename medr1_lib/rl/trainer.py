@@ -56,12 +56,12 @@ class TrainerMixin(Trainer):
 
     def log(self, *args: Untyped) -> None:
         """TRL's, which also writes the completions of the step into a file."""
-        with writing(Path(str(self.args.output_dir)).parent):
+        with writing(Path(str(self.args.output_dir))):
             super().log(*args)
 
     def _save_checkpoint(self, *args: Untyped) -> None:
         out = Path(str(self.args.output_dir))
-        with writing(out.parent):
+        with writing(out):
             super()._save_checkpoint(*args)
             self.accelerator.wait_for_everyone()
             if self.is_world_process_zero():
@@ -106,16 +106,17 @@ class PolicyTrainer(TrainerMixin, GRPOTrainer):
 
     def _prepare_inputs(self, generation_batch: Untyped) -> Untyped:
         """TRL's, without its shuffle where groups are to stay whole."""
-        policy: Untyped = self.model
-        if not (policy.training and self._whole_groups):
+        host: Untyped = self  # TRL declares a buffer that is always empty
+        if not (host.model.training and self._whole_groups):
             return super()._prepare_inputs(generation_batch)
-        held: int = self.args.steps_per_generation  # type: ignore[attr-defined]
-        if self._step % (held * self.num_iterations) == 0 or self._buffered_inputs is None:
-            rollouts = self._generate_and_score_completions(generation_batch)
+        held = host.args.steps_per_generation
+        if host._step % (held * host.num_iterations) == 0 or host._buffered_inputs is None:
+            rollouts = host._generate_and_score_completions(generation_batch)
             torch.randperm(len(rollouts["prompt_ids"]))  # drawn by the shuffle, before later ones
-            parts = split_tensor_dict(split_pixel_values_by_grid(rollouts), held)
-            self._buffered_inputs = [unsplit_pixel_values_by_grid(part) for part in parts]
-        return self._buffered_inputs[self._step % held]
+            by_image: Untyped = split_pixel_values_by_grid(rollouts)
+            parts: Untyped = split_tensor_dict(by_image, held)
+            host._buffered_inputs = [unsplit_pixel_values_by_grid(part) for part in parts]
+        return host._buffered_inputs[host._step % held]
 
     def _generate_and_score_completions(self, *args: Untyped, **kwargs: Untyped) -> Untyped:
         processor: Untyped = self.processing_class

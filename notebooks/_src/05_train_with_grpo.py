@@ -142,7 +142,7 @@ tell("before", before)
 # model. The table lists every field for which TRL by itself would have taken another value.
 
 # %%
-from medr1_lib.rl.recipe_file import load_recipe
+from medr1_lib.rl.recipe import load_recipe
 
 recipe = load_recipe(
     "gpu" if tier.name == "gpu" else "course",
@@ -240,18 +240,18 @@ else:
 # %% [markdown]
 # The missing one is the loss. With one step per batch of rollouts its reward part is zero every time, as
 # you saw in chapter 04. Only the penalty is left, and it says nothing about progress. The folder of the run keeps all that happened: the
-# recipe, a log with one row per step, a sample of the rollouts, and the adapter.
+# recipe, a log with one row per step, the rollouts, and the adapter.
 
 # %%
 notes = json.loads((run.folder / "recipe.json").read_text())
 print("pre-flight:", notes["preflight"]["text"])
 print(f"{run.log['completion_length'].mean():.1f} tokens a completion")
-kept = run.log[["accuracy", "format", "zero_spread"]]
+kept = run.log[["accuracy", "format", "zero_std_groups"]]
 ends = {"first ten steps": kept.head(10).mean(), "last ten": kept.tail(10).mean()}
 pd.DataFrame(ends).round(2)
 
 # %% [markdown]
-# `zero_spread` is the share of groups whose eight rewards are equal. These groups cost as much as any
+# `zero_std_groups` is the share of groups whose eight rewards are equal. These groups cost as much as any
 # other and move nothing. As the model improves it grows, since more and more questions are answered right
 # eight times of eight. A training slows itself down as it succeeds.
 #
@@ -300,7 +300,7 @@ _ = axis.legend(title="steps in the mean", loc="lower right", ncol=3)
 #
 # ## 4 Look into a group
 #
-# Curves are averages. What does the model really say? Below are the rollouts that the run kept: pick a
+# Curves are averages. What does the model really say? Below are the rollouts of two prompts of a step: pick a
 # step and a prompt. Every completion stands beside its points for form and answer and beside its
 # advantage, by which its tokens became likelier or rarer.
 
@@ -308,7 +308,7 @@ _ = axis.legend(title="steps in the mean", loc="lower right", ncol=3)
 from medr1_lib.course.widgets import RolloutExplorer
 from medr1_lib.data.phantoms import draw
 
-rollouts = pd.read_parquet(run.folder / "rollouts.parquet")
+rollouts = run.rollouts.groupby("step").head(2 * group)
 asked = {q.image_id: q for q in phantom_vqa.questions("train", per_cell=256)}
 pictures = {name: draw(asked[name].scene) for name in rollouts["image_id"].unique()}
 RolloutExplorer(rollouts, pictures)

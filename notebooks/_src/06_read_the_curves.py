@@ -77,7 +77,7 @@ plt.close()
 
 
 # %%
-def ends(name, columns=("reward", "zero_spread", "clipped", "kl", "loss")):
+def ends(name, columns=("reward", "zero_std_groups", "truncated", "kl", "loss")):
     """Means of the first and of the last five steps of a run."""
     log = logs[name][list(columns)]
     return pd.DataFrame({"first": log.head(5).mean(), "last": log.tail(5).mean()})
@@ -87,9 +87,9 @@ ends("healthy").T.round(3)
 
 # %% [markdown]
 # - The **reward** rises, and both of its parts do.
-# - **zero_spread**, the share of groups without an advantage, is far from 1. It rises as questions get
+# - **zero_std_groups**, the share of groups without an advantage, is far from 1. It rises as questions get
 #   solved.
-# - **clipped**, the share of completions that were cut off at the limit, is near zero.
+# - **truncated**, the share of completions that were cut off at the limit, is near zero.
 # - **kl**, the distance from the base, grows and stays small.
 #
 # And the **loss**? It begins near zero, and then grows while the model gets better. Chapter 04 told
@@ -177,7 +177,7 @@ def beside(names, columns, width=5):
 
 
 REWARD, KL = {"reward": "reward (points of 2)"}, {"kl": "KL (nats per token)"}
-SPREAD = {"zero_spread": "groups without spread"}
+SPREAD = {"zero_std_groups": "groups without spread"}
 
 # %% mystnb={"image": {"alt": "Reward, share of groups without spread, and KL of three runs. Healthy: reward to 1.6, spread in most groups, KL up to 0.09. One answer: reward wavers between 0.9 and 1.4, all groups without spread, KL zero. All cut off: reward zero, all groups without spread, KL zero."}}
 beside(("healthy", "one answer", "all cut off"), REWARD | SPREAD | KL)
@@ -195,7 +195,7 @@ plt.show()
 # %%
 from medr1_lib.data import phantom_vqa
 from medr1_lib.errors import InputError
-from medr1_lib.rl.recipe_file import load_recipe
+from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.train import train
 
 PER_CELL, TRAINS = 4, tier.name != "replay"
@@ -239,7 +239,7 @@ print(notes["runs"]["cut short"]["preflight"]["text"])
 # %% mystnb={"image": {"alt": "Cut short and healthy over 40 steps. The reward of cut short rises from about 0.2 to 1.5, close to the healthy one at 1.6. Its share of completions cut off falls from about 0.7 to near 0. Its KL rises to 0.9 and settles at 0.5 while the healthy one stays below 0.1."}}
 beside(
     ("healthy", "cut short"),
-    REWARD | {"clipped": "share cut off"} | KL,
+    REWARD | {"truncated": "share cut off"} | KL,
 )
 plt.show()
 
@@ -498,11 +498,11 @@ UNEARNED = 0.1  # share of full marks
 def diagnose(first, last):
     """Name the failure that two ends of a run show, or call it healthy."""
     # solution
-    if last["zero_spread"] > DEAD and last["kl"] < MIN_KL:
-        return "cut off" if last["clipped"] > TRUNCATED else "no spread"
+    if last["zero_std_groups"] > DEAD and last["kl"] < MIN_KL:
+        return "cut off" if last["truncated"] > TRUNCATED else "no spread"
     if last["reward"] < REWARD_LEFT * first["reward"]:
         return "too fast"
-    if first["clipped"] > TRUNCATED:
+    if first["truncated"] > TRUNCATED:
         return "cut off"
     if last["kl"] < MIN_KL:
         return "too slow"

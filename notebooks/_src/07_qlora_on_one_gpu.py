@@ -524,7 +524,7 @@ from trl import GRPOConfig
 from medr1_lib.course.live import live
 from medr1_lib.data import phantom_vqa
 from medr1_lib.rl.formula import formula
-from medr1_lib.rl.recipe_file import load_recipe
+from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.train import train
 
 temporary = tempfile.TemporaryDirectory()

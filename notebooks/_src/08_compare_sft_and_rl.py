@@ -113,7 +113,7 @@ print(counted.to_string())
 # are of different size, and one rate for both would favor the method for which it was chosen.
 
 # %%
-from medr1_lib.rl.recipe_file import load_recipe
+from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.analysis import plots, recorded, stats
 from medr1_lib.analysis.stats import ITEM, compare, share
 
@@ -133,16 +133,17 @@ recipes = {
     method: load_recipe(name, **changes)
     for method, name in zip(("GRPO", "SFT"), names, strict=True)
 }
-table = pd.DataFrame({name: one.flat() for name, one in recipes.items()}).dropna()
+table = pd.DataFrame(
+    {name: one.to_dict() for name, one in recipes.items()}
+).dropna()
 table[table["GRPO"].astype(str) != table["SFT"].astype(str)]
 
 # %% tags=["nbval-check-output"]
-from medr1_lib.rl import sft
-from medr1_lib.rl.examples import questions
+from medr1_lib.rl.train import sft_target, training_questions
 
-first, second = (questions(one)["image_id"] for one in recipes.values())
+first, second = (training_questions(one)["image_id"] for one in recipes.values())
 print("the same questions in the same order:", first == second)
-print("one target of SFT:", sft.target(STYLE, "C", "", None))
+print("one target of SFT:", sft_target(STYLE, "C", "", None))
 
 # %% [markdown]
 # Equal updates are not equal costs. GRPO writes eight answers to every question before it learns anything,
@@ -155,7 +156,7 @@ models = models[(models["style"] == STYLE) & (models["method"] != "base")]
 seconds = models.groupby("method")["train_seconds"].median() / models["steps"].max()
 print(seconds.round(2).to_dict(), "seconds per step")
 longer = {"max_steps": 4 * STEPS, "save_steps": 4 * STEPS}
-recipes["4 times the updates"] = recipes["SFT"].changed(**longer)
+recipes["4 times the updates"] = recipes["SFT"].replace(**longer)
 
 # %% [markdown]
 # The next functions train one model and have it answer the test questions. At the replay tier they read a
@@ -176,7 +177,7 @@ known = everything[everything["item"].isin(budget["item"])]
 known = known[known["style"] == STYLE]
 
 
-def answers_of(name, target=sft.target):
+def answers_of(name, target=sft_target):
     """What a model says to the test questions, after its training if it has one."""
     if not TRAINS:
         return recorded(name)
@@ -306,7 +307,7 @@ print(repr(their_target(STYLE, "C", "", None)))
 few = {"max_steps": math.ceil(STEPS / 32), "save_steps": 1}
 batches = 32 * recipes["SFT"].config["gradient_accumulation_steps"]
 few["gradient_accumulation_steps"] = batches
-recipes["as published"] = recipes["SFT"].changed(**few)
+recipes["as published"] = recipes["SFT"].replace(**few)
 answers["as published"] = answers_of("as published", their_target)
 
 # %% tags=["headline", "nbval-check-output"]

@@ -27,7 +27,7 @@ def blind(first=None, last=None):
     """A `diagnose` that sees these numbers whatever they are, except where no group has spread."""
 
     def diagnose(start, end):
-        if end["zero_spread"] > 0.9 and last:
+        if end["zero_std_groups"] > 0.9 and last:
             return chapter_06.diagnose(start, end)
         return chapter_06.diagnose({**start, **(first or {})}, {**end, **(last or {})})
 
@@ -35,17 +35,17 @@ def blind(first=None, last=None):
 
 
 def never_cut_off(first, last):
-    return chapter_06.diagnose(first, {**last, "clipped": 0.0})
+    return chapter_06.diagnose(first, {**last, "truncated": 0.0})
 
 
 def any_without_spread(first, last):
-    if last["zero_spread"] > 0.9 and last["reward"] < 1.9:
-        return "cut off" if last["clipped"] > 0.5 else "no spread"
+    if last["zero_std_groups"] > 0.9 and last["reward"] < 1.9:
+        return "cut off" if last["truncated"] > 0.5 else "no spread"
     return chapter_06.diagnose(first, last)
 
 
 def solved_is_dead(first, last):
-    if last["zero_spread"] > 0.9 and last["reward"] > 1:
+    if last["zero_std_groups"] > 0.9 and last["reward"] > 1:
         return "no spread"
     return chapter_06.diagnose(first, last)
 
@@ -80,7 +80,7 @@ WRONG = {
         "every completion is cut off": never_cut_off,
         "and then broke": any_without_spread,
         "far below its start": blind(last={"reward": 1.7}),
-        "learned to be short": blind({"clipped": 0.0}),
+        "learned to be short": blind({"truncated": 0.0}),
         "nothing moves": blind(last={"kl": 0.08}),
         "only the strict rules": blind(last={"unearned": 0.0}),
         "a solved task": solved_is_dead,

@@ -52,24 +52,24 @@ def diagnose(first: Mapping[str, float], last: Mapping[str, float]) -> str:
         last: Means over the last steps, and `unearned` of their rollouts.
 
     Example:
-        >>> diagnose({"clipped": 1.0}, {"zero_spread": 1.0, "kl": 0.0, "clipped": 1.0})
+        >>> diagnose({"truncated": 1.0}, {"zero_std_groups": 1.0, "kl": 0.0, "truncated": 1.0})
         'cut off'
     """
-    if last["zero_spread"] > DEAD and last["kl"] < MIN_KL:
-        return "cut off" if last["clipped"] > TRUNCATED else "no spread"
+    if last["zero_std_groups"] > DEAD and last["kl"] < MIN_KL:
+        return "cut off" if last["truncated"] > TRUNCATED else "no spread"
     if last["reward"] < REWARD_LEFT * first["reward"]:
         return "too fast"
-    if first["clipped"] > TRUNCATED:
+    if first["truncated"] > TRUNCATED:
         return "cut off"
     if last["kl"] < MIN_KL:
         return "too slow"
     return "hacked" if last["unearned"] > UNEARNED else "healthy"
 
 
-WELL = {"reward": 1.7, "zero_spread": 0.3, "clipped": 0.0, "kl": 0.08, "unearned": 0.0}
+WELL = {"reward": 1.7, "zero_std_groups": 0.3, "truncated": 0.0, "kl": 0.08, "unearned": 0.0}
 
 
-BEFORE = {"reward": 1.1, "zero_spread": 0.1, "clipped": 0.2, "kl": 0.02}
+BEFORE = {"reward": 1.1, "zero_std_groups": 0.1, "truncated": 0.2, "kl": 0.02}
 
 
 CASES = {
@@ -88,40 +88,45 @@ CASES = {
     "medr1_lib.course.chapters.chapter_06:diagnose": (
         Case((BEFORE, WELL), "reward rises and no other number stands out"),
         Case(
-            (BEFORE, WELL | {"reward": 1.2, "zero_spread": 1.0, "kl": 0.0}),
+            (BEFORE, WELL | {"reward": 1.2, "zero_std_groups": 1.0, "kl": 0.0}),
             "where no group has spread and nothing moved, there was nothing to learn from",
         ),
         Case(
             (
-                BEFORE | {"clipped": 1.0},
-                WELL | {"reward": 0.0, "zero_spread": 1.0, "kl": 0.0, "clipped": 1.0},
+                BEFORE | {"truncated": 1.0},
+                WELL | {"reward": 0.0, "zero_std_groups": 1.0, "kl": 0.0, "truncated": 1.0},
             ),
             "a signal can be dead because every completion is cut off",
         ),
         Case(
             (
                 BEFORE,
-                WELL | {"reward": 0.0, "zero_spread": 1.0, "kl": 1.2, "clipped": 1.0},
+                WELL | {"reward": 0.0, "zero_std_groups": 1.0, "kl": 1.2, "truncated": 1.0},
             ),
             "no spread and a far way from the base: it did learn, and then broke",
         ),
         Case(
-            (BEFORE, WELL | {"reward": 0.5, "zero_spread": 0.5, "kl": 2.0}),
+            (BEFORE, WELL | {"reward": 0.5, "zero_std_groups": 0.5, "kl": 2.0}),
             "a reward that fell far below its start",
         ),
         Case(
-            (BEFORE | {"clipped": 0.9, "reward": 0.2}, WELL | {"reward": 1.3, "kl": 1.1}),
+            (BEFORE | {"truncated": 0.9, "reward": 0.2}, WELL | {"reward": 1.3, "kl": 1.1}),
             "completions that were cut off at first, and learned to be short",
         ),
         Case((BEFORE, WELL | {"reward": 1.2, "kl": 0.003}), "spread there is, but nothing moves"),
         Case((BEFORE, WELL | {"unearned": 0.9}), "only the strict rules see this one"),
-        Case((BEFORE, WELL | {"zero_spread": 0.95, "reward": 1.98}), "a solved task, no failure"),
         Case(
-            (BEFORE | {"clipped": 0.9}, WELL | {"reward": 0.5, "zero_spread": 0.5, "kl": 2.0}),
+            (BEFORE, WELL | {"zero_std_groups": 0.95, "reward": 1.98}), "a solved task, no failure"
+        ),
+        Case(
+            (
+                BEFORE | {"truncated": 0.9},
+                WELL | {"reward": 0.5, "zero_std_groups": 0.5, "kl": 2.0},
+            ),
             "a reward that broke comes before what was cut off at first",
         ),
         Case(
-            (BEFORE | {"clipped": 0.9}, WELL | {"reward": 1.2, "kl": 0.003}),
+            (BEFORE | {"truncated": 0.9}, WELL | {"reward": 1.2, "kl": 0.003}),
             "what was cut off at first comes before a policy that stands still",
         ),
         Case(
@@ -129,7 +134,7 @@ CASES = {
             "a policy that stands still comes before what it did not earn",
         ),
         Case(
-            (BEFORE | {"clipped": 0.9}, WELL | {"unearned": 0.9}),
+            (BEFORE | {"truncated": 0.9}, WELL | {"unearned": 0.9}),
             "what was cut off at first comes before what was not earned",
         ),
     ),

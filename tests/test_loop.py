@@ -1,0 +1,78 @@
+"""The visible loop does what the trainer does: same losses and steps from the same rollouts."""
+
+import ast
+import inspect
+
+import policies
+import pytest
+import torch
+import trainings
+from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from trl.data_utils import prepare_multimodal_messages
+
+from medr1_lib.model.loading import load_policy
+from medr1_lib.rl import loop, trainer
+from medr1_lib.rl.train import grpo_rows, make_trainer
+
+STEPS = 3
+
+
+def anything(reward):
+    """A reward of `trainings`, for completions as plain text."""
+    return lambda completions, **_: reward([[{"content": text}] for text in completions])
+
+
+def test_the_loop_takes_the_steps_of_the_trainer_from_the_same_rollouts(tmp_path, monkeypatch):
+    trainings.reward_anything(monkeypatch)
+    recipe = trainings.grpo(max_steps=STEPS)
+    config = recipe.grpo_config(tmp_path)
+    host = make_trainer(recipe, config)
+    base, processor = load_policy(policies.saved(), device="cpu")
+    policy, sampled = get_peft_model(base, host.model.peft_config["default"]).train(), []
+    set_peft_model_state_dict(policy, get_peft_model_state_dict(host.model))
+
+    def noted(*arguments):
+        sampled.append(plain(*arguments))
+        return sampled[-1]
+
+    plain = trainer.sample_group
+    monkeypatch.setattr(trainer, "sample_group", noted)
+    host.train()
+    wanted = [row for row in host.state.log_history if "loss" in row]
+    tokens = iter(sampled)
+    monkeypatch.setattr(loop, "sample_group", lambda *_: next(tokens))
+    rewards = [anything(trainings.format_reward), anything(trainings.accuracy_reward)]
+    steps = loop.grpo_loop(policy, processor, grpo_rows(recipe), rewards, config)
+    for found, row in zip(steps, wanted, strict=True):
+        assert found["loss"] == pytest.approx(row["loss"], rel=1e-4, abs=1e-6)
+        assert found["grad_norm"] == pytest.approx(row["grad_norm"], rel=1e-3)
+        means = [row[f"rewards/{name}_reward/mean"] for name in ("format", "accuracy")]
+        assert found["rewards"] == pytest.approx(means, abs=1e-6)
+    assert abs(wanted[-1]["loss"]) > 1e-5  # the penalty, after two steps
+
+
+def test_the_loop_samples_what_the_trainer_samples(tmp_path):
+    recipe = trainings.grpo(max_completion_length=12)
+    host = make_trainer(recipe, recipe.grpo_config(tmp_path))
+    batch = grpo_rows(recipe)[:2]
+    inputs = loop.encode(host.processing_class, batch)
+    torch.manual_seed(0)
+    tokens, mask = loop.sample(host.model, host.processing_class, inputs, host.args)
+    host.model.train()
+    chats = [
+        prepare_multimodal_messages(turn, images=[image])
+        for turn, image in zip(batch["prompt"], batch["image"], strict=True)
+        for _ in range(4)
+    ]
+    torch.manual_seed(0)
+    found = trainer.sample_shared(chats, host)
+    kept = [row[keep.bool()].tolist() for row, keep in zip(tokens, mask, strict=True)]
+    assert kept == found["completion_ids"]
+
+
+def test_it_fits_on_a_page():
+    """At most forty lines of code: no signatures, docstrings, comments or blank lines."""
+    source = inspect.getsource(loop).splitlines()
+    functions = [n for n in ast.parse("\n".join(source)).body if isinstance(n, ast.FunctionDef)]
+    bodies = [line for f in functions for line in source[f.body[1].lineno - 1 : f.end_lineno]]
+    assert len([line for line in bodies if not line.strip().startswith("#") and line.strip()]) <= 40
