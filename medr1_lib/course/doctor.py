@@ -25,19 +25,12 @@ BROKEN = (ImportError, OSError, RuntimeError)  # what a damaged package raises
 
 @dataclass(frozen=True)
 class Item:
-    """One thing looked at.
-
-    Attributes:
-        name: What was looked at.
-        status: `OK`, `WARN` (the laptop tier runs without it) or `FAIL`.
-        detail: What was found and, if it is not as it should be, what to do.
-        stops: The tiers that cannot run because of it.
-    """
+    """One thing that was looked at."""
 
     name: str
-    status: str
-    detail: str
-    stops: tuple[str, ...] = ()
+    status: str  # `OK`, `WARN` (the laptop tier runs without it) or `FAIL`
+    detail: str  # what was found and, if it is not as it should be, what to do
+    stops: tuple[str, ...] = ()  # the tiers that cannot run because of it
 
 
 def examine() -> list[Item]:

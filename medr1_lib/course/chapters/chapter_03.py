@@ -25,23 +25,14 @@ NO_THINK, BEFORE = "no_think", "think_before"
 
 @dataclass(frozen=True)
 class BenchRow:
-    """A completion, and what it must earn.
+    """A completion, and the points for form and answer that it must earn under each rule set."""
 
-    Attributes:
-        kind: What it tries.
-        style: The reasoning style that the prompt asked for.
-        completion: What the model wrote.
-        strict: Points for form and answer under the strict rules.
-        published: The same under the published rules.
-        why: The reason, for the reader.
-    """
-
-    kind: str
-    style: str
+    kind: str  # what it tries
+    style: str  # the reasoning style that the prompt asked for
     completion: str
     strict: tuple[float, float]
     published: tuple[float, float]
-    why: str
+    why: str  # for the reader
 
     def given(self, rules: str) -> tuple[float, float]:
         """What the rules of the library give, whatever the row says."""

@@ -9,11 +9,7 @@ from medr1_lib.course.exercise import Case
 def budget(steps: int, rollouts: int, group: int, longest: int) -> dict[str, int]:
     """How many prompts, rollouts and tokens a run samples at most.
 
-    Args:
-        steps: Optimizer steps, each with rollouts of its own.
-        rollouts: Completions per step, over all prompts.
-        group: Completions per prompt.
-        longest: Most tokens of a completion.
+    Every step has `rollouts` completions of its own, `group` of each prompt.
 
     Example:
         >>> budget(150, 64, 8, 32)
@@ -40,13 +36,9 @@ def mcnemar_p(lost: int, won: int) -> float:
     """Exact two-sided p-value of McNemar's test.
 
     Questions that both models answer alike do not tell which is better. If neither is, each of the
-    others is won or lost like the toss of a coin.
+    others is lost (right before, wrong after) or won like the toss of a coin.
 
     Source: McNemar 1947; the exact form is the sign test.
-
-    Args:
-        lost: Questions right before and wrong after.
-        won: Questions wrong before and right after.
 
     Example:
         >>> mcnemar_p(0, 9)

@@ -51,14 +51,8 @@ def levels() -> Tensor:
 def quantize_blocks(blocks: Tensor) -> tuple[Tensor, Tensor]:
     """The number of the nearest level for every weight, and the scale of every block.
 
-
-
-    Args:
-        blocks: Weights, a block in each row, (blocks, weights).
-
-    Returns:
-        Numbers from 0 to 15, (blocks, weights), and the largest absolute value in each block,
-        (blocks, 1).
+    Takes weights with a block in each row, (blocks, weights). Returns numbers from 0 to 15 of the
+    same shape, and the largest absolute value in each block, (blocks, 1).
 
     Example:
         >>> quantize_blocks(torch.tensor([[0.0, -2.0, 2.0]]))
@@ -70,33 +64,22 @@ def quantize_blocks(blocks: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def dequantize_blocks(codes: Tensor, scales: Tensor) -> Tensor:
-    """What `quantize_blocks` has made of the weights, (blocks, weights)."""
+    """The weights that `quantize_blocks` stored, rounded to their levels, (blocks, weights)."""
     return levels()[codes] * scales
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one step of GRPO puts through the model.
+    """The size of one step of GRPO."""
 
-    Attributes:
-        prompts: Sampled together.
-        rollouts: Of each prompt.
-        scored: Prompts in one backward pass.
-        text: Tokens of text in a prompt.
-        image: Tokens of its image.
-        completion: Tokens of a rollout.
-        shared: Whether the rollouts of a prompt share its prefix (`rl.generation`); not so in TRL.
-        checkpointing: Whether activations are computed a second time instead of kept.
-    """
-
-    prompts: int = 8
-    rollouts: int = 8
-    scored: int = 1
-    text: int = 120
-    image: int = 196
-    completion: int = 200
-    shared: bool = True
-    checkpointing: bool = False
+    prompts: int = 8  # sampled together
+    rollouts: int = 8  # of each prompt
+    scored: int = 1  # prompts in one backward pass
+    text: int = 120  # tokens of text in a prompt
+    image: int = 196  # tokens of its image
+    completion: int = 200  # tokens of a rollout
+    shared: bool = True  # whether rollouts share the prefix of their prompt; not so in TRL
+    checkpointing: bool = False  # whether activations are computed a second time instead of kept
 
     def tokens(self, prompts: int) -> int:
         """Tokens that are read or written for some of the prompts."""
@@ -112,10 +95,7 @@ class Step:
 
 
 def linear_shapes(config: Qwen2VLConfig) -> list[tuple[int, int]]:
-    """Inputs and outputs of every linear layer of the language model, the head not among them.
-
-    These are the layers that NF4 stores and that LoRA adapts.
-    """
+    """Inputs and outputs of each layer that NF4 stores and LoRA adapts: all linear but the head."""
     text = config.get_text_config()
     width, inner = text.hidden_size, text.intermediate_size
     narrow = width // text.num_attention_heads * text.num_key_value_heads
@@ -139,13 +119,9 @@ def nf4_bytes(weights: int) -> int:
 
 
 def lora_parameters(shapes: Iterable[tuple[int, int]], rank: int) -> int:
-    """Trainable numbers of an adapter: two thin matrices beside each linear layer.
+    """Trainable numbers of an adapter: two thin matrices beside each layer of inputs and outputs.
 
     Source: Hu et al. 2021 (arXiv 2106.09685), section 4.
-
-    Args:
-        shapes: Inputs and outputs of each layer.
-        rank: Of the adapter.
 
     Example:
         >>> lora_parameters([(1536, 8960), (8960, 1536)], 16)
@@ -155,17 +131,10 @@ def lora_parameters(shapes: Iterable[tuple[int, int]], rank: int) -> int:
 
 
 def kv_cache_bytes(layers: int, kv_heads: int, head_size: int, tokens: int, size: int = 2) -> int:
-    """Bytes of the keys and values of all tokens.
+    """Bytes of the keys and values of all tokens, `size` bytes a number.
 
-    Source: Kwon et al. 2023 (arXiv 2309.06180), section 3; heads of the queries share those of the
-    keys (Ainslie et al. 2023, arXiv 2305.13245).
-
-    Args:
-        layers: Of the language model.
-        kv_heads: Heads of keys, of which there are fewer than heads of queries.
-        head_size: Numbers in a head.
-        tokens: Of all rows together.
-        size: Bytes of a number.
+    Source: Kwon et al. 2023 (arXiv 2309.06180), section 3. There are fewer heads of keys than of
+    queries, which share them (Ainslie et al. 2023, arXiv 2305.13245).
 
     Example:
         >>> kv_cache_bytes(28, 2, 128, tokens=1)
@@ -184,10 +153,8 @@ def layer_bytes(
     Counted as Korthikanti et al. 2022 (arXiv 2205.05198) do, section 4.1.
 
     Args:
-        config: Of the model.
         tokens: That go through the layer.
         keys: That they attend to, summed over rows.
-        rank: Of the adapters.
         quantize: In 4 bits; without, peft makes for each adapter its own copy of an input.
         size: Bytes of a number; norms compute in float32 all the same.
     """
@@ -239,11 +206,11 @@ def memory(
     arXiv 1910.02054, section 3.1); everything else that is computed is bfloat16.
     """
     text: Any = config.get_text_config()
-    eye: Any = config.vision_config
+    vision: Any = config.vision_config
     head_size = text.hidden_size // text.num_attention_heads
     adapters = 4 * lora_parameters(linear_shapes(config), rank)
-    patch = eye.in_channels * eye.temporal_patch_size * eye.patch_size**2
-    pixels = step.image * eye.spatial_merge_size**2 * patch
+    patch = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
+    pixels = step.image * vision.spatial_merge_size**2 * patch
     rows = step.prompts * step.rollouts
     written = step.scored * step.rollouts * step.completion
     return weight_bytes(config, quantize) | {

@@ -8,11 +8,8 @@ from medr1_lib.course.exercise import Case
 def updates(questions: int, batch: int, accumulation: int, processes: int) -> int:
     """How many steps an optimizer takes in one pass over the questions.
 
-    Args:
-        questions: Of the training split.
-        batch: Questions that one process reads at a time.
-        accumulation: Batches whose gradients are added before a step.
-        processes: Processes that train together.
+    Each of the processes reads `batch` questions at a time, and adds the gradients of
+    `accumulation` batches before a step.
 
     Example:
         >>> updates(1000, 2, 16, 2)
@@ -24,12 +21,9 @@ def updates(questions: int, batch: int, accumulation: int, processes: int) -> in
 def mark_reliance(marked: Sequence[str], bare: Sequence[str], told: Sequence[str]) -> float:
     """What a mark adds to the share of answers that name the option it stands for.
 
-    `analysis.shortcut.reliance` gives it with an interval.
-
-    Args:
-        marked: Answers with the mark in the picture.
-        bare: Answers to the same items without it.
-        told: The letter that the mark of each item stands for.
+    `marked` are the answers with the mark in the picture, `bare` those to the same questions without
+    it, and `told` the letters that the marks stand for. `analysis.shortcut.reliance` gives it with
+    an interval.
 
     Example:
         >>> mark_reliance(["A", "B"], ["C", "B"], ["A", "B"])

@@ -8,14 +8,9 @@ from medr1_lib.course.exercise import Case
 def hallucination_rate(
     claims: Sequence[Sequence[tuple[str, str]]], scenes: Sequence[Mapping[str, str]]
 ) -> float | None:
-    """Share of all claims, attribute and value, that are false of the scene.
+    """Share of all claims that are false of their scene, one scene for each answer.
 
-    Args:
-        claims: Those of each answer.
-        scenes: The true value of each attribute, one scene for each answer.
-
-    Returns:
-        None if nothing is claimed.
+    None if nothing is claimed.
 
     Example:
         >>> hallucination_rate([[("modality", "CT"), ("grade", "mild")]], [{"modality": "CT",

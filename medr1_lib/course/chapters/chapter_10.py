@@ -14,14 +14,9 @@ from medr1_lib.errors import InputError
 def transfer_index(gains: Mapping[tuple[str, str], float]) -> float | None:
     """Mean gain elsewhere as a share of the mean gain at home.
 
-    `analysis.transfer.index` gives it with an interval, and only where the gain at home is clearly
-    above zero.
-
-    Args:
-        gains: Gain of each cell, by what was trained on and what was tested.
-
-    Returns:
-        None if the mean gain at home is not above zero: there is nothing to carry over.
+    `gains` has that of each cell, by what was trained on and what was tested. None if the mean at
+    home is not above zero: there is nothing to carry over. `analysis.transfer.index` gives it with
+    an interval.
 
     Example:
         >>> transfer_index({("CT", "CT"): 0.4, ("CT", "MRI"): 0.1})
@@ -51,12 +46,8 @@ def published(name: str) -> dict[str, Any]:
 def no_think_minus_think(axis: str) -> pd.DataFrame:
     """The published map of what leaving out the thinking changes, in the form of `matrix`.
 
-    Args:
-        axis: `modality` or `question_type`.
-
-    Returns:
-        Columns `train`, `test`, `n` (questions in the released test file), `value` (points) and
-        `fits` (whether `fits` accepts it as a difference of two accuracies on so many questions).
+    Columns `train`, `test`, `n` (questions in the released test file), `value` (points) and `fits`
+    (whether `fits` accepts it as a difference of two accuracies on so many questions).
     """
     found = published(f"no_think_minus_think_{axis}")
     rows = [
@@ -75,10 +66,8 @@ def fits(value: float, n: int, terms: int = 1) -> bool:
     Up to rounding. Where `100 / n` is close to the rounding, every number fits and the check says
     nothing: see `fits_by_chance`.
 
-    Args:
-        value: In percent or points, with two digits.
-        n: Questions.
-        terms: Printed numbers in it, each rounded: 2 for a difference.
+    `value` is in percent or points, with two digits; `terms` counts the rounded numbers in it: a
+    difference has 2.
 
     Example:
         >>> fits(33.33, 3), fits(33.4, 3)
