@@ -21,9 +21,8 @@ def updates(questions: int, batch: int, accumulation: int, processes: int) -> in
 def mark_reliance(marked: Sequence[str], bare: Sequence[str], told: Sequence[str]) -> float:
     """What a mark adds to the share of answers that name the option it stands for.
 
-    `marked` are the answers with the mark in the picture, `bare` those to the same questions without
-    it, and `told` the letters that the marks stand for. `analysis.shortcut.reliance` gives it with
-    an interval.
+    `marked` are answers with the mark in the image, `bare` those to the same questions without it,
+    `told` the letters that the marks stand for. `analysis.shortcut.reliance` adds an interval.
 
     Example:
         >>> mark_reliance(["A", "B"], ["C", "B"], ["A", "B"])
