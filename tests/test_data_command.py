@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from layouts import qa_record, split_record, write_qa, write_splits
+from layouts import picture, qa_record, split_record, write_qa, write_splits
 
 from medr1_lib.cli import main
 from medr1_lib.data import dataset, phantom_vqa
@@ -99,7 +99,8 @@ def test_build_passes_its_options_on_and_reports_the_counts(tmp_path, monkeypatc
     assert asked == said
 
 
-def test_every_mark_can_be_asked_for_and_is_on_the_card(tmp_path):
+def test_every_mark_can_be_asked_for_and_is_on_the_card(tmp_path, monkeypatch):
+    monkeypatch.setattr(phantom_vqa, "draw", lambda scene: picture(size=(2, 2)))
     for mark in phantom_vqa.MARKS:
         out = tmp_path / mark
         assert main(["data", "build", "--out", str(out), "--per-cell", "1", "--mark", mark]) == 0

@@ -134,6 +134,7 @@ omnimedvqa.import_data(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="SIGKILL is a thing of POSIX systems")
 def test_an_import_killed_midway_loses_no_converted_image(tmp_path):
     root = write_qa(tmp_path / "data", [qa_record(n) for n in range(200)])
@@ -167,7 +168,14 @@ def test_a_changed_image_is_converted_anew(tmp_path):
 
 
 @needs_real
-@pytest.mark.parametrize("by", [None, "modality", "question_type"])
+@pytest.mark.parametrize(
+    "by",
+    [
+        pytest.param(None, marks=pytest.mark.slow),
+        "modality",
+        pytest.param("question_type", marks=pytest.mark.slow),
+    ],
+)
 def test_the_real_set_is_imported_whole(tmp_path, by):
     real = REAL / "medvqa"
     done = (

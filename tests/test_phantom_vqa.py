@@ -79,6 +79,7 @@ def test_splits_have_no_scene_in_common_whatever_the_seed():
     assert sorted(map(tuple, remainders.values())) == [(0,), (1,), (2,)]
 
 
+@pytest.mark.slow
 def test_image_blind_rules_stay_within_two_points_of_chance():
     train, test = list(questions("train", 0, 4 * 256)), list(questions("test", 0, 256))
     assert len(test) >= 10_000

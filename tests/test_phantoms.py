@@ -104,6 +104,7 @@ def test_a_damaged_scene_is_refused():
             Scene.from_json(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_a_glance_does_not_tell_the_finding(modality):
     """Chance is 25 %; `benchmarks/speed/phantoms.py` measures the same on more scenes."""

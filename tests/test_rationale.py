@@ -85,20 +85,6 @@ def test_claims_are_told_from_the_rest(text, claims, rest):
     assert rationale.claimed(text) == (claims, rest)
 
 
-@pytest.mark.parametrize(
-    ("completion", "text"),
-    [
-        ("<think>a</think><answer>B</answer>", "a"),
-        ("<answer>B</answer><think>a\nb</think>", "a\nb"),
-        ("<answer>B</answer><think>a", "a"),
-        ("<think>a<answer>B</answer>", "a"),
-        ("<answer>B</answer>", ""),
-    ],
-)
-def test_a_thought_is_found_though_it_is_not_closed(completion, text):
-    assert rationale.thought(completion) == text
-
-
 def test_agreement_is_with_the_letter_answered_right_or_wrong():
     item = about("Disease Diagnosis")
     options, answer = ASKED[item].options, LETTERS.index(ASKED[item].answer)

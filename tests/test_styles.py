@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medr1_lib.data.question import LETTERS
-from medr1_lib.data.styles import STYLES, check_style, listed, prompt, read, read_strict
+from medr1_lib.data.styles import STYLES, check_style, listed, prompt, read, read_strict, thought
 from medr1_lib.errors import InputError
 
 OPTIONS = ("CT", "MRI", "X-Ray", "a clear, large mass")
@@ -129,3 +129,17 @@ def test_an_unknown_style_is_refused():
 def test_a_rationale_keeps_its_own_letters():
     asked = "think_before"
     assert STYLES[asked].completion("B", "X-Ray") == "<think>X-Ray</think><answer>B</answer>"
+
+
+@pytest.mark.parametrize(
+    ("completion", "text"),
+    [
+        ("<think>a</think><answer>B</answer>", "a"),
+        ("<answer>B</answer><think>a\nb</think>", "a\nb"),
+        ("<answer>B</answer><think>a", "a"),
+        ("<think>a<answer>B</answer>", "a"),
+        ("<answer>B</answer>", ""),
+    ],
+)
+def test_a_thought_is_found_though_it_is_not_closed(completion, text):
+    assert thought(completion) == text

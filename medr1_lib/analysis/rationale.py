@@ -11,7 +11,7 @@ from medr1_lib.analysis.stats import Measures, rate_table
 from medr1_lib.data.phantom_vqa import ATTRIBUTES, STEMS, values
 from medr1_lib.data.question import LETTERS, MODALITIES
 from medr1_lib.data.rationale import claims
-from medr1_lib.data.styles import STYLES
+from medr1_lib.data.styles import STYLES, thought
 from medr1_lib.errors import InputError
 
 # No value belongs to two attributes, so that a value alone says which of them is meant.
@@ -32,19 +32,6 @@ MEASURES: Measures = {
     "agreement": ("agrees", "has_letter"),
     "unread": ("garbled", None),
 }
-# A thought that is never closed ends with the answer, or with the text.
-_THOUGHT = re.compile(r"<think>(.*?)(?:</think>|<answer>|\Z)", re.DOTALL)
-
-
-def thought(completion: str) -> str:
-    """The rationale of a completion; empty if there is none.
-
-    Example:
-        >>> thought("<answer>B</answer><think>CT, head, finding: mass</think>")
-        'CT, head, finding: mass'
-    """
-    found = _THOUGHT.search(completion)
-    return found[1].strip() if found else ""
 
 
 def claimed(rationale: str) -> tuple[list[tuple[str, str]], list[str]]:

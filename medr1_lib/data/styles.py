@@ -123,6 +123,17 @@ def read(completion: str, options: Sequence[str]) -> str | None:
     return _meaning(bare, options) if len(bare) == 1 else None
 
 
+def thought(completion: str) -> str:
+    """The reasoning of a completion, which ends with the answer if it is never closed; or empty.
+
+    Example:
+        >>> thought("<answer>B</answer><think>CT, head, finding: mass</think>")
+        'CT, head, finding: mass'
+    """
+    found = re.search(r"<think>(.*?)(?:</think>|<answer>|\Z)", completion, re.DOTALL)
+    return found[1].strip() if found else ""
+
+
 def _meaning(answer: str, options: Sequence[str]) -> str | None:
     texts = [_plain(option) for option in options]
     marked = _MARKED.fullmatch(answer.strip())

@@ -59,7 +59,7 @@ pd.set_option("display.max_colwidth", None)
 from medr1_lib.data.rationale import claims
 from medr1_lib.data.phantoms import draw
 from medr1_lib.data.question import LETTERS, Question
-from medr1_lib.data.styles import STYLES, read
+from medr1_lib.data.styles import STYLES, read, thought
 from medr1_lib.model.loading import load_policy
 from medr1_lib.model.vision_cache import VisionCache
 from medr1_lib.analysis import plots, rationale, recorded, stats
@@ -287,7 +287,7 @@ hallucination_rate = checks.hallucination_rate(hallucination_rate)
 
 # %%
 answers = grpo[grpo["style"] == "think_before"]
-made = [claimed(rationale.thought(said))[0] for said in answers["completion"]]
+made = [claimed(thought(said))[0] for said in answers["completion"]]
 mine = hallucination_rate(made, answers["scene"].map(json.loads))
 sums = rationale.score(answers)[["false_claims", "claims"]].sum()
 print(f"yours {mine:.2%}, library {sums['false_claims'] / sums['claims']:.2%}")
