@@ -1,1 +1,3 @@
-"""What is measured: speed, and the experiments that chapters quote."""
+"""What is measured, and what chapters quote; see README.md."""
+
+import medr1_lib.cli  # noqa: F401 - silences bitsandbytes before it is imported

@@ -36,8 +36,10 @@ def run_stamp(threads: int) -> dict[str, str]:
         ['command', 'hardware', 'date']
     """
     used = "one thread" if threads == 1 else f"{threads} threads"
+    spec = sys.modules["__main__"].__spec__  # of `python -m`, which puts a whole path into argv
+    program = ["-m", spec.name] if spec else sys.argv[:1]
     return {
-        "command": shlex.join(["python", *sys.argv]),
+        "command": shlex.join(["python", *program, *sys.argv[1:]]),
         "hardware": f"{hardware()}, {used}",
         "date": time.strftime("%Y-%m-%d"),
     }

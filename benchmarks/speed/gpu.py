@@ -62,7 +62,13 @@ class Clock(TrainerCallback):
 
 
 def main(arguments: list[str]) -> int:
-    asked = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="the real one or a fake")
+    parser.add_argument("--steps", type=int, default=5, help="that count, of each side")
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
+    parser.add_argument("--out", type=Path, default=Path("_output/gpu"))
+    parser.add_argument("--json", type=Path, default=Path("data/recorded/gpu.json"))
+    asked = parser.parse_args(arguments)
     if not torch.cuda.is_available():
         raise InputError("benchmarks.speed.gpu", "torch finds no GPU", "run it where there is one")
     check_writable(asked.json)
@@ -114,16 +120,6 @@ def built(kind: type[GRPOTrainer], checkpointing: bool, asked: argparse.Namespac
     )
     policy = load_policy(asked.model, recipe.quantize)
     return trainer(kind, recipe, policy, SIZE, asked.out)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="the real one or a fake")
-    parser.add_argument("--steps", type=int, default=5, help="that count, of each side")
-    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
-    parser.add_argument("--out", type=Path, default=Path("_output/gpu"))
-    parser.add_argument("--json", type=Path, default=Path("data/recorded/gpu.json"))
-    return parser
 
 
 if __name__ == "__main__":

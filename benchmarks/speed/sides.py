@@ -157,13 +157,8 @@ def trainer(
 ) -> GRPOTrainer:
     """TRL's trainer or ours for a recipe, on questions about images of `size` pixels a side.
 
-    Args:
-        kind: Which of the two.
-        recipe: The settings of both.
-        policy: Model and processor.
-        size: See `questions`.
-        out: Where the trainer may write.
-        random_lora: Begin with an adapter unlike the base, so that every term of the loss counts.
+    With `random_lora` the adapter differs from the base at once, so that every term of the loss
+    counts.
     """
     model, processor = policy
     made: Any = kind(

@@ -51,7 +51,13 @@ VARIANTS: dict[str, tuple[dict[str, Any], Target]] = {
 
 
 def main(arguments: list[str]) -> int:
-    asked = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--record", type=Path, default=Path("data/recorded"))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--limit", type=int, default=1280)
+    asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     items = EvalSet(asked.data)
     settings = Settings((STYLE,), limit=asked.limit, max_new_tokens=64)
@@ -73,23 +79,13 @@ def main(arguments: list[str]) -> int:
 
 def record(asked: argparse.Namespace, runs: list[dict[str, Any]], rows: pd.DataFrame) -> None:
     found = {
-        **run_stamp(torch.get_num_threads()),
+        **run_stamp(threads=1),
         "recipe": load_recipe("course-sft", style=STYLE).to_dict(),
         "changes": {name: changes for name, (changes, _) in VARIANTS.items()},
         "runs": runs,
     }
     write_json(asked.record / "budget.json", found)
     rows.to_parquet(asked.record / "budget.parquet", index=False, compression="zstd")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--record", type=Path, default=Path("data/recorded"))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--limit", type=int, default=1280)
-    return parser
 
 
 if __name__ == "__main__":

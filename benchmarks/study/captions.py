@@ -40,7 +40,15 @@ TOKENS, BATCH = 32, 128
 
 
 def main(arguments: list[str]) -> int:
-    asked = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--learning", type=Path, required=True, help="the --out of learning.py")
+    parser.add_argument("--json", type=Path, default=Path("data/recorded/learning_captions.json"))
+    parser.add_argument("--recipe", default="course", help="one of those of learning.py")
+    parser.add_argument("--styles", nargs="+", choices=STYLES, default=list(STYLES))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--limit", type=int, default=1280)
+    asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     items = EvalSet(asked.data)
     plan = list(product(asked.styles, asked.seeds))
@@ -52,12 +60,7 @@ def main(arguments: list[str]) -> int:
         after = named(items, adapter, asked.limit)
         paired = {"paired": asdict(compare(before, after))}
         runs.append({"style": style, "seed": seed} | shares(after) | paired)
-    found = {
-        **run_stamp(torch.get_num_threads()),
-        "base": shares(before),
-        "runs": runs,
-    }
-    write_json(asked.json, found)
+    write_json(asked.json, run_stamp(threads=1) | {"base": shares(before), "runs": runs})
     return 0
 
 
@@ -82,18 +85,6 @@ def told(items: EvalSet, item: int, caption: str) -> tuple[int, str, str, str, b
 def shares(answered: pd.DataFrame) -> dict[str, Any]:
     found = share(answered.assign(format_ok=True))
     return {name: found[name] for name in ("n", "accuracy", "interval")}
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--learning", type=Path, required=True, help="the --out of learning.py")
-    parser.add_argument("--json", type=Path, default=Path("data/recorded/learning_captions.json"))
-    parser.add_argument("--recipe", default="course", help="one of those of learning.py")
-    parser.add_argument("--styles", nargs="+", choices=STYLES, default=list(STYLES))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--limit", type=int, default=1280)
-    return parser
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from medr1_lib.data.rationale import rationale
 from medr1_lib.data.styles import STYLES
 from medr1_lib.files import write_json
 from medr1_lib.provenance import run_stamp
-from medr1_lib.rl.recipe import Recipe, load_recipe
+from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.run import RECIPE, Run, begun
 from medr1_lib.rl.train import make_trainer, train
 
@@ -53,7 +53,14 @@ KEPT = ["step", "modality", "answer", "completion", "format_reward", "accuracy_r
 
 
 def main(arguments: list[str]) -> int:
-    asked = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--data", type=Path, required=True, metavar="DIR", help="made by `data build`")
+    add("--out", type=Path, required=True, metavar="DIR", help="of the runs")
+    add("--record", type=Path, default=Path("data/recorded"), metavar="DIR")
+    add("--steps", type=int, default=40, metavar="N")
+    add("--seed", type=int, default=0, metavar="N")
+    asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     shared = {"data": str(asked.data), "max_steps": asked.steps, "seed": asked.seed}
     taught = teach(shared, asked.out / TAUGHT["model"])
@@ -61,14 +68,10 @@ def main(arguments: list[str]) -> int:
     for name, changes in tqdm(RUNS.items(), desc="runs"):
         own = changes | ({"model": str(taught)} if "model" in changes else {})
         recipe = load_recipe("course").replace(**shared | own)
-        runs[name] = go(recipe, asked.out / name.replace(", ", "-").replace(" ", "-"))
+        out = asked.out / name.replace(", ", "-").replace(" ", "-")
+        runs[name] = train(recipe, out, resume=begun(out), force=True)
     record(asked, runs)
     return 0
-
-
-def go(recipe: Recipe, out: Path) -> Run:
-    """Train, go on, or read what is done."""
-    return train(recipe, out, resume=begun(out), force=True)
 
 
 def teach(shared: dict[str, Any], taught: Path) -> Path:
@@ -121,24 +124,13 @@ def notes(asked: argparse.Namespace, runs: dict[str, Run]) -> dict[str, Any]:
         minutes = round(run.log["seconds"].sum() / 60, 2)
         found[name] = {"changes": RUNS[name], "preflight": told, "minutes": minutes}
     return {
-        **run_stamp(torch.get_num_threads()),
+        **run_stamp(threads=1),
         "seed": asked.seed,
         "steps": asked.steps,
         "recipe": load_recipe("course").to_dict(),
         "lesson": LESSON,
         "runs": found,
     }
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add = parser.add_argument
-    add("--data", type=Path, required=True, metavar="DIR", help="made by `data build`")
-    add("--out", type=Path, required=True, metavar="DIR", help="of the runs")
-    add("--record", type=Path, default=Path("data/recorded"), metavar="DIR")
-    add("--steps", type=int, default=40, metavar="N")
-    add("--seed", type=int, default=0, metavar="N")
-    return parser
 
 
 if __name__ == "__main__":

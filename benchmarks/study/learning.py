@@ -35,7 +35,17 @@ KEPT = [*ITEM[:1], "parsed", "correct", "format_ok", "modality", "question_type"
 
 
 def main(arguments: list[str]) -> int:
-    asked = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--record", type=Path, default=Path("data/recorded"))
+    parser.add_argument("--name", default="learning", help="of the recorded files")
+    parser.add_argument("--recipes", nargs="+", default=["course"])
+    parser.add_argument("--styles", nargs="+", choices=STYLES, default=list(STYLES))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--changes", type=yaml.safe_load, default={}, metavar="YAML", help=CHANGES)
+    parser.add_argument("--limit", type=int, default=1280)
+    asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     items = EvalSet(asked.data)
     base = Path(recipe_of(asked, asked.recipes[0]).model)
@@ -71,7 +81,7 @@ def labelled(records: pd.DataFrame, recipe: str, style: str, seed: int) -> pd.Da
 
 def record(asked: argparse.Namespace, found: dict[str, Any], rows: pd.DataFrame) -> None:
     head = {
-        **run_stamp(torch.get_num_threads()),
+        **run_stamp(threads=1),
         "recipes": {
             name: load_recipe(name).replace(**asked.changes).to_dict() for name in asked.recipes
         },
@@ -79,20 +89,6 @@ def record(asked: argparse.Namespace, found: dict[str, Any], rows: pd.DataFrame)
     asked.record.mkdir(parents=True, exist_ok=True)
     write_json(asked.record / f"{asked.name}.json", head | found)
     rows.to_parquet(asked.record / f"{asked.name}.parquet", index=False, compression="zstd")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--record", type=Path, default=Path("data/recorded"))
-    parser.add_argument("--name", default="learning", help="of the recorded files")
-    parser.add_argument("--recipes", nargs="+", default=["course"])
-    parser.add_argument("--styles", nargs="+", choices=STYLES, default=list(STYLES))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--changes", type=yaml.safe_load, default={}, metavar="YAML", help=CHANGES)
-    parser.add_argument("--limit", type=int, default=1280)
-    return parser
 
 
 if __name__ == "__main__":

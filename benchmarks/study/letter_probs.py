@@ -27,7 +27,13 @@ from medr1_lib.rl.run import Run
 
 
 def main(arguments: list[str]) -> int:
-    asked = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--block", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="what the block was asked")
+    parser.add_argument("--sweep", type=Path, required=True, help="the --out of the sweep")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--every", type=int, default=5, help="of so many questions take one")
+    asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     items, answers = EvalSet(asked.data), recorded.load(asked.block)
     chosen = answers["control"].eq("none") & answers["mark"].eq("random")
@@ -54,16 +60,6 @@ def of_model(
     questions, replies = [items.questions[item] for item in numbers], answers["completion"].tolist()
     found = letter_probs(asker, questions, pictures, replies, style)
     return found.assign(item=[numbers[place] for place in found["item"]], model=model["model"])
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--block", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="what the block was asked")
-    parser.add_argument("--sweep", type=Path, required=True, help="the --out of the sweep")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--every", type=int, default=5, help="of so many questions take one")
-    return parser
 
 
 if __name__ == "__main__":

@@ -23,7 +23,11 @@ from medr1_lib.provenance import run_stamp
 
 
 def main(arguments: list[str]) -> int:
-    asked = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", type=Path, default=Path("data/tiny-qwen2-vl"))
+    parser.add_argument("--json", type=Path, default=Path("data/recorded/oracle.json"))
+    asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     items = EvalSet(asked.data)
     answered = named(items, asked.model, len(items.questions))
@@ -32,20 +36,9 @@ def main(arguments: list[str]) -> int:
         ("caption oracle", name, len(right), right.mean(), *wilson(int(right.sum()), len(right)))
         for name, right in answered["correct"].groupby(modality)
     ]
-    found = {
-        **run_stamp(torch.get_num_threads()),
-        "rows": pd.DataFrame(rows, columns=SERIES).to_dict("records"),
-    }
-    write_json(asked.json, found)
+    table = pd.DataFrame(rows, columns=SERIES).to_dict("records")
+    write_json(asked.json, run_stamp(threads=1) | {"rows": table})
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--model", type=Path, default=Path("data/tiny-qwen2-vl"))
-    parser.add_argument("--json", type=Path, default=Path("data/recorded/oracle.json"))
-    return parser
 
 
 if __name__ == "__main__":

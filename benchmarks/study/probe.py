@@ -32,7 +32,11 @@ CORNER, BATCH, SEED = 24, 128, 0  # pixels of a side, images of a batch
 
 
 def main(arguments: list[str]) -> int:
-    asked = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=Path("data/tiny-qwen2-vl"))
+    parser.add_argument("--scenes", type=int, default=300, help="per modality")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     rng = np.random.default_rng(SEED)
     scenes = [scene(rng, kind) for kind in MODALITIES for _ in range(asked.scenes)]
@@ -41,14 +45,10 @@ def main(arguments: list[str]) -> int:
     sight = {"tower": encoded(asked.model, pictures), "corner": np.array([*map(corner, pictures)])}
     rows = [row("tower", sight["tower"], scenes, tested, name) for name in ATTRIBUTES]
     rows.append(row("corner", sight["corner"], scenes, tested, "scanner"))
-    head = {
-        **run_stamp(torch.get_num_threads()),
-        "seed": SEED,
-    }
     for one in rows:
         print(f"{one['attribute']} from the {one['from']}: {one['accuracy']:.1%} of {one['n']}")
     if asked.json:
-        write_json(asked.json, head | {"rows": rows})
+        write_json(asked.json, run_stamp(threads=1) | {"seed": SEED, "rows": rows})
     return 0
 
 
@@ -86,14 +86,6 @@ def row(
     n, hits = len(right), int(right.sum())
     told = {"from": source, "attribute": attribute, "n": n, "accuracy": hits / n}
     return told | {"interval": wilson(hits, n)}
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=Path("data/tiny-qwen2-vl"))
-    parser.add_argument("--scenes", type=int, default=300, help="per modality")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
-    return parser
 
 
 if __name__ == "__main__":
