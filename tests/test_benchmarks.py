@@ -10,7 +10,7 @@ import torch
 import trainings
 
 from benchmarks.speed import evaluate, gpu, parse_records, phantoms
-from benchmarks.study import budget, captions, failures, learning, letter_probs, oracle, probe
+from benchmarks.study import budget, captions, failures, learning, letter_probs, loop, oracle, probe
 from medr1_lib.analysis import recorded
 from medr1_lib.cli import exit_status
 from medr1_lib.course.tiers import material
@@ -98,6 +98,17 @@ def test_letter_probs(tmp_path):
     assert found["model"].eq(job.name).all()
     assert found["confidence"].between(0.25, 1).all()
     assert len(found) == 2
+
+
+@pytest.mark.slow
+def test_loop(tmp_path, monkeypatch):
+    small = SMALL | {"model": BASE, "rules": "published"}
+    monkeypatch.setattr(loop, "load_recipe", lambda name, **own: load_recipe(name, **own | small))
+    asked = ["--data", trainings.data(), "--out", tmp_path / "runs", "--record", tmp_path]
+    assert loop.main([*map(str, asked), "--steps", "1", "--seeds", "0", "--limit", "2"]) == 0
+    found = json.loads((tmp_path / "loop.json").read_text())
+    assert [run["way"] for run in found["runs"]] == ["trainer", "loop"]
+    assert found["items"] == 2
 
 
 def test_oracle(tmp_path):

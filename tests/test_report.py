@@ -80,6 +80,7 @@ def reported(tmp_path_factory):
     return root / "out"
 
 
+@pytest.mark.slow
 def test_all_that_the_records_allow_is_drawn(reported):
     assert {path.stem for path in (reported / "one").glob("*.png")} == {
         "headline",
@@ -102,6 +103,7 @@ def test_all_that_the_records_allow_is_drawn(reported):
     }
 
 
+@pytest.mark.slow
 def test_figures_are_recomputed_from_items(reported):
     frame = everything()
     table = pd.read_parquet(reported / "one/map-modality-grpo-no_think.parquet")
@@ -110,6 +112,7 @@ def test_figures_are_recomputed_from_items(reported):
     assert set(table["train"].iloc[9:]) == {"chance", "letter majority", "option prior"}
 
 
+@pytest.mark.slow
 def test_the_headline_takes_models_of_all_and_what_is_added(reported):
     frame = everything()
     table = pd.read_parquet(reported / "one/headline.parquet")
@@ -163,6 +166,7 @@ def test_the_summary_has_index_and_spread_of_each_map():
     assert table[table["axis"] == "all"]["index_index"].isna().all()
 
 
+@pytest.mark.slow
 def test_the_command_writes_pictures_tables_and_one_page(reported):
     page = (reported / "report.html").read_text()
     assert re.findall("<h2>(.*)</h2>", page) == ["one, two", "zoo"]
