@@ -41,8 +41,7 @@ from medr1_lib.course.chapters.gains import transfer_index
 from safetensors.torch import load_file
 
 from medr1_lib.analysis import plots, rationale, shortcut, stats, transfer
-from medr1_lib.analysis.plots import alt
-from medr1_lib.analysis.recorded import LETTER_PROBS, LOGS, gathered, load, notes
+from medr1_lib.analysis.recorded import LETTER_PROBS, LOGS, load, notes
 from medr1_lib.analysis.stats import compare, paired_interval, share, wilson
 from medr1_lib.analysis.stats import summary as score_summary
 from medr1_lib.course.chapters import paper
@@ -50,6 +49,7 @@ from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.styles import STYLES
 from tools.pretrain import command as pretraining
 from tools.pretrain import teach as teaching
+from tools.report import alt, gathered
 
 mpl.use("Agg")
 ROOT = Path(__file__).parents[1]

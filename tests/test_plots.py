@@ -7,10 +7,11 @@ import records
 from matplotlib import pyplot as plt
 
 from medr1_lib.analysis import plots, transfer
-from medr1_lib.analysis.plots import alt, styled
+from medr1_lib.analysis.plots import styled
 from medr1_lib.analysis.transfer import matrix, on_diagonal, transfer_answers
 from medr1_lib.course.chapters.chapter_10 import no_think_minus_think
 from medr1_lib.data.question import MODALITIES
+from tools.report import alt
 
 
 @pytest.fixture(autouse=True)

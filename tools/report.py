@@ -18,10 +18,11 @@ from typing import Any
 
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from tqdm.auto import tqdm
 
 from medr1_lib.analysis import plots, rationale, recorded, transfer
-from medr1_lib.analysis.plots import Drawn, alt
+from medr1_lib.analysis.plots import Drawn
 from medr1_lib.analysis.transfer import SERIES, Maps, TransferAnswers, headline, maps, matrix
 from medr1_lib.cli import exit_status
 from medr1_lib.course.chapters.chapter_10 import no_think_minus_think
@@ -31,6 +32,7 @@ from medr1_lib.errors import InputError
 from medr1_lib.evaluation.items import EvalSet
 
 Named = Iterator[tuple[str, Drawn]]
+LISTED = 12  # values that an alternative text reads out one by one
 ANSWERED = ["model", "mark", "control", "item"]
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
@@ -71,8 +73,8 @@ def _section(
     together: list[Path], out: Path, train: list[Question], extra: pd.DataFrame | None
 ) -> list[str]:
     records = pd.concat(map(recorded.load, together)).drop_duplicates(ANSWERED)
-    logs = recorded.gathered(together, recorded.LOGS, "step")
-    letters = recorded.gathered(together, recorded.LETTER_PROBS, "item")
+    logs = gathered(together, recorded.LOGS, "step")
+    letters = gathered(together, recorded.LETTER_PROBS, "item")
     found = summaries(maps(records))
     parts = [save_table("summary", found, out)] if len(found) else []
     drawn = figures(records, logs, letters, train, extra)
@@ -142,7 +144,7 @@ def figures(
 
     Args:
         records: As `recorded.load` returns them, of one test set.
-        logs: As `recorded.gathered` returns them.
+        logs: As `gathered` returns them.
         letters: Likewise.
         train: Questions on which the rules that do not look are fitted.
         extra: See `transfer.headline`.
@@ -222,6 +224,52 @@ def summaries(found: Maps) -> pd.DataFrame:
         parts = transfer.summary(one).to_dict("records")
         rows += [labels | part | index | variances for part in parts]
     return pd.DataFrame(rows)
+
+
+def gathered(blocks: Sequence[Path], name: str, key: str) -> pd.DataFrame:
+    """What blocks hold beside their answers, in file `name`, with the labels of the models.
+
+    Args:
+        blocks: Some of them may be without the file.
+        name: `recorded.LOGS` or `recorded.LETTER_PROBS`.
+        key: What a model has one row for, `step` or `item`; a model may be in several blocks.
+    """
+    found = [
+        pd.read_parquet(block / name).merge(
+            pd.DataFrame(recorded.notes(block)["models"])[recorded.LABELS], on="model"
+        )
+        for block in blocks
+        if (block / name).is_file()
+    ]
+    nothing = pd.DataFrame(columns=[*recorded.LABELS, key])
+    return pd.concat(found).drop_duplicates(["model", key]) if found else nothing
+
+
+def alt(axes: Axes, table: pd.DataFrame) -> str:
+    """The alternative text of any figure, from its title and its table.
+
+    Few values are read out one by one; of many, the mean of each group and the extremes.
+    """
+    title = " ".join(axes.get_title().split())
+    keys = list(table.columns[: list(table).index("n")])
+    if len(table) <= LISTED:
+        said = [_said(row, keys) for row in table.to_dict("records")]
+    elif "step" in keys:
+        lines = table.groupby(keys[0], sort=False)["value"]
+        said = [f"{name}: from {v.iloc[0]:.2f} to {v.iloc[-1]:.2f}" for name, v in lines]
+    else:
+        means = table.groupby(keys[0], sort=False)["value"].mean()
+        ends = table.sort_values("value").to_dict("records")
+        said = [f"mean of {name}: {mean:.1f}" for name, mean in means.items()]
+        said += [f"lowest, {_said(ends[0], keys)}", f"highest, {_said(ends[-1], keys)}"]
+    return f"{title}. {'; '.join(said)}."
+
+
+def _said(row: dict[Any, Any], keys: list[str]) -> str:
+    names = [f"{row[k]:.0f}" if isinstance(row[k], float) else str(row[k]) for k in keys]
+    known = {"low", "high"} <= row.keys() and row["low"] != row["high"]
+    interval = f" ({row['low']:.1f} to {row['high']:.1f})" if known else ""
+    return f"{', '.join(names)}: {row['value']:.1f}{interval}"
 
 
 def save(name: str, drawn: Drawn, out: Path) -> str:

@@ -23,7 +23,6 @@ Drawn = tuple[Axes, pd.DataFrame]
 Arguments = ParamSpec("Arguments")
 NOTE = "teaching material, not for clinical use"
 EVEN = 0.18  # luminance to which black and white have the same contrast
-LISTED = 12  # values that an alternative text reads out one by one
 STYLE = sns.axes_style("ticks") | {
     "font.size": 9,
     "axes.titlesize": "medium",
@@ -140,33 +139,6 @@ def sizes(table: pd.DataFrame) -> str:
     said = f"{n} items" + (f" x {seeds} seeds" if seeds > 1 else "")
     said += "; 95 % intervals" if "low" in table else ""
     return said + ("; * p < 0.05 after Holm" if "p_holm" in table else "")
-
-
-def alt(axes: Axes, table: pd.DataFrame) -> str:
-    """The alternative text of any figure here, from its title and its table.
-
-    Few values are read out one by one; of many, the mean of each group and the extremes.
-    """
-    title = " ".join(axes.get_title().split())
-    keys = list(table.columns[: list(table).index("n")])
-    if len(table) <= LISTED:
-        said = [_said(row, keys) for row in table.to_dict("records")]
-    elif "step" in keys:
-        lines = table.groupby(keys[0], sort=False)["value"]
-        said = [f"{name}: from {v.iloc[0]:.2f} to {v.iloc[-1]:.2f}" for name, v in lines]
-    else:
-        means = table.groupby(keys[0], sort=False)["value"].mean()
-        ends = table.sort_values("value").to_dict("records")
-        said = [f"mean of {name}: {mean:.1f}" for name, mean in means.items()]
-        said += [f"lowest, {_said(ends[0], keys)}", f"highest, {_said(ends[-1], keys)}"]
-    return f"{title}. {'; '.join(said)}."
-
-
-def _said(row: dict[Any, Any], keys: list[str]) -> str:
-    names = [f"{row[k]:.0f}" if isinstance(row[k], float) else str(row[k]) for k in keys]
-    known = {"low", "high"} <= row.keys() and row["low"] != row["high"]
-    interval = f" ({row['low']:.1f} to {row['high']:.1f})" if known else ""
-    return f"{', '.join(names)}: {row['value']:.1f}{interval}"
 
 
 @styled

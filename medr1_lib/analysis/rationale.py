@@ -59,10 +59,8 @@ def claimed(rationale: str) -> tuple[list[tuple[str, str]], list[str]]:
 def score(records: pd.DataFrame) -> pd.DataFrame:
     """Hold every claim of every rationale against the scene. Built in chapter 09.
 
-    Args:
-        records: As `recorded.load` returns them. Styles without reasoning are left out. A control
-            is held against the scene that its question is about and that it did not see, so keep
-            controls apart.
+    Styles without reasoning are left out. A control is held against the scene that its question is
+    about and that it did not see, so keep controls apart.
 
     Returns:
         The records with further columns: `rationale`; `claims`, `false_claims` (numbers);

@@ -1,7 +1,6 @@
 """Blocks of recorded runs: every answer of every model of a sweep, in a few small files."""
 
 import json
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ def load(block: Path) -> pd.DataFrame:
     Raises:
         InputError: If the folder is no block, or one of an earlier version.
     """
-    labels = _labels(block)
+    labels = pd.DataFrame(notes(block)["models"])[LABELS]
     if not (block / ANSWERS).is_file():
         remedy = "if a version before 0.2.0 made the block, run `python -m tools.migrate` on it"
         raise InputError(block, f"has no {ANSWERS}", remedy)
@@ -46,24 +45,3 @@ def notes(block: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         remedy = "name a folder that `sweep --record` wrote"
         raise InputError(block, "is no block of recorded runs", remedy) from error
-
-
-def gathered(blocks: Sequence[Path], name: str, key: str) -> pd.DataFrame:
-    """What blocks hold beside their answers, in file `name`, with the labels of the models.
-
-    Args:
-        blocks: Some of them may be without the file.
-        name: `LOGS` or `LETTER_PROBS`.
-        key: What a model has one row for, `step` or `item`; a model may be in several blocks.
-    """
-    found = [
-        pd.read_parquet(block / name).merge(_labels(block), on="model")
-        for block in blocks
-        if (block / name).is_file()
-    ]
-    nothing = pd.DataFrame(columns=[*LABELS, key])
-    return pd.concat(found).drop_duplicates(["model", key]) if found else nothing
-
-
-def _labels(block: Path) -> pd.DataFrame:
-    return pd.DataFrame(notes(block)["models"])[LABELS]

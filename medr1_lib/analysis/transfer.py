@@ -6,6 +6,7 @@ maps, prediction intervals for a rerun, and image-blind baselines.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -31,23 +32,16 @@ RULES = {
 }
 IMAGES = {"blank image": "blank", "shuffled image": "shuffled"}
 
-Draws = dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
 Noise = Sequence[tuple[float, int]]  # variances of an accuracy, with their degrees of freedom
 
 
 @dataclass(frozen=True)
 class TransferAnswers:
-    """Which items every model of one map has right.
+    """Which items every model of one map has right."""
 
-    Attributes:
-        right: 0 or 1; one row per item, one column per `(train, seed)`.
-        base: The same of the untrained model; not a number where it was not asked.
-        test: The modality or question type of each item.
-    """
-
-    right: pd.DataFrame
-    base: pd.Series
-    test: pd.Series
+    right: pd.DataFrame  # 0 or 1; one row per item, one column per `(train, seed)`
+    base: pd.Series  # the same of the untrained model; not a number where it was not asked
+    test: pd.Series  # the modality or question type of each item
 
     @property
     def trains(self) -> list[str]:
@@ -59,6 +53,25 @@ class TransferAnswers:
         for train in self.trains:
             for test, items in self.test.groupby(self.test, observed=True).groups.items():
                 yield train, str(test), self.right.loc[items, [train]]
+
+    @cached_property
+    def draws(self) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
+        """Accuracy of each cell, and of the base on it, in a hierarchical bootstrap's draws.
+
+        The models of one row share the drawn seeds, the cells of one column the drawn items, so
+        that means over cells can be taken draw by draw.
+        """
+        rng = np.random.default_rng(0)
+        items = {test: redraws(rng, n) / n for test, n in self.test.value_counts().items()}
+        models = {train: self.right[train].shape[1] for train in self.trains}
+        seeds = {train: redraws(rng, n) / n for train, n in models.items()}
+        draws = {}
+        for train, test, part in self.cells():
+            apart = (part.mean() - part.to_numpy().mean()).to_numpy()
+            spread = part.to_numpy() + apart * (spread_factor(part.shape[1]) - 1)
+            accuracy = ((items[test] @ spread) * seeds[train]).sum(axis=1).clip(0, 1)
+            draws[train, test] = accuracy, items[test] @ self.base[part.index].to_numpy()
+        return draws
 
 
 Maps = dict[tuple[str, str, str], TransferAnswers]  # by axis, method and style
@@ -77,15 +90,10 @@ def select(
 def transfer_answers(
     records: pd.DataFrame, method: str, style: str, axis: str, control: str = "none"
 ) -> TransferAnswers:
-    """Arrange the records of one map. Built in chapter 10.
+    """Arrange the records (`recorded.load`) of one map. Built in chapter 10.
 
-    Args:
-        records: As `recorded.load` returns them.
-        method: `grpo`, `sft` or `base`.
-        style: Reasoning style.
-        axis: What the training split was cut by: `modality`, `question_type`, or `all` for models
-            trained on everything, which are tested by modality.
-        control: What was shown in place of the image.
+    `method` is `grpo`, `sft` or a base. `axis` is what the training split was cut by: `modality`,
+    `question_type`, or `all` for models trained on everything, which are tested by modality.
 
     Raises:
         InputError: If there are no such records, or the models were asked different items.
@@ -143,39 +151,15 @@ def matrix(found: TransferAnswers) -> pd.DataFrame:
     Returns:
         Columns `CELL` and `GAIN`; all but the first four are shares.
     """
-    return _matrix(found, _resampled(found))
-
-
-def _matrix(found: TransferAnswers, draws: Draws) -> pd.DataFrame:
     rows = []
     for train, test, part in found.cells():
-        (accuracy, base), (n, seeds) = draws[train, test], part.shape
+        (accuracy, base), (n, seeds) = found.draws[train, test], part.shape
         right = float(part.to_numpy().mean())
         plain = seeds == 1 or right in (0, 1)  # no draw differs where all answers agree
         interval = wilson(round(right * n), n) if plain else middle(accuracy)
         gain = right - float(found.base[part.index].mean(skipna=False))
         rows.append((train, test, n, seeds, right, *interval, gain, *middle(accuracy - base)))
     return pd.DataFrame(rows, columns=[*CELL, *GAIN])
-
-
-def _resampled(found: TransferAnswers) -> Draws:
-    """Accuracy of each cell, and of the base on it, in each draw of a hierarchical bootstrap.
-
-    The models of one row share the drawn seeds, the cells of one column the drawn items, so that
-    means over cells can be taken draw by draw.
-    """
-    rng = np.random.default_rng(0)
-    sizes = found.test.value_counts()
-    items = {test: redraws(rng, n) / n for test, n in sizes.items()}
-    models = {train: found.right[train].shape[1] for train in found.trains}
-    seeds = {train: redraws(rng, n) / n for train, n in models.items()}
-    draws = {}
-    for train, test, part in found.cells():
-        apart = (part.mean() - part.to_numpy().mean()).to_numpy()
-        spread = part.to_numpy() + apart * (spread_factor(part.shape[1]) - 1)
-        accuracy = ((items[test] @ spread) * seeds[train]).sum(axis=1).clip(0, 1)
-        draws[train, test] = accuracy, items[test] @ found.base[part.index].to_numpy()
-    return draws
 
 
 def summary(found: TransferAnswers) -> pd.DataFrame:
@@ -215,12 +199,11 @@ def index(found: TransferAnswers) -> dict[str, float]:
 
 def _parts(found: TransferAnswers) -> Iterator[tuple[str, pd.DataFrame, np.ndarray]]:
     """The two parts of a map that are not empty: name, cells, mean draws of model and base."""
-    draws = _resampled(found)
-    table = _matrix(found, draws)
+    table = matrix(found)
     home = on_diagonal(table)
     for name, cells in (("at home", table[home]), ("elsewhere", table[~home])):
         if len(cells):
-            drawn = [draws[cell] for cell in zip(cells["train"], cells["test"], strict=True)]
+            drawn = [found.draws[cell] for cell in zip(cells["train"], cells["test"], strict=True)]
             yield name, cells, np.mean(drawn, axis=0)
 
 
@@ -251,11 +234,7 @@ def headline(records: pd.DataFrame, found: Maps, extra: pd.DataFrame | None = No
     """Accuracy by modality of every base and every trained model, for `plots.headline`.
 
     Of models trained on everything where there are any, else of those trained on the modality.
-
-    Args:
-        records: As `recorded.load` returns them.
-        found: Their `maps`.
-        extra: More rows with the columns `SERIES`: the `caption oracle`, say.
+    `found` are the `maps` of the records, `extra` more rows with the columns `SERIES`.
     """
     axis = "all" if any(key[0] == "all" for key in found) else "modality"
     kinds = [key[1:] for key in found if key[0] == axis]
@@ -286,12 +265,10 @@ def difference_test(
     models. With several, the variance between items and those between the seeds of either side
     add up, as in Welch's t-test, so that it speaks of the methods; no pairing of seeds is assumed.
 
-    Source: Welch 1947, for the degrees of freedom of a sum of variances.
+    A side has one row per item and one column per seed. `noise` is what the seeds of each side that
+    has several add to the variance of its accuracy.
 
-    Args:
-        first: Right answers; one row per item, one column per seed.
-        second: The same items.
-        noise: What the seeds of each side that has several add to the variance of its accuracy.
+    Source: Welch 1947, for the degrees of freedom of a sum of variances.
 
     Raises:
         InputError: If the items differ, or are fewer than two.
@@ -363,10 +340,7 @@ def prediction_intervals(found: TransferAnswers, level: float = 0.99) -> pd.Data
 
     The variance between seeds is that of all cells, as in `compare_cells`; Student's t pays for
     what is still unknown. The variance between items counts twice, for those asked and for those of
-    the rerun: on the same items, the interval is too wide.
-
-    Returns:
-        Columns `CELL`.
+    the rerun: on the same items, the interval is too wide. Returns the columns `CELL`.
 
     Raises:
         InputError: If no model has two seeds.

@@ -16,6 +16,7 @@ from medr1_lib.errors import InputError
 from medr1_lib.evaluation.items import EvalPrompt
 
 KEY = ["item", "style", "control"]
+OF_QUESTION = ["image_id", "question", "options", "answer", "modality", "question_type", "source"]
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,8 @@ class Answer:
         item: The question's place in the split.
         image_id: That of the question, also where a control showed another image.
         answer: The right letter.
-        style: The reasoning style asked for.
-        control: `none`, `blank`, `shuffled` or `text`.
-        completion: What the model wrote.
-        tokens: Its length.
+        tokens: Length of the completion.
         parsed: The letter it means, read tolerantly, or `None`.
-        correct: Whether that is the right one.
         format_ok: Whether it is in exactly the form asked for.
     """
 
@@ -55,10 +52,8 @@ class Answer:
 class AnswerLog:
     """Where the answers of one evaluation are kept, and found again after an interruption.
 
-    Args:
-        out: The folder; new, empty, or that of an evaluation with the same settings.
-        settings: What the answers depend on.
-        notes: What else the card is to say.
+    The folder is new, empty, or that of an evaluation with the same `settings`, which are all that
+    answers depend on. The card holds them and the `notes`.
 
     Raises:
         InputError: If the folder is in use otherwise, or cannot be written.

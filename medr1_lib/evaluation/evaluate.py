@@ -15,7 +15,7 @@ from transformers.feature_extraction_utils import BatchFeature
 
 from medr1_lib.data import styles
 from medr1_lib.data.question import Question
-from medr1_lib.evaluation.answers import Answer, AnswerLog
+from medr1_lib.evaluation.answers import OF_QUESTION, Answer, AnswerLog
 from medr1_lib.evaluation.items import EvalPrompt, EvalSet, batches
 from medr1_lib.model.loading import Policy
 from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
@@ -27,21 +27,13 @@ FIRST_ROUND = 32  # tokens; after each round the few replies that still run shar
 
 @dataclass(frozen=True)
 class Settings:
-    """What the answers depend on, beside model and data.
-
-    Attributes:
-        styles: Reasoning styles, each of them asked of every question.
-        controls: Some of `question.CONTROLS`, beside the real image.
-        limit: Draw so many questions at random instead of all.
-        seed: Random seed of that draw and of the shuffled control.
-        max_new_tokens: A reply is cut off there; Med-R1's evaluator uses the same 256.
-    """
+    """What the answers depend on, beside model and data; see `EvalSet.prompts`."""
 
     styles: tuple[str, ...]
     controls: tuple[str, ...] = ()
     limit: int | None = None
     seed: int = 0
-    max_new_tokens: int = 256
+    max_new_tokens: int = 256  # as in Med-R1's evaluator
 
 
 def evaluate(
@@ -56,16 +48,9 @@ def evaluate(
     """Answer greedily whatever the log does not hold yet; built in chapter 02.
 
     Prompts of about the same length share a batch, and an image is encoded once for all styles and
-    controls. Answers are those of asking one by one, but for rounding.
-
-    Args:
-        model: The policy; an adapter is merged into the weights during the call.
-        processor: Its processor.
-        items: What to ask.
-        log: Where answers are kept.
-        settings: How to ask.
-        batch_size: Questions at once.
-        features: Image features that another model with the same vision tower computed; grows.
+    controls. Answers are those of asking one by one, but for rounding. An adapter is merged into
+    the weights during the call. `features` are those that another model with the same vision tower
+    computed; they grow.
 
     Returns:
         One row per item, style and control, with the columns of `Answer`.
@@ -90,11 +75,8 @@ def _answer(
     completion = processor.tokenizer.decode(reply.tokens, skip_special_tokens=True)
     parsed = styles.read(completion, question.options)
     return Answer(
+        **{name: getattr(question, name) for name in OF_QUESTION},
         item=prompt.item,
-        image_id=question.image_id,
-        question=question.question,
-        options=question.options,
-        answer=question.answer,
         style=prompt.style,
         control=prompt.control,
         completion=completion,
@@ -102,23 +84,14 @@ def _answer(
         parsed=parsed,
         correct=parsed == question.answer,
         format_ok=styles.read_strict(completion, prompt.style) is not None,
-        modality=question.modality,
-        question_type=question.question_type,
-        source=question.source,
     )
 
 
 @dataclass(frozen=True)
 class PartialReply:
-    """A prompt and as much of the reply as there is.
+    """A prompt and as much of the reply as there is; it has `ended` if that is all of it."""
 
-    Attributes:
-        prompt: The chat up to the reply, with one placeholder if there is an image.
-        tokens: The reply so far.
-        ended: Whether that is all of it.
-    """
-
-    prompt: str
+    prompt: str  # the chat up to the reply, with one placeholder if there is an image
     tokens: tuple[int, ...] = ()
     ended: bool = False
 

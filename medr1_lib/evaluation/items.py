@@ -60,19 +60,12 @@ def shuffled(image_ids: Sequence[str], modalities: Sequence[str], seed: int) -> 
 
 @dataclass(frozen=True)
 class EvalPrompt:
-    """One thing to ask.
+    """One thing to ask: a question in a reasoning style, with its own image or another."""
 
-    Attributes:
-        item: The question's place in the split.
-        shown: The item whose image is shown; `None` for no image at all.
-        style: A reasoning style.
-        control: `none` for the real image, or one of `question.CONTROLS`.
-    """
-
-    item: int
-    shown: int | None
+    item: int  # the question's place in the split
+    shown: int | None  # the item whose image is shown; None for no image at all
     style: str
-    control: str
+    control: str  # "none" for the real image, or one of `question.CONTROLS`
 
 
 class EvalSet:
@@ -108,8 +101,8 @@ class EvalSet:
         for longer.
 
         Args:
-            styles: Reasoning styles.
-            controls: Asked beside the real image.
+            styles: Reasoning styles, each of them asked of every question.
+            controls: Some of `question.CONTROLS`, beside the real image.
             limit: Draw so many questions at random instead of all.
             seed: Random seed of that draw and of the shuffled control.
         """

@@ -8,7 +8,7 @@ import json
 import time
 import traceback
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from itertools import product, repeat
@@ -37,7 +37,7 @@ from medr1_lib.rl.recipe import Recipe, load_recipe
 from medr1_lib.rl.run import LOG, begun
 from medr1_lib.rl.train import train
 
-JOB, ERROR, RUN, SUBMITTED = "job.json", "error.txt", "run", "jobs"  # files in the sweep's folder
+JOB, ERROR, RUN = "job.json", "error.txt", "run"  # in the folder of a job
 BATCH = 128  # questions in a batch of an evaluation
 TIMEOUT_MINUTES = 7 * 24 * 60  # a job is given up then, unless the plan says otherwise
 POLL_SECONDS = 2.0
@@ -49,15 +49,9 @@ _FEATURES: defaultdict[Path, Features] = defaultdict(OrderedDict)
 
 @dataclass(frozen=True)
 class Job:
-    """One model of a sweep: a training, unless it is the base, and an evaluation.
+    """One model of a sweep: a training, unless it is `untrained`, and an evaluation; see `Grid`.
 
-    Attributes:
-        recipe: Of a base, only model, style and quantization count.
-        tests: Data sets on whose test split it is scored.
-        controls: Asked beside the real images, some of `question.CONTROLS`.
-        max_new_tokens: Where a reply is cut off.
-        untrained: Score the base of the recipe as it is.
-        called: What a model that is not trained is called in a matrix.
+    Of the recipe of an untrained model only model, style and quantization count.
     """
 
     recipe: Recipe
@@ -125,24 +119,13 @@ class Grid:
         if len({Path(test).name for test in self.tests}) < len(self.tests):
             raise InputError("plan", "two tests are folders of one name", "rename one of them")
 
-    def recipes(self, data: str) -> Iterator[Recipe]:
-        """The recipe of each combination."""
-        under = load_recipe(self.recipe, data=data).replace(**self.changes)
-        parts = self.train or AXES[self.axis]
-        for seed, style, part in product(self.seed, self.style, parts):  # a whole map, then another
-            cut = {} if self.axis == "all" else {self.axis: (part,)}
-            yield under.replace(style=style, seed=seed, **cut)
-
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep does: the jobs of all grids together.
+    """What a sweep does: the jobs of all grids together, trained and scored on one data set.
 
-    Attributes:
-        data: Data set to train on, and to be scored on.
-        max_new_tokens: Where a reply is cut off.
-        threads: CPU threads of a process.
-        resources: What a process asks of its machine, in submitit's words; `timeout_min`, say.
+    Each process has so many `threads`, and asks its machine for `resources` in submitit's words
+    (`timeout_min`, say). `max_new_tokens` is where a reply is cut off.
     """
 
     data: str
@@ -153,11 +136,7 @@ class Plan:
 
     @classmethod
     def read(cls, path: Path) -> "Plan":
-        """Read a plan from a YAML file.
-
-        Raises:
-            InputError: If it cannot be read, or something in it is wrong.
-        """
+        """Read a plan from a YAML file; an `InputError` says what in it is wrong."""
         try:
             values = yaml.safe_load(path.read_text())
             grids = []
@@ -176,32 +155,25 @@ class Plan:
 
     def jobs(self) -> list[Job]:
         """Every model, each once, in the order of the plan."""
-        found = [
-            Job(
-                recipe,
-                grid.tests or (self.data,),
-                grid.controls,
-                self.max_new_tokens,
-                grid.untrained,
-                grid.called,
-            )
-            for grid in self.grids
-            for recipe in grid.recipes(self.data)
-        ]
-        return list({job.name: job for job in found}.values())
+        found = {}
+        for grid in self.grids:
+            under = load_recipe(grid.recipe, data=self.data).replace(**grid.changes)
+            parts, tests = grid.train or AXES[grid.axis], grid.tests or (self.data,)
+            own = (tests, grid.controls, self.max_new_tokens, grid.untrained, grid.called)
+            # The seed comes first, so that a whole map is done before the next one.
+            for seed, style, part in product(grid.seed, grid.style, parts):
+                cut = {} if grid.axis == "all" else {grid.axis: (part,)}
+                job = Job(under.replace(style=style, seed=seed, **cut), *own)
+                found[job.name] = job
+        return list(found.values())
 
 
 def sweep(plan: Plan, out: Path, executor: str = "local", processes: int = 1) -> dict[str, str]:
-    """Train and score whatever of a plan is not done yet.
+    """Train and score whatever of a plan is not done yet, each job in its folder under `out`.
 
-    The jobs are dealt out to so many processes, and each does its own one after the other, so that
-    Python and its libraries start once a process. A job that fails does not stop the others.
-
-    Args:
-        plan: What to do.
-        out: A folder, with one for each job in it.
-        executor: `local` or `slurm`.
-        processes: How many run at a time.
+    The jobs are dealt out to so many processes of the executor, `local` or `slurm`. Each does its
+    own one after the other, so that Python and its libraries start once a process. A job that fails
+    does not stop the others.
 
     Returns:
         What went wrong, by the name of the job; a job that was not reached has an empty text.
@@ -212,35 +184,37 @@ def sweep(plan: Plan, out: Path, executor: str = "local", processes: int = 1) ->
     jobs = plan.jobs()
     for test in {test for job in jobs for test in job.tests}:
         dataset.read(Path(test))  # better refused now than after the first training
-    todo = [job for job in jobs if not (out / job.name / JOB).is_file()]
+    missing = unfinished(jobs, out)
+    todo = [job for job in jobs if job.name in missing]
     for job in todo:
         (out / job.name / ERROR).unlink(missing_ok=True)
     submitted = _submit(plan, todo, out, executor, processes) if todo else []
     with tqdm(desc="jobs", total=len(jobs), initial=len(jobs) - len(todo), unit="job") as bar:
         try:
-            while not all(one.done() for one in submitted):
-                time.sleep(POLL_SECONDS)
+            running = True
+            while running:
+                running = not all(one.done() for one in submitted)
                 bar.update(len(jobs) - len(unfinished(jobs, out)) - bar.n)
+                time.sleep(POLL_SECONDS * running)
         except BaseException:
             for one in submitted:
                 one.cancel()
             raise
-        bar.update(len(jobs) - len(unfinished(jobs, out)) - bar.n)
     return unfinished(jobs, out)
 
 
 def unfinished(jobs: Sequence[Job], out: Path) -> dict[str, str]:
     """The jobs that have no result, each with what went wrong, if anything did."""
-    missing = [job.name for job in jobs if not (out / job.name / JOB).is_file()]
-    errors = {name: out / name / ERROR for name in missing}
-    return {name: file.read_text() if file.is_file() else "" for name, file in errors.items()}
+    folders = [out / job.name for job in jobs if not (out / job.name / JOB).is_file()]
+    errors = [folder / ERROR for folder in folders]
+    return {path.parent.name: path.read_text() if path.is_file() else "" for path in errors}
 
 
 def _submit(
     plan: Plan, jobs: list[Job], out: Path, executor: str, processes: int
 ) -> list[submitit.Job[None]]:
     try:
-        cluster = submitit.AutoExecutor(out / SUBMITTED, cluster=executor)
+        cluster = submitit.AutoExecutor(out / "jobs", cluster=executor)
         asked = {"timeout_min": TIMEOUT_MINUTES, "cpus_per_task": plan.threads}
         cluster.update_parameters(**asked | {"name": "medr1-sweep"} | dict(plan.resources))
     except RuntimeError as error:
@@ -311,8 +285,6 @@ def _card(data: str) -> dict[str, Any]:
 
 def record(jobs: Sequence[Path], block: Path, notes: dict[str, Any]) -> None:
     """Gather the folders of finished jobs into a block, a few small files for `analysis`.
-
-    `notes` say what made them: command, plan.
 
     Raises:
         InputError: If two test sets share a mark, by which answers find their questions.
