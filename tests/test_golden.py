@@ -37,14 +37,14 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib import pyplot as plt
-from medr1_lib.course.chapters.gains import transfer_index
 from safetensors.torch import load_file
 
 from medr1_lib.analysis import plots, rationale, shortcut, stats, transfer
 from medr1_lib.analysis.recorded import LETTER_PROBS, LOGS, load, notes
 from medr1_lib.analysis.stats import compare, paired_interval, share, wilson
 from medr1_lib.analysis.stats import summary as score_summary
-from medr1_lib.course.chapters import paper
+from medr1_lib.course.chapters import chapter_10 as paper
+from medr1_lib.course.chapters.chapter_10 import transfer_index
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.styles import STYLES
 from tools.pretrain import command as pretraining
@@ -658,9 +658,9 @@ def chapter_10():
     counts = dict(zip(theirs["test"], theirs["n"], strict=True))
     turned = theirs.assign(n=theirs["train"].map(counts))
     for name, whole in (("columns", theirs), ("rows", turned)):
-        some = whole[[paper.luck(n, terms=2) < 0.5 for n in whole["n"]]]
+        some = whole[[paper.fits_by_chance(n, terms=2) < 0.5 for n in whole["n"]]]
         fit = [paper.fits(v, n, 2) for v, n in zip(some["value"], some["n"], strict=True)]
-        luck = sum(paper.luck(n, terms=2) for n in some["n"])
+        luck = sum(paper.fits_by_chance(n, terms=2) for n in some["n"])
         kept[f"fits if the {name} are the tests"] = [sum(fit), len(fit), luck]
     oracle = pd.DataFrame(recorded("oracle")["rows"])
     maps = {key: found(*key) for key in (("all", m, s) for m in ("grpo", "sft") for s in STYLES)}
