@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 from medr1_lib.errors import InputError
@@ -39,3 +40,19 @@ def test_nothing_is_written_over(tmp_path):
         migrate(tmp_path)
     with pytest.raises(InputError, match="is no folder"):
         migrate(tmp_path / "nowhere")
+
+
+def test_logs_get_the_new_columns_and_keep_their_figures(tmp_path):
+    old = pd.DataFrame({"step": [1, 2], "clipped": [0.0, 0.5], "zero_spread": [0.25, 0.125]})
+    old.to_parquet(tmp_path / "log.parquet", index=False)
+    (tmp_path / "log.csv").write_text("step,clipped,kl\n1,0.50,0.1\n")
+    notes = {"preflight": {"zero_spread": 0.3, "accuracy": 0.5}}
+    (tmp_path / "recipe.json").write_text(json.dumps(notes))
+    assert len(migrate(tmp_path)) == 3
+    new = pd.read_parquet(tmp_path / "log.parquet")
+    assert list(new) == ["step", "truncated", "zero_std_groups"]
+    assert (new.to_numpy() == old.to_numpy()).all()
+    assert (tmp_path / "log.csv").read_text() == "step,truncated,kl\n1,0.50,0.1\n"
+    found = json.loads((tmp_path / "recipe.json").read_text())["preflight"]
+    assert found == {"zero_std_groups": 0.3, "accuracy": 0.5}
+    assert migrate(tmp_path) == []

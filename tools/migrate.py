@@ -54,15 +54,17 @@ def rename_settings(folder: Path) -> list[str]:
 
 
 LOG = {"clipped": "truncated", "zero_spread": "zero_std_groups"}  # old and new name of a column
+LOG_TABLES = ("log.parquet", "failures.parquet")  # of a block, of `benchmarks.study.failures`
 
 
 def rename_log_columns(folder: Path) -> list[str]:
     """The logs of trainings, and what the pre-flight of a run found."""
     done = []
-    for path in sorted(folder.glob("*.parquet")):
-        if LOG.keys() & {*pq.read_schema(path).names}:
+    for path in (folder / name for name in LOG_TABLES):
+        if path.is_file() and LOG.keys() & {*pq.read_schema(path).names}:
             table = pd.read_parquet(path).rename(columns=LOG)
-            table.to_parquet(path, index=False, compression="zstd", compression_level=19)
+            small = table.to_parquet(index=False, compression="zstd", compression_level=19)
+            atomic_write(path, small)
             done.append(f"{path}: columns of the log")
     log, recipe = folder / "log.csv", folder / "recipe.json"
     if log.is_file():
