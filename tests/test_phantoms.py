@@ -9,7 +9,7 @@ from PIL import Image
 from benchmarks.speed.phantoms import glance, probe
 from medr1_lib.data import phantoms
 from medr1_lib.data.phantoms import Scene, draw, random_scene
-from medr1_lib.data.phantoms.appearance import LOOKS, NOISE
+from medr1_lib.data.phantoms.draw import LOOKS, NOISE
 from medr1_lib.data.question import MODALITIES
 from medr1_lib.errors import InputError
 

@@ -139,10 +139,8 @@ def read_qa(source: Source) -> list[RecordFile]:
     if not paths:
         remedy = "give the folder or zip file with QA_information/ and Images/, or use --splits"
         raise InputError(source.root, "holds no QA_information/*.json", remedy)
-    return [
-        RecordFile(path, "qa", PurePosixPath(path).stem, "", *_parse(source, path, _from_qa))
-        for path in paths
-    ]
+    names = {path: PurePosixPath(path).stem for path in paths}
+    return [_parse(source, path, ("qa", name, ""), _from_qa) for path, name in names.items()]
 
 
 def read_splits(source: Source) -> list[RecordFile]:
@@ -168,8 +166,7 @@ def read_splits(source: Source) -> list[RecordFile]:
             labels: Any = dict.fromkeys(kinds, "unknown") | {kind: canonical(kind, name)}
         except InputError as error:
             raise InputError(path, error.problem, error.remedy) from error
-        parsed = _parse(source, path, partial(_from_split, **labels))
-        found.append(RecordFile(path, kind, name, split, *parsed))
+        found.append(_parse(source, path, (kind, name, split), partial(_from_split, **labels)))
     if not found:
         remedy = "give the folder that holds Splits/, or Splits/ itself"
         raise InputError(source.root, "holds no Splits/modality or Splits/question_type", remedy)
@@ -204,8 +201,11 @@ def with_both_labels(files: list[RecordFile]) -> list[RecordFile]:
 
 
 def _parse(
-    source: Source, path: str, read: Callable[[dict[str, Any]], tuple[Question, str]]
-) -> tuple[list[Item], list[InputError]]:
+    source: Source,
+    path: str,
+    place: tuple[str, str, str],
+    read: Callable[[dict[str, Any]], tuple[Question, str]],
+) -> RecordFile:
     try:
         loaded = json.loads(source.read(path).decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -217,7 +217,7 @@ def _parse(
         raise InputError(path, "is not a list of records", "wrap the records in [ ]")
     if not loaded:
         raise InputError(path, "holds no record", "download the file again or remove it")
-    items, bad = [], []
+    file = RecordFile(path, *place, items=[], bad=[])
     for number, record in enumerate(loaded, start=1):
         where = f"{path}, record {number}"
         try:
@@ -226,10 +226,10 @@ def _parse(
             question, image = read(record)
             if is_outside(image):
                 raise InputError(where, f"its image {image!r} points outside the data", _DROP)
-            items.append(Item(question, image, where))
+            file.items.append(Item(question, image, where))
         except InputError as error:
-            bad.append(InputError(where, error.problem, error.remedy))
-    return items, bad
+            file.bad.append(InputError(where, error.problem, error.remedy))
+    return file
 
 
 def image_id(path: str) -> str:
@@ -318,7 +318,13 @@ def import_data(
     """
     files.require_free(out)
     with opened(root) as source:
-        read = read_qa(source) if splits is None else _released(splits, by)
+        if splits:
+            with opened(splits) as other:
+                read = [file for file in with_both_labels(read_splits(other)) if file.kind == by]
+            if not read:
+                raise InputError(splits, f"holds no Splits/{by}", "choose the other one with --by")
+        else:
+            read = read_qa(source)
         items = [item for file in read for item in file.items]
         converted = out.with_name(out.name + ".converted")
         results = convert(source, sorted({item.image for item in items}), converted, side)
@@ -354,17 +360,13 @@ def import_data(
         "skipped": [vars(error) for error in skipped],
         "use": "research under the licences of the source data; not for clinical use",
     }
-    dataset.write(out, {name: _rows(part, pngs) for name, part in parts.items()}, card)
+    rows = {
+        name: (i.question.record({"bytes": pngs[i.image].read_bytes(), "path": None}) for i in part)
+        for name, part in parts.items()
+    }
+    dataset.write(out, rows, card)
     shutil.rmtree(converted)
     return card
-
-
-def _released(splits: Path, by: str) -> list[RecordFile]:
-    with opened(splits) as source:
-        chosen = [file for file in with_both_labels(read_splits(source)) if file.kind == by]
-    if not chosen:
-        raise InputError(splits, f"holds no Splits/{by}", "choose the other one with --by")
-    return chosen
 
 
 def convert(
@@ -413,8 +415,3 @@ def _held_out(items: Iterable[Item], pngs: Mapping[str, Path]) -> set[str]:
     middle = TEST_EVERY // 2  # rounds the share of a small modality to the nearest
     test = {d for group in by_modality.values() for d in sorted(group)[middle::TEST_EVERY]}
     return {path for path, digest in digests.items() if digest in test}
-
-
-def _rows(items: Iterable[Item], pngs: Mapping[str, Path]) -> Iterator[dict[str, Any]]:
-    for item in items:
-        yield item.question.record({"bytes": pngs[item.image].read_bytes(), "path": None})

@@ -1,4 +1,4 @@
-"""One painter for each anatomy: it draws a body as a map, which `appearance` turns into an image.
+"""One painter for each anatomy: it draws a body as a map, which `draw` turns into an image.
 
 The maps of CT, MRI, X-ray and ultrasound are tissue densities: air 0, fat 0.3, muscle 0.45, organ
 0.55, brain 0.65, fluid 0.8, bone 0.95. The others are lightness, 0 the darkest pigment or nucleus.
