@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import policies
 import pytest
@@ -9,6 +10,7 @@ from layouts import picture
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2VLForConditionalGeneration
 
+import medr1_lib.model
 from medr1_lib.errors import InputError
 from medr1_lib.model.loading import NOT_QUANTIZED, _check_quantized, base_model, load_policy
 from medr1_lib.model.tiny import tiny_model
@@ -184,3 +186,9 @@ def test_an_adapter_without_its_base_or_weights_is_named(tmp_path):
     edit(folder / "adapter_config.json", base_model_name_or_path=str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="nowhere' is not here; write the directory"):
         load_policy(folder, device="cpu")
+
+
+def test_loading_a_model_imports_nothing_of_phantoms():
+    folder = Path(medr1_lib.model.__file__).parent
+    for module in ("loading", "processor", "vision_cache", "qwen2b"):
+        assert "medr1_lib.data" not in (folder / f"{module}.py").read_text(), module

@@ -17,8 +17,7 @@ from medr1_lib.data.question import LETTERS
 from medr1_lib.data.styles import STYLES, prompt, read, read_strict
 from medr1_lib.errors import InputError
 from medr1_lib.model.loading import load_policy
-from medr1_lib.model.processor import ASK_CAPTION
-from medr1_lib.model.tiny import HEAD, tiny_model
+from medr1_lib.model.tiny import ASK_CAPTION, HEAD, tiny_model
 from tools.pretrain import command, errors, exam, growing, lessons, report, scenes, teach, tower
 from tools.pretrain.command import album
 from tools.pretrain.language import Pupil

@@ -16,8 +16,8 @@ from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 from medr1_lib.cli import exit_status
 from medr1_lib.errors import InputError
 from medr1_lib.files import require_free
-from medr1_lib.model.processor import tiny_processor
 from medr1_lib.model.qwen2b import on_meta, qwen2_vl_2b
+from medr1_lib.model.tiny import tiny_processor
 
 SPARE = 2**26  # bytes on the disk for everything that is not a weight
 FAKE = "random weights in the size of Qwen2-VL-2B: this is not Qwen2-VL-2B and knows nothing"

@@ -17,8 +17,8 @@ from medr1_lib.data import phantom_vqa
 from medr1_lib.data.phantoms import draw
 from medr1_lib.data.styles import prompt
 from medr1_lib.model.loading import Policy, load_policy
-from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor, tiny_processor
-from medr1_lib.model.tiny import tiny_model
+from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
+from medr1_lib.model.tiny import tiny_model, tiny_processor
 from medr1_lib.rl.recipe import Recipe, load_recipe
 from medr1_lib.rl.trainer import PolicyTrainer
 

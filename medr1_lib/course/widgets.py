@@ -176,7 +176,7 @@ def prompt_text(
     """The text of a prompt's tokens, special ones included; repeated ones are counted.
 
     Example:
-        >>> from medr1_lib.model.processor import tiny_processor
+        >>> from medr1_lib.model.tiny import tiny_processor
         >>> asked = Question("Which?", ("lung", "skin"), "A", "CT", "Disease Diagnosis", "x", "y")
         >>> prompt_text(tiny_processor(), asked, "no_think", Image.new("RGB", (112, 112)))[:68]
         '<|im_start|>user\\n<|vision_start|><|image_pad|> x 16 <|vision_end|>Wh'

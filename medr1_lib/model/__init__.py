@@ -1,1 +1,1 @@
-"""The policy: the tiny base model, how it is loaded, and its frozen eye."""
+"""The model: how one is loaded, the tiny base, and its frozen vision tower."""

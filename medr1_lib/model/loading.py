@@ -1,6 +1,8 @@
 """Load a Qwen2-VL from a local directory: the tiny one, a large one, or an adapter on either."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -25,7 +27,8 @@ ARCHITECTURES: dict[str, type[PreTrainedModel]] = {
     "qwen2_vl": Qwen2VLForConditionalGeneration,
     "qwen2_5_vl": Qwen2_5_VLForConditionalGeneration,
 }
-# The full path of the tower: the name "visual" alone matches nothing and would quantize it.
+# Full paths: "visual" alone matches nothing, and the tower would be quantized. Without "lm_head",
+# the head would be, and it shares its weights with the embedding.
 NOT_QUANTIZED = ["model.visual", "lm_head"]
 
 Policy: TypeAlias = "PreTrainedModel | PeftModel"
@@ -39,12 +42,9 @@ def load_policy(
 ) -> tuple[Policy, ImageOnlyQwen2VLProcessor]:
     """Load a model and its processor from a local directory, ready to generate.
 
-    Takes any Hugging Face directory of a Qwen2-VL or Qwen2.5-VL, or of a LoRA adapter whose
-    configuration names such a directory. The sampling settings that Qwen ships with its models
-    (temperature 0.01, top_k 1) are dropped: `generate` would mix them into those it is given.
-
     Args:
-        path: The directory.
+        path: Any Hugging Face directory of a Qwen2-VL or Qwen2.5-VL, or of a LoRA adapter whose
+            configuration names such a directory.
         quantize: `"nf4"` stores the linear layers of the language model in 4 bits (QLoRA,
             Dettmers et al. 2023); the vision tower and the head stay as they are.
         device: Where the model goes; the GPU if torch finds one, else the CPU.
@@ -58,6 +58,8 @@ def load_policy(
     base = base_directory(path)
     model = _load_model(base, quantize, device, dtype)
     processor = _load_processor(base)
+    # Qwen ships temperature 0.01 and top_k 1 with its models, and `generate` mixes them into the
+    # settings that it is given: all rollouts of a group would be the same.
     ends = model.generation_config.eos_token_id or processor.tokenizer.eos_token_id
     padding = processor.tokenizer.pad_token_id
     model.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=padding)
@@ -101,13 +103,10 @@ def _load_model(
     settings: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}}
     if quantize:
         settings["quantization_config"] = _nf4(dtype)
-    try:
+    with _readable(path, "weights", "copy or download the model again"):
         loaded: Any = ARCHITECTURES[found].from_pretrained(
             path, local_files_only=True, output_loading_info=True, **settings
         )
-    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
-        problem = f"its weights cannot be read ({_first_line(error)})"
-        raise InputError(path, problem, "copy or download the model again") from error
     model, info = loaded
     if info["missing_keys"]:
         problem = f"lacks {len(info['missing_keys'])} weights, {min(info['missing_keys'])} first"
@@ -118,12 +117,9 @@ def _load_model(
 
 
 def _load_processor(path: Path) -> ImageOnlyQwen2VLProcessor:
-    try:
+    remedy = "copy the tokenizer and preprocessor files of the model into it"
+    with _readable(path, "processor", remedy):
         processor = ImageOnlyQwen2VLProcessor.from_pretrained(path, local_files_only=True)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        problem = f"its processor cannot be read ({_first_line(error)})"
-        remedy = "copy the tokenizer and preprocessor files of the model into it"
-        raise InputError(path, problem, remedy) from error
     if processor.chat_template is None:
         raise InputError(path, "has no chat template", "copy chat_template.json or .jinja into it")
     processor.tokenizer.padding_side = "left"  # so that every row of a batch ends where it goes on
@@ -133,12 +129,8 @@ def _load_processor(path: Path) -> ImageOnlyQwen2VLProcessor:
 def _add_adapter(model: PreTrainedModel, path: Path) -> "PeftModel":
     from peft import PeftModel
 
-    try:
+    with _readable(path, "adapter", "copy the adapter again, or train it again"):
         return PeftModel.from_pretrained(model, path, local_files_only=True)
-    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
-        problem = f"its adapter cannot be read ({_first_line(error)})"
-        remedy = "copy the adapter again, or train it again"
-        raise InputError(path, problem, remedy) from error
 
 
 def _nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
@@ -152,11 +144,7 @@ def _nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
 
 
 def _check_quantized(model: PreTrainedModel) -> None:
-    """Make sure that the language model is in 4 bits, the tower and the head are not.
-
-    On a CPU with AVX512_BF16 bitsandbytes packs the weights anew at the first evaluation, into a
-    form without a gradient; training after it fails or, worse, stands still.
-    """
+    """Make sure that the language model is in 4 bits, the tower and the head are not."""
     from bitsandbytes.nn.modules import Linear4bit
 
     four_bit = {name: m for name, m in model.named_modules() if isinstance(m, Linear4bit)}
@@ -164,6 +152,8 @@ def _check_quantized(model: PreTrainedModel) -> None:
     wanted = {name for name in linear if name.startswith("model.language_model.")}
     if not wanted or set(four_bit) != wanted:
         raise RuntimeError(f"quantized by mistake or not at all: {set(four_bit) ^ wanted}")
+    # On a CPU with AVX512_BF16 bitsandbytes packs the weights anew at the first evaluation, into a
+    # form without a gradient; training after it fails or, worse, stands still.
     for layer in four_bit.values():
         layer.support_avx512bf16_for_cpu = False
 
@@ -177,5 +167,11 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise InputError(path, "is not sound JSON", "copy or download the model again") from error
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+@contextmanager
+def _readable(path: Path, part: str, remedy: str) -> Iterator[None]:
+    """Tell in one line what a library complains of on many."""
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(path, f"its {part} cannot be read ({first})", remedy) from error

@@ -1,4 +1,4 @@
-"""A Qwen2-VL small enough for a laptop: the real architecture, wired so that it learns soon.
+"""The tiny Qwen2-VL, small enough for a laptop: real architecture, words of PhantomMedVQA.
 
 The weights start with a circuit that large models form early in training (an induction head,
 Olsson et al. 2022, arXiv 2209.11895): heads that look two tokens back, and heads that look for the
@@ -6,24 +6,129 @@ token found there. Left to chance it takes hours of training to appear; it knows
 """
 
 import math
+from collections.abc import Iterable
 
 import torch
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from transformers import (
     GenerationConfig,
     PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
+    Qwen2VLImageProcessorPil,
 )
 
-from medr1_lib.model.processor import PATCH
+from medr1_lib.data.phantom_vqa import ATTRIBUTES, STEMS, values
+from medr1_lib.data.question import LETTERS, MODALITIES
+from medr1_lib.data.styles import STYLES, prompt
+from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
 
 WIDTH, LAYERS, HEADS = 192, 5, 6
-EYE_WIDTH, EYE_LAYERS, EYE_HEADS = 128, 4, 4
+VISION_WIDTH, VISION_LAYERS, VISION_HEADS = 128, 4, 4
 HEAD = WIDTH // HEADS
 HALF = HEAD // 2  # rotary frequencies per head: entry i turns together with entry i + HALF
 ROTARY_BASE = 1e4
 FAST = 6  # the fast frequencies tell where a token stands, the slow half what it is
+
+SPECIAL = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+ASK_CAPTION = "Describe the image."
+PIXELS = 112
+PATCH = 14
+VOCABULARY = 640  # bytes, the words of the prompts, and a few pieces for words never met
+
+# A separator keeps its space, so that a word is the same token at the start of a list and in it.
+_WORDS = Regex(r", |: | ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+")
+
+# Qwen2-VL's turns without its system prompt, which would be a fifth of a prompt of 60 tokens.
+CHAT_TEMPLATE = """\
+{%- for message in messages -%}
+<|im_start|>{{ message['role'] }}
+{% if message['content'] is string %}{{ message['content'] }}{% else %}\
+{% for part in message['content'] %}\
+{% if part['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>\
+{% else %}{{ part['text'] }}{% endif %}\
+{% endfor %}{% endif %}<|im_end|>
+{% endfor -%}
+{%- if add_generation_prompt -%}
+<|im_start|>assistant
+{% endif -%}"""
+
+
+def phrases() -> list[str]:
+    """Every answer of PhantomMedVQA, modalities first, each once."""
+    answers = [
+        text
+        for question_type in ATTRIBUTES
+        for modality in MODALITIES
+        for text in values(modality, question_type)
+    ]
+    return list(dict.fromkeys([*MODALITIES, *answers]))
+
+
+def corpus() -> Iterable[str]:
+    """What the tokenizer is trained on: prompts and names of attributes."""
+    stems = [stem for pair in STEMS.values() for stem in pair]
+    for style in STYLES:
+        for stem in stems:
+            yield prompt(stem, ("", "", "", ""), style)
+    yield from (f"{name}: {name}, " for name in STEMS for _ in range(9))
+    yield from (ASK_CAPTION, "user\n", "assistant\n") * 9
+
+
+def tiny_processor() -> ImageOnlyQwen2VLProcessor:
+    """Build the processor of the tiny model: nothing is read, the same bytes every time.
+
+    The tokenizer is a byte-level BPE like Qwen2-VL's, so that any text can be asked. The tags, the
+    letters and the answers of PhantomMedVQA are one token each: a letter is then the same token in
+    front of an option and in an answer, and a short completion is cheap to sample.
+
+    Example:
+        >>> tiny_processor().tokenizer.tokenize("A)liver, B)soft tissue window")
+        ['A', ')', 'liver', ',Ġ', 'B', ')', 'soft tissue window']
+    """
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(_WORDS, "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(corpus(), trainer)
+    bpe.add_tokens([AddedToken(tag, normalized=False) for tag in TAGS])
+    words = [*LETTERS, *phrases()]
+    bpe.add_tokens([AddedToken(word, single_word=True, normalized=False) for word in words])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+    images = Qwen2VLImageProcessorPil(
+        patch_size=PATCH,
+        merge_size=2,
+        temporal_patch_size=2,
+        size={"shortest_edge": PIXELS**2, "longest_edge": PIXELS**2},
+    )
+    return ImageOnlyQwen2VLProcessor(images, tokenizer, chat_template=CHAT_TEMPLATE)
 
 
 def tiny_model(
@@ -63,10 +168,10 @@ def _config(tokenizer: PreTrainedTokenizerBase) -> Qwen2VLConfig:
         "pad_token_id": tokenizer.pad_token_id,
         "tie_word_embeddings": True,
     }
-    eye = {
-        "depth": EYE_LAYERS,
-        "embed_dim": EYE_WIDTH,
-        "num_heads": EYE_HEADS,
+    vision = {
+        "depth": VISION_LAYERS,
+        "embed_dim": VISION_WIDTH,
+        "num_heads": VISION_HEADS,
         "mlp_ratio": 4,
         "hidden_size": WIDTH,
         "patch_size": PATCH,
@@ -75,7 +180,7 @@ def _config(tokenizer: PreTrainedTokenizerBase) -> Qwen2VLConfig:
     }
     return Qwen2VLConfig(
         text_config=text,
-        vision_config=eye,
+        vision_config=vision,
         image_token_id=ids["<|image_pad|>"],
         video_token_id=ids["<|video_pad|>"],
         vision_start_token_id=ids["<|vision_start|>"],

@@ -187,9 +187,7 @@ def sample_shared(prompts: list[Untyped], trainer: GRPOTrainer) -> dict[str, Unt
         add_generation_prompt=True,
         tokenize=True,
         return_dict=True,
-        padding=True,
-        padding_side="left",
-        return_tensors="pt",
+        processor_kwargs={"padding": True, "padding_side": "left", "return_tensors": "pt"},
         **host.chat_template_kwargs,
     ).to(host.accelerator.device)
     checkpointing = host.args.gradient_checkpointing_kwargs

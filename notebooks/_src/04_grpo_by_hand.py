@@ -41,8 +41,7 @@ from medr1_lib.course import checks, tiers
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import draw
 from medr1_lib.data.styles import STYLES, prompt
-from medr1_lib.model.processor import tiny_processor
-from medr1_lib.model.tiny import tiny_model
+from medr1_lib.model.tiny import tiny_model, tiny_processor
 from medr1_lib.rl.rewards import points, rewards
 
 tier = tiers.start(4)

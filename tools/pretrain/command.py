@@ -15,8 +15,7 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransforme
 from medr1_lib.errors import InputError
 from medr1_lib.files import write_json
 from medr1_lib.model.loading import load_policy
-from medr1_lib.model.processor import tiny_processor
-from medr1_lib.model.tiny import tiny_model
+from medr1_lib.model.tiny import tiny_model, tiny_processor
 from medr1_lib.provenance import hardware
 from tools.pretrain.card import card
 from tools.pretrain.growing import grown

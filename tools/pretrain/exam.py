@@ -12,7 +12,7 @@ from torch import Tensor
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.rationale import claims
 from medr1_lib.data.styles import read, read_strict
-from medr1_lib.model.processor import ASK_CAPTION
+from medr1_lib.model.tiny import ASK_CAPTION
 from tools.pretrain.language import Pupil
 from tools.pretrain.lessons import Asked, ask, turn
 

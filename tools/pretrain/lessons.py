@@ -10,7 +10,7 @@ from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.question import LETTERS, MODALITIES
 from medr1_lib.data.rationale import rationale
 from medr1_lib.data.styles import STYLES, listed, prompt
-from medr1_lib.model.processor import ASK_CAPTION, phrases
+from medr1_lib.model.tiny import ASK_CAPTION, phrases
 
 QUESTION_TYPE_OF = {name: question_type for question_type, name in ATTRIBUTES.items()}
 LOOK_UPS = 6  # keys per list of options

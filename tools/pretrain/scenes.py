@@ -12,7 +12,7 @@ from medr1_lib.data import phantoms
 from medr1_lib.data.phantom_vqa import ATTRIBUTES, questions, values
 from medr1_lib.data.phantoms import GRADES, Scene, draw
 from medr1_lib.data.question import MODALITIES
-from medr1_lib.model.processor import PATCH, PIXELS
+from medr1_lib.model.tiny import PATCH, PIXELS
 
 ROWS = PIXELS // PATCH  # patches per side; a token of the model merges two by two
 PATCHES = ROWS**2

@@ -19,14 +19,14 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import (
     VisionAttention,
 )
 
-from medr1_lib.model.tiny import EYE_HEADS, EYE_WIDTH, WIDTH, orthonormal
+from medr1_lib.model.tiny import VISION_HEADS, VISION_WIDTH, WIDTH, orthonormal
 from tools.pretrain.optimizer import Optimizer, keep
 from tools.pretrain.scenes import LESIONS, TOKENS, Pool, grid, lesions, patches, truths, vocabulary
 
 BATCH = 64
 SHARPNESS = 10.0  # logits per unit of agreement with a word vector of length one
 WARM_UP = 100
-EYE_HEAD = EYE_WIDTH // EYE_HEADS
+VISION_HEAD = VISION_WIDTH // VISION_HEADS
 log = logging.getLogger(__name__)
 
 
@@ -149,7 +149,7 @@ def prepare(tower: Qwen2VisionTransformerPretrainedModel, shown: Pool) -> None:
     """
     sample = patches(shown.pixels[::40])
     spread, axes = torch.linalg.eigh((sample.T @ sample / len(sample)).double())
-    spread, axes = spread.flip(0)[:EYE_WIDTH].float(), axes.flip(1)[:, :EYE_WIDTH].float()
+    spread, axes = spread.flip(0)[:VISION_WIDTH].float(), axes.flip(1)[:, :VISION_WIDTH].float()
     filters = (axes / (spread + 0.01 * spread[1]).sqrt()).T
     tower.patch_embed.proj.weight.copy_(filters.view_as(tower.patch_embed.proj.weight))
     attentions = [part for part in tower.modules() if isinstance(part, VisionAttention)]
@@ -161,13 +161,13 @@ def prepare(tower: Qwen2VisionTransformerPretrainedModel, shown: Pool) -> None:
 def _aim(attention: VisionAttention, head: int, down: int, across: int) -> None:
     """Make a head of the tower pass on what lies so many patches away."""
     query, key, value = (
-        slice(k * EYE_WIDTH + head * EYE_HEAD, k * EYE_WIDTH + (head + 1) * EYE_HEAD)
+        slice(k * VISION_WIDTH + head * VISION_HEAD, k * VISION_WIDTH + (head + 1) * VISION_HEAD)
         for k in range(3)
     )
     attention.qkv.bias[query], attention.qkv.bias[key] = _look_aside(down, across)
-    attention.qkv.weight[value] = orthonormal(EYE_WIDTH, EYE_HEAD)
-    columns = slice(head * EYE_HEAD, (head + 1) * EYE_HEAD)
-    attention.proj.weight[:, columns] = 0.5 * orthonormal(EYE_WIDTH, EYE_HEAD).T
+    attention.qkv.weight[value] = orthonormal(VISION_WIDTH, VISION_HEAD)
+    columns = slice(head * VISION_HEAD, (head + 1) * VISION_HEAD)
+    attention.proj.weight[:, columns] = 0.5 * orthonormal(VISION_WIDTH, VISION_HEAD).T
 
 
 def _look_aside(down: int, across: int, strength: float = 60.0) -> tuple[Tensor, Tensor]:
@@ -175,7 +175,7 @@ def _look_aside(down: int, across: int, strength: float = 60.0) -> tuple[Tensor,
 
     The rotary embedding of the tower gives half of its frequencies to rows, half to columns.
     """
-    count = EYE_HEAD // 4
+    count = VISION_HEAD // 4
     frequencies = 1e4 ** (-torch.arange(count) / count)
     turn = torch.cat([down * frequencies, across * frequencies])
     weight = math.sqrt(strength) * (torch.arange(count) < 3).repeat(2)
