@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from medr1_lib.evaluation.answers import AnswerLog
     from medr1_lib.evaluation.evaluate import Settings
     from medr1_lib.evaluation.items import EvalSet
-    from medr1_lib.rl.recipe import Recipe, RecipeParser
-    from medr1_lib.rl.run import Run
+    from medr1_lib.rl.recipe import Recipe
 
 # Else it complains of a missing kernel when it is imported; before any module that imports it.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
@@ -153,9 +152,8 @@ def _import(options: argparse.Namespace) -> tuple[str, Report]:
 
     given = options.root, options.out, options.splits, options.by, options.size
     done = omnimedvqa.import_data(*given)
-    report = {"out": str(options.out)} | {
-        key: done[key] for key in ("records", "images", "skipped")
-    }
+    report = {key: done[key] for key in ("records", "images", "skipped")}
+    report = {"out": str(options.out)} | report
     return f"{_written(report)}\n{_skipped_table(report['skipped'])}", report
 
 
@@ -195,14 +193,13 @@ def _data_parser() -> argparse.ArgumentParser:
     add = commands.add_parser("build", help="draw PhantomMedVQA").add_argument
     add("--out", type=Path, required=True, metavar="DIR", help="folder to make")
     add("--seed", type=int, default=0, metavar="S", help="everything follows from it (default 0)")
-    per_cell = "test questions per modality and question type; train has four times as many (64)"
-    add("--per-cell", type=positive, default=64, metavar="N", help=per_cell)
+    about = "test questions per modality and question type; train has four times as many (64)"
+    add("--per-cell", type=positive, default=64, metavar="N", help=about)
     add("--leaky", action="store_true", help="let the option texts give the answers away")
-    shortcut = "share of train images whose scanner mark gives the answer away (1 if not said)"
-    strength: dict[str, Any] = {"nargs": "?", "const": 1.0, "default": 0.0, "metavar": "STRENGTH"}
-    add("--shortcut", type=share, help=shortcut, **strength)
-    mark = "scanner mark of the test images (random); reversed: always that of another option"
-    add("--mark", choices=("random", "absent", "reversed"), default="random", help=mark)
+    about = "share of train images whose scanner mark gives the answer away (1 if not said)"
+    add("--shortcut", type=share, nargs="?", const=1.0, default=0.0, metavar="STRENGTH", help=about)
+    about = "scanner mark of the test images (random); reversed: always that of another option"
+    add("--mark", choices=("random", "absent", "reversed"), default="random", help=about)
 
     add = commands.add_parser("import", help="import OmniMedVQA, or data laid out so").add_argument
     add("--root", type=Path, required=True, metavar="DIR|ZIP", help="where the images are")
@@ -248,7 +245,8 @@ def train(arguments: list[str]) -> int:
     import torch
     from accelerate import PartialState
 
-    from medr1_lib.rl.recipe import CONFIGS, presets
+    from medr1_lib.rl.recipe import CONFIGS, RecipeParser, presets
+    from medr1_lib.rl.run import COLUMNS
     from medr1_lib.rl.train import Progress, train
 
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -257,7 +255,10 @@ def train(arguments: list[str]) -> int:
     method, *rest = arguments
     if method not in CONFIGS:
         raise InputError("train", f"no method {method!r}", f"use {' or '.join(CONFIGS)}")
-    given = _train_parser(method).flags(rest)
+    parser = RecipeParser(method)
+    for name, settings in TRAIN_OPTIONS.items():
+        parser.add_argument(f"--{name}", **settings)
+    given = parser.flags(rest)
     own = {name: given.pop(name) for name in TRAIN_OPTIONS if name in given}
     if "out" not in own:
         raise InputError("train", "no --out", "name a folder for the run")
@@ -266,17 +267,12 @@ def train(arguments: list[str]) -> int:
     resume, force = own.get("resume", False), own.get("force", False)
     run = train(_recipe(method, own, given), own["out"], resume, force, [Progress()])
     if PartialState().is_main_process:
-        print(_run_summary(run))
+        last = run.log.tail(10).mean().dropna()
+        found = ", ".join(f"{name} {last[name]:.3g}" for name in COLUMNS[method] if name in last)
+        minutes = run.log["seconds"].sum() / 60
+        print(f"\n{len(run.log)} steps in {minutes:.1f} minutes; mean of the last ones: {found}")
+        print(f"adapter: {run.adapter}")
     return 0
-
-
-def _train_parser(method: str) -> "RecipeParser":
-    from medr1_lib.rl.recipe import RecipeParser
-
-    parser = RecipeParser(method)
-    for name, settings in TRAIN_OPTIONS.items():
-        parser.add_argument(f"--{name}", **settings)
-    return parser
 
 
 def _recipe(method: str, own: dict[str, Any], given: dict[str, Any]) -> "Recipe":
@@ -295,18 +291,6 @@ def _recipe(method: str, own: dict[str, Any], given: dict[str, Any]) -> "Recipe"
         problem = f"is a recipe for {recipe.method}, not for {method}"
         raise InputError(own.get("recipe", own["out"]), problem, f"use `train {recipe.method}`")
     return recipe
-
-
-def _run_summary(run: "Run") -> str:
-    from medr1_lib.rl.run import COLUMNS
-
-    last = run.log.tail(10).mean().dropna()
-    found = [f"{name} {last[name]:.3g}" for name in COLUMNS[run.recipe.method] if name in last]
-    minutes = run.log["seconds"].sum() / 60
-    return (
-        f"\n{len(run.log)} steps in {minutes:.1f} minutes; mean of the last ones: "
-        f"{', '.join(found)}\nadapter: {run.adapter}"
-    )
 
 
 # ---- evaluate ----
@@ -329,13 +313,8 @@ def evaluate(arguments: list[str]) -> int:
 
     if options.threads:
         torch.set_num_threads(options.threads)
-    settings = Settings(
-        tuple(dict.fromkeys(options.style)),
-        tuple(dict.fromkeys(options.controls)),
-        options.limit,
-        options.seed,
-        options.max_new_tokens,
-    )
+    asked = tuple(dict.fromkeys(options.style)), tuple(dict.fromkeys(options.controls))
+    settings = Settings(*asked, options.limit, options.seed, options.max_new_tokens)
     items = EvalSet(options.data, options.split)
     log = _answer_log(options, settings, items)
     model, processor = load_policy(options.model, options.quantize)
@@ -343,9 +322,12 @@ def evaluate(arguments: list[str]) -> int:
     try:
         evaluate(model, processor, items, log, settings, options.batch_size)
     except torch.OutOfMemoryError as error:
-        remedy = "choose a smaller one; the same command goes on from here"
+        where, remedy = (
+            f"--batch-size {options.batch_size}",
+            "choose a smaller one; the same command",
+        )
         raise InputError(
-            f"--batch-size {options.batch_size}", "the GPU's memory is full", remedy
+            where, "the GPU's memory is full", f"{remedy} goes on from here"
         ) from error
     seconds = time.perf_counter() - start
     records = log.finish({"seconds": round(seconds, 1), "finished": time.strftime("%Y-%m-%d")})
@@ -392,10 +374,10 @@ def _weights_sha256(path: Path) -> str:
     from medr1_lib.model.loading import base_directory
 
     digest = hashlib.sha256()
-    for folder in dict.fromkeys((path, base_directory(path))):
-        for file in sorted(folder.glob("*.safetensors")):
-            with file.open("rb") as opened:
-                digest.update(hashlib.file_digest(opened, "sha256").digest())
+    folders = dict.fromkeys((path, base_directory(path)))
+    for file in (file for folder in folders for file in sorted(folder.glob("*.safetensors"))):
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
     return digest.hexdigest()
 
 

@@ -99,13 +99,13 @@ def test_a_killed_run_loses_nothing_that_was_finished(data, tmp_path, monkeypatc
     process.wait()
     kept = sum(len(pd.read_parquet(part)) for part in out.glob("parts/*.parquet"))
     assert 6 <= kept < 40
-    again, go_on = [], evaluate.go_on
+    again, extend = [], evaluate.extend
 
     def counted(model, processor, drafts, *rest):
         again.extend(drafts)
-        return go_on(model, processor, drafts, *rest)
+        return extend(model, processor, drafts, *rest)
 
-    monkeypatch.setattr(evaluate, "go_on", counted)
+    monkeypatch.setattr(evaluate, "extend", counted)
     assert main(command(data, out, *asked)) == 0
     assert len(again) == 40 - kept
     pd.testing.assert_frame_equal(
@@ -155,7 +155,7 @@ def test_a_full_gpu_is_told(data, tmp_path, monkeypatch, capsys):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(evaluate, "go_on", full)
+    monkeypatch.setattr(evaluate, "extend", full)
     assert main(command(data, tmp_path / "out", "--style", "no_think", "--batch-size", 9)) == 2
     said = "--batch-size 9: the GPU's memory is full; choose a smaller one"
     assert said in capsys.readouterr().err
