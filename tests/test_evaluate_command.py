@@ -82,6 +82,7 @@ def test_an_adapter_is_evaluated(data, tmp_path, more):
     assert not records["completion"].equals(plain["completion"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL on Windows")
 def test_a_killed_run_loses_nothing_that_was_finished(data, tmp_path, monkeypatch):
     asked = ("--style", "no_think", "--controls", "blank", "--batch-size", 2)

@@ -942,6 +942,7 @@ def near(line):
     return bool(pair) and abs(float(pair[1]) - float(pair[2])) < 1e-4
 
 
+@pytest.mark.slow
 def test_the_language_half_is_taught_as_before(tmp_path):
     made, kept = taught(tmp_path), golden("base")
     assert unlike(made, kept, processor()) == []

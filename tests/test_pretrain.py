@@ -194,6 +194,7 @@ def test_the_last_term_is_repeated_with_other_lessons_until_the_styles_meet(scho
     assert [step for step, _, _ in notes[term:]] == [teach.LAST_TERM + k + 1 for k in range(5)]
 
 
+@pytest.mark.slow
 def test_a_grown_model_says_what_the_small_one_says_until_it_is_taught(pupil, shown):
     large = growing.grown(pupil.model).eval()
     assert large.num_parameters() > 4 * pupil.model.num_parameters()
@@ -351,6 +352,7 @@ def test_pass_at_k_is_the_chance_of_drawing_a_hit():
     assert report.pass_at(6, hits, 6) == 1
 
 
+@pytest.mark.slow
 def test_the_report_of_an_untrained_model(pupil, shown):
     seen = album(pupil.model.model.visual, shown)
     few = teach.Album(seen.scenes[:4], seen.features[:4])

@@ -122,12 +122,34 @@ def test_a_run_is_read_back(done):
 @pytest.mark.parametrize(
     ("recipe", "changes", "kept"),
     [
-        (trainings.grpo, {"max_steps": 4, "num_iterations": 2}, 2),  # rollouts serve two steps
-        (trainings.grpo, {"max_steps": 5} | FEW, 4),  # three steps to an epoch
-        (trainings.grpo, {"max_steps": 3, "quantize": "nf4", "lr_scheduler_type": "linear"}, 2),
-        (trainings.sft, {"max_steps": 6, "save_steps": 4} | FEW, 4),
+        pytest.param(
+            trainings.grpo,
+            {"max_steps": 4, "num_iterations": 2},  # rollouts serve two steps
+            2,
+            id="rollouts used twice",
+        ),
+        pytest.param(
+            trainings.grpo,
+            {"max_steps": 5} | FEW,  # three steps to an epoch
+            4,
+            id="second epoch",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            trainings.grpo,
+            {"max_steps": 3, "quantize": "nf4", "lr_scheduler_type": "linear"},
+            2,
+            id="nf4",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            trainings.sft,
+            {"max_steps": 6, "save_steps": 4} | FEW,
+            4,
+            id="sft",
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["rollouts used twice", "second epoch", "nf4", "sft"],
 )
 def test_an_interrupted_run_ends_as_if_it_had_not_been(recipe, changes, kept, tmp_path):
     recipe = recipe(**changes)
