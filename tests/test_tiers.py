@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import medr1_lib
 from medr1_lib.course import tiers
 from medr1_lib.errors import InputError
 
@@ -122,7 +123,9 @@ def test_a_library_alone_says_that_the_material_is_missing(monkeypatch, tmp_path
 
 def test_every_package_is_in_the_wheel():
     root = Path(__file__).parents[1]
-    settings = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]
+    project = tomllib.loads((root / "pyproject.toml").read_text())
+    settings = project["tool"]["setuptools"]
+    assert project["project"]["version"] == medr1_lib.__version__
     folders = {path.parent.relative_to(root) for path in root.glob("medr1_lib/**/__init__.py")}
     packages = {".".join(folder.parts) for folder in folders} | {"medr1_lib.material"}
     assert set(settings["packages"]) == packages

@@ -1,4 +1,4 @@
-"""Watch a policy learn: curves redrawn in place in a notebook, a plain line elsewhere."""
+"""Watch a policy learn: curves that are drawn again in place in a notebook, a line elsewhere."""
 
 import time
 
@@ -29,10 +29,7 @@ COLORS = ("#0072B2", "#D55E00")  # told apart by the color-blind too (Okabe and 
 
 
 def live(pause: float = 1.0) -> TrainerCallback:
-    """What to hand to `train` as a callback, here: `LiveCurves` in a notebook, else `Progress`.
-
-    Args:
-        pause: Seconds between two drawings at least.
+    """A callback for `train`: curves in a notebook, drawn every `pause` seconds, else a plain line.
 
     Example:
         >>> type(live()).__name__
@@ -42,18 +39,14 @@ def live(pause: float = 1.0) -> TrainerCallback:
 
 
 class LiveCurves(TrainerCallback):
-    """The curves of a run in one output of a notebook, brought up to date as it goes on.
-
-    Args:
-        pause: Seconds between two drawings at least.
-    """
+    """The curves of a run in one output of a notebook, drawn again every `pause` seconds."""
 
     def __init__(self, pause: float = 1.0) -> None:
         self._pause, self._drawn = pause, 0.0
         self._handle: DisplayHandle | None = None
 
     def on_log(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
-        """Draw, unless it was done a moment ago."""
+        """Draw, unless that was done a moment ago."""
         if state.is_world_process_zero and time.monotonic() - self._drawn > self._pause:
             self._draw(state)
 
@@ -76,11 +69,7 @@ class LiveCurves(TrainerCallback):
 
 
 def curves(log: pd.DataFrame, steps: int | None = None) -> Figure:
-    """The log of a run, finished or not, as one row of panels.
-
-    Args:
-        log: As `Run.log`.
-        steps: Length of the horizontal axis, if the run is to go on.
+    """The log of a run, as in `Run.log`, as one row of panels; `steps` if the run is to go on.
 
     Example:
         >>> log = pd.DataFrame({"step": [1, 2], "loss": [2.0, 1.0]})
