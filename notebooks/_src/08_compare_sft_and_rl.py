@@ -180,7 +180,7 @@ known = known[known["style"] == STYLE]
 def answers_of(name, target=sft_target):
     """What a model says to the test questions, after its training if it has one."""
     if not TRAINS:
-        return recorded(name)
+        return recorded_answers(name)
     model = tier.model_path
     if name in recipes:
         model = train(recipes[name], folder / name, target=target).adapter
@@ -191,7 +191,7 @@ def answers_of(name, target=sft_target):
     return evaluate(policy, processor, items, log, settings)
 
 
-def recorded(name):
+def recorded_answers(name):
     """The same from recorded models; the base has the seed -1."""
     of_block = known[(known["method"] == name.lower()) & (known["seed"] < 1)]
     of_budget = budget[(budget["variant"] == name) & (budget["seed"] == 0)]
@@ -444,7 +444,7 @@ display(table.round(1))
 # of the phantoms leaves faint stripes and one to four ticks in the corner.
 
 # %% mystnb={"image": {"alt": "The same phantom five times: without a mark and from four scanners, which look nearly alike. Below, the differences to the first, six times enlarged: stripes in four directions, and one to four small ticks in the lower right corner."}}
-from medr1_lib.data.phantoms import SCANNERS, draw
+from medr1_lib.data.phantoms import SCANNERS, Scene, draw
 
 first = next(phantom_vqa.questions("test", per_cell=1))
 scene = first.scene
@@ -553,9 +553,10 @@ from medr1_lib.data.question import LETTERS
 one = marks[(marks["method"] == "grpo") & (marks["style"] == STYLE)]
 one = one[(one["shortcut"] == marks["shortcut"].max()) & (one["seed"] == 0)]
 sides = {mark: rows.sort_values("item") for mark, rows in one.groupby("mark")}
+scenes = sides["reversed"]["scene"].map(Scene.from_json)
 letters = [
     LETTERS[list(question.options).index(stands_for(question))]
-    for question in sides["reversed"].itertuples()
+    for question in sides["reversed"].assign(scene=scenes).itertuples()
 ]
 said = sides["reversed"]["parsed"], sides["absent"]["parsed"]
 print(f"reliance of one model: {mark_reliance(*said, letters):.3f}")
