@@ -1,6 +1,6 @@
 """`python -m tools.fake_2b`: a checkpoint in the size of Qwen2-VL-2B, with random weights.
 
-It takes 4.4 GB of memory, and as much of the disk.
+It takes 5.3 GB of memory, and 4.4 GB of the disk.
 """
 
 import argparse
