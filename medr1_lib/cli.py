@@ -242,16 +242,17 @@ def train(arguments: list[str]) -> int:
 
     The same command with `--resume` goes on where an interrupted one stopped.
     """
+    if not arguments or arguments[0] in ("-h", "--help"):
+        presets = (Path(__file__).parent / "rl" / "recipes").glob("*.yaml")
+        print(f"{TRAIN_USAGE}\nPresets: {', '.join(sorted(path.stem for path in presets))}")
+        return 0
     import torch
     from accelerate import PartialState
 
-    from medr1_lib.rl.recipe import CONFIGS, RecipeParser, presets
+    from medr1_lib.rl.recipe import CONFIGS, RecipeParser
     from medr1_lib.rl.run import COLUMNS
     from medr1_lib.rl.train import Progress, train
 
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(f"{TRAIN_USAGE}\nPresets: {', '.join(presets())}")
-        return 0
     method, *rest = arguments
     if method not in CONFIGS:
         raise InputError("train", f"no method {method!r}", f"use {' or '.join(CONFIGS)}")
