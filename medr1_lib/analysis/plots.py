@@ -209,11 +209,8 @@ def learning_curves(
 ) -> Drawn:
     """The mean over models of a running mean, in a band from the lowest model to the highest.
 
-    Args:
-        logs: Columns `model`, `step`, `column` and `group`.
-        column: `reward` (points of 2), or `accuracy` (share of the rollouts of a step).
-        group: Each of its values is a line.
-        title: See above.
+    `column` is `reward` (points of 2) or `accuracy` (share of the rollouts of a step); each value
+    of `group` is a line.
     """
     ordered = logs.sort_values("step")
     ordered["value"] = ordered.groupby("model")[column].transform(

@@ -106,24 +106,15 @@ def summary_table(found: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Paired:
-    """Two models' answers to the same `n` items.
-
-    Attributes:
-        both: Items that both have right.
-        first: Items that only the first has right.
-        second: Items that only the second has right.
-        difference: Accuracy of the second minus that of the first.
-        interval: Its 95 % interval (`paired_interval`).
-        p: Exact p-value of McNemar's test.
-    """
+    """Two models' answers to the same `n` items: how many are right in which of them."""
 
     n: int
     both: int
-    first: int
-    second: int
-    difference: float
-    interval: tuple[float, float]
-    p: float
+    first: int  # in the first only
+    second: int  # in the second only
+    difference: float  # accuracy of the second minus that of the first
+    interval: tuple[float, float]  # of the difference, by `paired_interval`
+    p: float  # exact p-value of McNemar's test
 
 
 def compare(first: pd.DataFrame, second: pd.DataFrame) -> Paired:

@@ -13,7 +13,8 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast
 from transformers.feature_extraction_utils import BatchFeature
 
 from medr1_lib.data.question import LETTERS, Question
-from medr1_lib.data.styles import STYLES, prompt, user_turn
+from medr1_lib.data.styles import STYLES
+from medr1_lib.evaluation.evaluate import chat, start
 from medr1_lib.evaluation.items import GREY
 from medr1_lib.model.loading import Policy
 from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
@@ -33,34 +34,28 @@ class Asker:
 
     def chat(self, text: str) -> str:
         """A user's turn about an image, and the opening of the reply."""
-        turn: list[Any] = user_turn(text)
-        return self.processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+        return chat(self.processor, text)
 
     def question_chat(self, question: Question, style: str) -> str:
         """The chat that asks a question in the reasoning style of that name."""
-        return self.chat(prompt(question.question, question.options, style))
+        return start(self.processor, question, style, image=True).prompt
 
     def encode(self, chats: Sequence[str], images: Sequence[Image.Image]) -> BatchFeature:
         """Tokens of the chats, padded on the left, and patches of the images, one for each."""
-        batch = self.processor(
-            text=list(chats), images=list(images), padding=True, return_tensors="pt"
-        )
-        return batch.to(self.model.device)
+        batch = {"text": list(chats), "images": list(images)}
+        return self.processor(**batch, padding=True, return_tensors="pt").to(self.model.device)
 
     def reply(self, chats: Sequence[str], images: Sequence[Image.Image]) -> list[str]:
         """The likeliest continuation of each chat, token by token."""
-        how = GenerationConfig(do_sample=False, max_new_tokens=self.max_new_tokens)
-        return [reply for (reply,) in self._continued(chats, images, 1, how)]
+        return [reply for (reply,) in self._continued(chats, images, 1, do_sample=False)]
 
     def sample(
         self, chats: Sequence[str], images: Sequence[Image.Image], count: int, seed: int = 0
     ) -> list[list[str]]:
         """Draw so many continuations of each chat at temperature 1."""
         torch.manual_seed(seed)
-        how = GenerationConfig(
-            do_sample=True, temperature=1.0, top_p=1.0, top_k=0, max_new_tokens=self.max_new_tokens
-        )
-        return self._continued(chats, images, count, how)
+        how = {"do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0}
+        return self._continued(chats, images, count, **how)
 
     @torch.inference_mode()
     def next_token_probs(
@@ -93,13 +88,10 @@ class Asker:
 
     @torch.inference_mode()
     def _continued(
-        self,
-        chats: Sequence[str],
-        images: Sequence[Image.Image],
-        count: int,
-        how: GenerationConfig,
+        self, chats: Sequence[str], images: Sequence[Image.Image], count: int, **how: float
     ) -> list[list[str]]:
-        tokens = sample_group(self.model, self.encode(chats, images), count, how)
+        settings = GenerationConfig(max_new_tokens=self.max_new_tokens, **how)
+        tokens = sample_group(self.model, self.encode(chats, images), count, settings)
         texts = self.processor.batch_decode(tokens, skip_special_tokens=True)
         return [texts[first : first + count] for first in range(0, len(texts), count)]
 
@@ -121,22 +113,17 @@ def letter_probs(
         One row per reply in the form asked for: `item` (its place), columns `A` to `D`, `chosen`,
         `confidence` (the probability of the chosen letter) and `correct`.
     """
-    matches = [STYLES[style].pattern.fullmatch(reply) for reply in replies]
-    in_form = [
-        (item, replies[item][: match.start(1)].rstrip(), match[1].upper())
-        for item, match in enumerate(matches)
-        if match
-    ]
-    edge, rows = _edge(asker.processor.tokenizer), []
+    edge, in_form, rows = _edge(asker.processor.tokenizer), [], []
+    for item, reply in enumerate(replies):
+        if match := STYLES[style].pattern.fullmatch(reply):
+            before = reply[: match.start(1)].rstrip().removesuffix(edge)
+            opened = asker.question_chat(questions[item], style) + before
+            in_form.append((item, opened, match[1].upper()))
     for first in range(0, len(in_form), batch_size):
-        batch = in_form[first : first + batch_size]
-        chats = [
-            asker.question_chat(questions[item], style) + before.removesuffix(edge)
-            for item, before, _ in batch
-        ]
-        shown = [images[item] for item, _, _ in batch]
-        probs = asker.next_token_probs(chats, shown, [edge + letter for letter in LETTERS])
-        for (item, _, letter), row in zip(batch, probs.tolist(), strict=True):
+        items, chats, letters = zip(*in_form[first : first + batch_size], strict=True)
+        words = [edge + letter for letter in LETTERS]
+        probs = asker.next_token_probs(chats, [images[item] for item in items], words)
+        for item, letter, row in zip(items, letters, probs.tolist(), strict=True):
             confidence, correct = row[LETTERS.index(letter)], letter == questions[item].answer
             rows.append((item, *row, letter, confidence, correct))
     return pd.DataFrame(rows, columns=["item", *LETTERS, "chosen", "confidence", "correct"])

@@ -101,10 +101,13 @@ def start(
 ) -> PartialReply:
     """The prompt of one question, with or without an image, and no reply yet."""
     text = styles.prompt(question.question, question.options, style)
+    return PartialReply(chat(processor, text, image))
+
+
+def chat(processor: ImageOnlyQwen2VLProcessor, text: str, image: bool = True) -> str:
+    """A user's turn, about an image or without one, and the opening of the reply."""
     turn: list[Any] = styles.user_turn(text, image)
-    return PartialReply(
-        processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-    )
+    return processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
 
 
 def rounds(
