@@ -32,7 +32,7 @@ from medr1_lib.data.styles import STYLES, read
 from medr1_lib.evaluation.answers import AnswerLog
 from medr1_lib.evaluation.evaluate import Settings, evaluate, start
 from medr1_lib.evaluation.items import EvalPrompt, EvalSet, batches
-from medr1_lib.files import write_json
+from medr1_lib.files import check_writable, write_json
 from medr1_lib.model.loading import Policy, base_model, load_policy
 from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
 from medr1_lib.provenance import hardware
@@ -43,6 +43,8 @@ Letters = dict[tuple[int, str, str], str | None]
 
 def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
+    if options.json:
+        check_writable(options.json)
     torch.set_num_threads(options.threads)
     model, processor = load_policy(options.model)
     asked = tuple(options.style), tuple(options.controls)

@@ -58,6 +58,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--limit", type=int, default=1280)
     asked = parser.parse_args(arguments)
+    asked.record.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     items = EvalSet(asked.data)
     settings = Settings((STYLE,), limit=asked.limit, max_new_tokens=64)

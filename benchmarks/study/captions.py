@@ -30,7 +30,7 @@ from medr1_lib.data.rationale import claims
 from medr1_lib.data.styles import STYLES
 from medr1_lib.evaluation.ask import Asker
 from medr1_lib.evaluation.items import EvalSet, batches
-from medr1_lib.files import write_json
+from medr1_lib.files import check_writable, write_json
 from medr1_lib.model.loading import base_directory, load_policy
 from medr1_lib.model.tiny import ASK_CAPTION
 from medr1_lib.provenance import run_stamp
@@ -49,6 +49,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--limit", type=int, default=1280)
     asked = parser.parse_args(arguments)
+    check_writable(asked.json)
     torch.set_num_threads(1)
     items = EvalSet(asked.data)
     plan = list(product(asked.styles, asked.seeds))

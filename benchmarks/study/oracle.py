@@ -18,7 +18,7 @@ from medr1_lib.analysis.stats import wilson
 from medr1_lib.analysis.transfer import SERIES
 from medr1_lib.cli import exit_status
 from medr1_lib.evaluation.items import EvalSet
-from medr1_lib.files import write_json
+from medr1_lib.files import check_writable, write_json
 from medr1_lib.provenance import run_stamp
 
 
@@ -28,6 +28,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--model", type=Path, default=Path("data/tiny-qwen2-vl"))
     parser.add_argument("--json", type=Path, default=Path("data/recorded/oracle.json"))
     asked = parser.parse_args(arguments)
+    check_writable(asked.json)
     torch.set_num_threads(1)
     items = EvalSet(asked.data)
     answered = named(items, asked.model, len(items.questions))

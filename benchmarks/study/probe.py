@@ -23,7 +23,7 @@ from medr1_lib.analysis.stats import wilson
 from medr1_lib.cli import exit_status
 from medr1_lib.data.phantoms import SCANNERS, Scene, draw, random_scene
 from medr1_lib.data.question import MODALITIES
-from medr1_lib.files import write_json
+from medr1_lib.files import check_writable, write_json
 from medr1_lib.model.loading import load_policy
 from medr1_lib.provenance import run_stamp
 
@@ -37,6 +37,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--scenes", type=int, default=300, help="per modality")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     asked = parser.parse_args(arguments)
+    if asked.json:
+        check_writable(asked.json)
     torch.set_num_threads(1)
     rng = np.random.default_rng(SEED)
     scenes = [scene(rng, kind) for kind in MODALITIES for _ in range(asked.scenes)]

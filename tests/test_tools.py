@@ -1,16 +1,20 @@
-"""The sample in the repository is what its command draws."""
+"""The tools start, and the sample in the repository is what its command draws."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from medr1_lib.cli import exit_status
 from medr1_lib.data.question import Question
-from tools import sample
+from tools import fake_2b, migrate, report, sample
+from tools.pretrain import command as pretrain
 
 ROOT = Path(__file__).parents[1]
+SCRIPTS = [p for p in ROOT.glob("benchmarks/*/*.py") if "\ndef main(" in p.read_text()]
 
 
 def test_the_sample_is_what_the_command_writes(tmp_path):
@@ -32,3 +36,14 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path, capsys):
     (tmp_path / "taken").write_text("a file")
     assert exit_status(sample.main, ["--out", str(tmp_path / "taken")]) == 2
     assert "taken" in capsys.readouterr().err
+
+
+def test_every_tool_and_benchmark_says_how_it_is_used(capsys):
+    modules = [fake_2b, migrate, pretrain, report, sample]
+    modules += [import_module(f"benchmarks.{path.parent.name}.{path.stem}") for path in SCRIPTS]
+    for module in modules:
+        with pytest.raises(SystemExit) as ended:
+            module.main(["--help"])
+        shown = capsys.readouterr().out
+        assert ended.value.code == 0, module
+        assert "usage:" in shown, module
