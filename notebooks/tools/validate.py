@@ -34,9 +34,10 @@ def main(arguments: list[str], notebooks: Path = kernel.NOTEBOOKS) -> int:
     if not paths:
         raise InputError(notebooks, "holds no chapters", "build them with `make notebooks`")
     minutes = _recorded_minutes()
-    paths.sort(key=lambda path: -minutes.get(path.name[:2], 0))  # so that none is left for the end
+    paths.sort(key=lambda path: -minutes.get(path.name[:2], 0))  # both processes end together
     failed = 0
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
+    pool = ThreadPoolExecutor(AT_A_TIME)
+    try:
         running = {pool.submit(validate, path): path for path in paths}
         for number, done in enumerate(as_completed(running), start=1):
             took, problem = done.result()
@@ -45,6 +46,8 @@ def main(arguments: list[str], notebooks: Path = kernel.NOTEBOOKS) -> int:
             if problem:
                 print(problem, flush=True)
                 failed = 1
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C begins no further chapter
     return failed
 
 
