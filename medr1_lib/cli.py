@@ -323,13 +323,9 @@ def evaluate(arguments: list[str]) -> int:
     try:
         evaluate(model, processor, items, log, settings, options.batch_size)
     except torch.OutOfMemoryError as error:
-        where, remedy = (
-            f"--batch-size {options.batch_size}",
-            "choose a smaller one; the same command",
-        )
-        raise InputError(
-            where, "the GPU's memory is full", f"{remedy} goes on from here"
-        ) from error
+        where = f"--batch-size {options.batch_size}"
+        remedy = "choose a smaller one; the same command goes on from here"
+        raise InputError(where, "the GPU's memory is full", remedy) from error
     seconds = time.perf_counter() - start
     records = log.finish({"seconds": round(seconds, 1), "finished": time.strftime("%Y-%m-%d")})
     report = {style: summary(records[records["style"] == style]) for style in settings.styles}
@@ -413,7 +409,7 @@ def _evaluate_parser() -> argparse.ArgumentParser:
 
 
 def sweep(arguments: list[str]) -> int:
-    """Do what is not done yet, and say what failed; 1 if anything did.
+    """Train and score what is not done yet, and say what failed; 1 if anything did.
 
     The same command goes on where an interrupted one stopped, and tries failed jobs again.
     """
@@ -424,7 +420,7 @@ def sweep(arguments: list[str]) -> int:
     where = "on this machine, or on a cluster by sbatch (local)"
     add("--executor", choices=("local", "slurm"), default="local", help=where)
     add("--jobs", type=positive, default=1, metavar="N", help="models at the same time (1)")
-    add("--record", type=Path, metavar="DIR", help="gather all answers in a block for `report`")
+    add("--record", type=Path, metavar="DIR", help="gather all answers for tools.report")
     options = parser.parse_args(arguments)
 
     from medr1_lib.evaluation.sweep import Plan, record, sweep

@@ -16,15 +16,10 @@ Function = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Case:
-    """One call to try.
+    """One call to try."""
 
-    Attributes:
-        arguments: Passed by position, a fresh copy each time.
-        missed: What a function that fails here has missed, told to the student.
-    """
-
-    arguments: tuple[Any, ...]
-    missed: str
+    arguments: tuple[Any, ...]  # passed by position, a fresh copy each time
+    missed: str  # what a function that fails here has missed, told to the student
 
 
 @dataclass(frozen=True)
@@ -34,10 +29,6 @@ class Exercise:
     Called with the student's function, it returns that function if it agrees with the library's in
     every case, else the library's.
 
-    Attributes:
-        library: The library's function as `module:name`, loaded only when the check runs.
-        cases: From the plainest to the subtlest; the first that fails is the reason given.
-
     Example:
         >>> square = Exercise("math:fabs", (Case((-2,), "distances have no sign"),))
         >>> square(lambda x: x)(-3)
@@ -46,8 +37,8 @@ Going on with the library's version.
         3.0
     """
 
-    library: str
-    cases: tuple[Case, ...]
+    library: str  # the library's function as `module:name`, loaded only when the check runs
+    cases: tuple[Case, ...]  # from the plainest to the subtlest; the first that fails is told
 
     def __call__(self, theirs: Function) -> Function:
         """Print in one line what is wrong, if anything, and return the function to go on with."""

@@ -39,23 +39,14 @@ def material(name: str) -> Path:
 
 @dataclass(frozen=True)
 class Tier:
-    """One size of the course; the code is the same in all of them.
+    """One size of the course; the code is the same in all of them."""
 
-    Attributes:
-        name: The value of `MEDR1_TIER`.
-        model: The model of the chapters that use one, in words.
-        data: The data that it is asked about, in words.
-        threads: CPU threads, or `None` for as many as torch chooses.
-        quantize: How `load_policy` stores the weights.
-        max_new_tokens: The longest reply; those of the tiny model are short.
-    """
-
-    name: str
-    model: str
-    data: str
-    threads: int | None
-    quantize: Literal["nf4"] | None = None
-    max_new_tokens: int = 32
+    name: str  # the value of `MEDR1_TIER`
+    model: str  # that of the chapters that use one, in words
+    data: str  # what it is asked about, in words
+    threads: int | None  # of the CPU, or `None` for as many as torch chooses
+    quantize: Literal["nf4"] | None = None  # how `load_policy` stores the weights
+    max_new_tokens: int = 32  # the longest reply; those of the tiny model are short
 
     @property
     def model_path(self) -> Path:
