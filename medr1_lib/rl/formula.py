@@ -45,23 +45,13 @@ def formula(config: GRPOConfig) -> str:
     B rollouts share a micro-batch and N an optimizer step. B is N unless gradients are accumulated;
     then the loss of a step is the mean of those of its micro-batches. Probabilities are those of
     the logits divided by the temperature; standard deviations divide by one less than the count.
-
-    Raises:
-        InputError: If a field asks for an objective that is not written here.
+    An objective that is not written here is refused.
 
     Example:
         >>> config = GRPOConfig(loss_type="grpo", beta=0, bf16=False, use_cpu=True)
         >>> r"\frac{1}{|o_i|}" in formula(config)
         True
     """
-    _check(config)
-    lines = [_loss(config), _advantage(config), _ratio(config)]
-    if config.beta:
-        lines.append(_divergence(config))
-    return "\n".join([r"\begin{aligned}", " \\\\\n".join(lines), r"\end{aligned}"])
-
-
-def _check(config: GRPOConfig) -> None:
     written: dict[str, Any] = {
         "loss_type": WEIGHTS,
         "scale_rewards": ADVANTAGES,
@@ -71,9 +61,6 @@ def _check(config: GRPOConfig) -> None:
         if getattr(config, name) not in known:
             remedy = f"use {' or '.join(map(str, known))}"
             raise InputError(f"{name}={getattr(config, name)!r}", "is not supported", remedy)
-
-
-def _loss(config: GRPOConfig) -> str:
     low, high = config.epsilon, config.epsilon_high
     upper = low if high is None else high
     gain = (
@@ -83,25 +70,20 @@ def _loss(config: GRPOConfig) -> str:
     if config.beta:
         gain = rf"\Big[{gain} - {config.beta:g}\, D_{{i,t}}\Big]"
     weights = WEIGHTS[config.loss_type].replace("%(longest)s", str(config.max_completion_length))
-    return rf"\mathcal{{L}}(\theta) &= -{weights}\;{gain}"
-
-
-def _advantage(config: GRPOConfig) -> str:
-    group = rf"\qquad \text{{groups of {config.num_generations}}}"
-    return rf"A_i &= {ADVANTAGES[config.scale_rewards]},{group}"
-
-
-def _ratio(config: GRPOConfig) -> str:
     held = (config.steps_per_generation or 1) * config.num_iterations
     text = rf"\text{{temperature {config.temperature:g}}}"
     if config.gradient_accumulation_steps % held == 0:
         # TRL then takes the policy itself, without gradient, for the old one.
         text += r"\text{, one update per rollout: } \rho_{i,t} = 1 \text{, only its gradient acts}"
-    return rf"{RATIOS[config.importance_sampling_level]},\qquad {text}"
-
-
-def _divergence(config: GRPOConfig) -> str:
-    gap = r"\frac{\pi_{\mathrm{ref}}(o_{i,t})}{\pi_\theta(o_{i,t})}"
-    k3 = rf"{gap} - \log{gap} - 1"
-    corrected = rf"\rho_{{i,t}} \Big({k3}\Big)" if config.use_bias_correction_kl else k3
-    return rf"D_{{i,t}} &= {corrected}"
+    lines = [
+        rf"\mathcal{{L}}(\theta) &= -{weights}\;{gain}",
+        rf"A_i &= {ADVANTAGES[config.scale_rewards]},"
+        rf"\qquad \text{{groups of {config.num_generations}}}",
+        rf"{RATIOS[config.importance_sampling_level]},\qquad {text}",
+    ]
+    if config.beta:
+        gap = r"\frac{\pi_{\mathrm{ref}}(o_{i,t})}{\pi_\theta(o_{i,t})}"
+        k3 = rf"{gap} - \log{gap} - 1"
+        corrected = rf"\rho_{{i,t}} \Big({k3}\Big)" if config.use_bias_correction_kl else k3
+        lines.append(rf"D_{{i,t}} &= {corrected}")
+    return "\n".join([r"\begin{aligned}", " \\\\\n".join(lines), r"\end{aligned}"])

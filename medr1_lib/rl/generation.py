@@ -50,8 +50,7 @@ def prefill(model: Policy, inputs: Mapping[str, Tensor]) -> PromptCache:
     """Read prompts up to their last token, with gradient where gradients are kept.
 
     Args:
-        model: The policy, as it is or wrapped for parallel training, without activation
-            checkpointing: transformers drops the cache of a checkpointed forward pass.
+        model: Without activation checkpointing, under which transformers drops the cache.
         inputs: What the processor makes of prompts, padded on the left: `input_ids` and
             `attention_mask` (prompts, length), and with images also `mm_token_type_ids`,
             `pixel_values` and `image_grid_thw`.
@@ -85,7 +84,7 @@ def completion_inputs(
     """The arguments of a forward pass whose output t predicts token t of a completion.
 
     Args:
-        prompts: The prompts.
+        prompts: From `prefill`.
         completions: Token ids, padded on the right, (completions, tokens).
         mask: 1 where a token counts, 0 where it is padding, (completions, tokens).
         owner: Which prompt each completion belongs to, (completions,).
@@ -114,13 +113,9 @@ def unwrapped(model: Any) -> Any:  # noqa: ANN401 - a model in any wrapping
 def sample_group(
     model: Policy, inputs: Mapping[str, Tensor], count: int, config: GenerationConfig
 ) -> Tensor:
-    """Sample completions: the tokens that `generate` would give from the same seed, sooner.
+    """Sample `count` completions of each prompt: what `generate` gives from the same seed, sooner.
 
-    Args:
-        model: The policy.
-        inputs: The prompts, as for `prefill`.
-        count: Completions of each prompt.
-        config: How to sample; what it leaves open, `generate` takes from the model's own settings.
+    What `config` leaves open, `generate` takes from the model's own settings.
 
     Returns:
         Token ids, those of a prompt next to each other, (prompts x count, tokens). What follows
@@ -151,12 +146,8 @@ def decode_group(
     comes before it in its own completion. The keys and values of the prompt are there only once.
 
     Args:
-        model: The policy.
         input_ids: The prompts, one for each completion, (completions, length).
-        logits_processor: From `generate`, what to do to logits before sampling.
-        stopping_criteria: From `generate`, when a completion ends.
-        generation_config: From `generate`, how to sample.
-        prompts: The prompts, read; their cache is used up.
+        prompts: The prompts, read; their cache is used up. All else is what `generate` hands over.
 
     Returns:
         Prompts and completions, (completions, tokens).

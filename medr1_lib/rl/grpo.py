@@ -14,16 +14,13 @@ LossKind: TypeAlias = Literal["grpo", "bnpo", "dr_grpo", "dapo"]
 
 
 def group_advantages(rewards: Tensor, group_size: int, scale: bool = True) -> Tensor:
-    """How much better each rollout did than its group (2).
+    """How much better each rollout did than its group, [B]; zero where all earn the same (2).
 
     Args:
-        rewards: One per rollout, [B], the rollouts of a prompt next to each other.
-        group_size: Rollouts of one prompt, G, at least 2.
+        rewards: [B], the rollouts of a prompt next to each other.
+        group_size: G, at least 2.
         scale: Divide by the standard deviation of the group, as published. Without it (Dr. GRPO,
             Liu et al. 2025, arXiv 2503.20783), a group that agrees weighs as little as it differs.
-
-    Returns:
-        Advantages, [B]; all zero in a group whose rewards are equal.
 
     Example:
         >>> group_advantages(torch.tensor([2.0, 0.0, 1.0, 1.0]), 2, scale=False).tolist()
@@ -37,15 +34,12 @@ def group_advantages(rewards: Tensor, group_size: int, scale: bool = True) -> Te
 
 
 def token_logps(logits: Tensor, ids: Tensor, temperature: float) -> Tensor:
-    """Log-probability of each token that was written (3).
+    """Log-probability of each token that was written, [B, T] (3).
 
     Args:
         logits: What the model said at the place before each token, [B, T, V].
         ids: The tokens, [B, T].
-        temperature: The one that the rollouts were sampled at.
-
-    Returns:
-        Log-probabilities, [B, T].
+        temperature: The one that the rollouts were sampled at; another would be another policy.
 
     Example:
         >>> token_logps(torch.zeros(1, 1, 4), torch.tensor([[3]]), temperature=1.0).exp().tolist()
@@ -59,11 +53,8 @@ def token_logps(logits: Tensor, ids: Tensor, temperature: float) -> Tensor:
 def clipped_objective(ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
     """What a token gains from the change of its probability, up to a limit (4).
 
-    Args:
-        ratio: Probability now over probability when it was sampled.
-        advantages: Of the same shape, or one that is stretched to it.
-        clip: Beyond 1 + clip a token of a good rollout gains no more; below 1 - clip one of a bad
-            rollout gains no more.
+    Beyond a ratio of 1 + clip a token of a good rollout gains no more; below 1 - clip one of a bad
+    rollout gains no more.
 
     Example:
         >>> clipped_objective(torch.tensor([0.5, 1.5]), torch.tensor([1.0, 1.0]), 0.25).tolist()
@@ -78,10 +69,6 @@ def kl_k3(logps: Tensor, reference_logps: Tensor) -> Tensor:
 
     The estimator k3 of J. Schulman, Approximating KL divergence (2020).
 
-    Args:
-        logps: Log-probabilities of sampled tokens under the policy.
-        reference_logps: Of the same tokens under the reference model.
-
     Example:
         >>> kl_k3(torch.tensor([-1.0]), torch.tensor([-1.0])).tolist()
         [0.0]
@@ -93,19 +80,18 @@ def kl_k3(logps: Tensor, reference_logps: Tensor) -> Tensor:
 def token_weights(
     mask: Tensor, kind: LossKind, max_length: int, batch_tokens: Tensor | int | None = None
 ) -> Tensor:
-    """The share of each token in the loss: all that the four kinds of loss differ in (6).
+    """The share of each token in the loss, [B, T]: all that the four kinds of loss differ in (6).
+
+    Over a whole batch the shares add up to one, except those of `dr_grpo`.
 
     Args:
         mask: 1 where a rollout has a token, 0 after its end, [B, T].
         kind: `grpo` shares the loss equally among rollouts, then among the tokens of each; `bnpo`
             among all tokens here; `dapo` (Yu et al. 2025, arXiv 2503.14476) among all tokens of the
             optimizer step; `dr_grpo` counts each rollout as if it had the greatest length.
-        max_length: The greatest number of tokens that a rollout may have; `dr_grpo` alone reads it.
+        max_length: The most tokens that a rollout may have, for `dr_grpo`.
         batch_tokens: Tokens of all rollouts of one optimizer step, for `dapo` where `mask` holds
             only a part of them.
-
-    Returns:
-        Weights, [B, T]; over a whole batch they add up to one, except those of `dr_grpo`.
 
     Example:
         >>> mask = torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0]])
@@ -135,18 +121,15 @@ def grpo_loss(
     """The loss of a batch of rollouts (6); which of the four, `weights` decides.
 
     Args:
-        logps: Log-probabilities of the sampled tokens under the policy, with gradient, [B, T].
-        old_logps: The same when they were sampled, [B, T]; `logps.detach()` in the first step.
-        reference_logps: The same under the reference model, [B, T].
+        logps: Of the sampled tokens under the policy, with gradient, [B, T].
+        old_logps: The same when they were sampled; `logps.detach()` in the first step.
+        reference_logps: The same under the reference model.
         advantages: Of the rollouts, [B].
-        weights: Of the tokens, [B, T], from `token_weights`.
+        weights: Of the tokens, [B, T].
         clip: Limit of the ratio on either side of 1.
         beta: Weight of the KL penalty.
         corrected_kl: Multiply the penalty by the ratio, as TRL does unless told otherwise: its
             gradient is then that of the divergence which its value estimates.
-
-    Returns:
-        The loss, a scalar.
     """
     ratio = (logps - old_logps).exp()  # [B, T]
     objective = clipped_objective(ratio, advantages[:, None], clip)  # [B, T]

@@ -59,11 +59,7 @@ def _key(help: str, default: Any = dataclasses.MISSING, **argument: Any) -> Any:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that a training run depends on; `config` holds fields of TRL's configuration.
-
-    Raises:
-        InputError: If a value is none of those allowed.
-    """
+    """Everything that a training run depends on; `config` holds fields of TRL's configuration."""
 
     method: Literal["grpo", "sft"]
     style: str = _key(f"reasoning style: {', '.join(STYLES)}")
@@ -105,11 +101,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
-        """The recipe with these keys, its own and those of the configuration together.
-
-        Raises:
-            InputError: If one that has no default is missing.
-        """
+        """The recipe with these keys, its own and those of the configuration together."""
         for name in ("style", "model", "data"):
             if name not in values:
                 remedy = f"give --{name}, or write it into the file"
@@ -138,8 +130,7 @@ class Recipe:
         """TRL's configuration of this run into the folder `out`.
 
         Raises:
-            InputError: If the recipe is for SFT, its values contradict each other, or it needs a
-                GPU and there is none.
+            InputError: If its values contradict each other, or it needs a GPU and there is none.
         """
         return self._trl_config(GRPOConfig, out)
 
@@ -214,22 +205,14 @@ class RecipeParser(TrlParser):
         raise InputError(self._where, message, f"see `{self.prog} --help`")
 
     def flags(self, words: Sequence[str], where: object = "train") -> dict[str, Any]:
-        """What these words of a command line give.
-
-        Raises:
-            InputError: If a flag is unknown or its value is of the wrong kind.
-        """
+        """What these words of a command line give."""
         self._where = where
         for action in self._actions:  # those of options added later too
             action.default, action.required = argparse.SUPPRESS, False
         return vars(self.parse_args(list(words)))
 
     def mapping(self, values: Mapping[str, Any], where: object) -> dict[str, Any]:
-        """The values of a YAML file, each converted and checked as if it were a flag.
-
-        Raises:
-            InputError: If a key is unknown or a value is of the wrong kind.
-        """
+        """The values of a YAML file, each converted and checked as if it were a flag."""
         actions = {action.dest: action for action in self._actions}
         words: list[str] = []
         as_they_are: dict[str, Any] = {}  # what no word of a command line can say

@@ -1,8 +1,6 @@
 """Rewards by rule: those that Med-R1 published, and strict ones that close their holes.
 
-A completion earns a point for its form and a point for its answer. The pure functions score one
-completion; `format_reward` and `accuracy_reward` have the signature of TRL's reward functions, and
-`rewards` gives the pair that a trainer takes. Chapter 03 builds all of it.
+A completion earns a point for its form and a point for its answer. Chapter 03 builds all of it.
 """
 
 import re
@@ -32,7 +30,6 @@ def format_published(completion: str, style: str) -> float:
     Source: Med-R1, arXiv 2503.13939, released code.
 
     Example:
-        >>> from medr1_lib.data.styles import STYLES
         >>> format_published("<answer>C</answer> or <answer>D</answer>", "no_think")
         1.0
     """
@@ -48,7 +45,6 @@ def accuracy_published(completion: str, answer: str, style: str) -> float:
     Source: Med-R1, arXiv 2503.13939, released code.
 
     Example:
-        >>> from medr1_lib.data.styles import STYLES
         >>> accuracy_published("<answer>C</answer> or <answer>D</answer>", "C", "no_think")
         1.0
     """
@@ -61,7 +57,6 @@ def format_strict(completion: str, style: str) -> float:
     """1 if the completion has exactly the form asked for, as `styles.read_strict` has it.
 
     Example:
-        >>> from medr1_lib.data.styles import STYLES
         >>> format_strict("<answer>C</answer> or <answer>D</answer>", "no_think")
         0.0
     """
@@ -72,7 +67,6 @@ def accuracy_strict(completion: str, answer: str, style: str) -> float:
     """1 if the completion has the form asked for and the letter in it is right.
 
     Example:
-        >>> from medr1_lib.data.styles import STYLES
         >>> accuracy_strict("<answer>c</answer>", "C", "no_think")
         1.0
     """
@@ -86,14 +80,16 @@ _SCORES = {
 RULES = tuple(_SCORES)
 
 
+def _scores(rules: str) -> tuple[FormatScore, AccuracyScore]:
+    if rules not in _SCORES:
+        raise InputError(f"rules {rules!r}", "no such rules", f"use one of {', '.join(RULES)}")
+    return _SCORES[rules]
+
+
 def points(completion: str, answer: str, style: str, rules: str = "strict") -> tuple[float, float]:
     """What one completion earns for its form and for its answer.
 
-    Raises:
-        InputError: If there are no such rules.
-
     Example:
-        >>> from medr1_lib.data.styles import STYLES
         >>> points("<answer>A</answer>", "C", "no_think")
         (1.0, 0.0)
     """
@@ -102,25 +98,15 @@ def points(completion: str, answer: str, style: str, rules: str = "strict") -> t
 
 
 def rewards(style: str, rules: str = "strict") -> list[RewardFunction]:
-    """The format and the accuracy reward, for `reward_funcs` of TRL's `GRPOTrainer`.
-
-    They can be pickled, and are called as TRL logs them.
-
-    Args:
-        style: The form that the prompt asks for.
-        rules: One of `RULES`.
-
-    Raises:
-        InputError: If there are no such rules.
+    """The format and the accuracy reward of a style, for `reward_funcs` of TRL's `GRPOTrainer`.
 
     Example:
-        >>> from medr1_lib.data.styles import STYLES
         >>> form, accuracy = rewards("no_think")
         >>> accuracy(completions=["<answer>A</answer>", "<answer>B</answer>"], answer=["B", "B"])
         [0.0, 1.0]
     """
     form, accuracy = _scores(rules)
-    return [
+    return [  # TRL logs each under the name of its function
         update_wrapper(partial(format_reward, form, style), format_reward),
         update_wrapper(partial(accuracy_reward, accuracy, style), accuracy_reward),
     ]
@@ -129,19 +115,9 @@ def rewards(style: str, rules: str = "strict") -> list[RewardFunction]:
 # TRL passes every column of the data set by its name. What stands before the slash cannot be
 # overwritten by one, whatever it is called.
 def format_reward(
-    score: FormatScore,
-    style: str,
-    /,
-    completions: Sequence[Completion],
-    **columns: object,
+    score: FormatScore, style: str, /, completions: Sequence[Completion], **columns: object
 ) -> list[float]:
-    """The format points of a batch, one for each completion.
-
-    Example:
-        >>> from medr1_lib.data.styles import STYLES
-        >>> format_reward(format_strict, "no_think", completions=["<answer>A</answer>"])
-        [1.0]
-    """
+    """The format points of a batch, one for each completion."""
     return [score(text(completion), style) for completion in completions]
 
 
@@ -153,14 +129,7 @@ def accuracy_reward(
     answer: Sequence[str],
     **columns: object,
 ) -> list[float]:
-    """The accuracy points of a batch; `answer` is a column with the right letters.
-
-    Example:
-        >>> from medr1_lib.data.styles import STYLES
-        >>> said = [[{"role": "assistant", "content": "<answer>A</answer>"}]]
-        >>> accuracy_reward(accuracy_strict, "no_think", completions=said, answer=["A"])
-        [1.0]
-    """
+    """The accuracy points of a batch; `answer` is a column with the right letters."""
     pairs = zip(completions, answer, strict=True)
     return [score(text(completion), letter, style) for completion, letter in pairs]
 
@@ -173,9 +142,3 @@ def text(completion: Completion) -> str:
         '<answer>A</answer>'
     """
     return completion if isinstance(completion, str) else completion[0]["content"]
-
-
-def _scores(rules: str) -> tuple[FormatScore, AccuracyScore]:
-    if rules not in _SCORES:
-        raise InputError(f"rules {rules!r}", "no such rules", f"use one of {', '.join(RULES)}")
-    return _SCORES[rules]

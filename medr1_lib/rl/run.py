@@ -48,14 +48,7 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training run.
-
-    Attributes:
-        folder: Where it lies.
-        recipe: What it depends on.
-        log: One row per step.
-        adapter: Directory for `load_policy`.
-    """
+    """A finished training run: `log` has one row per step, `load_policy` reads `adapter`."""
 
     folder: Path
     recipe: Recipe
@@ -64,11 +57,7 @@ class Run:
 
     @classmethod
     def load(cls, folder: Path) -> "Run":
-        """Read the run that `train` left in a folder.
-
-        Raises:
-            InputError: If there is none, or it is not finished.
-        """
+        """Read the run that `train` left in a folder; one that is not finished is refused."""
         recipe = recipe_in(folder)
         if "finished" not in _notes(folder):
             raise InputError(folder, "its run is not finished", "go on with --resume")
@@ -162,11 +151,7 @@ class RunFolder:
         self.note({"recipe": self._recipe} | notes)
 
     def go_on(self, processes: int) -> None:
-        """Note where the run goes on.
-
-        Raises:
-            InputError: If another number of processes takes part now.
-        """
+        """Note where the run goes on; with another number of processes it is refused."""
         assert self.checkpoint is not None
         before = self.notes()
         if before["processes"] != processes:
@@ -221,11 +206,7 @@ class RunFolder:
 
 
 def recipe_in(folder: Path) -> Recipe:
-    """The recipe of the run in a folder, finished or not.
-
-    Raises:
-        InputError: If there is no run.
-    """
+    """The recipe of the run in a folder, finished or not."""
     notes = _notes(folder)
     if not notes:
         raise InputError(folder, "holds no run", "name the --out of a training")
@@ -254,11 +235,7 @@ def is_last(checkpoint: Path) -> bool:
 
 @contextmanager
 def writing(out: Path) -> Iterator[None]:
-    """Tell in plain words that a folder cannot be written.
-
-    Raises:
-        InputError: For any error that a full disk or a lack of permission leads to.
-    """
+    """Tell in one line of a full disk or a lack of permission, whatever a library makes of it."""
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
@@ -298,13 +275,7 @@ def run_notes(config: GRPOConfig | SFTConfig) -> dict[str, Any]:
 
 
 def card(recipe: Recipe, notes: Mapping[str, Any], log: pd.DataFrame) -> str:
-    """The run card, Markdown: what a reader has to know before using the adapter.
-
-    Args:
-        recipe: What the run depends on.
-        notes: What `recipe.json` says beside it.
-        log: One row per step.
-    """
+    """The run card, Markdown: what a reader has to know before using the adapter."""
     measured = log.drop(columns=["step", "learning_rate"]).dropna(axis="columns", how="all")
     count = max(1, min(AVERAGED, len(log) // 2))
     first, last = measured.head(count).mean(), measured.tail(count).mean()

@@ -44,11 +44,7 @@ GROUPS = 16  # sampled before the first step; more if a batch holds more
 def sft_target(style: str, answer: str, question_type: str, scene: str | None) -> str:
     """The completion that supervised fine-tuning teaches: the letter, with true reasons.
 
-    Args:
-        style: Where the reasoning stands in it.
-        answer: The right letter.
-        question_type: What the question is about.
-        scene: What the image shows, as JSON; only a style without reasoning can do without it.
+    Only a style without reasoning can do without a `scene`, which is JSON.
 
     Example:
         >>> sft_target("no_think", "B", "Disease Diagnosis", None)
@@ -69,13 +65,13 @@ def train(
     """Train an adapter; used from chapter 05 on.
 
     The folder gets `recipe.json`, `log.csv` with a row per step, the completions of every step, the
-    adapter and a card. An interrupted run goes on at its last checkpoint with `resume`, to the
-    result that it would have had.
+    adapter and a card.
 
     Args:
         recipe: What to train, on what, and how.
         out: The folder of the run.
-        resume: Go on with the run in `out`.
+        resume: Go on with the run in `out` at its last checkpoint, to the result that it would have
+            had without the interruption.
         force: Train even if the pre-flight finds nothing to learn from.
         callbacks: Told of every step, as by a `transformers.Trainer`.
         target: What supervised fine-tuning teaches.
@@ -162,11 +158,7 @@ class Progress(TrainerCallback):
 def make_trainer(
     recipe: Recipe, config: GRPOConfig | SFTConfig, target: Target = sft_target
 ) -> Any:  # noqa: ANN401 - either trainer
-    """Base model, adapter, data and rewards put together into a trainer that is ready to train.
-
-    Raises:
-        InputError: If the data or the model is not fit for the recipe.
-    """
+    """Base model, adapter, data and rewards put together into a trainer that is ready to train."""
     grpo = isinstance(config, GRPOConfig)
     data = grpo_rows(recipe) if grpo else sft_rows(recipe, target)
     if isinstance(config, GRPOConfig):
@@ -217,11 +209,7 @@ def _rewards(recipe: Recipe) -> list[RewardFunction]:
 
 
 def training_questions(recipe: Recipe) -> datasets.Dataset:
-    """The questions of a recipe, shuffled once by its seed, as they lie on disk.
-
-    Raises:
-        InputError: If there is no training split, an image is missing, or the filters leave none.
-    """
+    """The questions of a recipe, shuffled once by its seed, as they lie on disk."""
     table = dataset.read_split(Path(recipe.data), "train")
     wanted = zip(table["modality"], table["question_type"], strict=True)
     rows = [
@@ -241,19 +229,12 @@ def grpo_rows(recipe: Recipe) -> datasets.Dataset:
 
     Images are decoded when a row is read, and those of a batch once each: a group of rollouts
     shares one.
-
-    Raises:
-        InputError: As `training_questions`.
     """
     return training_questions(recipe).with_transform(_reader(recipe.style))
 
 
 def sft_rows(recipe: Recipe, target: Target = sft_target) -> datasets.Dataset:
-    """Rows with `prompt`, `image` and `completion`, for `SFTTrainer`.
-
-    Raises:
-        InputError: As `training_questions`; or if the style needs reasons and nobody knows them.
-    """
+    """Rows with `prompt`, `image` and `completion`, for `SFTTrainer`."""
     table, style = training_questions(recipe), recipe.style
     if "<think>" in STYLES[style].form and None in table["scene"]:
         problem = f"nobody knows what its images show, so {style} has no true rationale"
@@ -327,11 +308,7 @@ class PreflightStats:
         return "all rollouts of a prompt say the same; raise temperature, top_k or num_generations"
 
     def check(self) -> None:
-        """Refuse to train on nothing.
-
-        Raises:
-            InputError: With the reason in plain words.
-        """
+        """Refuse to train where there is nothing to learn from."""
         if self.problem:
             problem = f"the signal is dead ({self}): {self.problem}"
             raise InputError("pre-flight", problem, "or add --force to train all the same")
@@ -341,13 +318,6 @@ def preflight(trainer: PolicyTrainer, prompts: datasets.Dataset) -> PreflightSta
     """Sample some groups as the training would and look at their rewards.
 
     Leaves no trace in the training: its random numbers are the same with and without.
-
-    Args:
-        trainer: Ready to train.
-        prompts: What it will be trained on; the first ones are used.
-
-    Raises:
-        InputError: If there are too few prompts to fill a batch.
     """
     config: Any = trainer.args
     together = config.per_device_eval_batch_size * config.world_size // config.num_generations
@@ -374,11 +344,6 @@ class PreflightCallback(TrainerCallback):
 
     Not earlier: `evaluate()` before `train()` keeps accelerate from wrapping the model for several
     processes, and each would train a copy of its own.
-
-    Args:
-        folder: Of the run.
-        trainer: What is about to train.
-        force: Train even if there is nothing to learn.
     """
 
     def __init__(self, folder: RunFolder, trainer: Any, force: bool) -> None:  # noqa: ANN401

@@ -131,53 +131,39 @@ class PolicyTrainer(TrainerMixin, GRPOTrainer):
         logits_to_keep: int,
         batch_size: int | None = None,
         compute_entropy: bool = False,
-        compute_aux_loss: bool = False,
         **given: Untyped,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """TRL's, with the completions in rows of their own behind prompts that are read once."""
-        given = {name: value for name, value in given.items() if value is not None}
+        images = {name: value for name, value in given.items() if value is not None}
+        more = images.pop("compute_aux_loss", False) or not images.keys() <= KNOWN
         checkpointed = unwrapped(model).is_activation_checkpointing  # would drop the cache
-        known = given.keys() <= KNOWN and not compute_aux_loss
-        if checkpointed or not known or not self._whole_groups:
+        if more or checkpointed or not self._whole_groups:
             logger.warning_once("Each completion is scored with a prompt of its own, in TRL's way.")
-            return super()._get_per_token_logps_and_entropies(
-                model,
-                input_ids,
-                attention_mask,
-                logits_to_keep,
-                batch_size,
-                compute_entropy,
-                compute_aux_loss,
-                **given,
-            )
+            given |= {"batch_size": batch_size, "compute_entropy": compute_entropy}
+            rows = model, input_ids, attention_mask, logits_to_keep
+            return super()._get_per_token_logps_and_entropies(*rows, **given)
         count, length = _group_size(self), input_ids.shape[1] - logits_to_keep
-        rows = {"input_ids": input_ids, "attention_mask": attention_mask, **given}
+        rows = {"input_ids": input_ids, "attention_mask": attention_mask, **images}
         owner = torch.arange(len(input_ids), device=input_ids.device) // count
         tables = input_ids[:, length:], attention_mask[:, length:], owner
+        outputs = []
         with self.accelerator.autocast():
             prompts = prefill(model, _first_of_groups(rows, count, length))
-            parts = zip(*(table.split(batch_size or len(owner)) for table in tables), strict=True)
-            outputs = []
-            for completions, mask, owners in parts:
+            for part in zip(*(t.split(batch_size or len(owner)) for t in tables), strict=True):
                 # TRL's own head: it keeps no logits of a large vocabulary.
-                labels = completions.masked_fill(mask == 0, IGNORED)
-                inputs = completion_inputs(prompts, completions, mask, owners)
+                labels = part[0].masked_fill(part[1] == 0, IGNORED)
+                inputs = completion_inputs(prompts, *part)
                 outputs.append(model(**inputs, shift_labels=labels, fused_lm_head=True))
         logps = torch.cat([output.log_probs for output in outputs])
-        if not compute_entropy:
-            return logps, None, None
-        return logps, torch.cat([output.entropy for output in outputs]), None
+        entropies = [output.entropy for output in outputs]
+        return logps, torch.cat(entropies) if compute_entropy else None, None
 
 
 def sample_shared(prompts: list[Untyped], trainer: GRPOTrainer) -> dict[str, Untyped]:
     """A `rollout_func` for TRL's `GRPOTrainer` that reads each prompt once for its group.
 
-    Args:
-        prompts: Chats, those of a group next to each other.
-        trainer: TRL's trainer.
-
-    Returns:
-        `prompt_ids` and `completion_ids`, a list of tokens for each rollout.
+    TRL hands over a prompt for each rollout, those of a group next to each other, and wants a list
+    of tokens for each.
     """
     host: Untyped = trainer
     count = _group_size(host)
@@ -194,22 +180,16 @@ def sample_shared(prompts: list[Untyped], trainer: GRPOTrainer) -> dict[str, Unt
     with unwrap_model_for_generation(
         host.model_wrapped,
         host.accelerator,
-        generation_kwargs=host.generation_kwargs,
+        generation_kwargs=host.generation_kwargs,  # in place of what the model's own config says
         gradient_checkpointing_kwargs=checkpointing,
     ) as policy:
         tokens = sample_group(policy, inputs, count, host.generation_config)
     read = zip(inputs["input_ids"], inputs["attention_mask"], strict=True)
-    prompt_ids = [ids[mask.bool()].tolist() for ids, mask in read]
-    return {
-        "prompt_ids": [ids for ids in prompt_ids for _ in range(count)],
-        "completion_ids": [_up_to_end(row, host.eos_token_ids) for row in tokens.tolist()],
-        "logprobs": None,
-    }
-
-
-def _up_to_end(tokens: list[int], ends: list[int]) -> list[int]:
-    last = next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
-    return tokens[: last + 1]
+    prompt_ids = [ids[mask.bool()].tolist() for ids, mask in read for _ in range(count)]
+    ended = torch.isin(tokens, torch.tensor(host.eos_token_ids, device=tokens.device)).int()
+    kept = zip(tokens, ended.cumsum(1) - ended == 0, strict=True)  # up to and with the end
+    completion_ids = [row[mask].tolist() for row, mask in kept]
+    return {"prompt_ids": prompt_ids, "completion_ids": completion_ids, "logprobs": None}
 
 
 def _group_size(trainer: Untyped) -> int:
