@@ -21,42 +21,14 @@ def qwen2_vl_2b() -> Qwen2VLConfig:
         >>> qwen2_vl_2b().text_config.hidden_size
         1536
     """
-    text = {
-        "vocab_size": 151936,
-        "hidden_size": 1536,
-        "intermediate_size": 8960,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 12,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 32768,
-        "max_window_layers": 28,
-        "rms_norm_eps": 1e-6,
-        "rope_parameters": {
-            "rope_type": "default",
-            "rope_theta": 1e6,
-            "mrope_section": [16, 24, 24],
-        },
-        "bos_token_id": 151643,
-        "eos_token_id": 151645,
-        "tie_word_embeddings": True,
-    }
-    eye = {
-        "depth": 32,
-        "embed_dim": 1280,
-        "num_heads": 16,
-        "mlp_ratio": 4,
-        "hidden_size": 1536,
-        "patch_size": 14,
-        "spatial_merge_size": 2,
-        "temporal_patch_size": 2,
-    }
+    sizes = {"vocab_size": 151936, "hidden_size": 1536, "intermediate_size": 8960}
+    layers = {"num_hidden_layers": 28, "max_window_layers": 28, "rms_norm_eps": 1e-6}
+    heads = {"num_attention_heads": 12, "num_key_value_heads": 2}
+    rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]}
+    text = {"rope_parameters": rope, "tie_word_embeddings": True}
     return Qwen2VLConfig(
-        text_config=text,
-        vision_config=eye,
-        vision_start_token_id=151652,
-        vision_end_token_id=151653,
-        image_token_id=151655,
-        video_token_id=151656,
+        text_config=sizes | layers | heads | text,
+        vision_config={"hidden_size": 1536},  # the tower is that of every size
         tie_word_embeddings=True,
     )
 
@@ -64,10 +36,8 @@ def qwen2_vl_2b() -> Qwen2VLConfig:
 def on_meta(config: Qwen2VLConfig, quantize: bool = False) -> Qwen2VLForConditionalGeneration:
     """A model that has shapes and no weights; building it takes seconds and no memory.
 
-    Args:
-        config: Of any size.
-        quantize: Put 4-bit layers where `load_policy` puts them. Their shapes are those of the
-            weights before quantization.
+    With `quantize`, 4-bit layers stand where `load_policy` puts them, in the shapes of the weights
+    before quantization.
     """
     with torch.device("meta"):
         model = Qwen2VLForConditionalGeneration(config)

@@ -32,15 +32,8 @@ HALF = HEAD // 2  # rotary frequencies per head: entry i turns together with ent
 ROTARY_BASE = 1e4
 FAST = 6  # the fast frequencies tell where a token stands, the slow half what it is
 
-SPECIAL = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
-)
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+SPECIAL += ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 ASK_CAPTION = "Describe the image."
 PIXELS = 112
@@ -150,37 +143,17 @@ def tiny_model(
 def _config(tokenizer: PreTrainedTokenizerBase) -> Qwen2VLConfig:
     ids: dict[str, int] = tokenizer.get_vocab()
     across = HALF * 3 // 8
-    text = {
-        "vocab_size": len(tokenizer),
-        "hidden_size": WIDTH,
-        "intermediate_size": 2 * WIDTH,
-        "num_hidden_layers": LAYERS,
-        "num_attention_heads": HEADS,
-        "num_key_value_heads": HEADS,
-        "max_position_embeddings": 2048,
-        "rope_parameters": {
-            "rope_type": "default",
-            "rope_theta": ROTARY_BASE,
-            "mrope_section": [HALF - 2 * across, across, across],
-        },
-        "bos_token_id": None,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-        "tie_word_embeddings": True,
-    }
-    vision = {
-        "depth": VISION_LAYERS,
-        "embed_dim": VISION_WIDTH,
-        "num_heads": VISION_HEADS,
-        "mlp_ratio": 4,
-        "hidden_size": WIDTH,
-        "patch_size": PATCH,
-        "spatial_merge_size": 2,
-        "temporal_patch_size": 2,
-    }
+    sections = [HALF - 2 * across, across, across]
+    rope = {"rope_type": "default", "rope_theta": ROTARY_BASE, "mrope_section": sections}
+    sizes = {"vocab_size": len(tokenizer), "hidden_size": WIDTH, "intermediate_size": 2 * WIDTH}
+    heads = {"num_attention_heads": HEADS, "num_key_value_heads": HEADS}
+    layers = {"num_hidden_layers": LAYERS, "max_position_embeddings": 2048, "rope_parameters": rope}
+    ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    rest = {"bos_token_id": None, "tie_word_embeddings": True}
+    tower = {"depth": VISION_LAYERS, "embed_dim": VISION_WIDTH, "num_heads": VISION_HEADS}
     return Qwen2VLConfig(
-        text_config=text,
-        vision_config=vision,
+        text_config=sizes | heads | layers | ends | rest,
+        vision_config=tower | {"hidden_size": WIDTH, "patch_size": PATCH},
         image_token_id=ids["<|image_pad|>"],
         video_token_id=ids["<|video_pad|>"],
         vision_start_token_id=ids["<|vision_start|>"],

@@ -24,7 +24,7 @@ class VisionCache:
     Args:
         model: A Qwen2-VL or Qwen2.5-VL, with or without an adapter.
         limit: Most bytes of features kept; those used longest ago go first.
-        features: Those of a cache before, if it had the same tower; goes on to be filled.
+        features: Those of an earlier cache of the same tower; goes on to be filled.
 
     Attributes:
         encoded: Images that went through the tower.
@@ -63,9 +63,6 @@ class VisionCache:
             pixel_values: Patches of all images, one after the other, (patches, values).
             image_grid_thw: Patches of each image in time, height and width, (images, 3).
             **kwargs: Passed on to the tower.
-
-        Raises:
-            RuntimeError: In a training step of an unfrozen tower, which would get no gradient.
         """
         weights = self._core.visual.parameters()
         if torch.is_grad_enabled() and any(weight.requires_grad for weight in weights):

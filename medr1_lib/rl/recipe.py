@@ -127,22 +127,18 @@ class Recipe:
         return Recipe.from_dict(self.to_dict() | changes)
 
     def grpo_config(self, out: Path) -> GRPOConfig:
-        """TRL's configuration of this run into the folder `out`.
-
-        Raises:
-            InputError: If its values contradict each other, or it needs a GPU and there is none.
-        """
-        return self._trl_config(GRPOConfig, out)
+        """TRL's configuration of this run into the folder `out`; what contradicts is refused."""
+        return self._config(GRPOConfig, out)
 
     def sft_config(self, out: Path) -> SFTConfig:
         """As `grpo_config`, for supervised fine-tuning."""
-        return self._trl_config(SFTConfig, out)
+        return self._config(SFTConfig, out)
 
     def trl_config(self, out: Path) -> GRPOConfig | SFTConfig:
         """As `grpo_config` or `sft_config`, whichever the method asks for."""
-        return self._trl_config(CONFIGS[self.method], out)
+        return self._config(CONFIGS[self.method], out)
 
-    def _trl_config(self, kind: type[Config], out: Path) -> Config:
+    def _config(self, kind: type[Config], out: Path) -> Config:
         if CONFIGS[self.method] is not kind:
             problem = f"it is a recipe for {self.method}, which makes no {kind.__name__}"
             raise _refused(problem, "use another one")
@@ -243,13 +239,9 @@ def presets() -> list[str]:
 
 
 def load_recipe(source: str | Path, **changes: object) -> Recipe:
-    """Read a recipe: a YAML file, or the name of a preset.
+    """Read a recipe: a YAML file, or the name of a preset. `changes` win over its values.
 
-    A file may build on a preset: `extends: course`, and then what is different. `changes` win over
-    the file's values, under the same names.
-
-    Raises:
-        InputError: If there is no such recipe, or something in it is wrong.
+    A file may build on a preset: `extends: course`, and then what is different.
 
     Example:
         >>> load_recipe("course", style="no_think").style

@@ -102,26 +102,24 @@ def log_table(history: list[dict[str, Any]]) -> pd.DataFrame:
 class RunFolder:
     """What is written while a run goes on, so that it can go on after an interruption.
 
-    Args:
-        out: The folder; new, empty, or that of an unfinished run with the same recipe.
-        recipe: What the run depends on.
-        resume: Go on with the run that is in the folder.
+    A folder that holds something else, another recipe's run, or nothing to resume is refused.
 
     Attributes:
         finished: Whether nothing is left to do.
         checkpoint: Where to go on, or `None` to begin.
-
-    Raises:
-        InputError: If the folder is in use otherwise, or there is nothing to go on with.
     """
 
     def __init__(self, out: Path, recipe: Recipe, resume: bool) -> None:
         self.out, self._recipe = out, json.loads(json.dumps(recipe.to_dict()))
         before = self.notes()
-        if before:
-            self._check_same(before["recipe"])
-        elif not resume:
+        if not before and not resume:
             files.require_free(out)
+        found = before.get("recipe", self._recipe)
+        for name in sorted(found.keys() | self._recipe.keys()):
+            then, now = found.get(name), self._recipe.get(name)
+            if then != now:
+                problem = f"holds a run of another recipe ({name} was {then!r}, is {now!r})"
+                raise InputError(out, problem, "choose another folder")
         self.finished = "finished" in before
         self.checkpoint = None if self.finished else last_checkpoint(out)
         if resume and not begun(out):
@@ -196,13 +194,6 @@ class RunFolder:
     def _drop_checkpoints(self) -> None:
         for path in self.out.glob("checkpoint-*"):
             shutil.rmtree(path, ignore_errors=True)
-
-    def _check_same(self, found: dict[str, Any]) -> None:
-        for name in sorted(found.keys() | self._recipe.keys()):
-            before, now = found.get(name), self._recipe.get(name)
-            if before != now:
-                problem = f"holds a run of another recipe ({name} was {before!r}, is {now!r})"
-                raise InputError(self.out, problem, "choose another folder")
 
 
 def recipe_in(folder: Path) -> Recipe:
@@ -280,34 +271,34 @@ def card(recipe: Recipe, notes: Mapping[str, Any], log: pd.DataFrame) -> str:
     count = max(1, min(AVERAGED, len(log) // 2))
     first, last = measured.head(count).mean(), measured.tail(count).mean()
     rows = [f"| {name} | {first[name]:.3g} | {last[name]:.3g} |" for name in map(str, measured)]
-    facts = {
-        "base model": recipe.model,
-        "base in 4 bits": recipe.quantize or "no",
-        "data": f"{recipe.data}, split train, {notes['questions']} questions",
-        "modalities and question types": ", ".join([*recipe.modality, *recipe.question_type])
-        or "all",
-        "steps": len(log),
-        "seed": recipe.seed,
-        "adapter": f"rank {recipe.lora_r}, alpha {recipe.lora_alpha}, float32",
-        "made by": f"`{notes['command']}`, {notes['date']}",
-        "minutes": f"{log['seconds'].sum() / 60:.1f}",
-        "machine": notes["gpu"] or notes["hardware"],
-        "processes and threads of each": f"{notes['processes']} and {notes['threads']}",
-    }
-    parts = [
-        f"# LoRA adapter: {KINDS[recipe.method]}, style {recipe.style}",
-        "Teaching and research; not for clinical use.",
-        "\n".join(f"- {name}: {value}" for name, value in facts.items()),
-        "What was measured while it learned, on training questions:",
-        "\n".join(
-            [f"| | mean of the first {count} | mean of the last {count} |", "|---|--:|--:|", *rows]
-        ),
-    ]
-    if "formula" in notes:
-        parts.append(f"The loss:\n\n$$\n{notes['formula']}\n$$")
+    table = "\n".join(
+        [f"| | mean of the first {count} | mean of the last {count} |", "|---|--:|--:|", *rows]
+    )
+    loss = f"The loss:\n\n$$\n{notes['formula']}\n$$\n\n" if "formula" in notes else ""
     if "preflight" in notes:
         forced = " Trained all the same (`--force`)." if notes["forced"] else ""
-        parts.append(f"Before the first step: {notes['preflight']['text']}.{forced}")
-    evaluate = f"python -m medr1_lib evaluate --model adapter --data {recipe.data}"
-    parts.append(f"How good it is, only a test split says: `{evaluate} --style {recipe.style}`.")
-    return "\n\n".join(parts) + "\n"
+        loss += f"Before the first step: {notes['preflight']['text']}.{forced}\n\n"
+    return f"""\
+# LoRA adapter: {KINDS[recipe.method]}, style {recipe.style}
+
+Teaching and research; not for clinical use.
+
+- base model: {recipe.model}
+- base in 4 bits: {recipe.quantize or "no"}
+- data: {recipe.data}, split train, {notes["questions"]} questions
+- modalities and question types: {", ".join(recipe.modality + recipe.question_type) or "all"}
+- steps: {len(log)}
+- seed: {recipe.seed}
+- adapter: rank {recipe.lora_r}, alpha {recipe.lora_alpha}, float32
+- made by: `{notes["command"]}`, {notes["date"]}
+- minutes: {log["seconds"].sum() / 60:.1f}
+- machine: {notes["gpu"] or notes["hardware"]}
+- processes and threads of each: {notes["processes"]} and {notes["threads"]}
+
+What was measured while it learned, on training questions:
+
+{table}
+
+{loss}How good it is, only a test split says:
+`python -m medr1_lib evaluate --model adapter --data {recipe.data} --style {recipe.style}`.
+"""
