@@ -239,7 +239,7 @@ print(
 from transformers import BitsAndBytesConfig, Qwen2VLForConditionalGeneration
 
 from medr1_lib.data.phantom_vqa import questions
-from medr1_lib.data.phantoms import Scene, draw
+from medr1_lib.data.phantoms import draw
 
 
 def loaded(skip):
@@ -289,7 +289,7 @@ for skip, variant in variants.items():
 # a single layer is on the wrong side, it stops.
 
 # %% tags=["nbval-check-output"]
-scene = Scene.from_json(next(iter(questions("test", per_cell=1))).scene)
+scene = next(questions("test", per_cell=1)).scene
 image = processor.image_processor(draw(scene), return_tensors="pt")
 for skip, variant in variants.items():
     change = (features(variant) - features(model)).norm() / features(model).norm()
