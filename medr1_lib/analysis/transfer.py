@@ -119,12 +119,10 @@ def transfer_answers(
 
 def maps(records: pd.DataFrame) -> Maps:
     """Every map that the records hold."""
-    kinds = records[["axis", "method", "style"]].drop_duplicates().itertuples(index=False)
-    known = set(map(tuple, kinds))
     return {
         (axis, method, style): transfer_answers(records, method, style, axis)
         for axis, method, style in product(AXES, METHODS, STYLES)
-        if (axis, method, style) in known and len(select(records, method, style, axis))
+        if len(select(records, method, style, axis))
     }
 
 

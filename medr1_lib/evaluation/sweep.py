@@ -221,8 +221,8 @@ def _submit(
         raise InputError(f"--executor {executor}", str(error), "use local here") from error
     except NameError as error:  # what submitit raises for a parameter that it does not know
         raise InputError("plan: resources", str(error), "use submitit's parameters") from error
-    hands = [jobs[first::processes] for first in range(min(processes, len(jobs)))]
-    return cluster.map_array(run_jobs, hands, repeat(out), repeat(plan.threads))
+    dealt = [jobs[first::processes] for first in range(min(processes, len(jobs)))]
+    return cluster.map_array(run_jobs, dealt, repeat(out), repeat(plan.threads))
 
 
 def run_jobs(jobs: Sequence[Job], out: Path, threads: int) -> None:
@@ -233,10 +233,9 @@ def run_jobs(jobs: Sequence[Job], out: Path, threads: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             run_job(job, folder)
-        except InputError as error:
-            (folder / ERROR).write_text(str(error))
-        except Exception:  # whatever it is, the other jobs can go on
-            (folder / ERROR).write_text(traceback.format_exc())
+        except Exception as error:  # whatever it is, the other jobs can go on
+            known = isinstance(error, InputError)
+            (folder / ERROR).write_text(str(error) if known else traceback.format_exc())
 
 
 def run_job(job: Job, folder: Path) -> None:
