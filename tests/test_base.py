@@ -44,9 +44,7 @@ def test_it_answers_above_chance_on_scenes_of_another_seed():
     shown = pool(1000, 4, "other scenes")
     seen = album(model.model.visual, shown)
     pupil, asked = Pupil(model, processor.tokenizer), asked_about(shown.scenes, 0)
-    found = {
-        name: examine(pupil, asked, seen.features, style).accuracy for name, style in STYLES.items()
-    }
+    found = {name: examine(pupil, asked, seen.features, name).accuracy for name in STYLES}
     for name, accuracy in found.items():
         assert abs(accuracy - REPORT["styles"][name]["accuracy"]["share"]) < 0.12
     known = oracle(pupil, asked, seen.features)
