@@ -45,13 +45,8 @@ from bitsandbytes.nn import Linear4bit
 from peft import LoraConfig, get_peft_model
 
 from medr1_lib.model.loading import load_policy
-from medr1_lib.course.chapters.chapter_07 import (
-    TAIL,
-    Step,
-    linear_shapes,
-    memory,
-    peak,
-)
+from medr1_lib.course.chapters.chapter_07 import TAIL, Step, linear_shapes
+from medr1_lib.course.chapters.chapter_07 import memory, peak
 from medr1_lib.model.qwen2b import on_meta, qwen2_vl_2b
 from medr1_lib.rl.recipe import LANGUAGE_LINEAR
 
