@@ -93,9 +93,9 @@ def test_a_resumed_run_needs_as_many_processes_and_says_where_it_went_on(tmp_pat
     begun(tmp_path / "run", 10)
     folder = RunFolder(tmp_path / "run", trainings.grpo(), True)
     with pytest.raises(InputError, match="was begun by 2 processes, not 1; resume with as many"):
-        folder.go_on(processes=1)
-    folder.go_on(processes=2)
-    folder.go_on(processes=2)
+        folder.go_on(processes=1, main=True)
+    for main in (True, False, True):
+        folder.go_on(processes=2, main=main)
     assert folder.notes()["resumed_after_steps"] == [10, 10]
 
 

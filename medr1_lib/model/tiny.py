@@ -32,8 +32,8 @@ HALF = HEAD // 2  # rotary frequencies per head: entry i turns together with ent
 ROTARY_BASE = 1e4
 FAST = 6  # the fast frequencies tell where a token stands, the slow half what it is
 
-SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-SPECIAL += ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+TURNS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+SPECIAL = (*TURNS, "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 ASK_CAPTION = "Describe the image."
 PIXELS = 112

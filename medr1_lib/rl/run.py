@@ -148,16 +148,17 @@ class RunFolder:
         self._drop_checkpoints()
         self.note({"recipe": self._recipe} | notes)
 
-    def go_on(self, processes: int) -> None:
-        """Note where the run goes on; with another number of processes it is refused."""
+    def go_on(self, processes: int, main: bool) -> None:
+        """Note where the run goes on; with another number of processes, all of them refuse."""
         assert self.checkpoint is not None
         before = self.notes()
         if before["processes"] != processes:
             problem = f"was begun by {before['processes']} processes, not {processes}"
             remedy = "resume with as many, or the batches would be others"
             raise InputError(self.out, problem, remedy)
-        steps = [*before.get("resumed_after_steps", []), _step(self.checkpoint)]
-        self.note({"resumed_after_steps": steps})
+        if main:
+            steps = [*before.get("resumed_after_steps", []), _step(self.checkpoint)]
+            self.note({"resumed_after_steps": steps})
 
     def note(self, notes: dict[str, Any]) -> None:
         """Write something more into `recipe.json`."""

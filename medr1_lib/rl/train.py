@@ -89,8 +89,8 @@ def train(
             trainer, start = make_trainer(recipe, config, target), folder.checkpoint
             if start is None:
                 trainer.add_callback(PreflightCallback(folder, trainer, force))
-            elif everyone.is_main_process:
-                folder.go_on(config.world_size)
+            else:
+                folder.go_on(config.world_size, everyone.is_main_process)
             for callback in (StepClock(), *callbacks):
                 trainer.add_callback(callback)
             if start is None or not is_last(start):  # else only the end is missing
@@ -212,11 +212,11 @@ def training_questions(recipe: Recipe) -> datasets.Dataset:
     """The questions of a recipe, shuffled once by its seed, as they lie on disk."""
     table = dataset.read_split(Path(recipe.data), "train")
     wanted = zip(table["modality"], table["question_type"], strict=True)
+    filters = recipe.modality, recipe.question_type
     rows = [
         row
-        for row, (modality, question_type) in enumerate(wanted)
-        if modality in (recipe.modality or (modality,))
-        and question_type in (recipe.question_type or (question_type,))
+        for row, kinds in enumerate(wanted)
+        if all(not only or kind in only for kind, only in zip(kinds, filters, strict=True))
     ]
     if not rows:
         asked = ", ".join([*recipe.modality, *recipe.question_type]) or "any modality"
@@ -271,21 +271,15 @@ def _reader(style: str) -> Callable[[Rows], Rows]:
 class PreflightStats:
     """What some groups of rollouts earn before any training.
 
-    Attributes:
-        groups: How many were sampled.
-        zero_std_groups: Share of groups whose rewards are all equal: their advantages are zero.
-        truncated: Share of completions cut off at the limit of tokens.
-        format: Mean format reward.
-        accuracy: Mean accuracy reward.
-        length: Mean tokens of a completion.
+    `zero_std_groups` is the share of groups whose rewards are all equal: their advantages are zero.
     """
 
     groups: int
     zero_std_groups: float
-    truncated: float
+    truncated: float  # share of completions cut off at the limit of tokens
     format: float
     accuracy: float
-    length: float
+    length: float  # mean tokens of a completion
 
     def __str__(self) -> str:
         return (

@@ -140,8 +140,8 @@ class PolicyTrainer(TrainerMixin, GRPOTrainer):
         if more or checkpointed or not self._whole_groups:
             logger.warning_once("Each completion is scored with a prompt of its own, in TRL's way.")
             given |= {"batch_size": batch_size, "compute_entropy": compute_entropy}
-            rows = model, input_ids, attention_mask, logits_to_keep
-            return super()._get_per_token_logps_and_entropies(*rows, **given)
+            plain = model, input_ids, attention_mask, logits_to_keep
+            return super()._get_per_token_logps_and_entropies(*plain, **given)
         count, length = _group_size(self), input_ids.shape[1] - logits_to_keep
         rows = {"input_ids": input_ids, "attention_mask": attention_mask, **images}
         owner = torch.arange(len(input_ids), device=input_ids.device) // count
