@@ -132,9 +132,7 @@ class Group:
 def of_splits(source: omnimedvqa.Source) -> dict[str, Any]:
     """Audit the text of Med-R1's split files, where an image is known by its path.
 
-    Returns:
-        `{"records": N, "files": {path: what `describe` says}}`, paths relative to the source. A
-        record that is not sound is an error.
+    Gives `{"records": N, "files": {path: what `describe` says}}`; a bad record is an error.
     """
     groups, paths = {}, {}
     for file in omnimedvqa.strict(omnimedvqa.read_splits(source)):

@@ -17,18 +17,14 @@ from medr1_lib.files import require_free
 
 CARD = "card.json"  # beside the splits: the command, seed and counts behind the data
 AGAIN = "build or import it again"
+_TEXT = datasets.Value("string")
 FEATURES = datasets.Features(
     {
         "image": datasets.Image(),
-        "question": datasets.Value("string"),
-        "options": datasets.List(datasets.Value("string")),
-        "answer": datasets.Value("string"),
-        "answer_text": datasets.Value("string"),
-        "modality": datasets.Value("string"),
-        "question_type": datasets.Value("string"),
-        "image_id": datasets.Value("string"),
-        "source": datasets.Value("string"),
-        "scene": datasets.Value("string"),
+        "question": _TEXT,
+        "options": datasets.List(_TEXT),
+        **dict.fromkeys(("answer", "answer_text", "modality", "question_type"), _TEXT),
+        **dict.fromkeys(("image_id", "source", "scene"), _TEXT),
     }
 )
 
@@ -38,13 +34,8 @@ def write(
 ) -> datasets.DatasetDict:
     """Write rows (`Question.record`) as a data set that `datasets.load_from_disk` reads.
 
-    Rows are streamed, so they may be drawn while they are written. The folder appears under its
-    final name only when it is complete; a crash leaves nothing that looks finished.
-
-    Args:
-        out: The folder to make. It must not exist yet, or be empty.
-        splits: Rows of each split.
-        card: What made the data; written to `card.json`.
+    Rows are streamed, so they may be drawn while they are written. The folder, which must not exist
+    yet or be empty, gets its name only when it is complete, with `card` as its `card.json`.
     """
     require_free(out)
     partial = out.with_name(out.name + ".partial")

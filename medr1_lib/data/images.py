@@ -20,20 +20,12 @@ _WIDE_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}  # grey values of mo
 
 
 def load(source: Path | bytes, side: int = SIDE, where: object = None) -> Image.Image:
-    """Read a PNG, JPEG, TIFF, BMP or DICOM image as RGB with its longest side at most `side`.
+    """Read a PNG, JPEG, TIFF, BMP or DICOM image as RGB, made smaller if a side exceeds `side`.
 
-    EXIF orientation is applied. Grey images of more than 8 bits are stretched from their darkest to
-    their brightest value, DICOM images (after rescale slope and intercept) over their first window
-    if they have one. An image is made smaller, never larger. The format follows from the content,
-    not from the name.
-
-    Args:
-        source: A file, or its content.
-        side: Longest side of the result, in pixels.
-        where: What to call the image in an error, if `source` is not a file.
-
-    Raises:
-        InputError: If it is empty, damaged, no image, or too large to be one.
+    The format follows from the content, not from the name. EXIF orientation is applied. Grey images
+    of more than 8 bits are stretched from their darkest to their brightest value, DICOM images
+    (after rescale slope and intercept) over their first window if they have one. An image that is
+    empty, damaged, none or too large is an `InputError` about `where`, or about the file.
 
     Example:
         >>> from pydicom.data import get_testdata_file

@@ -130,10 +130,9 @@ class RecordFile:
 
 
 def read_qa(source: Source) -> list[RecordFile]:
-    """Read OmniMedVQA's own layout, `QA_information/**/*.json`.
+    """Read OmniMedVQA's own layout, `QA_information/**/*.json` (Hu et al., CVPR 2024).
 
     Bad records are collected; only a missing layout or a file that is no JSON list is an error.
-    Source: Hu et al., OmniMedVQA, CVPR 2024.
     """
     paths = source.json_files("QA_information")
     if not paths:
@@ -144,12 +143,11 @@ def read_qa(source: Source) -> list[RecordFile]:
 
 
 def read_splits(source: Source) -> list[RecordFile]:
-    """Read Med-R1's layout, `Splits/{modality,question_type}/{train,test}/*.json`.
+    """Read Med-R1's layout, `Splits/{modality,question_type}/{train,test}/*.json` (2503.13939).
 
-    The root may be the folder (or zip file) that contains `Splits`, or `Splits` itself. A record's
-    modality or question type is known only from the name of its file; the other is `unknown`.
-    Bad records are collected; a missing layout, a file that is no JSON list, or one whose name is
-    not of the release is an error. Source: Lai et al., Med-R1, arXiv 2503.13939.
+    The root may be `Splits` itself. A record's modality or question type is known only from the
+    name of its file; the other is `unknown`. Bad records are collected, as by `read_qa`; a file
+    whose name is not of the release is an error.
     """
     kinds = ("modality", "question_type")
     paths = source.json_files("Splits") or [p for kind in kinds for p in source.json_files(kind)]
@@ -181,11 +179,7 @@ def strict(files: list[RecordFile]) -> list[RecordFile]:
 
 
 def with_both_labels(files: list[RecordFile]) -> list[RecordFile]:
-    """Fill in what a split file does not say from the other folder, where the same record is.
-
-    A file of `Splits/modality` does not know its records' question types; the files of
-    `Splits/question_type` do. What neither knows stays `unknown`.
-    """
+    """Fill in the label that a split file does not know from the other folder's same record."""
 
     def same(question: Question) -> tuple[object, ...]:
         return question.image_id, question.question, question.options, question.answer
@@ -302,16 +296,10 @@ def import_data(
 ) -> dict[str, Any]:
     """Import OmniMedVQA, or anything laid out like it, as a data set for `dataset.read`.
 
-    Converted images stay in `<out>.converted` until the data set is whole, so that the same call
-    goes on where an interrupted one stopped.
-
-    Args:
-        root: Folder or zip with the images, and with `QA_information` unless `splits` is given.
-        out: The folder to make.
-        splits: Folder or zip file with Med-R1's `Splits`. Without it, one image in five of each
-            modality goes to the test split, with all its questions.
-        by: Which of Med-R1's two splits to use: `modality` or `question_type`.
-        side: Longest side of an image, in pixels.
+    `root` and `splits` are folders or zip files; without `splits` (Med-R1's, by modality or by
+    question type), one image in five of each modality goes to the test split, with all its
+    questions. Converted images, their longest side at most `side` pixels, stay in `<out>.converted`
+    until the data set is whole, so that the same call goes on where an interrupted one stopped.
 
     Returns:
         What `card.json` says. Bad records are `skipped`; it is an error if all of them are bad.
@@ -372,10 +360,9 @@ def import_data(
 def convert(
     source: Source, paths: Sequence[str], folder: Path, side: int
 ) -> dict[str, Path | InputError]:
-    """Convert images to small PNG files, in parallel; those already in `folder` are kept.
+    """Convert images to PNG files, in parallel; those already in `folder` are kept.
 
-    Returns:
-        For each path its PNG file, or what is wrong with the image.
+    Gives each path's PNG file, or what is wrong with the image.
     """
 
     def converted(path: str) -> Path | InputError:

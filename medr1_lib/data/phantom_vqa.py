@@ -70,11 +70,10 @@ def questions(
         split: One of `SPLITS`; their images are disjoint.
         seed: Everything follows from it.
         per_cell: Questions per cell; a multiple of 32 makes the balance exact.
-        leaky: Reproduce two flaws of OmniMedVQA: most distractors are never right anywhere, and
-            one test question in six is about an image of the training split.
+        leaky: Most distractors are never right anywhere, and one test question in six is about an
+            image of the training split: two flaws of OmniMedVQA.
         shortcut: Share of questions whose scanner is tied to the answer, 0 (none) to 1.
-        mark: The scanner mark on the images: `random` (independent of the answer), `absent`, or
-            `reversed` (the one that `shortcut` pairs with a wrong option). Nothing else changes.
+        mark: Scanner on the images: `random`, `absent`, or `reversed` (that of a wrong option).
 
     Example:
         >>> next(questions("test")).options
@@ -82,9 +81,8 @@ def questions(
     """
     for kind, name, known in (("split", split, SPLITS), ("mark", mark, MARKS)):
         if name not in known:
-            raise InputError(
-                f"{kind} {name!r}", f"no such {kind}", f"use one of {', '.join(known)}"
-            )
+            remedy = f"use one of {', '.join(known)}"
+            raise InputError(f"{kind} {name!r}", f"no such {kind}", remedy)
     if per_cell < 1 or seed < 0:
         problem = f"{per_cell} questions per cell from seed {seed}"
         raise InputError("phantoms", problem, "use at least one question and a seed of 0 or more")

@@ -56,12 +56,10 @@ _ALIASES = {
 
 @functools.cache  # asked once per record of a file, answered from about thirty spellings
 def canonical(axis: str, name: str) -> str:
-    """The modality or question type behind any real spelling of it; `unknown` stays `unknown`.
+    """The modality or question type behind any spelling of it met in OmniMedVQA or Med-R1.
 
-    Args:
-        axis: `modality` or `question_type`.
-        name: A spelling met in OmniMedVQA or Med-R1; another is an `InputError`. Case, punctuation
-            and a second name in parentheses do not count.
+    Case, punctuation and a second name in parentheses do not count; `unknown` stays `unknown`.
+    A spelling never met is an `InputError`.
 
     Example:
         >>> canonical("modality", "OCT (Optical Coherence Tomography")

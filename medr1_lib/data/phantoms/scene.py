@@ -113,12 +113,9 @@ class Scene:
 
 
 def random_scene(rng: np.random.Generator, modality: str, **fixed: str) -> Scene:
-    """Draw a scene, every attribute uniform and independent of the others.
+    """Draw a scene, every attribute that is not fixed uniform and independent of the others.
 
-    Args:
-        rng: Source of all randomness, the scene's own seed included.
-        modality: A key of `FINDINGS`.
-        fixed: Attributes to hold (`finding="mass"`). Fixing a grade or a place asks for a lesion.
+    A fixed grade or place asks for a lesion.
 
     Example:
         >>> random_scene(np.random.default_rng(0), "OCT", finding="edema").primitive
