@@ -115,7 +115,7 @@ class RunFolder:
         if not before and not resume:
             files.require_free(out)
         found = before.get("recipe", self._recipe)
-        for name in sorted(found.keys() | self._recipe.keys()):
+        for name in sorted(found.keys() | self._recipe.keys()):  # a key may have come or gone
             then, now = found.get(name), self._recipe.get(name)
             if then != now:
                 problem = f"holds a run of another recipe ({name} was {then!r}, is {now!r})"
@@ -167,10 +167,8 @@ class RunFolder:
             files.atomic_write(self.out / RECIPE, text.encode())
 
     def finish(self) -> None:
-        """Take log and adapter out of the last checkpoint, write the card, drop the checkpoints.
-
-        The last checkpoint has all of it, also after an interruption between training and this.
-        """
+        """Take log and adapter out of the last checkpoint, write the card, drop the checkpoints."""
+        # Not from the trainer: after an interruption between training and this there is none.
         last = last_checkpoint(self.out)
         assert last is not None
         log = log_table(_state(last)["log_history"])
@@ -206,10 +204,8 @@ def recipe_in(folder: Path) -> Recipe:
 
 
 def last_checkpoint(out: Path) -> Path | None:
-    """The newest checkpoint that was written whole.
-
-    Not transformers' `get_last_checkpoint`, which takes one that a crash cut off for the last.
-    """
+    """The newest checkpoint that was written whole."""
+    # Not transformers' `get_last_checkpoint`, which takes one that a crash cut off for the last.
     whole = (path.parent for path in out.glob(f"checkpoint-*/{COMPLETE}"))
     return max(whole, key=_step, default=None)
 

@@ -82,6 +82,8 @@ def train(
     """
     config = recipe.trl_config(out)
     folder = RunFolder(out, recipe, resume)
+    # Several processes are started by `torchrun --nproc_per_node 2 -m medr1_lib train ...`, not by
+    # `accelerate launch --cpu --num_processes 2`, which runs one and says nothing.
     everyone = PartialState()
     everyone.wait_for_everyone()  # all have looked at the folder before one writes
     if not folder.finished:
@@ -172,6 +174,8 @@ def make_trainer(
     if base_directory(path) != path:
         remedy = "name the model that it was trained on"
         raise InputError(path, "is an adapter, and training starts from a base", remedy)
+    # No `prepare_model_for_kbit_training`: it casts the tower and the embedding to float32, which
+    # doubles their memory, and the adapter freezes the base anyway.
     model, processor = load_policy(path, recipe.quantize, str(config.device))
     kind: Any = SupervisedTrainer
     if grpo:
