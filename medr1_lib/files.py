@@ -4,26 +4,80 @@ Imports nothing that may be missing, since the doctor needs it in a broken envir
 """
 
 import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from medr1_lib.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # on Windows nobody is refused
+    fcntl = None  # type: ignore[assignment]
+
+LOCK = "writer.lock"
 
 
 def atomic_write(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     unfinished = path.with_name(path.name + ".part")
     unfinished.write_bytes(content)
+    with unfinished.open("rb+") as file:
+        os.fsync(file.fileno())  # else a power cut can leave the new name with nothing in it
     unfinished.replace(path)
+
+
+@contextmanager
+def one_writer(folder: Path) -> Iterator[None]:
+    """Make a folder and write there alone; one that stays empty is taken back.
+
+    The lock dies with its process, however that ends.
+
+    Raises:
+        InputError: If another process writes there, or the folder cannot be written.
+    """
+    path = folder / LOCK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        problem = f"cannot be written ({error.strerror})"
+        raise InputError(folder, problem, "choose another folder") from error
+    with lock:
+        try:
+            if fcntl:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(path.stat(), os.fstat(lock.fileno())):
+                raise FileNotFoundError  # its writer ended, and removed it, just now
+        except (BlockingIOError, FileNotFoundError) as error:
+            lock.seek(0)
+            problem = f"is being written by {lock.read().strip() or 'another process'}"
+            raise InputError(folder, problem, "wait for it or choose another folder") from error
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        lock.flush()
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink()
+                folder.rmdir()
 
 
 def require_free(out: Path) -> None:
     """Refuse a folder that is already in use, before any work is done.
 
+    What an attempt leaves that is killed before it has written anything is no use.
+
     Raises:
         InputError: If `out` is a file or a folder with something in it.
     """
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+    kept = out.rglob("*") if out.is_dir() else ()
+    used = any(one.name != LOCK and one.suffix != ".part" and not one.is_dir() for one in kept)
+    if used or (out.exists() and not out.is_dir()):
         raise InputError(out, "is already in use", "choose another folder or remove it first")
 
 
