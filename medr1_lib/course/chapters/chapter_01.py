@@ -6,23 +6,19 @@ from medr1_lib.course.exercise import Case
 from medr1_lib.data.question import Question
 
 
-def _asked(*questions: str) -> list[Question]:
-    """Questions from lines such as `lung | liver: A`."""
+def _asked(*questions: str) -> tuple[list[Question]]:
+    """The one argument of `option_ratios`: questions from lines such as `lung | skin: A`."""
     lines = [line.split(": ") for line in questions]
     labels = ("CT", "Anatomy Identification", "an image", "check")
-    return [Question("Which?", tuple(o.split(" | ")), answer, *labels) for o, answer in lines]
+    return ([Question("Which?", tuple(o.split(" | ")), answer, *labels) for o, answer in lines],)
 
 
 CASES = {
     "medr1_lib.data.images:window": (
         Case((np.array([0.0, 50.0, 100.0]), 0, 100), "inside the window, grey rises straight"),
         Case((np.array([-60.0, 40.0, 140.0]), -160, 240), "grey counts from `low`, not from zero"),
-        Case(
-            (np.array([-1000.0, 0.0]), 0, 100), "what is darker than `low` is black, not negative"
-        ),
-        Case(
-            (np.array([100.0, 2000.0]), 0, 100), "what is brighter than `high` is white, not more"
-        ),
+        Case((np.array([-1000.0, 0.0]), 0, 100), "darker than `low` is black, not negative"),
+        Case((np.array([100.0, 2000.0]), 0, 100), "brighter than `high` is white, not more"),
     ),
     "medr1_lib.data.audit:normalise": (
         Case(("lung",), "a text in its one form stays as it is"),
@@ -34,26 +30,15 @@ CASES = {
         Case(("lung..",), "one final period is dropped, not all"),
     ),
     "medr1_lib.data.audit:option_ratios": (
-        Case((_asked("lung | liver: A"),), "right once of once is (1 + 0.25) / (1 + 1)"),
-        Case(
-            (_asked("lung | liver: A", "liver | lung: A"),),
-            "right once of twice is (1 + 0.25) / (2 + 1), whatever the letter",
-        ),
-        Case(
-            (_asked(*2 * ["lung | skin: A"], "skin | bone: B"),),
-            "a text that was offered and never right has a ratio as well",
-        ),
-        Case(
-            (_asked("Lung. | liver: A", "lung | Liver: A"),),
-            "texts are counted in the form that `normalise` gives",
-        ),
+        Case(_asked("lung | skin: A"), "right once of once is (1 + 0.25) / (1 + 1)"),
+        Case(_asked("lung | skin: A", "skin | lung: A"), "right one of two, whatever the letter"),
+        Case(_asked(*2 * ["lung | skin: A"], "skin | bone: B"), "what is never right has a ratio"),
+        Case(_asked("Lung. | skin: A", "lung | Skin: A"), "use the form that `normalise` gives"),
     ),
     "medr1_lib.data.audit:leak_share": (
         Case((["a", "b"], ["c", "d"]), "no image in common, nothing leaks"),
         Case((["a", "b"], ["b", "c", "d", "e"]), "the share is one of test questions"),
-        Case(
-            (["a", "a", "b"], ["a", "c"]), "an image counts once, however often it is in training"
-        ),
+        Case((["a", "a", "b"], ["a", "c"]), "an image counts once, however often it is trained on"),
         Case((["a"], ["a", "a", "b", "c"]), "two questions about one leaked image both leak"),
     ),
 }

@@ -31,9 +31,7 @@ def _records(correct: str, in_form: str) -> pd.DataFrame:
 
 CASES = {
     "medr1_lib.analysis.stats:share": (
-        Case(
-            (_records("1100", "1111"),), "shares lie between 0 and 1, and the interval is Wilson's"
-        ),
+        Case((_records("1100", "1111"),), "shares lie between 0 and 1, the interval is Wilson's"),
         Case((_records("110000", "101010"),), "an answer out of form is a record like the others"),
         Case((_records("1000", "1100"),), "form and letter are counted apart, over all records"),
     ),

@@ -91,6 +91,8 @@ def _messages(*contents: str) -> list[list[dict[str, str]]]:
     return [[{"role": "assistant", "content": content}] for content in contents]
 
 
+SAY_A = "<answer>A</answer>"
+
 CASES = {
     "medr1_lib.rl.rewards:accuracy_published": (
         Case(("<answer>C</answer>", "C", NO_THINK), "the right letter in a block earns a point"),
@@ -101,10 +103,7 @@ CASES = {
             "the first block counts, and it ends at the first closing tag",
         ),
         Case(("C", "C", NO_THINK), "without a block, the whole completion is compared"),
-        Case(
-            ("<answer>\nC\n</answer>", "C", NO_THINK),
-            "in the released code a block with a line break in it is not found",
-        ),
+        Case(("<answer>\nC\n</answer>", "C", NO_THINK), "a block with a line break in it is lost"),
         Case(("<answer>c</answer>", "C", NO_THINK), "the released code compares case as well"),
     ),
     "medr1_lib.data.styles:read_strict": (
@@ -117,24 +116,18 @@ CASES = {
     ),
     "medr1_lib.rl.rewards:accuracy_reward": (
         Case(
-            (accuracy_strict, NO_THINK, _messages("<answer>C</answer>"), ["C"]),
-            "a list with one number for each completion is asked for",
+            (accuracy_strict, NO_THINK, _messages(SAY_A), ["A"]), "one number for each completion"
         ),
         Case(
-            (
-                accuracy_strict,
-                NO_THINK,
-                _messages("<answer>A</answer>", "<answer>A</answer>"),
-                ["B", "A"],
-            ),
+            (accuracy_strict, NO_THINK, _messages(SAY_A, SAY_A), ["B", "A"]),
             "each completion has its own right letter",
         ),
         Case(
-            (accuracy_strict, BEFORE, _messages("<think>so</think><answer>C</answer>"), ["C"]),
+            (accuracy_strict, BEFORE, _messages(f"<think>so</think>{SAY_A}"), ["A"]),
             "the style is the one that is passed in",
         ),
         Case(
-            (accuracy_published, NO_THINK, _messages("C", "<answer>C</answer>"), ["C", "C"]),
+            (accuracy_published, NO_THINK, _messages("A", SAY_A), ["A", "A"]),
             "the rule is the one that is passed in as `score`",
         ),
     ),

@@ -61,10 +61,7 @@ def gap_closed(before: float, after: float, oracle: float) -> float:
 
 CASES = {
     "medr1_lib.course.chapters.chapter_05:budget": (
-        Case(
-            (1, 2, 2, 10),
-            "`rollouts` counts all completions of a step, and each may have `longest` tokens",
-        ),
+        Case((1, 2, 2, 10), "`rollouts` counts all completions, each may have `longest` tokens"),
         Case((1, 16, 8, 10), "16 completions, 8 to a prompt, are those of 2 prompts"),
         Case((3, 8, 4, 10), "every step asks new prompts and samples rollouts of its own"),
     ),

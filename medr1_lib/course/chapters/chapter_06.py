@@ -67,10 +67,12 @@ def diagnose(first: Mapping[str, float], last: Mapping[str, float]) -> str:
 
 
 WELL = {"reward": 1.7, "zero_std_groups": 0.3, "truncated": 0.0, "kl": 0.08, "unearned": 0.0}
-
-
+FLAT = WELL | {"reward": 1.2, "zero_std_groups": 1.0, "kl": 0.0}
+CUT = FLAT | {"reward": 0.0, "truncated": 1.0}
+BROKEN = WELL | {"reward": 0.5, "zero_std_groups": 0.5, "kl": 2.0}
+STILL = WELL | {"reward": 1.2, "kl": 0.003}
 BEFORE = {"reward": 1.1, "zero_std_groups": 0.1, "truncated": 0.2, "kl": 0.02}
-
+LONG = BEFORE | {"truncated": 0.9}
 
 CASES = {
     "medr1_lib.course.chapters.chapter_06:zero_std_groups": (
@@ -87,55 +89,17 @@ CASES = {
     ),
     "medr1_lib.course.chapters.chapter_06:diagnose": (
         Case((BEFORE, WELL), "reward rises and no other number stands out"),
-        Case(
-            (BEFORE, WELL | {"reward": 1.2, "zero_std_groups": 1.0, "kl": 0.0}),
-            "where no group has spread and nothing moved, there was nothing to learn from",
-        ),
-        Case(
-            (
-                BEFORE | {"truncated": 1.0},
-                WELL | {"reward": 0.0, "zero_std_groups": 1.0, "kl": 0.0, "truncated": 1.0},
-            ),
-            "a signal can be dead because every completion is cut off",
-        ),
-        Case(
-            (
-                BEFORE,
-                WELL | {"reward": 0.0, "zero_std_groups": 1.0, "kl": 1.2, "truncated": 1.0},
-            ),
-            "no spread and a far way from the base: it did learn, and then broke",
-        ),
-        Case(
-            (BEFORE, WELL | {"reward": 0.5, "zero_std_groups": 0.5, "kl": 2.0}),
-            "a reward that fell far below its start",
-        ),
-        Case(
-            (BEFORE | {"truncated": 0.9, "reward": 0.2}, WELL | {"reward": 1.3, "kl": 1.1}),
-            "completions that were cut off at first, and learned to be short",
-        ),
-        Case((BEFORE, WELL | {"reward": 1.2, "kl": 0.003}), "spread there is, but nothing moves"),
+        Case((BEFORE, FLAT), "no group has spread, nothing moved: there was nothing to learn from"),
+        Case((LONG, CUT), "a signal can be dead because every completion is cut off"),
+        Case((BEFORE, CUT | {"kl": 1.2}), "far from the base: it did learn, and then broke"),
+        Case((BEFORE, BROKEN), "a reward that fell far below its start"),
+        Case((LONG, WELL), "completions that were cut off at first, and learned to be short"),
+        Case((BEFORE, STILL), "spread there is, but nothing moves"),
         Case((BEFORE, WELL | {"unearned": 0.9}), "only the strict rules see this one"),
-        Case(
-            (BEFORE, WELL | {"zero_std_groups": 0.95, "reward": 1.98}), "a solved task, no failure"
-        ),
-        Case(
-            (
-                BEFORE | {"truncated": 0.9},
-                WELL | {"reward": 0.5, "zero_std_groups": 0.5, "kl": 2.0},
-            ),
-            "a reward that broke comes before what was cut off at first",
-        ),
-        Case(
-            (BEFORE | {"truncated": 0.9}, WELL | {"reward": 1.2, "kl": 0.003}),
-            "what was cut off at first comes before a policy that stands still",
-        ),
-        Case(
-            (BEFORE, WELL | {"reward": 1.2, "kl": 0.003, "unearned": 0.9}),
-            "a policy that stands still comes before what it did not earn",
-        ),
-        Case(
-            (BEFORE | {"truncated": 0.9}, WELL | {"unearned": 0.9}),
-            "what was cut off at first comes before what was not earned",
-        ),
+        Case((BEFORE, WELL | {"zero_std_groups": 0.95, "reward": 1.98}), "a solved task: healthy"),
+        Case((LONG, BROKEN), "a reward that broke comes before what was cut off at first"),
+        Case((LONG, STILL), "what was cut off at first comes before a policy that stands still"),
+        Case((BEFORE, STILL | {"unearned": 0.9}), "standing still comes before what is unearned"),
+        Case((LONG, WELL | {"unearned": 0.9}), "cut off at first comes before what is unearned"),
     ),
 }

@@ -237,20 +237,12 @@ def peak(terms: dict[str, int]) -> int:
 
 CASES = {
     "medr1_lib.course.chapters.chapter_07:quantize_blocks": (
-        Case(
-            (tensor([[-1.0, 0.0, 1.0]]),),
-            "numbers go from 0 for the level -1 to 15 for the level 1",
-        ),
+        Case((tensor([[-1.0, 0.0, 1.0]]),), "numbers go from 0 for level -1 to 15 for level 1"),
         Case((tensor([[0.5, 0.0]]),), "the weights are divided by the scale of their block first"),
         Case((tensor([[0.0, -2.0]]),), "the scale is the largest absolute value of a block"),
-        Case(
-            (tensor([[1.0, 0.1], [0.1, -0.1]]),),
-            "each block has a scale of its own, a row of `scales`",
-        ),
+        Case((tensor([[1.0, 0.1], [0.1, -0.1]]),), "each block (row) has a scale of its own"),
         Case((tensor([[1.0, -0.04]]),), "the nearest level is wanted, not the next one below"),
-        Case(
-            (tensor([[-1.0, -0.76]]),), "the levels are those of NF4, which are not evenly spaced"
-        ),
+        Case((tensor([[-1.0, -0.76]]),), "levels are those of NF4, which are not evenly spaced"),
     ),
     "medr1_lib.course.chapters.chapter_07:lora_parameters": (
         Case(([(4, 6)], 1), "A has one row as long as the input, B one column as the output"),

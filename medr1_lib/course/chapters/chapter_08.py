@@ -50,9 +50,7 @@ CASES = {
         Case((0, 10, 10), "two accuracies differ by 1 at most"),
     ),
     "medr1_lib.course.chapters.chapter_08:mark_reliance": (
-        Case(
-            (["A", "B"], ["C", "C"], ["A", "D"]), "one of two follows the mark, none says so bare"
-        ),
+        Case((["A", "B"], ["C", "C"], ["A", "D"]), "one of two follows the mark, none without it"),
         Case((["A", "B"], ["A", "B"], ["A", "B"]), "who says the same without the mark ignores it"),
         Case((["C", "D"], ["A", "B"], ["A", "B"]), "who avoids the option has less than nothing"),
     ),

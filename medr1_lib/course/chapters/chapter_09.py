@@ -22,13 +22,14 @@ def hallucination_rate(
     return sum(false) / len(false) if false else None
 
 
+CT, LEFT, MILD = ("modality", "CT"), ("place", "left"), ("grade", "mild")
+SCENE = dict([CT, LEFT, MILD])
+SEVERE = SCENE | {"grade": "severe"}
+
 CASES = {
     "medr1_lib.analysis.stats:holm": (
         Case(([0.01, 0.5],), "the smallest is multiplied by 2, the next by 1"),
-        Case(
-            ([0.01, 0.02, 0.03],),
-            "what belongs to a larger p is never less than what belongs to a smaller one",
-        ),
+        Case(([0.01, 0.02, 0.03],), "what a larger p becomes is never less than a smaller one's"),
         Case(([0.04, 0.01, 0.02],), "the values come back in the order in which they came"),
         Case(([0.6, 0.7, 0.8],), "a probability is at most 1"),
     ),
@@ -42,33 +43,9 @@ CASES = {
         Case(("",), "an empty part is neither a claim nor a rest"),
     ),
     "medr1_lib.course.chapters.chapter_09:hallucination_rate": (
-        Case(
-            (
-                [[("modality", "CT"), ("grade", "mild")]],
-                [{"modality": "CT", "grade": "severe"}],
-            ),
-            "one of two claims is false",
-        ),
-        Case(
-            (
-                [
-                    [("grade", "mild")],
-                    [("modality", "CT"), ("place", "left"), ("grade", "mild")],
-                ],
-                [
-                    {"grade": "severe"},
-                    {"modality": "CT", "place": "left", "grade": "mild"},
-                ],
-            ),
-            "every claim counts once, and an answer with more claims counts more",
-        ),
-        Case(
-            (
-                [[("grade", "mild"), ("place", "left")], []],
-                [{"grade": "mild", "place": "a"}, {}],
-            ),
-            "an answer without claims adds nothing, and a false claim in one with a true one does",
-        ),
+        Case(([[CT, MILD]], [SEVERE]), "one of two claims is false"),
+        Case(([[MILD], [CT, LEFT, MILD]], [SEVERE, SCENE]), "every claim counts once"),
+        Case(([[MILD, LEFT], []], [SEVERE, {}]), "an answer without claims adds nothing"),
         Case(([[], []], [{}, {}]), "where nothing is claimed there is no share of it"),
     ),
 }

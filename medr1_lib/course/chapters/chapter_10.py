@@ -88,27 +88,15 @@ def fits_by_chance(n: int, terms: int = 1) -> float:
 
 
 SMALL = {("CT", "CT"): 0.4, ("CT", "OCT"): 0.1, ("OCT", "CT"): 0.3, ("OCT", "OCT"): 0.4}
-
-
 WIDE = {("CT", "CT"): 0.2, ("CT", "MRI"): 0.1, ("CT", "OCT"): 0.2}
-
 
 CASES = {
     "medr1_lib.course.chapters.chapter_10:transfer_index": (
         Case((SMALL,), "the cells off the diagonal gain 0.2 in the mean, those on it 0.4"),
         Case((WIDE,), "means are compared, for there are more cells off the diagonal than on it"),
-        Case(
-            ({("CT", "CT"): 0.2, ("CT", "MRI"): -0.1},),
-            "who loses elsewhere has an index below zero",
-        ),
-        Case(
-            ({("CT", "CT"): 0.0, ("CT", "MRI"): 0.1},),
-            "without a gain at home there is nothing that could carry over",
-        ),
-        Case(
-            ({("CT", "CT"): -0.2, ("CT", "MRI"): -0.1},),
-            "a loss at home carries over to nothing either",
-        ),
+        Case(({("CT", "CT"): 0.2, ("CT", "MRI"): -0.1},), "a loss elsewhere: an index below zero"),
+        Case(({("CT", "CT"): 0.0, ("CT", "MRI"): 0.1},), "there is nothing that could carry over"),
+        Case(({("CT", "CT"): -0.2, ("CT", "MRI"): -0.1},), "a home loss carries over to nothing"),
     ),
     "medr1_lib.course.chapters.chapter_10:fits": (
         Case((33.33, 3), "one of three questions is 33.333 percent, printed as 33.33"),
