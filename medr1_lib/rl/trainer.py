@@ -1,5 +1,6 @@
 """TRL's trainers, spared the work that they would do more than once."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,10 +55,10 @@ class TrainerMixin(Trainer):
             if not any(weight.requires_grad for weight in tower.parameters()):
                 VisionCache(model)
 
-    def log(self, *args: Untyped) -> None:
+    def log(self, *args: Untyped, **kwargs: Untyped) -> None:
         """TRL's, which also writes the completions of the step into a file."""
         with writing(Path(str(self.args.output_dir))):
-            super().log(*args)
+            super().log(*args, **kwargs)
 
     def _save_checkpoint(self, *args: Untyped) -> None:
         out = Path(str(self.args.output_dir))
@@ -92,11 +93,8 @@ class PolicyTrainer(TrainerMixin, GRPOTrainer):
         # TRL shuffles rollouts over all passes that share them. To keep a group in one pass changes
         # nothing where all these passes end in one optimizer step, whose gradients are summed. Only
         # `bnpo` weighs a token by how many others share its pass.
-        same_step = held == 1 or (
+        self._in_order = held == 1 or (
             config.gradient_accumulation_steps % held == 0 and self.loss_type != "bnpo"
-        )
-        self._whole_groups = (
-            same_step and config.per_device_train_batch_size % self.num_generations == 0
         )
         elsewhere = self.use_vllm or self.is_fsdp_enabled or self.is_deepspeed_enabled
         if elsewhere or self.tools or self.environment_factories:
@@ -105,9 +103,9 @@ class PolicyTrainer(TrainerMixin, GRPOTrainer):
             self.rollout_func = sample_shared
 
     def _prepare_inputs(self, generation_batch: Untyped) -> Untyped:
-        """TRL's, without its shuffle where groups are to stay whole."""
+        """TRL's, without its shuffle where the rollouts of a group can stay together."""
         host: Untyped = self  # TRL declares a buffer that is always empty
-        if not (host.model.training and self._whole_groups):
+        if not (host.model.training and self._in_order):
             return super()._prepare_inputs(generation_batch)
         held = host.args.steps_per_generation
         if host._step % (held * host.num_iterations) == 0 or host._buffered_inputs is None:
@@ -137,12 +135,12 @@ class PolicyTrainer(TrainerMixin, GRPOTrainer):
         images = {name: value for name, value in given.items() if value is not None}
         more = images.pop("compute_aux_loss", False) or not images.keys() <= KNOWN
         checkpointed = unwrapped(model).is_activation_checkpointing  # would drop the cache
-        if more or checkpointed or not self._whole_groups:
+        if more or checkpointed or not self._in_order:
             logger.warning_once("Each completion is scored with a prompt of its own, in TRL's way.")
             given |= {"batch_size": batch_size, "compute_entropy": compute_entropy}
             plain = model, input_ids, attention_mask, logits_to_keep
             return super()._get_per_token_logps_and_entropies(*plain, **given)
-        count, length = _group_size(self), input_ids.shape[1] - logits_to_keep
+        count, length = _neighbours(self, len(input_ids)), input_ids.shape[1] - logits_to_keep
         rows = {"input_ids": input_ids, "attention_mask": attention_mask, **images}
         owner = torch.arange(len(input_ids), device=input_ids.device) // count
         tables = input_ids[:, length:], attention_mask[:, length:], owner
@@ -166,7 +164,7 @@ def sample_shared(prompts: list[Untyped], trainer: GRPOTrainer) -> dict[str, Unt
     of tokens for each.
     """
     host: Untyped = trainer
-    count = _group_size(host)
+    count = _neighbours(host, len(prompts))
     inputs = host.processing_class.apply_chat_template(
         prompts[::count],
         chat_template=host.chat_template,
@@ -192,8 +190,10 @@ def sample_shared(prompts: list[Untyped], trainer: GRPOTrainer) -> dict[str, Unt
     return {"prompt_ids": prompt_ids, "completion_ids": completion_ids, "logprobs": None}
 
 
-def _group_size(trainer: Untyped) -> int:
-    return trainer.num_generations if trainer.model.training else trainer.num_generations_eval
+def _neighbours(trainer: Untyped, rows: int) -> int:
+    """How many rows in turn share a prompt: a group, or a part of one where a batch cuts it."""
+    training = trainer.model.training
+    return math.gcd(rows, trainer.num_generations if training else trainer.num_generations_eval)
 
 
 def _first_of_groups(rows: dict[str, Untyped], count: int, length: int) -> dict[str, Tensor]:
