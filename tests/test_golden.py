@@ -828,9 +828,6 @@ def of_block(name):
         some = own[thinks & own["item"].mod(8).eq(0)]
         reasons = rationale.score(some) if name != "all" else scored("all")
         kept["reasons"] = rationale.summary(reasons, ["method", "style", "mark", "control"])
-        overlap = rationale.text_overlap(some[some["item"].mod(64).eq(0)])
-        columns = ["text_overlap_options", "text_overlap_answer"]
-        kept["words in common"] = overlap.groupby(["method", "style"])[columns].mean()
     if (own["mark"] == "reversed").any():
         kept["marks"], kept["reliance"] = shortcut.accuracy(own), relied()
     logs = gathered([RECORDED / name], LOGS, "step")

@@ -151,17 +151,6 @@ def test_a_control_is_compared_with_the_same_model_style_and_item():
     assert table["value"].tolist() == [0.5, 1.0]
 
 
-def test_words_in_common_are_no_truth():
-    options = ["a mass", "a cyst", "fluid", "air"]
-    row = {"options": options, "answer": "A"}
-    said = ["Not a mass.", "a cyst", "it is large", ""]
-    records = pd.DataFrame([record(0, text) | row for text in said])
-    found = rationale.text_overlap(records)
-    assert found["text_overlap_answer"].round(2).tolist()[:3] == [0.67, 0.5, 0]
-    assert found["text_overlap_options"].round(2).tolist()[:3] == [0.67, 1, 0]
-    assert found.iloc[3][["text_overlap_options", "text_overlap_answer"]].isna().all()
-
-
 def test_real_images_have_no_truth_to_score_against():
-    with pytest.raises(InputError, match="text_overlap"):
+    with pytest.raises(InputError, match="some have no scene; real images"):
         scored(record(0, "CT", scene=None))

@@ -1,7 +1,6 @@
 """Rationales of phantoms: their claims, and how many of them are false."""
 
 import json
-import re
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -57,10 +56,10 @@ def claimed(rationale: str) -> tuple[list[tuple[str, str]], list[str]]:
 
 
 def score(records: pd.DataFrame) -> pd.DataFrame:
-    """Hold every claim of every rationale against the scene. Built in chapter 09.
+    """Compare every claim of every rationale with the scene. Built in chapter 09.
 
-    Styles without reasoning are left out. A control is held against the scene that its question is
-    about and that it did not see, so keep controls apart.
+    Styles without reasoning are left out. A control is compared with the scene that its question is
+    about and that the model did not see, so keep controls apart.
 
     Returns:
         The records with further columns: `rationale`; `claims`, `false_claims` (numbers);
@@ -68,12 +67,11 @@ def score(records: pd.DataFrame) -> pd.DataFrame:
         `names_asked` (its coverage); `asked_true` (its claim about what was asked is right);
         `has_letter`, `agrees` (that claim is the option of the letter that was answered).
 
-    Raises:
-        InputError: If there is no truth to hold them against, as for real images.
+    Raises an `InputError` if a question has no scene, as those about real images.
     """
     kept = _reasoned(records)
     if kept["scene"].isna().any():
-        raise InputError("records", "some have no scene", "use `text_overlap` for real images")
+        raise InputError("records", "some have no scene", "real images have no truth to compare")
     rows = [_scored(row) for row in kept.to_dict("records")]
     return kept.join(pd.DataFrame(rows, index=kept.index))
 
@@ -120,28 +118,3 @@ def changes(records: pd.DataFrame) -> pd.DataFrame:
     others = said[said["control"] != "none"]
     pairs = others.merge(real, on=SAME, suffixes=("", "_real"), validate="many_to_one")
     return pairs.assign(changed=pairs["rationale"] != pairs.pop("rationale_real"))
-
-
-def text_overlap(records: pd.DataFrame) -> pd.DataFrame:
-    """A cheap stand-in where no truth is known: words in common, whatever they claim.
-
-    It cannot tell a true rationale from a false one: a rationale that rejects an option shares
-    its words, and one that says the right thing in other words shares none.
-
-    Returns:
-        The records with `text_overlap_options` and `text_overlap_answer`: of a rationale's
-        words, the share that stands in some option, and in the right one.
-    """
-    rows = []
-    for row in records.to_dict("records"):
-        words = _words(thought(row["completion"]))
-        answer = row["options"][LETTERS.index(row["answer"])]
-        for name, text in (("options", " ".join(row["options"])), ("answer", answer)):
-            known = [word in _words(text) for word in words]
-            row[f"text_overlap_{name}"] = sum(known) / len(known) if known else float("nan")
-        rows.append(row)
-    return pd.DataFrame(rows, index=records.index)
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())

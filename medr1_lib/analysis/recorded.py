@@ -23,8 +23,7 @@ def load(block: Path) -> pd.DataFrame:
         One row per model, mark, control and item, with the columns of `models.json`'s labels, of
         the question, and `completion`, `tokens`, `parsed`, `correct`, `format_ok`.
 
-    Raises:
-        InputError: If the folder is no block, or one of an earlier version.
+    Raises an `InputError` if the folder is no block, or one of an earlier version.
     """
     labels = pd.DataFrame(notes(block)["models"])[LABELS]
     if not (block / ANSWERS).is_file():
@@ -35,11 +34,7 @@ def load(block: Path) -> pd.DataFrame:
 
 
 def notes(block: Path) -> dict[str, Any]:
-    """How a block was made, and its models.
-
-    Raises:
-        InputError: If the folder is no block.
-    """
+    """How a block was made, and its models. Raises an `InputError` if the folder is no block."""
     try:
         return json.loads((block / MODELS).read_text())
     except (OSError, ValueError) as error:

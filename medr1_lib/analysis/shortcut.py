@@ -37,8 +37,7 @@ def reliance(records: pd.DataFrame, by: list[str] = GROUP) -> pd.DataFrame:
         One row per group: columns `by`, `n`, `reversed` and `absent` (the two shares), `reliance`
         and its 95 % interval over models and items, `low` and `high`.
 
-    Raises:
-        InputError: If a model did not answer the same items under both marks.
+    Raises an `InputError` if a model did not answer the same items under both marks.
     """
     pairs = _pairs(records[records["control"] == "none"])
     rows = [

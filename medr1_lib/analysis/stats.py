@@ -47,9 +47,6 @@ def questions_needed(half_width: float) -> int:
     return math.ceil((Z / half_width) ** 2 / 4)
 
 
-# --- one model ----------------------------------------------------------------------------------
-
-
 def share(records: pd.DataFrame) -> dict[str, Any]:
     """Number of items, accuracy with its 95 % Wilson interval, and how many kept the form.
 
@@ -101,9 +98,6 @@ def summary_table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-# --- two models on the same items ---------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Paired:
     """Two models' answers to the same `n` items: how many are right in which of them."""
@@ -120,8 +114,7 @@ class Paired:
 def compare(first: pd.DataFrame, second: pd.DataFrame) -> Paired:
     """Compare two sets of answers to the same items, one row per item. Built in chapter 08.
 
-    Raises:
-        InputError: If they do not cover the same items, or one covers an item twice.
+    Raises an `InputError` if they do not cover the same items, or one covers an item twice.
 
     Example:
         >>> one = pd.DataFrame({"item": range(9), "image_id": "x", "question": "?", "answer": "A"})
@@ -177,14 +170,10 @@ def holm(p: Sequence[float] | pd.Series) -> np.ndarray:
     return corrected
 
 
-# --- several models -----------------------------------------------------------------------------
-
-
 def rate_table(answers: pd.DataFrame, by: list[str], measures: Measures) -> pd.DataFrame:
     """The `rate` of each measure in each group of answers.
 
-    Returns:
-        One row per group and measure: columns `by`, `measure`, `n`, `value`, `low`, `high`.
+    Returns one row per group and measure: columns `by`, `measure`, `n`, `value`, `low`, `high`.
     """
     rows = [
         (*names, measure, *rate(group, *columns))

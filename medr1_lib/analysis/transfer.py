@@ -93,10 +93,8 @@ def transfer_answers(
     """Arrange the records (`recorded.load`) of one map. Built in chapter 10.
 
     `method` is `grpo`, `sft` or a base. `axis` is what the training split was cut by: `modality`,
-    `question_type`, or `all` for models trained on everything, which are tested by modality.
-
-    Raises:
-        InputError: If there are no such records, or the models were asked different items.
+    `question_type`, or `all` for models trained on everything, which are tested by modality. Raises
+    an `InputError` if there are no such records, or the models were asked different items.
     """
     found = select(records, method, style, axis, control)
     base = select(records, "base", style, axis, control)
@@ -136,18 +134,13 @@ def on_diagonal(table: pd.DataFrame) -> pd.Series:
     return (table["train"] == table["test"]) | (table["train"] == "all")
 
 
-# --- one map ------------------------------------------------------------------------------------
-
-
 def matrix(found: TransferAnswers) -> pd.DataFrame:
     """The map, one row per cell, with 95 % intervals. Built in chapter 10.
 
     One seed gets Wilson's interval, which speaks of the items only. Several get a hierarchical
     bootstrap of seeds and items, a little too narrow where few seeds differ much. `gain` is over
-    the base on the same items.
-
-    Returns:
-        Columns `CELL` and `GAIN`; all but the first four are shares.
+    the base on the same items. Returns columns `CELL` and `GAIN`; all but the first four are
+    shares.
     """
     rows = []
     for train, test, part in found.cells():
@@ -163,8 +156,7 @@ def matrix(found: TransferAnswers) -> pd.DataFrame:
 def summary(found: TransferAnswers) -> pd.DataFrame:
     """Means over the cells on the diagonal (`at home`) and off it (`elsewhere`).
 
-    Returns:
-        Columns `part`, `cells`, and the shares of `matrix`.
+    Returns columns `part`, `cells`, and the shares of `matrix`.
     """
     rows = []
     for part, cells, (accuracy, base) in _parts(found):
@@ -178,11 +170,8 @@ def index(found: TransferAnswers) -> dict[str, float]:
 
     1 means that training helps elsewhere as much as at home, 0 that it helps at home only, less
     than 0 that it hurts elsewhere. If the interval of the gain at home does not lie above zero,
-    there is nothing to carry over: a ratio by something near zero would be arbitrary, and the
-    index is not a number.
-
-    Returns:
-        `index` and its 95 % interval, `low` and `high`.
+    there is nothing to carry over: a ratio by something near zero would be arbitrary, and the index
+    is not a number. Returns `index` and its 95 % interval, `low` and `high`.
     """
     gains = [
         (cells["gain"].mean(skipna=False), accuracy - base)
@@ -214,8 +203,7 @@ def variance_components(found: TransferAnswers) -> dict[str, float]:
         careful side, for cells share seeds along a row and items along a column. `seeds`: between
         the seeds of a cell. `items`: of a cell's mean, for the items drawn.
 
-    Raises:
-        InputError: If a model has one seed only.
+    Raises an `InputError` if a model has one seed only.
     """
     gains = [part.sub(found.base[part.index], axis=0) for _, _, part in found.cells()]
     if min(part.shape[1] for part in gains) < 2:
@@ -251,9 +239,6 @@ def headline(records: pd.DataFrame, found: Maps, extra: pd.DataFrame | None = No
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=SERIES)
 
 
-# --- two maps -----------------------------------------------------------------------------------
-
-
 def difference_test(
     first: pd.DataFrame, second: pd.DataFrame, noise: Noise
 ) -> tuple[float, float, float, float]:
@@ -266,10 +251,8 @@ def difference_test(
     A side has one row per item and one column per seed. `noise` is what the seeds of each side that
     has several add to the variance of its accuracy.
 
-    Source: Welch 1947, for the degrees of freedom of a sum of variances.
-
-    Raises:
-        InputError: If the items differ, or are fewer than two.
+    Source: Welch 1947, for the degrees of freedom of a sum of variances. Raises an `InputError` if
+    the items differ, or are fewer than two.
     """
     if not first.index.equals(second.index):
         raise InputError("comparison", "the items differ", "score both on the same data")
@@ -277,7 +260,12 @@ def difference_test(
         raise InputError("comparison", "has fewer than two items", "score more")
     whole = first.isin((0, 1)).all(axis=None) and second.isin((0, 1)).all(axis=None)
     if first.shape[1] == second.shape[1] == 1 and whole:
-        found = compare(_as_records(first), _as_records(second))
+        labels = dict.fromkeys(ITEM, "") | {"item": first.index}
+        one, two = (
+            pd.DataFrame(labels | {"correct": side.iloc[:, 0].to_numpy() == 1})
+            for side in (first, second)
+        )
+        found = compare(one, two)
         return found.difference, *found.interval, found.p
     gaps = second.mean(axis=1) - first.mean(axis=1)
     error, freedom = _summed([(float(gaps.var()) / len(gaps), len(gaps) - 1), *noise])
@@ -338,10 +326,8 @@ def prediction_intervals(found: TransferAnswers, level: float = 0.99) -> pd.Data
 
     The variance between seeds is that of all cells, as in `compare_cells`; Student's t pays for
     what is still unknown. The variance between items counts twice, for those asked and for those of
-    the rerun: on the same items, the interval is too wide. Returns the columns `CELL`.
-
-    Raises:
-        InputError: If no model has two seeds.
+    the rerun: on the same items, the interval is too wide. Returns the columns `CELL`. Raises an
+    `InputError` if no model has two seeds.
     """
     noise = _seed_noise(found)
     if not noise:
@@ -385,14 +371,6 @@ def _pooled(found: TransferAnswers, home: bool) -> tuple[pd.DataFrame, Noise]:
     return items, [(seeds, free)] if free else []
 
 
-def _as_records(side: pd.DataFrame) -> pd.DataFrame:
-    right = side.iloc[:, 0].to_numpy() == 1
-    return pd.DataFrame({**dict.fromkeys(ITEM, ""), "item": side.index, "correct": right})
-
-
-# --- without the image --------------------------------------------------------------------------
-
-
 def blind_baselines(
     records: pd.DataFrame, method: str, style: str, axis: str, train: Sequence[Question]
 ) -> pd.DataFrame:
@@ -401,8 +379,6 @@ def blind_baselines(
     Rules are fitted on the questions in `train` that the model of the diagonal cell learned. That
     model is asked, too, with blank and shuffled images: where a shortcut was learned, it is of use
     at home. A control that the records do not hold is left out.
-
-    Takes `records`, `method`, `style` and `axis` as `transfer_answers` does.
     """
     asked = select(records, method, style, axis).drop_duplicates("item")
     column, rows = column_of(axis), []

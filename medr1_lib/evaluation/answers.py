@@ -53,10 +53,8 @@ class AnswerLog:
     """Where the answers of one evaluation are kept, and found again after an interruption.
 
     The folder is new, empty, or that of an evaluation with the same `settings`, which are all that
-    answers depend on. The card holds them and the `notes`.
-
-    Raises:
-        InputError: If the folder is in use otherwise, or cannot be written.
+    answers depend on. The card holds them and the `notes`. Raises an `InputError` if the folder is
+    in use otherwise, or cannot be written.
     """
 
     def __init__(self, out: Path, settings: dict[str, Any], notes: dict[str, Any]) -> None:

@@ -72,10 +72,8 @@ class Asker:
     ) -> NDArray[np.float64]:
         """How much the probability of `word` after `chat` falls when a tile of the image is grey.
 
-        Tiles have `side` pixels, by default those of one token.
-
-        Returns:
-            Probability with all tiles less that without this one, (rows, columns).
+        Tiles have `side` pixels, by default those of one token. Returns the probability with all
+        tiles less that without this one, (rows, columns).
         """
         rows, columns = image.height // side, image.width // side
         covered = [image.copy() for _ in range(rows * columns)]

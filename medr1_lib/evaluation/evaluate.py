@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 from PIL import Image
 from tqdm.auto import tqdm
-from transformers.feature_extraction_utils import BatchFeature
 
 from medr1_lib.data import styles
 from medr1_lib.data.question import Question
@@ -50,10 +49,7 @@ def evaluate(
     Prompts of about the same length share a batch, and an image is encoded once for all styles and
     controls. Answers are those of asking one by one, but for rounding. An adapter is merged into
     the weights during the call. `features` are those that another model with the same vision tower
-    computed; they grow.
-
-    Returns:
-        One row per item, style and control, with the columns of `Answer`.
+    computed; they grow. Returns one row per item, style and control, with the columns of `Answer`.
     """
     prompts = items.prompts(settings.styles, settings.controls, settings.limit, settings.seed)
     todo = log.todo(prompts)
@@ -150,7 +146,16 @@ def extend(
 
     `images` are those of the prompts that have one, in their order.
     """
-    inputs = _inputs(processor, replies, images).to(model.device)
+    encoded = processor(text=[one.prompt for one in replies], images=list(images) or None)
+    # Token by token, not as text: read again, a reply could be cut into other tokens.
+    pairs = zip(encoded["input_ids"], replies, strict=True)
+    rows = {"input_ids": [[*prompt, *reply.tokens] for prompt, reply in pairs]}
+    inputs = processor.tokenizer.pad(rows, padding_side="left", return_tensors="pt")
+    if images:
+        inputs["mm_token_type_ids"] = (inputs["input_ids"] == processor.image_token_id).int()
+        for name in ("pixel_values", "image_grid_thw"):
+            inputs[name] = torch.as_tensor(encoded[name])
+    inputs = inputs.to(model.device)
     # All settings are said: what a model's own configuration holds would fill the gaps.
     generate: Any = model.generate
     output = generate(
@@ -174,20 +179,3 @@ def extend(
         new = next((i for i, token in enumerate(row) if token in ends), len(row))
         longer.append(replace(reply, tokens=(*reply.tokens, *row[:new]), ended=new < len(row)))
     return longer
-
-
-def _inputs(
-    processor: ImageOnlyQwen2VLProcessor,
-    replies: Sequence[PartialReply],
-    images: Sequence[Image.Image],
-) -> BatchFeature:
-    """Prompts and replies so far, padded on the left; token by token what was generated before."""
-    encoded = processor(text=[one.prompt for one in replies], images=list(images) or None)
-    pairs = zip(encoded["input_ids"], replies, strict=True)
-    rows = {"input_ids": [[*prompt, *reply.tokens] for prompt, reply in pairs]}
-    inputs = processor.tokenizer.pad(rows, padding_side="left", return_tensors="pt")
-    if images:
-        inputs["mm_token_type_ids"] = (inputs["input_ids"] == processor.image_token_id).int()
-        for name in ("pixel_values", "image_grid_thw"):
-            inputs[name] = torch.as_tensor(encoded[name])
-    return inputs

@@ -31,10 +31,8 @@ def shuffled(image_ids: Sequence[str], modalities: Sequence[str], seed: int) -> 
     """For each item, one whose image stands in for its own: another image of the same modality.
 
     The images of a modality are put in a random circle and each takes the place of the next, so
-    that every image is used and none stays where it was. Built in chapter 02.
-
-    Raises:
-        InputError: If a modality has only one image.
+    that every image is used and none stays where it was. Built in chapter 02. Raises an
+    `InputError` if a modality has only one image.
 
     Example:
         >>> shuffled(["a", "b", "c", "c"], ["CT", "CT", "MRI", "MRI"], seed=0)
@@ -75,8 +73,7 @@ class EvalSet:
         questions: All of them, in the order of the file.
         sha256: Changes whenever a question or an image does.
 
-    Raises:
-        InputError: If there is no such split, or a record lacks its image.
+    Raises an `InputError` if there is no such split, or a record lacks its image.
     """
 
     def __init__(self, root: Path, split: str = "test") -> None:
@@ -98,13 +95,8 @@ class EvalSet:
 
         Neighbours share a style too, since replies in one style are of similar length. All that is
         asked of 512 items comes before the next 512, so that their images need not be remembered
-        for longer.
-
-        Args:
-            styles: Reasoning styles, each of them asked of every question.
-            controls: Some of `question.CONTROLS`, beside the real image.
-            limit: Draw so many questions at random instead of all.
-            seed: Random seed of that draw and of the shuffled control.
+        for longer. `controls` are asked beside the real image. With a `limit` so many questions are
+        drawn at random; `seed` is that of the draw and of the shuffled control.
         """
         chosen = list(range(len(self.questions)))
         if limit is not None and limit < len(chosen):
@@ -121,7 +113,12 @@ class EvalSet:
             for style in styles
             for control in ("none", *controls)
         ]
-        ranks = {item: rank for rank, item in enumerate(sorted(chosen, key=self._length))}
+
+        def tokens(item: int) -> float:  # roughly: 28 x 28 pixels or four characters each
+            text = (self.questions[item].question, *self.questions[item].options)
+            return self._areas[item] / 28**2 + sum(map(len, text)) / 4
+
+        ranks = {item: rank for rank, item in enumerate(sorted(chosen, key=tokens))}
 
         def order(prompt: EvalPrompt) -> tuple[int, bool, str, int]:
             rank = ranks[prompt.item]
@@ -136,12 +133,6 @@ class EvalSet:
         if prompt.control == "blank":
             return blank(self._open(prompt.shown, pixels=False))
         return self._open(prompt.shown)
-
-    def _length(self, item: int) -> float:
-        """Roughly the tokens of a prompt: 28 x 28 pixels or four characters each."""
-        question = self.questions[item]
-        text = len(question.question) + sum(map(len, question.options))
-        return self._areas[item] / 28**2 + text / 4
 
     def _open(self, item: int, pixels: bool = True) -> Image.Image:
         where = f"{self._where} record {item} ({self.questions[item].image_id})"

@@ -173,13 +173,8 @@ def sweep(plan: Plan, out: Path, executor: str = "local", processes: int = 1) ->
 
     The jobs are dealt out to so many processes of the executor, `local` or `slurm`. Each does its
     own one after the other, so that Python and its libraries start once a process. A job that fails
-    does not stop the others.
-
-    Returns:
-        What went wrong, by the name of the job; a job that was not reached has an empty text.
-
-    Raises:
-        InputError: If the executor is not at hand.
+    does not stop the others. Returns what went wrong, by the name of the job; a job that was not
+    reached has an empty text. Raises an `InputError` if the executor is not at hand.
     """
     jobs = plan.jobs()
     for test in {test for job in jobs for test in job.tests}:
@@ -285,8 +280,7 @@ def _card(data: str) -> dict[str, Any]:
 def record(jobs: Sequence[Path], block: Path, notes: dict[str, Any]) -> None:
     """Gather the folders of finished jobs into a block, a few small files for `analysis`.
 
-    Raises:
-        InputError: If two test sets share a mark, by which answers find their questions.
+    Raises an `InputError` if two test sets share a mark, by which answers find their questions.
     """
     models = [json.loads((job / JOB).read_text()) for job in jobs]
     answers, logs = [], []
