@@ -23,13 +23,11 @@ if TYPE_CHECKING:
     from medr1_lib.evaluation.answers import AnswerLog
     from medr1_lib.evaluation.evaluate import Settings
     from medr1_lib.evaluation.items import EvalSet
-    from medr1_lib.rl.recipe import Recipe
 
 # Else it complains of a missing kernel when it is imported; before any module that imports it.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 Report = dict[str, Any]
-
 THREADS_HELP = "CPU threads; one is the fastest for the tiny model on a busy machine"
 NOT_CLINICAL = "teaching and research; not for clinical use"
 
@@ -67,7 +65,7 @@ def _usage() -> str:
     return "usage: python -m medr1_lib <command> [--help]\n\n" + "\n".join(lines)
 
 
-# ---- types of arguments, for argparse's `type=` ----
+# ---- what options share: types for argparse's `type=`, and kinds of argument ----
 
 
 def positive(text: str) -> int:
@@ -94,6 +92,12 @@ def share(text: str) -> float:
     return number
 
 
+FOLDER: dict[str, Any] = {"type": Path, "metavar": "DIR"}
+ZIPPED: dict[str, Any] = {"type": Path, "metavar": "DIR|ZIP"}
+FILE: dict[str, Any] = {"type": Path, "metavar": "FILE"}
+COUNT: dict[str, Any] = {"type": positive, "metavar": "N"}
+
+
 def _parser(command: str, description: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(prog=f"python -m medr1_lib {command}", description=description)
 
@@ -106,7 +110,7 @@ def doctor(arguments: list[str]) -> int:
     from medr1_lib.course import doctor
 
     parser = _parser("doctor", "What this machine can run, item by item.")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write what is printed here")
+    parser.add_argument("--json", **FILE, help="also write what is printed here")
     options = parser.parse_args(arguments)
     items = doctor.examine()
     tiers = doctor.runnable(items)
@@ -125,7 +129,40 @@ SKIPPED_SHOWN = 20  # records printed; all of them are in card.json and in the -
 
 def data(arguments: list[str]) -> int:
     """Build, import or audit a data set, print the report and write it where `--json` says."""
-    parser = _data_parser()
+    from medr1_lib.data.images import SIDE
+
+    parser = _parser("data", "Make a data set, bring one in, or look one over.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    add = commands.add_parser("build", help="draw PhantomMedVQA").add_argument
+    add("--out", **FOLDER, required=True, help="folder to make")
+    add("--seed", type=int, default=0, metavar="S", help="everything follows from it (default 0)")
+    add(
+        "--per-cell",
+        **COUNT,
+        default=64,
+        help="test questions per modality and type, train 4x (64)",
+    )
+    add("--leaky", action="store_true", help="let the option texts give the answers away")
+    about = "share of train images whose scanner mark gives the answer away (1 if not said)"
+    add("--shortcut", type=share, nargs="?", const=1.0, default=0.0, metavar="STRENGTH", help=about)
+    about = "scanner mark of the test images (random); reversed: always that of another option"
+    add("--mark", choices=("random", "absent", "reversed"), default="random", help=about)
+
+    add = commands.add_parser("import", help="import OmniMedVQA, or data laid out so").add_argument
+    add("--root", **ZIPPED, required=True, help="where the images are")
+    add("--splits", **ZIPPED, help="Med-R1's Splits/, else QA_information/")
+    about = "which of the two released splits (default: modality)"
+    add("--by", choices=("modality", "question_type"), default="modality", help=about)
+    add("--out", **FOLDER, required=True, help="folder to make")
+    add("--size", type=positive, default=SIDE, metavar="PX", help=f"longest side ({SIDE})")
+
+    add = commands.add_parser("audit", help="leakage and image-blind baselines").add_argument
+    add("data", **FOLDER, nargs="?", help="data set made by build or import")
+    add("--splits", **ZIPPED, help="instead: Med-R1's Splits/, text only")
+
+    for command in commands.choices.values():
+        command.add_argument("--json", **FILE, help="write the report here too")
     options = parser.parse_args(arguments)
     if options.command == "audit" and (options.data is None) == (options.splits is None):
         parser.error("audit takes either the folder of a data set or --splits DIR")
@@ -154,7 +191,13 @@ def _import(options: argparse.Namespace) -> tuple[str, Report]:
     done = omnimedvqa.import_data(*given)
     report = {key: done[key] for key in ("records", "images", "skipped")}
     report = {"out": str(options.out)} | report
-    return f"{_written(report)}\n{_skipped_table(report['skipped'])}", report
+    skipped, shown = done["skipped"], done["skipped"][:SKIPPED_SHOWN]
+    count = f"skipped {len(skipped)} records:" if skipped else "nothing was skipped"
+    width = max((len(entry["where"]) for entry in shown), default=0)
+    lines = [f"{entry['where']:<{width}}  {entry['problem']}" for entry in shown]
+    if len(skipped) > len(shown):
+        lines.append(f"... and {len(skipped) - len(shown)} more, all of them in card.json")
+    return "\n".join([_written(report), count, *lines]), report
 
 
 def _audit(options: argparse.Namespace) -> tuple[str, Report]:
@@ -174,50 +217,6 @@ def _written(report: Report) -> str:
     return f"{report['out']}: {counts}"
 
 
-def _skipped_table(skipped: list[dict[str, str]]) -> str:
-    if not skipped:
-        return "nothing was skipped"
-    width = max(len(entry["where"]) for entry in skipped[:SKIPPED_SHOWN])
-    lines = [f"{entry['where']:<{width}}  {entry['problem']}" for entry in skipped[:SKIPPED_SHOWN]]
-    if len(skipped) > SKIPPED_SHOWN:
-        lines.append(f"... and {len(skipped) - SKIPPED_SHOWN} more, all of them in card.json")
-    return "\n".join([f"skipped {len(skipped)} records:", *lines])
-
-
-def _data_parser() -> argparse.ArgumentParser:
-    from medr1_lib.data.images import SIDE
-
-    parser = _parser("data", "Make a data set, bring one in, or look one over.")
-    commands = parser.add_subparsers(dest="command", required=True)
-
-    add = commands.add_parser("build", help="draw PhantomMedVQA").add_argument
-    add("--out", type=Path, required=True, metavar="DIR", help="folder to make")
-    add("--seed", type=int, default=0, metavar="S", help="everything follows from it (default 0)")
-    about = "test questions per modality and question type; train has four times as many (64)"
-    add("--per-cell", type=positive, default=64, metavar="N", help=about)
-    add("--leaky", action="store_true", help="let the option texts give the answers away")
-    about = "share of train images whose scanner mark gives the answer away (1 if not said)"
-    add("--shortcut", type=share, nargs="?", const=1.0, default=0.0, metavar="STRENGTH", help=about)
-    about = "scanner mark of the test images (random); reversed: always that of another option"
-    add("--mark", choices=("random", "absent", "reversed"), default="random", help=about)
-
-    add = commands.add_parser("import", help="import OmniMedVQA, or data laid out so").add_argument
-    add("--root", type=Path, required=True, metavar="DIR|ZIP", help="where the images are")
-    add("--splits", type=Path, metavar="DIR|ZIP", help="Med-R1's Splits/, else QA_information/")
-    by = "which of the two released splits (default: modality)"
-    add("--by", choices=("modality", "question_type"), default="modality", help=by)
-    add("--out", type=Path, required=True, metavar="DIR", help="folder to make")
-    add("--size", type=positive, default=SIDE, metavar="PX", help=f"longest side ({SIDE})")
-
-    add = commands.add_parser("audit", help="leakage and image-blind baselines").add_argument
-    add("data", type=Path, nargs="?", metavar="DIR", help="data set made by build or import")
-    add("--splits", type=Path, metavar="DIR|ZIP", help="instead: Med-R1's Splits/, text only")
-
-    for command in commands.choices.values():
-        command.add_argument("--json", type=Path, metavar="FILE", help="write the report here too")
-    return parser
-
-
 # ---- train ----
 
 TRAIN_USAGE = """\
@@ -230,10 +229,10 @@ setting, in the file or as a flag; `train grpo --help` lists them.
 """
 TRAIN_OPTIONS: dict[str, dict[str, Any]] = {
     "recipe": {"metavar": "RECIPE", "help": "YAML file or preset; with --resume not needed"},
-    "out": {"type": Path, "metavar": "DIR", "help": "folder of the run"},
+    "out": FOLDER | {"help": "folder of the run"},
     "resume": {"action": "store_true", "help": "go on with the run in that folder"},
     "force": {"action": "store_true", "help": "train even on a dead signal"},
-    "threads": {"type": positive, "metavar": "N", "help": THREADS_HELP},
+    "threads": COUNT | {"help": THREADS_HELP},
 }
 
 
@@ -243,14 +242,14 @@ def train(arguments: list[str]) -> int:
     The same command with `--resume` goes on where an interrupted one stopped.
     """
     if not arguments or arguments[0] in ("-h", "--help"):
-        presets = (Path(__file__).parent / "rl" / "recipes").glob("*.yaml")
-        print(f"{TRAIN_USAGE}\nPresets: {', '.join(sorted(path.stem for path in presets))}")
+        files = (Path(__file__).parent / "rl" / "recipes").glob("*.yaml")
+        print(f"{TRAIN_USAGE}\nPresets: {', '.join(sorted(path.stem for path in files))}")
         return 0
     import torch
     from accelerate import PartialState
 
-    from medr1_lib.rl.recipe import CONFIGS, RecipeParser
-    from medr1_lib.rl.run import COLUMNS
+    from medr1_lib.rl.recipe import CONFIGS, RecipeParser, load_recipe, presets
+    from medr1_lib.rl.run import COLUMNS, recipe_in
     from medr1_lib.rl.train import Progress, train
 
     method, *rest = arguments
@@ -266,24 +265,9 @@ def train(arguments: list[str]) -> int:
     if "threads" in own:
         torch.set_num_threads(own["threads"])
     resume, force = own.get("resume", False), own.get("force", False)
-    run = train(_recipe(method, own, given), own["out"], resume, force, [Progress()])
-    if PartialState().is_main_process:
-        last = run.log.tail(10).mean().dropna()
-        found = ", ".join(f"{name} {last[name]:.3g}" for name in COLUMNS[method] if name in last)
-        minutes = run.log["seconds"].sum() / 60
-        print(f"\n{len(run.log)} steps in {minutes:.1f} minutes; mean of the last ones: {found}")
-        print(f"adapter: {run.adapter}")
-    return 0
-
-
-def _recipe(method: str, own: dict[str, Any], given: dict[str, Any]) -> "Recipe":
-    """The recipe of the file, or of the run to resume, with the flags in place."""
-    from medr1_lib.rl.recipe import load_recipe, presets
-    from medr1_lib.rl.run import recipe_in
-
     if "recipe" in own:
         recipe = load_recipe(own["recipe"], **given)
-    elif own.get("resume"):
+    elif resume:
         recipe = recipe_in(own["out"]).replace(**given)
     else:
         remedy = f"give a YAML file or one of {', '.join(presets())}"
@@ -291,7 +275,14 @@ def _recipe(method: str, own: dict[str, Any], given: dict[str, Any]) -> "Recipe"
     if recipe.method != method:
         problem = f"is a recipe for {recipe.method}, not for {method}"
         raise InputError(own.get("recipe", own["out"]), problem, f"use `train {recipe.method}`")
-    return recipe
+    run = train(recipe, own["out"], resume, force, [Progress()])
+    if PartialState().is_main_process:
+        last = run.log.tail(10).mean().dropna()
+        found = ", ".join(f"{name} {last[name]:.3g}" for name in COLUMNS[method] if name in last)
+        minutes = run.log["seconds"].sum() / 60
+        print(f"\n{len(run.log)} steps in {minutes:.1f} minutes; mean of the last ones: {found}")
+        print(f"adapter: {run.adapter}")
+    return 0
 
 
 # ---- evaluate ----
@@ -302,7 +293,26 @@ def evaluate(arguments: list[str]) -> int:
 
     The same command on the same folder goes on where an interrupted one stopped.
     """
-    options = _evaluate_parser().parse_args(arguments)
+    from medr1_lib.data.question import CONTROLS
+    from medr1_lib.data.styles import STYLES
+
+    parser = _parser("evaluate", "Ask a model every question of a split, greedily.")
+    add = parser.add_argument
+    add("--model", **FOLDER, required=True, help="a Qwen2-VL, or an adapter of one")
+    add("--data", **FOLDER, required=True, help="data set made by build or import")
+    add("--out", **FOLDER, required=True, help="folder for records and card")
+    add("--split", default="test", help="train to see how much was learned by heart (test)")
+    add("--style", nargs="+", choices=STYLES, required=True, help="one or more reasoning styles")
+    controls = "ask again with a grey image, another image of the modality, no image"
+    add("--controls", nargs="*", choices=CONTROLS, default=[], help=controls)
+    add("--limit", **COUNT, help="N questions drawn at random instead of all")
+    add("--seed", type=natural, default=0, metavar="S", help="of that draw and of shuffled (0)")
+    add("--batch-size", **COUNT, default=64, help="questions at once (64)")
+    add("--max-new-tokens", **COUNT, default=256, help="longest reply (256)")
+    add("--threads", **COUNT, help=THREADS_HELP)
+    add("--quantize", choices=("nf4",), help="load the language model in 4 bits")
+    add("--json", **FILE, help="write the report here too, with several styles one under each name")
+    options = parser.parse_args(arguments)
     if options.json:
         check_writable(options.json)
     import torch
@@ -378,33 +388,6 @@ def _weights_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _evaluate_parser() -> argparse.ArgumentParser:
-    from medr1_lib.data.question import CONTROLS
-    from medr1_lib.data.styles import STYLES
-
-    parser = _parser("evaluate", "Ask a model every question of a split, greedily.")
-    add = parser.add_argument
-    add("--model", type=Path, required=True, metavar="DIR", help="a Qwen2-VL, or an adapter of one")
-    add("--data", type=Path, required=True, metavar="DIR", help="data set made by build or import")
-    add("--out", type=Path, required=True, metavar="DIR", help="folder for records and card")
-    add("--split", default="test", help="train to see how much was learned by heart (test)")
-    styles = "reasoning style; several share the images"
-    add("--style", nargs="+", choices=STYLES, required=True, help=styles)
-    controls = "ask again with a grey image, another image of the modality, no image"
-    add("--controls", nargs="*", choices=CONTROLS, default=[], help=controls)
-    add("--limit", type=positive, metavar="N", help="N questions drawn at random instead of all")
-    seed = "of that draw and of shuffled (default 0)"
-    add("--seed", type=natural, default=0, metavar="S", help=seed)
-    add("--batch-size", type=positive, default=64, metavar="N", help="questions at once (64)")
-    tokens = "longest reply (256)"
-    add("--max-new-tokens", type=positive, default=256, metavar="N", help=tokens)
-    add("--threads", type=positive, metavar="N", help=THREADS_HELP)
-    add("--quantize", choices=("nf4",), help="load the language model in 4 bits")
-    json_help = "write the report here too; with several styles, one report under each name"
-    add("--json", type=Path, metavar="FILE", help=json_help)
-    return parser
-
-
 # ---- sweep ----
 
 
@@ -415,12 +398,11 @@ def sweep(arguments: list[str]) -> int:
     """
     parser = _parser("sweep", "Train and score every model of a plan, here or on a cluster.")
     add = parser.add_argument
-    add("--plan", type=Path, required=True, metavar="FILE", help="YAML; see benchmarks/plans")
-    add("--out", type=Path, required=True, metavar="DIR", help="a folder for each model goes here")
-    where = "on this machine, or on a cluster by sbatch (local)"
-    add("--executor", choices=("local", "slurm"), default="local", help=where)
-    add("--jobs", type=positive, default=1, metavar="N", help="models at the same time (1)")
-    add("--record", type=Path, metavar="DIR", help="gather all answers for tools.report")
+    add("--plan", **FILE, required=True, help="YAML; see benchmarks/plans")
+    add("--out", **FOLDER, required=True, help="a folder for each model goes here")
+    add("--executor", choices=("local", "slurm"), default="local", help="here or by sbatch (local)")
+    add("--jobs", **COUNT, default=1, help="models at the same time (1)")
+    add("--record", **FOLDER, help="gather all answers for tools.report")
     options = parser.parse_args(arguments)
 
     from medr1_lib.evaluation.sweep import Plan, record, sweep

@@ -15,12 +15,7 @@ LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets",
 
 
 def hardware() -> str:
-    """Processor, processors and memory in one line.
-
-    Example:
-        >>> "processors" in hardware()
-        True
-    """
+    """Processor, how many there are, and memory, in one line."""
     cpuinfo = Path("/proc/cpuinfo")  # Linux; elsewhere Python knows the name itself
     named = re.search(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else None
     name = named[1] if named else platform.processor() or platform.machine()
@@ -29,12 +24,7 @@ def hardware() -> str:
 
 
 def run_stamp(threads: int) -> dict[str, str]:
-    """Command, machine and day: the head of a file of recorded figures.
-
-    Example:
-        >>> list(run_stamp(threads=1))
-        ['command', 'hardware', 'date']
-    """
+    """Command, machine and day: the head of a file of recorded figures."""
     used = "one thread" if threads == 1 else f"{threads} threads"
     spec = sys.modules["__main__"].__spec__  # of `python -m`, which puts a whole path into argv
     program = ["-m", spec.name] if spec else sys.argv[:1]

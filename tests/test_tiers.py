@@ -31,14 +31,14 @@ def test_a_wrong_name_is_an_error_that_lists_the_right_ones(monkeypatch, name):
 
 def test_a_missing_gpu_is_an_error_that_says_what_to_do(monkeypatch):
     monkeypatch.setenv("MEDR1_TIER", "gpu")
-    monkeypatch.setattr(tiers, "_cuda", lambda: False)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(InputError, match=r"needs an NVIDIA GPU.*MEDR1_TIER=laptop"):
         tiers.current()
 
 
 def test_a_gpu_is_taken(monkeypatch):
     monkeypatch.setenv("MEDR1_TIER", "gpu")
-    monkeypatch.setattr(tiers, "_cuda", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     assert tiers.current().name == "gpu"
 
 

@@ -4,7 +4,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -118,15 +117,14 @@ def widgets() -> Item:
 
 def at_work() -> list[Item]:
     """torch multiplies matrices; bitsandbytes packs weights to 4 bits on the CPU and back."""
-    return [_attempt("torch", _multiply), _attempt("bitsandbytes", _pack)]
-
-
-def _attempt(name: str, attempt: Callable[[], tuple[bool, str]]) -> Item:
-    try:
-        good, found = attempt()
-    except BROKEN as error:
-        good, found = False, str(error)
-    return _judge(f"{name} at work", good, found, f"install {name} again", TRAINING)
+    items = []
+    for name, attempt in (("torch", _multiply), ("bitsandbytes", _pack)):
+        try:
+            good, found = attempt()
+        except BROKEN as error:
+            good, found = False, str(error)
+        items.append(_judge(f"{name} at work", good, found, f"install {name} again", TRAINING))
+    return items
 
 
 def _multiply() -> tuple[bool, str]:

@@ -6,7 +6,6 @@ import IPython
 import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import DisplayHandle, display
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from transformers import TrainerCallback, TrainerState
 
@@ -22,7 +21,6 @@ PANELS = {
     "loss (nats per token)": ("loss",),
     "token accuracy": ("token_accuracy",),
 }
-POLICY_LOSS = "loss (nats per token)"  # of GRPO it is near zero by construction, and not shown
 SHARES = ("accuracy", "format", "token_accuracy")
 SMOOTHED = 10  # steps in the running mean that is drawn over the pale line of single steps
 COLORS = ("#0072B2", "#D55E00")  # told apart by the color-blind too (Okabe and Ito)
@@ -80,7 +78,7 @@ def curves(log: pd.DataFrame, steps: int | None = None) -> Figure:
         title: columns
         for title, columns in PANELS.items()
         if not log.reindex(columns=columns).isna().all(axis=None)
-        and not (title == POLICY_LOSS and "reward" in log)
+        and not ("loss" in columns and "reward" in log)  # GRPO's is near zero by construction
     }
     figure, panels = plt.subplots(
         1, len(shown), figsize=(2.9 * len(shown), 2.6), squeeze=False, layout="constrained"
@@ -88,16 +86,12 @@ def curves(log: pd.DataFrame, steps: int | None = None) -> Figure:
     for axes, (title, columns) in zip(panels[0], shown.items(), strict=True):
         axes.set(title=title, xlabel="step", xlim=(0, steps or log["step"].max()))
         axes.title.set_fontsize("small")
-        _lines(axes, log, columns)
+        for column, color, style in zip(columns, COLORS, ("-", "--"), strict=False):
+            mean = log[column].rolling(SMOOTHED, min_periods=1).mean()
+            axes.plot(log["step"], log[column], color=color, alpha=0.3, linewidth=1)
+            axes.plot(log["step"], mean, color=color, linestyle=style, label=column)
+        if columns[0] in SHARES:
+            axes.set_ylim(-0.02, 1.02)
+        if len(columns) > 1:
+            axes.legend(fontsize="small", frameon=False)
     return figure
-
-
-def _lines(axes: Axes, log: pd.DataFrame, columns: tuple[str, ...]) -> None:
-    for column, color, style in zip(columns, COLORS, ("-", "--"), strict=False):
-        mean = log[column].rolling(SMOOTHED, min_periods=1).mean()
-        axes.plot(log["step"], log[column], color=color, alpha=0.3, linewidth=1)
-        axes.plot(log["step"], mean, color=color, linestyle=style, label=column)
-    if columns[0] in SHARES:
-        axes.set_ylim(-0.02, 1.02)
-    if len(columns) > 1:
-        axes.legend(fontsize="small", frameon=False)

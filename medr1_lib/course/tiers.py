@@ -81,25 +81,28 @@ def current() -> Tier:
     name = os.environ.get("MEDR1_TIER", "laptop")
     if name not in TIERS:
         raise InputError("MEDR1_TIER", f"no tier {name!r}", f"set it to one of {', '.join(TIERS)}")
-    if name == "gpu" and not _cuda():
-        remedy = "set MEDR1_TIER=laptop, or see `python -m medr1_lib doctor` for what torch finds"
-        raise InputError("MEDR1_TIER", "the gpu tier needs an NVIDIA GPU, torch finds none", remedy)
+    if name == "gpu":
+        import torch  # here, since the small tiers start without it
+
+        if not torch.cuda.is_available():
+            problem = "the gpu tier needs an NVIDIA GPU, torch finds none"
+            remedy = "set MEDR1_TIER=laptop, or see what `python -m medr1_lib doctor` says of it"
+            raise InputError("MEDR1_TIER", problem, remedy)
     return TIERS[name]
 
 
 def start(chapter: int) -> Tier:
-    """Set a chapter up for the current tier and print what it costs.
-
-    Raises:
-        InputError: As `current` does.
-    """
+    """Set a chapter up for the tier that `current` gives, and print what it costs."""
     tier = current()
     if tier.threads:
         os.environ["OMP_NUM_THREADS"] = str(tier.threads)
         if "torch" in sys.modules:  # then the variable comes too late
             sys.modules["torch"].set_num_threads(tier.threads)
-    if os.environ.get("TQDM_DISABLE"):
-        _hide_bars()
+    if os.environ.get("TQDM_DISABLE"):  # bars in notebooks ignore it: their times would be stored
+        from tqdm.notebook import tqdm_notebook
+
+        bars: Any = tqdm_notebook
+        bars.__init__ = partialmethod(bars.__init__, disable=True)
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else: misses a kernel, on stderr
     print(banner(chapter, tier))
     return tier
@@ -129,17 +132,3 @@ def banner(chapter: int, tier: Tier) -> str:
         f"Running it all {cost}.\n"
         "Teaching material, not for clinical use."
     )
-
-
-def _hide_bars() -> None:
-    """A bar in a notebook ignores `TQDM_DISABLE`, and would be stored with its times."""
-    from tqdm.notebook import tqdm_notebook
-
-    bars: Any = tqdm_notebook
-    bars.__init__ = partialmethod(bars.__init__, disable=True)
-
-
-def _cuda() -> bool:
-    import torch
-
-    return torch.cuda.is_available()

@@ -291,8 +291,16 @@ def group_page(group: pd.DataFrame, image: Image.Image) -> str:
     verdict = f"mean reward {rewards.mean():.2f} of 2"
     if (group["advantage"] == 0).all():
         verdict = f"all {len(group)} earn {rewards.mean():g} of 2: nothing to learn here"
-    ranked = group.sort_values("advantage", ascending=False)
-    rows = "".join(_rollout_row(rollout) for _, rollout in ranked.iterrows())
+    rows = ""
+    for _, rollout in group.sort_values("advantage", ascending=False).iterrows():
+        advantage = float(rollout["advantage"])  # its sign is printed: nothing depends on the color
+        color = "#cfe3f1" if advantage > 0 else "#f9dcc4" if advantage < 0 else "inherit"
+        rows += (
+            "<tr><td style='text-align: left'>"
+            f"<code>{html.escape(str(rollout['completion']))}</code></td>"
+            f"<td>{rollout['format_reward']:g}</td><td>{rollout['accuracy_reward']:g}</td>"
+            f"<td style='background: {color}; color: black'>{advantage:+.2f}</td></tr>"
+        )
     head = "".join(f"<th>{name}</th>" for name in ("completion", "form", "answer", "advantage"))
     return (
         f"{picture(image, f'The image of the prompt, {first.modality}', 112)}"
@@ -300,17 +308,6 @@ def group_page(group: pd.DataFrame, image: Image.Image) -> str:
         f"<table><caption>right is {first.answer}; {verdict}</caption>"
         f"<tr>{head}</tr>{rows}</table>"
     )
-
-
-def _rollout_row(rollout: "pd.Series[Any]") -> str:
-    advantage = float(rollout["advantage"])  # its sign is printed, so nothing depends on the color
-    color = "#cfe3f1" if advantage > 0 else "#f9dcc4" if advantage < 0 else "inherit"
-    cells = (
-        f"<td style='text-align: left'><code>{html.escape(str(rollout['completion']))}</code></td>",
-        *(f"<td>{rollout[name]:g}</td>" for name in ("format_reward", "accuracy_reward")),
-        f"<td style='background: {color}; color: black'>{advantage:+.2f}</td>",
-    )
-    return f"<tr>{''.join(cells)}</tr>"
 
 
 KINDS = {"all answers": None, "wrong answers": False, "right answers": True}

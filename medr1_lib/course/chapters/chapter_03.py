@@ -86,22 +86,21 @@ def _row(record: dict[str, Any], where: str) -> BenchRow:
     return BenchRow(**record | {rules: tuple(map(float, record[rules])) for rules in RULES})
 
 
-def _messages(*contents: str) -> list[list[dict[str, str]]]:
-    """Completions as TRL hands them over."""
-    return [[{"role": "assistant", "content": content}] for content in contents]
+def _said(content: str) -> list[list[dict[str, str]]]:
+    """One completion as TRL hands it over."""
+    return [[{"role": "assistant", "content": content}]]
 
 
-SAY_A = "<answer>A</answer>"
+TWO = "<answer>C</answer><answer>A</answer>"
+SAY_A, LETTER_A = _said("<answer>A</answer>"), _said("A")
+THINK_A = _said("<think>so</think><answer>A</answer>")
 
 CASES = {
     "medr1_lib.rl.rewards:accuracy_published": (
         Case(("<answer>C</answer>", "C", NO_THINK), "the right letter in a block earns a point"),
         Case(("<answer>A</answer>", "C", NO_THINK), "a wrong letter earns nothing"),
         Case(("<answer> C </answer>", "C", NO_THINK), "white space around the letter is stripped"),
-        Case(
-            ("<answer>C</answer><answer>A</answer>", "C", NO_THINK),
-            "the first block counts, and it ends at the first closing tag",
-        ),
+        Case((TWO, "C", NO_THINK), "the first block counts, and it ends at the first closing tag"),
         Case(("C", "C", NO_THINK), "without a block, the whole completion is compared"),
         Case(("<answer>\nC\n</answer>", "C", NO_THINK), "a block with a line break in it is lost"),
         Case(("<answer>c</answer>", "C", NO_THINK), "the released code compares case as well"),
@@ -115,20 +114,9 @@ CASES = {
         Case(("<answer>C</answer>", BEFORE), "the pattern is that of the style asked for"),
     ),
     "medr1_lib.rl.rewards:accuracy_reward": (
-        Case(
-            (accuracy_strict, NO_THINK, _messages(SAY_A), ["A"]), "one number for each completion"
-        ),
-        Case(
-            (accuracy_strict, NO_THINK, _messages(SAY_A, SAY_A), ["B", "A"]),
-            "each completion has its own right letter",
-        ),
-        Case(
-            (accuracy_strict, BEFORE, _messages(f"<think>so</think>{SAY_A}"), ["A"]),
-            "the style is the one that is passed in",
-        ),
-        Case(
-            (accuracy_published, NO_THINK, _messages("A", SAY_A), ["A", "A"]),
-            "the rule is the one that is passed in as `score`",
-        ),
+        Case((accuracy_strict, NO_THINK, SAY_A, ["A"]), "one number for each completion"),
+        Case((accuracy_strict, NO_THINK, 2 * SAY_A, ["B", "A"]), "each has its own right letter"),
+        Case((accuracy_strict, BEFORE, THINK_A, ["A"]), "the style is the one that is passed in"),
+        Case((accuracy_published, NO_THINK, LETTER_A, ["A"]), "the rule is passed in as `score`"),
     ),
 }

@@ -16,9 +16,7 @@ UNEARNED = 0.1  # share of full marks
 def zero_std_groups(rewards: Sequence[float], group_size: int) -> float:
     """Share of groups in which all rewards are equal, so that no rollout has an advantage.
 
-    Args:
-        rewards: Of the rollouts, group by group.
-        group_size: Rollouts of one prompt.
+    `rewards` are those of the rollouts, group by group.
 
     Example:
         >>> zero_std_groups([2, 2, 0, 1], group_size=2)
@@ -32,9 +30,7 @@ def zero_std_groups(rewards: Sequence[float], group_size: int) -> float:
 def unearned(paid: Sequence[float], strict: Sequence[float]) -> float:
     """Share of the full marks that the strict rules would not give.
 
-    Args:
-        paid: Points of each rollout under the rules of the run.
-        strict: Its points under the strict rules.
+    Takes the points of each rollout under the rules of the run, and under the strict ones.
 
     Example:
         >>> unearned([2, 2, 1], strict=[2, 0, 1])
@@ -47,9 +43,7 @@ def unearned(paid: Sequence[float], strict: Sequence[float]) -> float:
 def diagnose(first: Mapping[str, float], last: Mapping[str, float]) -> str:
     """Name the failure that the first and last steps of a run show, or call it healthy.
 
-    Args:
-        first: Means of the columns of `log.csv` over the first steps.
-        last: Means over the last steps, and `unearned` of their rollouts.
+    Both hold means of the columns of `log.csv`; `last` also holds `unearned` of its rollouts.
 
     Example:
         >>> diagnose({"truncated": 1.0}, {"zero_std_groups": 1.0, "kl": 0.0, "truncated": 1.0})

@@ -63,11 +63,6 @@ def quantize_blocks(blocks: Tensor) -> tuple[Tensor, Tensor]:
     return distances.abs().argmin(-1), scales
 
 
-def dequantize_blocks(codes: Tensor, scales: Tensor) -> Tensor:
-    """The weights that `quantize_blocks` stored, rounded to their levels, (blocks, weights)."""
-    return levels()[codes] * scales
-
-
 @dataclass(frozen=True)
 class Step:
     """The size of one step of GRPO."""
@@ -152,11 +147,9 @@ def layer_bytes(
     matrix. Keys and values are kept at every head, because `sdpa` with a mask takes no shared ones.
     Counted as Korthikanti et al. 2022 (arXiv 2205.05198) do, section 4.1.
 
-    Args:
-        tokens: That go through the layer.
-        keys: That they attend to, summed over rows.
-        quantize: In 4 bits; without, peft makes for each adapter its own copy of an input.
-        size: Bytes of a number; norms compute in float32 all the same.
+    `tokens` go through the layer and attend to `keys`, summed over rows. Where weights are not in 4
+    bits, peft makes for each adapter its own copy of an input. A number takes `size` bytes; norms
+    compute in float32 all the same.
     """
     text = config.get_text_config()
     width, inner, heads = text.hidden_size, text.intermediate_size, text.num_attention_heads

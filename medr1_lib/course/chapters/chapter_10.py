@@ -50,24 +50,21 @@ def no_think_minus_think(axis: str) -> pd.DataFrame:
     (whether `fits` accepts it as a difference of two accuracies on so many questions).
     """
     found = published(f"no_think_minus_think_{axis}")
+    counts = found["test_items"]
     rows = [
-        (train, test, found["test_items"][test], value)
+        (train, test, counts[test], value, fits(value, counts[test], terms=2))
         for train, values in found["values"].items()
         for test, value in values.items()
     ]
-    table = pd.DataFrame(rows, columns=["train", "test", "n", "value"])
-    whole = [fits(value, n, terms=2) for value, n in zip(table["value"], table["n"], strict=True)]
-    return table.assign(fits=whole)
+    return pd.DataFrame(rows, columns=["train", "test", "n", "value", "fits"])
 
 
 def fits(value: float, n: int, terms: int = 1) -> bool:
     """Whether a printed percentage can come from `n` questions: is it a multiple of 100 / n?
 
     Up to rounding. Where `100 / n` is close to the rounding, every number fits and the check says
-    nothing: see `fits_by_chance`.
-
-    `value` is in percent or points, with two digits; `terms` counts the rounded numbers in it: a
-    difference has 2.
+    nothing: see `fits_by_chance`. `value` is in percent or points, with two digits; `terms` counts
+    the rounded numbers in it: a difference has 2.
 
     Example:
         >>> fits(33.33, 3), fits(33.4, 3)
