@@ -12,5 +12,10 @@ class InputError(ValueError):
     """
 
     def __init__(self, where: object, problem: str, remedy: str) -> None:
-        super().__init__(f"{where}: {problem}; {remedy}")
-        self.where, self.problem, self.remedy = str(where), problem, remedy
+        self.where, self.problem, self.remedy = map(_line, (where, problem, remedy))
+        super().__init__(f"{self.where}: {self.problem}; {self.remedy}")
+
+
+def _line(text: object) -> str:
+    """Text in one line and in UTF-8, which file names and decoders' complaints may not be."""
+    return " ".join(str(text).splitlines()).encode("utf-8", "backslashreplace").decode()

@@ -76,7 +76,7 @@ def test_a_damaged_image_is_named_when_it_is_met(tmp_path):
     rows = trainings.rows(4)
     rows[2]["image"] = {"bytes": rows[2]["image"]["bytes"][:300], "path": None}
     table = grpo_rows(trainings.grpo(data=stored(tmp_path, rows)))
-    with pytest.raises(InputError, match=f"{rows[2]['image_id']}: its image cannot be read"):
+    with pytest.raises(InputError, match=f"{rows[2]['image_id']}, its image: is damaged"):
         list(table)
 
 

@@ -1,6 +1,5 @@
 """Data sets on disk: a folder with the splits `train` and `test`, written whole or not at all."""
 
-import io
 import json
 import shutil
 from collections.abc import Iterable, Mapping
@@ -12,6 +11,8 @@ import pyarrow.compute as pc
 from datasets.arrow_writer import ArrowWriter
 from PIL import Image
 
+from medr1_lib.data import images
+from medr1_lib.data.question import Question
 from medr1_lib.errors import InputError
 from medr1_lib.files import require_free
 
@@ -29,25 +30,27 @@ FEATURES = datasets.Features(
 )
 
 
+Rows = Iterable[dict[str, Any]]
+
+
 def write(
-    out: Path, splits: Mapping[str, Iterable[dict[str, Any]]], card: Mapping[str, Any]
+    out: Path,
+    splits: Mapping[str, Rows],
+    card: Mapping[str, Any],
+    inner: Mapping[str, Mapping[str, Rows]] | None = None,
 ) -> datasets.DatasetDict:
     """Write rows (`Question.record`) as a data set that `datasets.load_from_disk` reads.
 
     Rows are streamed, so they may be drawn while they are written. The folder, which must not exist
-    yet or be empty, gets its name only when it is complete, with `card` as its `card.json`.
+    yet or be empty, gets its name only when it is complete, with `card` as its `card.json` and
+    further data sets, `inner`, in folders inside it.
     """
     require_free(out)
-    partial = out.with_name(out.name + ".partial")
+    partial = Path(f"{out}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
-        streams = partial / "streams"
-        streams.mkdir(parents=True)
-        tables = {name: _stream(rows, streams / name) for name, rows in splits.items()}
-        datasets.DatasetDict(tables).save_to_disk(partial)
-        del tables  # close the memory maps before their files go
-        shutil.rmtree(streams)
-        (partial / CARD).write_text(json.dumps(dict(card), indent=1) + "\n")
+        for name, rows in {"": splits, **(inner or {})}.items():
+            _fill(partial / name, rows, card)
         if out.exists():
             out.rmdir()
         partial.rename(out)
@@ -59,7 +62,17 @@ def write(
     return read(out)
 
 
-def _stream(rows: Iterable[dict[str, Any]], file: Path) -> datasets.Dataset:
+def _fill(folder: Path, splits: Mapping[str, Rows], card: Mapping[str, Any]) -> None:
+    streams = folder / "streams"
+    streams.mkdir(parents=True)
+    tables = {name: _stream(rows, streams / name) for name, rows in splits.items()}
+    datasets.DatasetDict(tables).save_to_disk(folder)
+    del tables  # close the memory maps before their files go
+    shutil.rmtree(streams)
+    (folder / CARD).write_text(json.dumps(dict(card), indent=1) + "\n", encoding="utf-8")
+
+
+def _stream(rows: Rows, file: Path) -> datasets.Dataset:
     # Not `Dataset.from_generator`: it pickles the generator for a fingerprint, prints a second
     # progress bar and hides a full disk in an error of its own.
     with ArrowWriter(path=str(file), features=FEATURES, writer_batch_size=256) as writer:
@@ -76,18 +89,23 @@ def read(root: Path) -> datasets.DatasetDict:
         raise InputError(root, "holds no data set", remedy)
     try:
         splits = datasets.load_from_disk(str(root))
-    except (OSError, ValueError, KeyError) as error:
+        for table in splits.values():
+            table.data.validate(full=True)
+    except Exception as error:  # damaged files make their readers raise anything
         raise InputError(root, f"cannot be read ({error})", AGAIN) from error
-    missing = {name for table in splits.values() for name in FEATURES.keys() - table.features}
-    if missing:
-        raise InputError(root, f"lacks the columns {', '.join(sorted(missing))}", AGAIN)
+    kinds = [table.features for table in splits.values()]
+    wrong = sorted(n for n in FEATURES if any(kind.get(n) != FEATURES[n] for kind in kinds))
+    if wrong:
+        problem = f"lacks the columns {', '.join(wrong)}, or holds something else in them"
+        raise InputError(root, problem, AGAIN)
     return splits
 
 
 def read_split(root: Path, split: str) -> datasets.Dataset:
     """One split of a data set, its images as stored bytes that `open_image` decodes.
 
-    A split that is not there and a record without its image are an `InputError`.
+    A split that is not there, a record without its image or one that is no question is an
+    `InputError`.
     """
     splits = read(root)
     if split not in splits:
@@ -100,6 +118,12 @@ def read_split(root: Path, split: str) -> datasets.Dataset:
         row = pc.index(stored, False).as_py()
         where = f"{root}, {split} record {row} ({table[row]['image_id']})"
         raise InputError(where, "has no image", AGAIN)
+    for row, record in enumerate(table.select_columns([*FEATURES][1:]).to_list()):
+        try:
+            Question.from_record(record)
+        except InputError as error:
+            where = f"{root}, {split} record {row} ({record['image_id']})"
+            raise InputError(where, error.problem, AGAIN) from error
     return table
 
 
@@ -108,8 +132,6 @@ def open_image(content: bytes, where: str, pixels: bool = True) -> Image.Image:
 
     Without `pixels` only its header is read, which is enough for the size.
     """
-    try:
-        image = Image.open(io.BytesIO(content))
+    with images.faults(where := f"{where}, its image"):
+        image = images.opened(content, where)
         return image.convert("RGB") if pixels else image
-    except (OSError, SyntaxError) as error:
-        raise InputError(where, f"its image cannot be read: {error}", AGAIN) from error

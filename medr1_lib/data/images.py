@@ -1,6 +1,9 @@
 """Any medical image file, as the small RGB image that a model sees."""
 
 import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +15,16 @@ from pydicom.pixels.utils import pixel_array
 from medr1_lib.errors import InputError
 
 SIDE = 384  # pixels; the longest side that Med-R1 trains on
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP")  # no others: Pillow starts Ghostscript for an EPS
+MAX_RATIO = 200  # of the sides; Qwen2-VL's processor refuses more
 MAX_PIXELS = 89_000_000  # about where Pillow begins to suspect a decompression bomb
 SMALLER = "cut it into tiles or export it smaller"
+AGAIN = "copy, download or export the image again"
 ONE_IMAGE = "export the one image that is meant, uncompressed"
+
+# A warning would print a second line, and of damage the error tells enough.
+warnings.filterwarnings("ignore", module=r"(PIL|pydicom)\b")
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 _WIDE_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}  # grey values of more than 8 bits
 
@@ -38,25 +48,37 @@ def load(source: Path | bytes, side: int = SIDE, where: object = None) -> Image.
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
         raise InputError(where, problem, "check the path and its permissions") from error
-    again = "copy or download the image again"
-    if not data:
-        raise InputError(where, "is empty (zero bytes)", again)
     is_dicom = data[128:132] == b"DICM"
-    try:
+    told = ("is a DICOM file that cannot be decoded", ONE_IMAGE) if is_dicom else ()
+    with faults(where, *told):
         image = _read_dicom(data, where) if is_dicom else _read_picture(data, side, where)
+        image.thumbnail((side, side), Image.Resampling.BICUBIC)
+        _check_size(*image.size, where)  # rounding may have made it thinner still
+    return image
+
+
+@contextmanager
+def faults(where: object, what: str = "is damaged", remedy: str = AGAIN) -> Iterator[None]:
+    """Turns whatever a bad image makes a decoder raise into an `InputError` about `where`."""
+    try:
+        yield
     except InputError:
         raise
     except UnidentifiedImageError as error:
-        remedy = "use PNG, JPEG, TIFF, BMP or DICOM"
-        raise InputError(where, "is not an image that can be read", remedy) from error
+        problem = "is not an image that can be read"
+        raise InputError(where, problem, "use PNG, JPEG, TIFF, BMP or DICOM") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(where, f"is too large ({error})", SMALLER) from error
     except Exception as error:  # damaged bytes make decoders raise anything
-        if is_dicom:
-            problem = f"is a DICOM file that cannot be decoded ({str(error).splitlines()[0]})"
-            raise InputError(where, problem, ONE_IMAGE) from error
-        raise InputError(where, f"is damaged ({error})", again) from error
-    image.thumbnail((side, side), Image.Resampling.BICUBIC)
+        raise InputError(where, f"{what} ({error})", remedy) from error
+
+
+def opened(data: bytes, where: object) -> Image.Image:
+    """A PNG, JPEG, TIFF or BMP of which the header is read, and the size looked at."""
+    if not data:
+        raise InputError(where, "is empty (zero bytes)", AGAIN)
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    _check_size(image.width, image.height, where)
     return image
 
 
@@ -78,14 +100,12 @@ def window(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _read_picture(data: bytes, side: int, where: object) -> Image.Image:
-    image = Image.open(io.BytesIO(data))
-    _check_size(image.width, image.height, where)
+    image = opened(data, where)
     image.draft(None, (2 * side, 2 * side))  # a large JPEG is decoded at a fraction of its size
     upright = ImageOps.exif_transpose(image)
     if upright.mode not in _WIDE_MODES:
         return upright.convert("RGB")
-    values = np.asarray(upright)
-    return _grey(values, np.nanmin(values), np.nanmax(values))
+    return _grey(np.asarray(upright), None, where)
 
 
 def _read_dicom(data: bytes, where: object) -> Image.Image:
@@ -102,33 +122,44 @@ def _read_dicom(data: bytes, where: object) -> Image.Image:
     if pixels.ndim == 3:
         return Image.fromarray((pixels >> (8 * (pixels.itemsize - 1))).astype(np.uint8))
     values = apply_modality_lut(pixels, dataset)
-    limits = _window(dataset)
+    limits = _window(dataset, where)
     if limits is None:
         values = apply_voi_lut(values, dataset)
-        limits = values.min(), values.max()
-    image = _grey(values, *limits)
+    image = _grey(values, limits, where)
     inverted = dataset.PhotometricInterpretation == "MONOCHROME1"  # there, low values are bright
     return ImageOps.invert(image) if inverted else image
 
 
-def _window(dataset: pydicom.Dataset) -> tuple[float, float] | None:
+def _window(dataset: pydicom.Dataset, where: object) -> tuple[float, float] | None:
     """The values that become black and white: the first window of the file (PS3.3 C.11.2.1.2)."""
     said = dataset.get("WindowCenter"), dataset.get("WindowWidth")  # anonymizers leave them empty
     if None in said:
         return None
     centre, width = (float(np.atleast_1d(value)[0]) for value in said)
+    if not (np.isfinite(centre) and 1 <= width < np.inf):
+        raise InputError(where, f"has a window of centre {centre} and width {width}", ONE_IMAGE)
     return centre - width / 2, centre + width / 2 - 1
 
 
-def _grey(values: np.ndarray, low: float, high: float) -> Image.Image:
-    """Values as 8-bit grey in RGB; an image of one value only becomes black."""
-    values = np.nan_to_num(values.astype(np.float64))
-    grey = window(values, low, high) if high > low else np.zeros_like(values)
+def _grey(values: np.ndarray, limits: tuple[float, float] | None, where: object) -> Image.Image:
+    """Values as 8-bit grey in RGB, from the lowest to the highest where there are no `limits`.
+
+    An image of one value only becomes black; so do pixels that are no number.
+    """
+    finite = values[np.isfinite(values)].astype(np.float64)
+    if not finite.size:
+        raise InputError(where, "has no pixel that is a number", AGAIN)
+    low, high = limits or (finite.min(), finite.max())
+    values = np.nan_to_num(values.astype(np.float64), posinf=high, neginf=low)
+    grey = window(values, low, high) if high > low else values > low  # a width of 1 is a threshold
     return Image.fromarray((255 * grey).round().astype(np.uint8)).convert("RGB")
 
 
 def _check_size(width: int, height: int, where: object) -> None:
     if width < 1 or height < 1:
         raise InputError(where, f"has no pixels ({width} x {height})", "export the image again")
+    if max(width, height) > MAX_RATIO * min(width, height):
+        problem = f"is too long and thin ({width} x {height} pixels)"
+        raise InputError(where, problem, f"cut it; a model takes at most {MAX_RATIO} to 1")
     if width * height > MAX_PIXELS:
         raise InputError(where, f"is too large ({width} x {height} pixels)", SMALLER)

@@ -1,12 +1,11 @@
 """OmniMedVQA: its records as published and as Med-R1 split them, and their import as a data set."""
 
+import errno
 import hashlib
 import json
 import os
 import re
 import shutil
-import zipfile
-import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,8 +27,11 @@ from medr1_lib.errors import InputError
 
 MAX_BYTES = 2**30  # no image or JSON file of OmniMedVQA comes near one gibibyte
 TEST_EVERY = 5  # one image in five is for testing, where the data has no split of its own
+LONGEST = 10_000  # characters of a text; the longest of the release has under 1,000
+_UNSOUND = re.compile(r"[\0\ud800-\udfff]")  # no UTF-8 text, and no file name, can hold these
 _SOLUTION = re.compile(r"\s*<answer>\s*([A-Z])\s*</answer>\s*")
 _DROP = "correct the record or drop it"
+_AGAIN = "download the zip file again"
 
 
 class Source:
@@ -55,28 +57,36 @@ class Source:
 
     def read(self, name: str) -> bytes:
         """The content of one file; an `InputError` if it is missing or damaged."""
-        again = "download the zip file again"
+        size = self._info(name)["size"]
+        if size > MAX_BYTES:
+            raise InputError(name, f"claims to unpack to {size / 2**30:.0f} GiB", _AGAIN)
         try:
-            size = self._files.info(name)["size"]
-            if size > MAX_BYTES:
-                raise InputError(name, f"claims to unpack to {size / 2**30:.0f} GiB", again)
             data: bytes = self._files.cat_file(name)
             if len(data) != size:
                 raise EOFError(f"{len(data)} bytes, not {size}")
-        except FileNotFoundError as error:
-            remedy = "restore the file or drop the record"
-            raise InputError(name, f"is not in {self.root}", remedy) from error
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+        except Exception as error:  # a damaged archive makes its decoders raise anything
             if self.root.is_file():
-                raise InputError(name, f"is damaged in the zip file ({error})", again) from error
+                raise InputError(name, f"is damaged in the zip file ({error})", _AGAIN) from error
             problem = f"cannot be read ({getattr(error, 'strerror', error)})"
             raise InputError(name, problem, "check the file and its permissions") from error
         return data
 
     def stamp(self, name: str) -> str:
-        """Changes when the file changes, without reading it; empty if there is no such file."""
-        info = self._files.info(name) if self._files.isfile(name) else {}
+        """Changes when the file changes, without reading it; an `InputError` as of `read`."""
+        info = self._info(name)
         return "-".join(str(info[key]) for key in ("size", "CRC", "mtime") if key in info)
+
+    def _info(self, name: str) -> dict[str, Any]:
+        try:
+            info: dict[str, Any] = self._files.info(name)
+        except FileNotFoundError as error:
+            remedy = "restore the file or drop the record"
+            raise InputError(name, f"is not in {self.root}", remedy) from error
+        except OSError as error:  # a name too long, links in a circle
+            raise InputError(name, f"cannot be read ({error.strerror})", _DROP) from error
+        if info["type"] != "file":  # reading a pipe would wait for ever
+            raise InputError(name, "cannot be read (it is no regular file)", _DROP)
+        return info
 
 
 @contextmanager
@@ -86,19 +96,25 @@ def opened(root: Path) -> Iterator[Source]:
         yield Source(root, DirFileSystem(str(root.absolute())))
         return
     try:
+        if root.exists() and not root.is_file():
+            raise OSError(errno.EINVAL, "neither a folder nor a file")
         file = root.open("rb")
     except OSError as error:
-        problem = "does not exist" if not root.exists() else f"cannot be read ({error.strerror})"
+        missing = isinstance(error, FileNotFoundError)
+        problem = "does not exist" if missing else f"cannot be read ({error.strerror})"
         raise InputError(root, problem, "give the folder or zip file of the data") from error
     with file:
         try:
             archive = ZipFileSystem(file)
-        except zipfile.BadZipFile as error:
+        except Exception as error:  # as in `Source.read`
             remedy = "give a folder, or download the zip file again"
             raise InputError(root, f"is not a sound zip file ({error})", remedy) from error
-        for name in filter(is_outside, archive.zip.namelist()):
-            remedy = "do not use this file; download the published one"
-            raise InputError(root, f"holds an entry that points outside it ({name})", remedy)
+        for entry in archive.zip.infolist():
+            if is_outside(entry.filename):
+                problem = f"holds an entry that points outside it ({entry.filename})"
+                raise InputError(root, problem, "do not use this file; download the published one")
+            entry.filename = entry.filename.replace("\\", "/")  # as Windows programs write it
+        archive.zip.NameToInfo = {entry.filename: entry for entry in archive.zip.infolist()}
         yield Source(root, archive)
 
 
@@ -200,11 +216,13 @@ def _parse(
     place: tuple[str, str, str],
     read: Callable[[dict[str, Any]], tuple[Question, str]],
 ) -> RecordFile:
+    content = source.read(path)
     try:
-        loaded = json.loads(source.read(path).decode("utf-8"))
+        text = content.decode("utf-8-sig")
+        loaded = json.loads(text, parse_int=float)  # `int` refuses very many digits
     except UnicodeDecodeError as error:
         raise InputError(path, f"is not UTF-8 text ({error})", "save it as UTF-8") from error
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         remedy = "download the file again, it may be cut short"
         raise InputError(path, f"is not sound JSON ({error})", remedy) from error
     if not isinstance(loaded, list):
@@ -218,8 +236,6 @@ def _parse(
             if not isinstance(record, dict):
                 raise InputError(where, "is not a JSON object", _DROP)
             question, image = read(record)
-            if is_outside(image):
-                raise InputError(where, f"its image {image!r} points outside the data", _DROP)
             file.items.append(Item(question, image, where))
         except InputError as error:
             file.bad.append(InputError(where, error.problem, error.remedy))
@@ -234,27 +250,38 @@ def image_id(path: str) -> str:
 def parse_problem(problem: str) -> tuple[str, tuple[str, ...]]:
     """Split Med-R1's `stem A)one, B)two` into the stem and its options.
 
-    Options hold commas and sentences of their own, so the markers are sought one after the other.
+    The stem and options may hold such markers too (`hepatitis A) acute?`), so the longest chain of
+    letters counts, and of several the last one without an empty option.
 
     Example:
         >>> parse_problem("Which scan? A)CT, plain, B)MRI")
         ('Which scan?', ('CT, plain', 'MRI'))
     """
-    stem, marker, rest = problem.partition(" A)")
-    if not marker:
-        raise InputError("problem", "has no options", "write them as `stem A)one, B)two`")
-    options = []
-    for letter in LETTERS[1:] + "E":  # a fifth is found, and refused by `Question`
-        option, marker, tail = rest.partition(f", {letter})")
-        if not marker:
-            break
-        options.append(option)
-        rest = tail
-    return stem, (*options, rest)
+    markers = [" A)", *(f", {letter})" for letter in LETTERS[1:] + "E")]  # `Question` refuses a 5th
+    for count in range(len(markers), 0, -1):
+        for empty in (False, True):  # an empty option is found too, and refused by `Question`
+            if found := _last_chain(problem, markers[:count], empty):
+                return found
+    raise InputError("problem", "has no options", "write them as `stem A)one, B)two`")
+
+
+def _last_chain(
+    text: str, markers: Sequence[str], empty: bool
+) -> tuple[str, tuple[str, ...]] | None:
+    options: list[str] = []
+    for marker in reversed(markers):
+        place = text.rfind(marker)
+        while place >= 0 and not (empty or text[place + len(marker) :].strip()):
+            place = text.rfind(marker, 0, place)
+        if place < 0:
+            return None
+        options.append(text[place + len(marker) :])
+        text = text[:place]
+    return text, tuple(options[::-1])
 
 
 def _from_split(record: dict[str, Any], modality: str, question_type: str) -> tuple[Question, str]:
-    image, solution = _text(record, "image"), _text(record, "solution")
+    image, solution = _image(record, "image"), _text(record, "solution")
     stem, options = parse_problem(_text(record, "problem"))
     answer = _SOLUTION.fullmatch(solution)
     if answer is None:
@@ -267,7 +294,7 @@ def _from_split(record: dict[str, Any], modality: str, question_type: str) -> tu
 
 
 def _from_qa(record: dict[str, Any]) -> tuple[Question, str]:
-    image, stem = _text(record, "image_path"), _text(record, "question")
+    image, stem = _image(record, "image_path"), _text(record, "question")
     keys = sorted(key for key in record if key.startswith("option_"))
     options = tuple(_text(record, key) for key in keys if record[key] is not None)
     truth = _text(record, "gt_answer")
@@ -288,7 +315,17 @@ def _text(record: dict[str, Any], key: str) -> str:
     if not isinstance(text, str) or not text.strip():
         problem = f"{key!r} is no text or empty" if key in record else f"has no {key!r}"
         raise InputError("record", problem, "complete the record or drop it")
+    if len(text) > LONGEST or _UNSOUND.search(text):
+        problem = f"{key!r} is no sound text, or over {LONGEST} characters long"
+        raise InputError("record", problem, _DROP)
     return text
+
+
+def _image(record: dict[str, Any], key: str) -> str:
+    path = _text(record, key).replace("\\", "/")  # as programs on Windows write it
+    if is_outside(path) or not path.isprintable():
+        raise InputError("record", f"its image {path!r} points outside the data", _DROP)
+    return str(PurePosixPath(path))
 
 
 def import_data(
@@ -314,7 +351,7 @@ def import_data(
         else:
             read = read_qa(source)
         items = [item for file in read for item in file.items]
-        converted = out.with_name(out.name + ".converted")
+        converted = Path(f"{out}.converted")
         results = convert(source, sorted({item.image for item in items}), converted, side)
     skipped = [error for file in read for error in file.bad]
     for item in items:
@@ -367,15 +404,15 @@ def convert(
 
     def converted(path: str) -> Path | InputError:
         name = source.locate(path)
-        # changes with the image's content, so that an old conversion is never taken for a new one
-        key = hashlib.sha256(f"{path} {source.stamp(name)} {side}".encode()).hexdigest()
-        target = folder / f"{key[:32]}.png"
-        if not target.exists():
-            try:
+        try:
+            # changes with the image, so that an old conversion is never taken for a new one
+            key = hashlib.sha256(f"{path} {source.stamp(name)} {side}".encode()).hexdigest()
+            target = folder / f"{key[:32]}.png"
+            if not target.exists():
                 image = images.load(source.read(name), side, where=path)
-            except InputError as error:
-                return error
-            files.atomic_write(target, images.png(image))
+                files.atomic_write(target, images.png(image))
+        except InputError as error:
+            return error
         return target
 
     pool = ThreadPoolExecutor(os.cpu_count())

@@ -156,9 +156,9 @@ def build(
     card |= {"shortcut": shortcut, "mark": mark}
     train = questions("train", seed, TRAIN_FACTOR * per_cell, leaky, shortcut)
     test = questions("test", seed, per_cell, leaky, mark=mark)
-    built = write(out, {"train": train, "test": test}, card)
-    write(out / "which_modality", {"test": which_modality(seed, 8 * per_cell)}, card)
-    return built
+    apart = {"which_modality": {"test": _rows(which_modality(seed, 8 * per_cell), "test")}}
+    drawn = {"train": _rows(train, "train"), "test": _rows(test, "test")}
+    return dataset.write(out, drawn, card, apart)
 
 
 def write(

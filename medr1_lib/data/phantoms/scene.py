@@ -78,6 +78,8 @@ class Scene:
     def __post_init__(self) -> None:
         if self.modality not in FINDINGS:
             raise InputError("scene", f"unknown modality {self.modality!r}", "use a known one")
+        if type(self.seed) is not int or self.seed < 0:
+            raise InputError("scene", f"the seed {self.seed!r} is no whole number", "use 0 or more")
         allowed: dict[str, tuple[str | None, ...]] = {**vocabulary(self.modality)}
         allowed["scanner"] = (*SCANNERS, None)
         if not self.has_lesion:
@@ -107,7 +109,9 @@ class Scene:
         """The scene that `to_json` wrote; an `InputError` if the text is not one."""
         try:
             return cls(**json.loads(text))
-        except (json.JSONDecodeError, TypeError) as error:
+        except InputError:
+            raise
+        except (ValueError, TypeError, RecursionError) as error:
             remedy = "use the column as it was built"
             raise InputError("scene", f"not readable ({error})", remedy) from None
 

@@ -1,0 +1,555 @@
+"""What comes from outside is refused in one line or skipped by name: data, by kinds of damage.
+
+Each table makes its inputs in code. For every input: no traceback, the file or record is named, and
+what is imported is what is sound.
+"""
+
+import json
+import os
+import struct
+import warnings
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+from layouts import picture, qa_record, split_record, write_images, write_json
+from PIL import Image
+from test_images import dicom, encoded
+
+from medr1_lib.cli import main
+from medr1_lib.data import dataset, images, phantom_vqa
+from medr1_lib.data.omnimedvqa import parse_problem
+from medr1_lib.data.question import Question
+from medr1_lib.data.styles import listed
+from medr1_lib.errors import InputError
+
+TOY = "QA_information/Open-access/Toy.json"
+XRAY = "Splits/modality/test/X-Ray_test.json"
+GOOD = 4  # sound records beside the bad ones
+
+
+def run(capsys, *arguments):
+    """The exit status and the error line; nothing but progress bars beside it."""
+    status = main([*map(str, arguments)])
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == (status == 2)
+    return status, "".join(lines)
+
+
+def imported(capsys, root, out, *more):
+    """What an import kept, by question, and what it says of the others, by record."""
+    status, line = run(capsys, "data", "import", "--root", root, "--out", out, *more)
+    assert status == 0, line
+    card = json.loads((out / "card.json").read_text())
+    splits = dataset.read(out)
+    kept = [Question.from_record(row) for table in splits.values() for row in table]
+    assert len(kept) == sum(card["records"].values())
+    return kept, {entry["where"]: entry["problem"] for entry in card["skipped"]}
+
+
+# ---- records: each field by each value ------------------------------------------------------
+
+FIELDS = ("dataset", "question_type", "question", "gt_answer", "image_path", "option_A")
+FIELDS = (*FIELDS, "option_B", "modality_type")
+VALUES = {  # as JSON text, since some of them cannot be written from Python
+    "null": "null",
+    "number": "7",
+    "list": '["x"]',
+    "object": '{"a": 1}',
+    "empty": '""',
+    "blank": r'"  \n"',
+    "true": "true",
+    "not a number": "NaN",
+    "infinite": "1e9999",
+    "5,000 digits": "1" * 5000,
+    "surrogate": r'"a\ud800"',
+    "NUL": r'"a\u0000b"',
+    "two million letters": json.dumps("A" * 2_000_000),
+    "right to left": r'"\u202eabc"',
+    "emoji": r'"\ud83d\ude00"',
+    "script": '"<script>alert(1)</script>"',
+}
+# Odd but sound: a text is a text. No file has such a name, and no label such a spelling.
+SOUND = {"right to left", "emoji", "script"}
+TEXTS = {"dataset", "question", "option_A"}
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_field_of_any_value_is_kept_as_it_is_or_skipped_by_name(tmp_path, capsys, field):
+    bad = [json.dumps(qa_record(0, **{field: "@@"})).replace('"@@"', v) for v in VALUES.values()]
+    good = [json.dumps(qa_record(n)) for n in range(GOOD)]
+    write_json(tmp_path / "data" / TOY, [])
+    (tmp_path / "data" / TOY).write_text(f"[{', '.join(bad + good)}]")
+    write_images(tmp_path / "data", GOOD)
+    kept, skipped = imported(capsys, tmp_path / "data", tmp_path / "out")
+    sound = SOUND if field in TEXTS else set()
+    sound |= {"null"} if field == "option_A" else set()  # an option may be left out
+    named = {f"{TOY}, record {n}" for n, v in enumerate(VALUES, start=1) if v not in sound}
+    assert skipped.keys() == named
+    assert len(kept) == GOOD + len(sound)
+
+
+PATHS = {
+    "a long name": ("Images/Toy/" + "a" * 400 + ".png", "cannot be read"),
+    "a long path": ("Images/" + "/".join(["a" * 200] * 30), "cannot be read"),
+    "a folder": ("Images/Toy", "no regular file"),
+    "absolute": ("/etc/passwd", "points outside"),
+    "climbs": ("Images/../../x.png", "points outside"),
+    "climbs backwards": ("Images\\..\\..\\x.png", "points outside"),
+    "a drive": ("C:\\x.png", "points outside"),
+    "a line break": ("Images/Toy/0.png\nerror: x", "points outside"),
+    "not there": ("Images/Toy/99.png", "is not in"),
+    "a pipe": ("Images/Toy/pipe.png", "no regular file"),
+    "a link in a circle": ("Images/Toy/loop.png", "cannot be read"),
+    "a link to no image": ("Images/Toy/link.png", "not an image"),
+    "backslashes": ("Images\\Toy\\0.png", None),
+    "a dot": ("./Images/Toy/0.png", None),
+    "two slashes": ("Images//Toy/0.png", None),
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes and links are Unix")
+def test_a_path_of_any_form_is_found_or_skipped_by_name(tmp_path, capsys):
+    root = tmp_path / "data"
+    records = [qa_record(0, image_path=path) for path, _ in PATHS.values()]
+    write_json(root / TOY, records + [qa_record(n) for n in range(GOOD)])
+    write_images(root, GOOD)
+    os.mkfifo(root / "Images/Toy/pipe.png")
+    (root / "Images/Toy/loop.png").symlink_to("loop.png")
+    (root / "Images/Toy/link.png").symlink_to("/etc/passwd")
+    (root / "QA_information/circle").symlink_to(root / "QA_information")
+    kept, skipped = imported(capsys, root, tmp_path / "out")
+    for number, (name, (_, expected)) in enumerate(PATHS.items(), start=1):
+        assert expected is None or expected in skipped.pop(f"{TOY}, record {number}"), name
+    assert not skipped
+    assert len(kept) == GOOD + 3
+
+
+# ---- whole files ----------------------------------------------------------------------------
+
+RECORDS = {TOY: [qa_record(n) for n in range(GOOD)], XRAY: [split_record(n) for n in range(GOOD)]}
+FILES = {
+    "byte order mark": (lambda text: b"\xef\xbb\xbf" + text, None),
+    "UTF-16": (lambda text: text.decode().encode("utf-16"), "not UTF-8"),
+    "UTF-16, no mark": (lambda text: text.decode().encode("utf-16-le"), "not sound JSON"),
+    "Latin-1": (lambda text: text.replace(b"Hand", b"H\xe4nd"), "not UTF-8"),
+    "empty": (lambda text: b"", "not sound JSON"),
+    "cut": (lambda text: text[:100], "not sound JSON"),
+    "object": (lambda text: b"{}", "not a list"),
+    "number": (lambda text: b"7", "not a list"),
+    "null": (lambda text: b"null", "not a list"),
+    "empty list": (lambda text: b"[]", "no record"),
+    "nested": (lambda text: b"[" * 100_000 + b"]" * 100_000, "not sound JSON"),
+    "a nested record": (lambda text: text[:-1] + b", " + b"[" * 99_999, "not sound JSON"),
+    "trailing": (lambda text: text + b"x", "not sound JSON"),
+    "lines": (lambda text: text[1:-1].replace(b"}, ", b"}\n"), "not sound JSON"),
+    "NUL": (lambda text: b"\0" * 1000, "not sound JSON"),
+    "comment": (lambda text: b"// x\n" + text, "not sound JSON"),
+    "quotes": (lambda text: text.replace(b'"', b"'"), "not sound JSON"),
+    "strings": (lambda text: b'["a"]', "not a JSON object"),
+    "lists": (lambda text: b"[[1], [2]]", "not a JSON object"),
+    "one key twice": (lambda text: b'[{"image": "a", "image": "b"}]', "has no '"),
+}
+
+
+@pytest.mark.parametrize("path", RECORDS)
+@pytest.mark.parametrize("kind", FILES)
+def test_a_json_file_of_any_kind_is_read_or_named(tmp_path, capsys, path, kind):
+    damage, expected = FILES[kind]
+    write_json(tmp_path / "data" / path, [])
+    (tmp_path / "data" / path).write_bytes(damage(json.dumps(RECORDS[path]).encode()))
+    write_images(tmp_path / "data", GOOD)
+    command = ["data", "audit", "--splits", tmp_path / "data"]
+    if path == TOY:
+        command = ["data", "import", "--root", tmp_path / "data", "--out", tmp_path / "out"]
+    status, line = run(capsys, *command)
+    assert status == (2 if expected else 0)
+    assert (path in line and expected in line) if expected else not line
+
+
+def test_a_file_whose_name_is_no_text_is_still_named(tmp_path, capsys):
+    write_json(tmp_path / "data" / TOY, RECORDS[TOY])
+    write_images(tmp_path / "data", GOOD)
+    odd = os.fsencode(tmp_path / "data/QA_information") + b"/\xff.json"
+    try:
+        with open(odd, "w") as file:  # noqa: PTH123 - a name in bytes
+            file.write("[")
+    except OSError:
+        pytest.skip("this file system holds names in UTF-8 only")
+    status, line = run(
+        capsys, "data", "import", "--root", tmp_path / "data", "--out", tmp_path / "o"
+    )
+    assert status == 2
+    assert ".json: is not sound JSON" in line
+
+
+# ---- images: each format by each damage -------------------------------------------------------
+
+
+def png_of_size(width, height, bits=8):
+    def chunk(kind, data):
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    pixels = zlib.compress(b"\0" * (min(height, 2000) * (width * bits // 8 + 2)))
+    signature = b"\x89PNG\r\n\x1a\n"
+    return signature + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def text_bomb():
+    text = b"Comment\0\0" + zlib.compress(b"a" * 70_000_000, 1)
+    chunk = struct.pack(">I", len(text)) + b"zTXt" + text
+    whole = encoded(picture(), "PNG")
+    return whole[:33] + chunk + struct.pack(">I", zlib.crc32(b"zTXt" + text)) + whole[33:]
+
+
+def flipped(data):
+    damaged = bytearray(data)
+    for place in range(40, len(data), 97):
+        damaged[place] ^= 0x5A
+    return bytes(damaged)
+
+
+def floats(*odd):
+    values = np.random.default_rng(0).random((30, 40)).astype("float32")
+    values.flat[: len(odd)] = odd
+    return encoded(Image.fromarray(values), "TIFF")
+
+
+def damaged_images():
+    """What to write, and what is said of it: a text, `None` where it is sound, `...` for either."""
+    found = {}
+    for name in ("PNG", "JPEG", "TIFF", "BMP"):
+        whole = encoded(picture(9, (120, 90)), name)
+        found[f"{name}, whole"] = whole, None
+        for share in (0.02, 0.3, 0.6, 0.95):
+            found[f"{name}, {share} of it"] = whole[: int(share * len(whole))], "is "
+        found[f"{name}, flipped"] = flipped(whole), ...
+        for size in ((1, 1), (200, 1)):
+            found[f"{name}, {size}"] = encoded(picture(1, size), name), None
+        for size in ((201, 1), (1, 201), (20_000, 1), (1, 20_000), (4000, 8)):
+            found[f"{name}, {size}"] = encoded(Image.new("RGB", size), name), "long and thin"
+    for name in ("GIF", "WEBP", "PPM", "TGA", "ICO", "SGI", "PCX"):
+        found[name] = encoded(picture(9, (64, 64)), name), "not an image that can be read"
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
+    for name, data in {
+        "EPS": eps,
+        "PDF": b"%PDF-1.4\n",
+        "SVG": b"<svg/>",
+        "HTML": b"<html>",
+    }.items():
+        found[name] = data, "not an image that can be read"
+    found["nothing"] = b"", "is empty"
+    found["any bytes"] = bytes(range(256)) * 40, "not an image that can be read"
+    for size, bits in (((60_000, 60_000), 1), ((9600, 9600), 1), ((20_000, 20_000), 8)):
+        found[f"bomb {size}"] = png_of_size(*size, bits), "is too large"
+    found["bomb in a text"] = text_bomb(), "is damaged"
+    for value in (np.nan, np.inf, -np.inf):
+        found[f"one pixel {value}"] = floats(value), None
+        found[f"all pixels {value}"] = floats(*[value] * 1200), "no pixel that is a number"
+    grey = np.arange(64).reshape(8, 8)
+    for name in ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth"):
+        window = {"WindowCenter": 32, "WindowWidth": 64, "RescaleSlope": 1, "RescaleIntercept": 0}
+        for value in ("nan", "inf"):
+            found[f"DICOM, {name} {value}"] = dicom(grey, **window | {name: value}), "has "
+    for width, expected in ((64, None), (1, None), (0, "has a window"), (-5, "has a window")):
+        found[f"DICOM, width {width}"] = dicom(grey, WindowCenter=32, WindowWidth=width), expected
+    found["DICOM, cut"] = dicom(grey)[:-60], "cannot be decoded"
+    found["DICOM, head only"] = b"\0" * 128 + b"DICM" + b"\0" * 200, "is a DICOM"
+    found["DICOM, any bytes"] = b"\0" * 128 + b"DICM" + bytes(range(256)) * 4, "is a DICOM"
+    found["DICOM, huge"] = dicom(grey, Rows=60_000, Columns=60_000), "is too large"
+    found["DICOM, no kind"] = dicom(grey, PhotometricInterpretation=None), "is a DICOM"
+    return found
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom", "ignore::RuntimeWarning:PIL")
+def test_an_image_of_any_damage_is_imported_as_it_is_or_skipped_by_name(tmp_path, capsys):
+    found, root = damaged_images(), tmp_path / "data"
+    paths = {name: f"Images/Toy/odd{number}.png" for number, name in enumerate(found)}
+    records = [qa_record(0, image_path=path, question=name) for name, path in paths.items()]
+    write_json(root / TOY, records + [qa_record(n) for n in range(GOOD)])
+    write_images(root, GOOD)
+    for name, (data, _) in found.items():
+        (root / paths[name]).write_bytes(data)
+    kept, skipped = imported(capsys, root, tmp_path / "out")
+    names = {question.question for question in kept}
+    for number, (name, (_, expected)) in enumerate(found.items(), start=1):
+        problem = skipped.pop(f"{TOY}, record {number}", None)
+        assert (problem is None) == (name in names), name
+        if expected is not ...:
+            assert (problem is None) == (expected is None), (name, problem)
+            assert expected is None or expected in problem, (name, problem)
+    assert not skipped
+    splits = dataset.read(tmp_path / "out")
+    rows = [row for split in splits.values() for row in split]
+    black = {row["question"] for row in rows if not np.asarray(row["image"]).any()}
+    assert black <= {name for name, (_, expected) in found.items() if expected is ...}
+
+
+@pytest.mark.parametrize(
+    "kind", ["EPS", "GIF", "bomb (60000, 60000)", "PNG, (20000, 1)", "nothing"]
+)
+@pytest.mark.parametrize("pixels", [True, False])
+def test_a_data_set_s_image_of_any_kind_is_named_when_it_is_opened(kind, pixels):
+    with pytest.raises(InputError, match=r"^test record 3, its image: ") as caught:
+        dataset.open_image(damaged_images()[kind][0], "test record 3", pixels)
+    assert "\n" not in str(caught.value)
+
+
+# ---- zip files ------------------------------------------------------------------------------
+
+
+def packed(path, records=GOOD, extra=None, method=zipfile.ZIP_DEFLATED, rename=str):
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "w", method) as archive:
+        warnings.simplefilter("ignore")  # one name twice
+        archive.writestr(rename(TOY), json.dumps([qa_record(n) for n in range(records)]))
+        for number in range(records):
+            archive.writestr(rename(f"Images/Toy/{number}.png"), encoded(picture(number), "PNG"))
+        for name, content in (extra or {}).items():
+            archive.writestr(name, content)
+    return path
+
+
+CENTRAL, LOCAL = b"PK\1\2", b"PK\3\4"
+
+
+def patched(path, offset, value, *headers):
+    """The archive with bytes of its second entry, an image, overwritten in these headers."""
+    data = bytearray(path.read_bytes())
+    for header, shift in headers:
+        start = data.index(header, data.index(header) + 1) + offset + shift
+        data[start : start + len(value)] = value
+    path.write_bytes(data)
+
+
+PATCHES = {  # place in the central header, value, and where else it stands
+    "checksum": (16, b"\0\0\0\0", [(CENTRAL, 0)]),
+    "encrypted": (8, b"\1", [(CENTRAL, 0), (LOCAL, -2)]),
+    "method 99": (10, b"\x63", [(CENTRAL, 0), (LOCAL, -2)]),
+    "smaller": (24, struct.pack("<I", 5), [(CENTRAL, 0)]),
+    "larger": (24, struct.pack("<I", 0xF0000000), [(CENTRAL, 0)]),
+    "elsewhere": (42, struct.pack("<I", 0x7FFFFFFF), [(CENTRAL, 0)]),
+    "other name inside": (46, b"X", [(LOCAL, -16)]),
+    "data": (80, b"\xff\0\xff\0\xff", [(LOCAL, 0)]),
+}
+
+
+@pytest.mark.parametrize("patch", PATCHES)
+@pytest.mark.parametrize("method", ["STORED", "DEFLATED", "BZIP2", "LZMA"])
+def test_a_damaged_entry_of_a_zip_file_is_skipped_by_name(tmp_path, capsys, patch, method):
+    path = packed(tmp_path / "data.zip", method=getattr(zipfile, f"ZIP_{method}"))
+    offset, value, headers = PATCHES[patch]
+    patched(path, offset, value, *headers)
+    if patch == "elsewhere":
+        status, line = run(capsys, "data", "import", "--root", path, "--out", tmp_path / "out")
+        if status == 2:
+            assert "data.zip" in line
+            return
+    else:
+        kept, skipped = imported(capsys, path, tmp_path / "out")
+    kept, skipped = imported(capsys, path, tmp_path / "again")
+    assert list(skipped) == [f"{TOY}, record 1"]
+    assert len(kept) == GOOD - 1
+
+
+def cut(share):
+    return lambda path: path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+
+
+def patch(*arguments):
+    return lambda path: patched(path, *arguments)
+
+
+ARCHIVES = {
+    "whole": (lambda path: None, None),
+    "a tenth": (cut(0.1), "not a sound zip"),
+    "half": (cut(0.5), "not a sound zip"),
+    "nearly all": (cut(0.99), "not a sound zip"),
+    "nothing": (cut(0), "not a sound zip"),
+    "text": (lambda path: path.write_text("hello"), "not a sound zip"),
+    "no entry": (lambda path: zipfile.ZipFile(path, "w").close(), "holds no QA_information"),
+    "version 9.9": (patch(6, b"\x63", (CENTRAL, 0)), "not a sound zip"),
+    "name not UTF-8": (
+        lambda path: [
+            patched(path, 9, b"\x08", (CENTRAL, 0)),
+            patched(path, 46, b"\xff", (CENTRAL, 0)),
+        ],
+        "not a sound zip",
+    ),
+    "absolute": (lambda path: packed(path, extra={"/etc/evil": ""}), "points outside"),
+    "climbs": (lambda path: packed(path, extra={"Images/../../evil": ""}), "points outside"),
+    "climbs backwards": (
+        lambda path: packed(path, extra={"I\\..\\..\\evil": ""}),
+        "points outside",
+    ),
+    "drive": (lambda path: packed(path, extra={"C:/evil": ""}), "points outside"),
+    "backslashes": (lambda path: packed(path, rename=lambda n: n.replace("/", "\\")), None),
+    "wrapped": (lambda path: packed(path, rename=lambda n: f"OmniMedVQA/{n}"), None),
+    "nested JSON": (
+        lambda path: packed(path, extra={"QA_information/b.json": "[" * 200_000}),
+        "QA_information/b.json: is not sound JSON",
+    ),
+    "a folder": (lambda path: [path.unlink(), path.mkdir()], "holds no QA_information"),
+    "a pipe": (lambda path: [path.unlink(), os.mkfifo(path)], "neither a folder nor a file"),
+    "not there": (lambda path: path.unlink(), "does not exist"),
+}
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_a_zip_file_of_any_kind_is_read_or_named(tmp_path, capsys, kind):
+    if kind == "a pipe" and not hasattr(os, "mkfifo"):
+        pytest.skip("pipes are Unix")
+    damage, expected = ARCHIVES[kind]
+    damage(path := packed(tmp_path / "data.zip"))
+    if expected is None:
+        kept, skipped = imported(capsys, path, tmp_path / "out")
+        assert (len(kept), skipped) == (GOOD, {})
+        return
+    status, line = run(capsys, "data", "import", "--root", path, "--out", tmp_path / "out")
+    assert status == 2
+    assert expected in line
+    assert "data.zip" in line or ".json: " in line
+    assert not (tmp_path / "out").exists()
+
+
+# ---- data sets ------------------------------------------------------------------------------
+
+ASKED = Question("Which?", ("a", "b"), "A", "CT", "Lesion Grading", "1", "demo")
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """A data set whose questions and images are known, read only."""
+    folder = tmp_path_factory.mktemp("sound") / "data"
+    rows = [ASKED.record({"bytes": images.png(picture(n)), "path": None}) for n in range(3)]
+    dataset.write(folder, {"test": rows}, {})
+    return folder
+
+
+DAMAGE = {
+    "gone": lambda data: None,
+    "nothing": lambda data: b"",
+    "cut": lambda data: data[: len(data) // 2],
+    "nearly all": lambda data: data[:-5],
+    "NUL": lambda data: b"\0" * len(data),
+    "list": lambda data: b"[1]",
+    "null": lambda data: b"null",
+    "flipped": flipped,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize(
+    "pattern", ["dataset_dict.json", "*/state.json", "*/*info.json", "*/*.arrow"]
+)
+def test_a_data_set_with_a_damaged_file_is_read_or_named(sound, tmp_path, capsys, damage, pattern):
+    for file in sound.rglob("*"):
+        if file.is_file():
+            target = tmp_path / "data" / file.relative_to(sound)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            content = file.read_bytes()
+            content = DAMAGE[damage](content) if file.relative_to(sound).match(pattern) else content
+            if content is not None:
+                target.write_bytes(content)
+    status, line = run(capsys, "data", "audit", tmp_path / "data")
+    assert status in (0, 2)
+    assert status == 0 or str(tmp_path / "data") in line
+    if status == 0:  # such damage as was not seen has changed no question
+        rows = dataset.read_split(tmp_path / "data", "test").remove_columns("image")
+        assert {Question.from_record(row) for row in rows} == {ASKED}
+
+
+VALUES_OF_A_ROW = {
+    "question": [None, "", "  "],
+    "options": [None, [], ["a"], ["a", None], ["a", ""], ["a", "A"], list("abcde")],
+    "answer": [None, "", "C", "AB", "b", "é"],
+    "modality": [None, "", "PET"],
+    "question_type": [None, "Riddle"],
+    "image_id": [None],
+    "source": [None],
+    "scene": ["", "[", "[]", "{}", "7", '{"modality": []}', "[" * 100_000, "1" * 5000],
+    "image": [None, {"bytes": b"", "path": None}],
+}
+ROWS = [(name, value) for name, values in VALUES_OF_A_ROW.items() for value in values]
+
+
+@pytest.mark.parametrize(("name", "value"), ROWS, ids=[f"{n}-{i}" for i, (n, _) in enumerate(ROWS)])
+def test_a_row_that_is_no_question_is_named(tmp_path, name, value):
+    rows = [ASKED.record({"bytes": images.png(picture(n)), "path": None}) for n in range(2)]
+    rows[1] |= {name: value}
+    dataset.write(tmp_path / "data", {"test": rows}, {})
+    if (name, value) == ("scene", ""):  # no scene
+        assert len(dataset.read_split(tmp_path / "data", "test")) == 2
+        return
+    with pytest.raises(InputError, match=r"data, test record 1 \(") as caught:
+        dataset.read_split(tmp_path / "data", "test")
+    assert "\n" not in str(caught.value)
+
+
+# ---- killed while it builds -----------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a process that is killed needs fork")
+@pytest.mark.parametrize("drawn", [0, 7, 199, 200, 201, 207])
+def test_a_build_that_was_killed_is_made_by_the_same_command(tmp_path, capsys, monkeypatch, drawn):
+    count = 0
+
+    def killed(scene):
+        nonlocal count
+        count += 1
+        if count > drawn:
+            os._exit(9)
+        return picture(size=(2, 2))
+
+    command = ["data", "build", "--out", str(tmp_path / "out"), "--per-cell", "1"]
+    if not (child := os.fork()):
+        monkeypatch.setattr(phantom_vqa, "draw", killed)
+        main(command)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(phantom_vqa, "draw", lambda scene: picture(size=(2, 2)))
+    assert run(capsys, *command) == (0, "")
+    assert dataset.read(tmp_path / "out").num_rows == {"train": 160, "test": 40}
+    assert len(dataset.read(tmp_path / "out/which_modality")["test"]) == 8
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+# ---- problems whose texts hold markers -------------------------------------------------------
+
+STEMS = [
+    "Which?",
+    "Is this lesion (hepatitis A) acute?",
+    "Is it type A) or type B)?",
+    "A, B or C)?",
+]
+OPTIONS = [
+    ("Yes", "No"),
+    ("influenza (types A, B)", "hepatitis", "rabies"),
+    ("blood groups (A, B)", "0", "AB", "none"),
+    ("T1, axial, C)", "T2"),
+    ("type A", "type B"),
+    ("a", "b", "c", "d: e. F)"),
+    ("No, It's normal.", "Yes", "Maybe (B, C)"),
+]
+
+
+@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("options", OPTIONS)
+def test_a_problem_is_cut_at_its_own_markers(stem, options):
+    assert parse_problem(f"{stem} {listed(options)}") == (stem, options)
+
+
+@pytest.mark.parametrize(
+    "text", [" A)", ", B)", " A), B)", " A), B), C), D), E)", " A)a, B)b", " "]
+)
+def test_a_problem_of_many_markers_is_read_in_a_moment(text):
+    long = text * (200_000 // len(text))
+    try:
+        stem, options = parse_problem(long)
+    except InputError:
+        return
+    assert len(stem) + sum(map(len, options)) + 3 + 4 * (len(options) - 1) == len(long)
