@@ -5,7 +5,6 @@ doctor works where other packages are broken.
 """
 
 import argparse
-import hashlib
 import logging
 import os
 import shlex
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medr1_lib.errors import InputError
-from medr1_lib.files import check_writable, write_json
+from medr1_lib.files import check_writable, one_writer, write_json
 
 if TYPE_CHECKING:
     from medr1_lib.evaluation.answers import AnswerLog
@@ -327,17 +326,18 @@ def evaluate(arguments: list[str]) -> int:
     asked = tuple(dict.fromkeys(options.style)), tuple(dict.fromkeys(options.controls))
     settings = Settings(*asked, options.limit, options.seed, options.max_new_tokens)
     items = EvalSet(options.data, options.split)
-    log = _answer_log(options, settings, items)
-    model, processor = load_policy(options.model, options.quantize)
-    start = time.perf_counter()
-    try:
-        evaluate(model, processor, items, log, settings, options.batch_size)
-    except torch.OutOfMemoryError as error:
-        where = f"--batch-size {options.batch_size}"
-        remedy = "choose a smaller one; the same command goes on from here"
-        raise InputError(where, "the GPU's memory is full", remedy) from error
-    seconds = time.perf_counter() - start
-    records = log.finish({"seconds": round(seconds, 1), "finished": time.strftime("%Y-%m-%d")})
+    with one_writer(options.out):
+        log = _answer_log(options, settings, items)
+        model, processor = load_policy(options.model, options.quantize)
+        start = time.perf_counter()
+        try:
+            evaluate(model, processor, items, log, settings, options.batch_size)
+        except torch.OutOfMemoryError as error:
+            where = f"--batch-size {options.batch_size}"
+            remedy = "choose a smaller one; the same command goes on from here"
+            raise InputError(where, "the GPU's memory is full", remedy) from error
+        seconds = time.perf_counter() - start
+        records = log.finish({"seconds": round(seconds, 1), "finished": time.strftime("%Y-%m-%d")})
     report = {style: summary(records[records["style"] == style]) for style in settings.styles}
     for style, found in report.items():
         print(f"\n{options.model}, {style}, greedy:\n{summary_table(found)}")
@@ -351,7 +351,7 @@ def _answer_log(options: argparse.Namespace, settings: "Settings", items: "EvalS
     import torch
     import transformers
 
-    from medr1_lib.evaluation.answers import AnswerLog
+    from medr1_lib.evaluation.answers import AnswerLog, fingerprint
     from medr1_lib.provenance import hardware
 
     determines = asdict(settings) | {
@@ -359,7 +359,7 @@ def _answer_log(options: argparse.Namespace, settings: "Settings", items: "EvalS
         "controls": list(settings.controls),
         "quantize": options.quantize,
         "decoding": "greedy",
-        "model_sha256": _weights_sha256(options.model),
+        "model_sha256": fingerprint(options.model),
         "data_sha256": items.sha256,
     }
     notes = {
@@ -374,18 +374,6 @@ def _answer_log(options: argparse.Namespace, settings: "Settings", items: "EvalS
         "use": NOT_CLINICAL,
     }
     return AnswerLog(options.out, determines, notes)
-
-
-def _weights_sha256(path: Path) -> str:
-    """Of the adapter's weights, if it is one, and those of the model under it."""
-    from medr1_lib.model.loading import base_directory
-
-    digest = hashlib.sha256()
-    folders = dict.fromkeys((path, base_directory(path)))
-    for file in (file for folder in folders for file in sorted(folder.glob("*.safetensors"))):
-        with file.open("rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
-    return digest.hexdigest()
 
 
 # ---- sweep ----

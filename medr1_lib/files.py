@@ -67,6 +67,19 @@ def one_writer(folder: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """The object that a JSON file holds. Raises an `InputError` if there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({error.strerror})", remedy) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(path, "is not sound JSON", remedy) from error
+    if not isinstance(found, dict):
+        raise InputError(path, "holds no JSON object", remedy)
+    return found
+
+
 def require_free(out: Path) -> None:
     """Refuse a folder that is already in use, before any work is done.
 

@@ -1,13 +1,55 @@
 """Nothing finished is lost, nothing wrong is believed: folders of evaluations, sweeps, blocks."""
 
+import functools
+import json
 import os
+import shutil
 import subprocess
 import sys
+from itertools import islice
 
+import pandas as pd
+import policies
 import pytest
 
 from medr1_lib import files
+from medr1_lib.cli import main
+from medr1_lib.data import dataset, phantom_vqa
+from medr1_lib.data.images import png
+from medr1_lib.data.phantoms import draw
 from medr1_lib.errors import InputError
+from medr1_lib.evaluation import answers, evaluate
+from medr1_lib.model import loading
+
+DAMAGES = {
+    "half": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+    "zeros": lambda content: bytes(len(content)),
+    "flipped": lambda content: bytes([*content[:40], content[40] ^ 255, *content[41:]]),
+    "list": lambda content: b"[]",
+    "object": lambda content: b"{}",
+    "gone": None,
+}
+
+
+def damage(path, how):
+    if DAMAGES[how] is None:
+        path.unlink()
+    else:
+        path.write_bytes(DAMAGES[how](path.read_bytes()))
+
+
+def told(status, capsys, name):
+    """An exit status that is meant: no traceback, and one line that names the file if it is 2."""
+    assert status in (0, 1, 2)
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    if status == 2:
+        assert len(err.splitlines()) == 1
+        assert err.startswith("error: ")
+        assert name in err
+    return err
+
 
 # One writer
 
@@ -51,3 +93,168 @@ def test_what_a_killed_attempt_leaves_is_no_use(tmp_path, left, free):
     else:
         with pytest.raises(InputError, match="already in use"):
             files.require_free(tmp_path / "out")
+
+
+# The folder of an evaluation
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "phantoms"
+    asked = islice(phantom_vqa.questions("test", per_cell=2), 6)
+    rows = [q.record({"bytes": png(draw(q.scene))}) for q in asked]
+    dataset.write(folder, {"test": rows}, {"seed": 0})
+    return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def loaded_once():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "load_policy", functools.cache(loading.load_policy))
+        yield
+
+
+def evaluated(data, out, model=None):
+    words = ["evaluate", "--model", model or policies.saved(), "--data", data, "--out", out]
+    words += ["--style", "no_think", "--max-new-tokens", 6, "--batch-size", 2]
+    return main([str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole") / "out"
+    assert evaluated(data, out) == 0
+    return out
+
+
+def read(out):
+    return pd.read_parquet(out / "answers.parquet")
+
+
+@pytest.fixture
+def out(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "out")
+
+
+@pytest.fixture
+def cut(out):
+    """As a kill leaves it: two of three batches answered."""
+    (out / "parts").mkdir()
+    found = read(out)
+    for number in range(2):
+        path = out / f"parts/{number:06}.parquet"
+        found[2 * number :][:2].to_parquet(path, index=False, write_page_checksum=True)
+    (out / "answers.parquet").unlink()
+    return out
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("name", ["card.json", "answers.parquet"])
+def test_a_damaged_file_of_a_finished_evaluation(data, whole, out, name, how, capsys):
+    damage(out / name, how)
+    status = evaluated(data, out)
+    err = told(status, capsys, "out")
+    assert status == (2 if name == "card.json" else 0)
+    if status == 0:
+        assert ("set aside" in err) == (how != "gone")
+        pd.testing.assert_frame_equal(read(out), read(whole))
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("name", ["card.json", "parts/000000.parquet", "parts/000001.parquet"])
+def test_a_damaged_file_of_an_interrupted_evaluation(data, whole, cut, name, how, capsys):
+    damage(cut / name, how)
+    status = evaluated(data, cut)
+    told(status, capsys, "out")
+    assert status == (2 if name == "card.json" else 0)
+    if status == 0:
+        pd.testing.assert_frame_equal(read(cut), read(whole))
+
+
+@pytest.mark.parametrize("place", range(0, 10_000, 1_500))
+def test_a_flipped_byte_changes_no_answer(data, whole, out, place, capsys):
+    content = bytearray((out / "answers.parquet").read_bytes())
+    content[place % len(content)] ^= 1
+    (out / "answers.parquet").write_bytes(content)
+    assert evaluated(data, out) == 0
+    told(0, capsys, "out")
+    pd.testing.assert_frame_equal(read(out), read(whole))
+
+
+def test_answers_that_lack_rows_are_completed_and_doubled_ones_count_once(data, whole, out):
+    found = read(out)
+    pd.concat([found[:3], found[:2]]).to_parquet(out / "answers.parquet", index=False)
+    (out / "parts").mkdir()
+    (out / "parts/notes.parquet").write_text("a file of somebody else")
+    assert evaluated(data, out) == 0
+    pd.testing.assert_frame_equal(read(out), read(whole))
+
+
+@pytest.mark.parametrize("left", [(), ("card.json.part",), ("parts/", "writer.lock")])
+def test_an_evaluation_killed_before_its_card_goes_on(data, whole, tmp_path, left):
+    for name in ("", *left):
+        path = tmp_path / "out" / name
+        path.mkdir() if name.endswith("/") or not name else path.write_text("half")
+    assert evaluated(data, tmp_path / "out") == 0
+    pd.testing.assert_frame_equal(read(tmp_path / "out"), read(whole))
+
+
+def test_a_part_lost_while_it_runs_is_noticed_and_asked_again(
+    data, whole, tmp_path, monkeypatch, capsys
+):
+    out, extend = tmp_path / "out", evaluate.extend
+
+    def losing(*asked):
+        if len(list(out.glob("parts/*"))) == 2:
+            (out / "parts/000000.parquet").unlink()
+        return extend(*asked)
+
+    monkeypatch.setattr(evaluate, "extend", losing)
+    assert evaluated(data, out) == 2
+    assert "2 of 6 answers were lost" in capsys.readouterr().err
+    monkeypatch.setattr(evaluate, "extend", extend)
+    assert evaluated(data, out) == 0
+    pd.testing.assert_frame_equal(read(out), read(whole))
+
+
+def test_a_second_evaluation_of_the_folder_is_refused(data, whole, tmp_path, monkeypatch, capsys):
+    out, extend, second = tmp_path / "out", evaluate.extend, []
+
+    def begun(*asked):
+        if not second:
+            second.append(None)
+            second[0] = evaluated(data, out)
+        return extend(*asked)
+
+    monkeypatch.setattr(evaluate, "extend", begun)
+    assert evaluated(data, out) == 0
+    assert second == [2]
+    assert f"is being written by process {os.getpid()}" in capsys.readouterr().err
+    pd.testing.assert_frame_equal(read(out), read(whole))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "preprocessor_config.json",
+        "model.safetensors",
+        "new.jinja",
+        "adapter_config.json",
+    ],
+)
+def test_answers_of_a_changed_model_are_not_given_back(tmp_path, name):
+    model = shutil.copytree(policies.saved(), tmp_path / "model")
+    tuned = shutil.copytree(policies.adapter(), tmp_path / "tuned")
+    config = json.loads((tuned / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = str(model)
+    (tuned / "adapter_config.json").write_text(json.dumps(config))
+    before = answers.fingerprint(tuned)
+    assert before == answers.fingerprint(tuned) != answers.fingerprint(model)
+    changed = (tuned if name == "adapter_config.json" else model) / name
+    with changed.open("a") as file:
+        file.write(" ")
+    assert answers.fingerprint(tuned) != before

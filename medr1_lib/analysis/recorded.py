@@ -1,18 +1,35 @@
 """Blocks of recorded runs: every answer of every model of a sweep, in a few small files."""
 
-import json
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from medr1_lib.data.question import AXES, BASES
+from medr1_lib.data.styles import STYLES
 from medr1_lib.errors import InputError
+from medr1_lib.files import read_json
 
 MODELS, ANSWERS, QUESTIONS = "models.json", "answers.parquet", "questions.parquet"
 LOGS, LETTER_PROBS = "log.parquet", "letter_probs.parquet"  # a block may be without them
+QUESTION_COLUMNS = [
+    "image_id",
+    "question",
+    "options",
+    "answer",
+    "modality",
+    "question_type",
+    "scene",
+]
 ANSWER_COLUMNS = ["control", "item", "completion", "tokens", "parsed", "correct", "format_ok"]
+METHODS = ("grpo", "sft")
 LABELS = ["model", "method", "style", "axis", "train", "seed", "shortcut"]
+STATED: dict[str, Any] = dict.fromkeys((*LABELS, "date", "hardware"), str)  # of each model
+STATED |= {"seed": int, "shortcut": int | float, "steps": int}
+KNOWN = {"method": [*METHODS, *BASES], "style": [*STYLES], "axis": [*AXES]}
+AGAIN = "copy the block again, or record it again by `sweep --record`"
 
 
 @cache
@@ -29,14 +46,42 @@ def load(block: Path) -> pd.DataFrame:
     if not (block / ANSWERS).is_file():
         remedy = "if a version before 0.2.0 made the block, run `python -m tools.migrate` on it"
         raise InputError(block, f"has no {ANSWERS}", remedy)
-    answers = pd.read_parquet(block / ANSWERS).merge(labels, on="model")
-    return answers.merge(pd.read_parquet(block / QUESTIONS), on=["mark", "item"])
+    answers = read_table(block / ANSWERS, ["model", "mark", *ANSWER_COLUMNS], AGAIN)
+    questions = read_table(block / QUESTIONS, ["mark", "item", *QUESTION_COLUMNS], AGAIN)
+    if questions.duplicated(["mark", "item"]).any():
+        raise InputError(block / QUESTIONS, "holds a question twice", AGAIN)
+    found = answers.merge(labels, on="model").merge(questions, on=["mark", "item"])
+    if len(found) < len(answers) or not {*labels["model"]} <= {*found["model"]}:
+        problem = "its answers, models and questions do not belong together"
+        raise InputError(block, problem, AGAIN)
+    return found
 
 
 def notes(block: Path) -> dict[str, Any]:
     """How a block was made, and its models. Raises an `InputError` if the folder is no block."""
-    try:
-        return json.loads((block / MODELS).read_text())
-    except (OSError, ValueError) as error:
+    if not (block / MODELS).is_file():
         remedy = "name a folder that `sweep --record` wrote"
-        raise InputError(block, "is no block of recorded runs", remedy) from error
+        raise InputError(block, "is no block of recorded runs", remedy)
+    found = read_json(block / MODELS, AGAIN)
+    models = found.get("models")
+    if not isinstance(models, list) or not models:
+        raise InputError(block / MODELS, "names no models", AGAIN)
+    for number, model in enumerate(models):
+        for name, kind in STATED.items():
+            value = model.get(name) if isinstance(model, dict) else None
+            if not isinstance(value, kind) or value not in KNOWN.get(name, [value]):
+                where = f"{block / MODELS}, model {number}"
+                raise InputError(where, f"its {name} is {value!r}", AGAIN)
+    return found
+
+
+def read_table(path: Path, columns: Collection[str], remedy: str) -> pd.DataFrame:
+    """A parquet file with these columns. Raises an `InputError` if there is no sound one."""
+    try:
+        table = pd.read_parquet(path, page_checksum_verification=True)
+    except Exception as error:  # pyarrow and pandas have many words for a damaged file
+        reason = "missing" if not path.is_file() else str(error).partition("\n")[0]
+        raise InputError(path, f"cannot be read ({reason})", remedy) from error
+    if missing := [name for name in columns if name not in table]:
+        raise InputError(path, f"lacks the columns {', '.join(missing)}", remedy)
+    return table

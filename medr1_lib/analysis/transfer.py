@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
+from medr1_lib.analysis.recorded import METHODS
 from medr1_lib.analysis.stats import ITEM, compare, holm, middle, redraws, spread_factor, wilson
 from medr1_lib.data import audit
 from medr1_lib.data.question import AXES, BASES, Question
 from medr1_lib.data.styles import STYLES
 from medr1_lib.errors import InputError
 
-METHODS = ("grpo", "sft")
 CELL = ["train", "test", "n", "seeds", "accuracy", "low", "high"]
 GAIN = ["gain", "gain_low", "gain_high"]
 TEST = ["difference", "low", "high", "p"]

@@ -1,7 +1,9 @@
 """The folder of an evaluation: a card, and answers that are safe as soon as they are written."""
 
+import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,12 +12,15 @@ from typing import Any
 import pandas as pd
 
 from medr1_lib import files
-from medr1_lib.analysis.recorded import ANSWERS
+from medr1_lib.analysis.recorded import ANSWERS, read_table
 from medr1_lib.data import dataset
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation.items import EvalPrompt
+from medr1_lib.model.loading import base_directory
 
 KEY = ["item", "style", "control"]
+AGAIN = "copy the folder again, or remove it and repeat the command"
+DECIDES = {".safetensors", ".json", ".jinja", ".txt", ".model"}  # suffixes of a model's files
 OF_QUESTION = ["image_id", "question", "options", "answer", "modality", "question_type", "source"]
 
 
@@ -54,17 +59,20 @@ class AnswerLog:
 
     The folder is new, empty, or that of an evaluation with the same `settings`, which are all that
     answers depend on. The card holds them and the `notes`. Raises an `InputError` if the folder is
-    in use otherwise, or cannot be written.
+    in use otherwise, or cannot be written. Several processes take turns by `files.one_writer`.
     """
 
     def __init__(self, out: Path, settings: dict[str, Any], notes: dict[str, Any]) -> None:
         self._out, self._parts, self._card = out, out / "parts", out / dataset.CARD
+        self._number, self._asked = -1, list[EvalPrompt]()
         if not self._card.is_file():
             files.require_free(out)
             head = {"made_by": "python -m medr1_lib evaluate", "settings": settings}
             self._write_card(head | notes)
             return
-        found = json.loads(self._card.read_text()).get("settings", {})
+        found = files.read_json(self._card, AGAIN).get("settings")
+        if not isinstance(found, dict):
+            raise InputError(self._card, "holds no settings", AGAIN)
         for name, value in settings.items():
             if found.get(name) != value:
                 problem = f"was made with another {name} ({found.get(name)}, now {value})"
@@ -74,32 +82,53 @@ class AnswerLog:
         """Keep a batch of answers, whole or not at all."""
         frame = pd.DataFrame([asdict(answer) for answer in answers])
         if len(frame):
-            number = len(list(self._parts.glob("*.parquet")))
-            self._write(self._parts / f"{number:06}.parquet", frame.to_parquet(index=False))
+            # Not the number of parts: were one lost, another would be written over.
+            stems = (path.stem for path in self._parts.glob("*.parquet"))
+            known = [int(stem) for stem in stems if stem.isdecimal()]
+            self._number = max([self._number, *known]) + 1
+            self._write_table(self._parts / f"{self._number:06}.parquet", frame)
 
     def answers(self) -> pd.DataFrame:
-        """All answers so far."""
-        if (self._out / ANSWERS).is_file():
-            return pd.read_parquet(self._out / ANSWERS)
-        frames = [pd.read_parquet(path) for path in sorted(self._parts.glob("*.parquet"))]
-        return pd.concat(frames) if frames else pd.DataFrame(columns=[*Answer.__annotations__])
+        """All answers so far, one to each prompt; a damaged file of them is set aside."""
+        frames = []
+        for path in (self._out / ANSWERS, *sorted(self._parts.glob("*.parquet"))):
+            try:
+                if path.is_file():
+                    frames.append(read_table(path, [*Answer.__annotations__], AGAIN))
+            except InputError as error:
+                path.rename(path.with_name(path.name + ".damaged"))
+                told = f"{path}: {error.problem}; set aside, and its questions are asked again"
+                print(told, file=sys.stderr)
+        if not frames:
+            return pd.DataFrame(columns=[*Answer.__annotations__])
+        return pd.concat(frames).drop_duplicates(KEY)
 
     def todo(self, prompts: list[EvalPrompt]) -> list[EvalPrompt]:
         """Those prompts that have no answer yet."""
+        self._asked = prompts
         done = set(self.answers()[KEY].itertuples(index=False, name=None))
         return [one for one in prompts if (one.item, one.style, one.control) not in done]
 
     def finish(self, notes: dict[str, Any]) -> pd.DataFrame:
-        """Gather the answers into one file and complete the card."""
+        """Gather the answers into one file and complete the card.
+
+        Raises an `InputError` if answers were lost after `todo` had been asked for.
+        """
+        if lost := self.todo(self._asked):
+            problem = f"{len(lost)} of {len(self._asked)} answers were lost while it was written"
+            raise InputError(self._out, problem, "the same command asks for them again")
         answers = self.answers().sort_values(KEY, ignore_index=True)
         if self._parts.is_dir():
-            self._write(self._out / ANSWERS, answers.to_parquet(index=False))
-            self._write_card(json.loads(self._card.read_text()) | notes)
+            self._write_table(self._out / ANSWERS, answers)
+            self._write_card(files.read_json(self._card, AGAIN) | notes)
             shutil.rmtree(self._parts)
         return answers
 
     def _write_card(self, card: dict[str, Any]) -> None:
         self._write(self._card, (json.dumps(card, indent=1) + "\n").encode())
+
+    def _write_table(self, path: Path, table: pd.DataFrame) -> None:
+        self._write(path, table.to_parquet(index=False, write_page_checksum=True))
 
     def _write(self, path: Path, content: bytes) -> None:
         try:
@@ -109,3 +138,17 @@ class AnswerLog:
             remedy = "make room or choose another folder; the same command goes on from here"
             problem = f"cannot be written ({error.strerror or error})"
             raise InputError(self._out, problem, remedy) from error
+
+
+def fingerprint(model: Path) -> str:
+    """A hash of all that a model's answers depend on: weights, settings, tokenizer and template.
+
+    Of an adapter and of the model under it, where it is one.
+    """
+    digest = hashlib.sha256()
+    for folder in dict.fromkeys((model, base_directory(model))):
+        for file in sorted(one for one in folder.rglob("*") if one.suffix in DECIDES):
+            digest.update(f"{file.relative_to(folder).as_posix()}\n".encode())
+            with file.open("rb") as opened:
+                digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()

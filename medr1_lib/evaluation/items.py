@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 from PIL import Image
 
 from medr1_lib.data import dataset
@@ -78,8 +79,10 @@ class EvalSet:
 
     def __init__(self, root: Path, split: str = "test") -> None:
         table = dataset.read_split(root, split)
-        self._where, self._images = f"{root}, {split}", table.select_columns("image")
-        rows = table.remove_columns("image").to_list()
+        self._where, rows = f"{root}, {split}", table.remove_columns("image").to_list()
+        # Once: of a `Dataset` for every record, the destructors could swallow a Ctrl-C.
+        column = table.with_format("arrow")["image"][:]
+        self._images = pc.struct_field(column, "bytes")
         self.questions = [Question.from_record(row) for row in rows]
         digest = hashlib.sha256(json.dumps(rows).encode())
         self._areas = []
@@ -113,12 +116,7 @@ class EvalSet:
             for style in styles
             for control in ("none", *controls)
         ]
-
-        def tokens(item: int) -> float:  # roughly: 28 x 28 pixels or four characters each
-            text = (self.questions[item].question, *self.questions[item].options)
-            return self._areas[item] / 28**2 + sum(map(len, text)) / 4
-
-        ranks = {item: rank for rank, item in enumerate(sorted(chosen, key=tokens))}
+        ranks = {item: rank for rank, item in enumerate(sorted(chosen, key=self._length))}
 
         def order(prompt: EvalPrompt) -> tuple[int, bool, str, int]:
             rank = ranks[prompt.item]
@@ -134,12 +132,17 @@ class EvalSet:
             return blank(self._open(prompt.shown, pixels=False))
         return self._open(prompt.shown)
 
+    def _length(self, item: int) -> float:
+        """Roughly the tokens of a prompt: 28 x 28 pixels or four characters each."""
+        text = (self.questions[item].question, *self.questions[item].options)
+        return self._areas[item] / 28**2 + sum(map(len, text)) / 4
+
     def _open(self, item: int, pixels: bool = True) -> Image.Image:
         where = f"{self._where} record {item} ({self.questions[item].image_id})"
         return dataset.open_image(self._bytes(item), where, pixels)
 
     def _bytes(self, item: int) -> bytes:
-        return self._images[item]["image"]["bytes"]
+        return self._images[item].as_py()
 
 
 def batches(prompts: list[EvalPrompt], size: int) -> Iterator[list[EvalPrompt]]:
