@@ -80,16 +80,18 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     return found
 
 
-def require_free(out: Path) -> None:
+def require_free(out: Path, *spare: str) -> None:
     """Refuse a folder that is already in use, before any work is done.
 
-    What an attempt leaves that is killed before it has written anything is no use.
+    What an attempt leaves that is killed before it has written anything is no use, nor is a file
+    with a name in `spare`.
 
     Raises:
         InputError: If `out` is a file or a folder with something in it.
     """
     kept = out.rglob("*") if out.is_dir() else ()
-    used = any(one.name != LOCK and one.suffix != ".part" and not one.is_dir() for one in kept)
+    left = LOCK, *spare
+    used = any(one.name not in left and one.suffix != ".part" and not one.is_dir() for one in kept)
     if used or (out.exists() and not out.is_dir()):
         raise InputError(out, "is already in use", "choose another folder or remove it first")
 

@@ -8,11 +8,11 @@ from medr1_lib import files
 from medr1_lib.errors import InputError
 from medr1_lib.rl.run import (
     COLUMNS,
-    COMPLETE,
     Run,
     RunFolder,
     last_checkpoint,
     log_table,
+    seal,
     writing,
 )
 
@@ -40,11 +40,11 @@ def begun(out, *steps, **changes):
     for step in steps:
         checkpoint = out / f"checkpoint-{step}"
         checkpoint.mkdir(parents=True)
-        (checkpoint / COMPLETE).touch()
         history = [LOGS | {"step": done, "seconds": 2.0} for done in range(1, step + 1)]
         (checkpoint / "trainer_state.json").write_text(json.dumps({"log_history": history}))
         for name in ("adapter_config.json", "adapter_model.safetensors"):
             (checkpoint / name).write_text(f"{name} of {step}")
+        seal(checkpoint)
     return folder
 
 
@@ -73,11 +73,10 @@ def test_the_same_recipe_is_resumed_on_demand_only(tmp_path):
 
 def test_there_must_be_something_to_resume(tmp_path):
     begun(tmp_path / "run")
-    for out in (tmp_path / "run", tmp_path / "new"):
-        with pytest.raises(InputError, match="has no checkpoint to resume from; start without"):
-            RunFolder(out, trainings.grpo(), True)
-    again = RunFolder(tmp_path / "run", trainings.grpo(), False)  # nothing is lost by beginning
-    assert again.checkpoint is None
+    with pytest.raises(InputError, match="has no run to resume; start without --resume"):
+        RunFolder(tmp_path / "new", trainings.grpo(), True)
+    for resume in (True, False):  # nothing is lost by beginning
+        assert RunFolder(tmp_path / "run", trainings.grpo(), resume).checkpoint is None
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
@@ -85,7 +84,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     with pytest.raises(InputError, match="is already in use"):
         RunFolder(tmp_path, trainings.grpo(), False)
     (tmp_path / "recipe.json").write_text("{")
-    with pytest.raises(InputError, match=r"recipe.json: is not sound JSON"):
+    with pytest.raises(InputError, match=r"recipe.json: is not sound JSON of a run"):
         RunFolder(tmp_path, trainings.grpo(), False)
 
 

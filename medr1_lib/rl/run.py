@@ -1,17 +1,19 @@
 """The folder of a training run: what was asked, what happened, and the adapter that came out."""
 
+import hashlib
 import json
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
@@ -23,7 +25,8 @@ from medr1_lib.rl.recipe import Recipe
 
 RECIPE, LOG, ROLLOUTS, CARD = "recipe.json", "log.csv", "rollouts.parquet", "README.md"
 ADAPTER, COMPLETIONS = "adapter", "completions"
-COMPLETE = "complete"  # in a checkpoint: every file of it is written
+PREFLIGHT = "completions_00000.parquet"  # what TRL writes before the first step
+COMPLETE = "complete"  # in a checkpoint: every file of it is written, and what each holds
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 AVERAGED = 10  # steps at each end in the card, fewer in a short run
 KINDS = {"grpo": "GRPO with rule-based rewards", "sft": "supervised fine-tuning"}
@@ -58,10 +61,17 @@ class Run:
     @classmethod
     def load(cls, folder: Path) -> "Run":
         """Read the run that `train` left in a folder; one that is not finished is refused."""
-        recipe = recipe_in(folder)
-        if "finished" not in _notes(folder):
+        recipe, notes = recipe_in(folder), _notes(folder)
+        if "finished" not in notes:
             raise InputError(folder, "its run is not finished", "go on with --resume")
-        return cls(folder, recipe, pd.read_csv(folder / LOG), folder / ADAPTER)
+        try:
+            log = pd.read_csv(folder / LOG)
+            if len(log) != notes["finished"]["steps"] or "seconds" not in log:
+                raise ValueError("steps are missing")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            remedy = "copy it again, or train into another folder"
+            raise InputError(folder / LOG, f"is damaged ({error})", remedy) from error
+        return cls(folder, recipe, log, folder / ADAPTER)
 
     @cached_property
     def rollouts(self) -> pd.DataFrame:
@@ -102,7 +112,7 @@ def log_table(history: list[dict[str, Any]]) -> pd.DataFrame:
 class RunFolder:
     """What is written while a run goes on, so that it can go on after an interruption.
 
-    A folder that holds something else, another recipe's run, or nothing to resume is refused.
+    A folder that holds something else, another recipe's run, or a damaged one is refused.
 
     Attributes:
         finished: Whether nothing is left to do.
@@ -112,34 +122,35 @@ class RunFolder:
     def __init__(self, out: Path, recipe: Recipe, resume: bool) -> None:
         self.out, self._recipe = out, json.loads(json.dumps(recipe.to_dict()))
         before = self.notes()
-        if not before and not resume:
-            files.require_free(out)
+        if resume and not out.is_dir():
+            raise InputError(out, "has no run to resume", "start without --resume")
+        if not before:
+            files.require_free(out, PREFLIGHT)
         found = before.get("recipe", self._recipe)
         for name in sorted(found.keys() | self._recipe.keys()):  # a key may have come or gone
             then, now = found.get(name), self._recipe.get(name)
             if then != now:
                 problem = f"holds a run of another recipe ({name} was {then!r}, is {now!r})"
                 raise InputError(out, problem, "choose another folder")
-        self.finished = "finished" in before
-        self.checkpoint = None if self.finished else last_checkpoint(out)
-        if resume and not begun(out):
-            raise InputError(out, "has no checkpoint to resume from", "start without --resume")
-        if begun(out) and not resume:
+        self.finished, whole = "finished" in before, _whole(out)
+        if (self.finished or whole) and not resume:
             remedy = "add --resume, or choose another folder"
             raise InputError(out, "holds this run already", remedy)
+        if self.finished:
+            _check_adapter(out / ADAPTER)
+        self.checkpoint = None if self.finished else last_checkpoint(out)
+        if whole and not self.finished and self.checkpoint is None:
+            raise InputError(out, "all its checkpoints are damaged", "remove the folder")
 
     @contextmanager
-    def reserved(self) -> Iterator[None]:
-        """Make the folder, so that it fails now if it has to; take it back if no run begins."""
-        with writing(self.out):
-            self.out.mkdir(parents=True, exist_ok=True)
-        try:
-            yield
-        finally:
-            if not self.notes():
-                shutil.rmtree(self.out / COMPLETIONS, ignore_errors=True)
-                with suppress(OSError):
-                    self.out.rmdir()
+    def reserved(self, main: bool = True) -> Iterator[None]:
+        """Make the folder and write there alone; take it back if no run begins."""
+        with files.one_writer(self.out) if main else nullcontext():
+            try:
+                yield
+            finally:
+                if not self.notes():
+                    shutil.rmtree(self.out / COMPLETIONS, ignore_errors=True)
 
     def begin(self, notes: dict[str, Any]) -> None:
         """Start afresh: describe the run, forget what an attempt without a checkpoint left."""
@@ -152,11 +163,16 @@ class RunFolder:
         """Note where the run goes on; with another number of processes, all of them refuse."""
         assert self.checkpoint is not None
         before = self.notes()
-        if before["processes"] != processes:
-            problem = f"was begun by {before['processes']} processes, not {processes}"
+        if before.get("processes") != processes:
+            problem = f"was begun by {before.get('processes')} processes, not {processes}"
             remedy = "resume with as many, or the batches would be others"
             raise InputError(self.out, problem, remedy)
         if main:
+            for path in self.out.glob("checkpoint-*"):
+                if _step(path) > _step(self.checkpoint):
+                    said = f"{path.name} is damaged; going on from {self.checkpoint.name}"
+                    print(said, file=sys.stderr)
+                    shutil.rmtree(path, ignore_errors=True)
             steps = [*before.get("resumed_after_steps", []), _step(self.checkpoint)]
             self.note({"resumed_after_steps": steps})
 
@@ -203,16 +219,48 @@ def recipe_in(folder: Path) -> Recipe:
     return Recipe.from_dict(notes["recipe"])
 
 
+def seal(checkpoint: Path) -> None:
+    """Write down what each file of a checkpoint holds, now that all are written."""
+    files.atomic_write(checkpoint / COMPLETE, json.dumps(_digests(checkpoint)).encode())
+
+
 def last_checkpoint(out: Path) -> Path | None:
-    """The newest checkpoint that was written whole."""
+    """The newest checkpoint that holds what was written into it."""
     # Not transformers' `get_last_checkpoint`, which takes one that a crash cut off for the last.
-    whole = (path.parent for path in out.glob(f"checkpoint-*/{COMPLETE}"))
-    return max(whole, key=_step, default=None)
+    return next(filter(_sound, sorted(_whole(out), key=_step, reverse=True)), None)
+
+
+def _whole(out: Path) -> list[Path]:
+    return [path.parent for path in out.glob(f"checkpoint-*/{COMPLETE}")]
+
+
+def _digests(checkpoint: Path) -> dict[str, str]:
+    found = (path for path in checkpoint.iterdir() if path.is_file() and path.name != COMPLETE)
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+def _sound(checkpoint: Path) -> bool:
+    try:
+        sealed = json.loads((checkpoint / COMPLETE).read_bytes())
+        return bool(sealed) and sealed.items() <= _digests(checkpoint).items()
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _check_adapter(folder: Path) -> None:
+    """Make sure that the adapter of a finished run is there and can be opened."""
+    try:
+        json.loads((folder / ADAPTER_FILES[0]).read_bytes())
+        with safe_open(folder / ADAPTER_FILES[1], "pt"):
+            pass
+    except (OSError, ValueError, SafetensorError) as error:
+        problem = f"the adapter of a finished run is damaged ({error})"
+        raise InputError(folder, problem, "copy it again, or train into another folder") from error
 
 
 def begun(out: Path) -> bool:
     """Whether a folder holds a run that is finished, or can go on with `resume`."""
-    return "finished" in _notes(out) or last_checkpoint(out) is not None
+    return "finished" in _notes(out) or bool(_whole(out))
 
 
 def is_last(checkpoint: Path) -> bool:
@@ -246,9 +294,13 @@ def _notes(out: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(path, "is not sound JSON", "choose another folder") from error
+        notes = json.loads(path.read_bytes())
+        if isinstance(notes["recipe"], dict):
+            return notes
+        raise TypeError("recipe is no mapping")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        problem = f"is not sound JSON of a run ({type(error).__name__})"
+        raise InputError(path, problem, "choose another folder, or remove this one") from error
 
 
 def run_notes(config: GRPOConfig | SFTConfig) -> dict[str, Any]:

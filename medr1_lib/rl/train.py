@@ -30,8 +30,8 @@ from medr1_lib.errors import InputError
 from medr1_lib.model.loading import base_directory, load_policy
 from medr1_lib.rl.recipe import Recipe
 from medr1_lib.rl.rewards import RewardFunction, rewards
-from medr1_lib.rl.run import COLUMNS, Run, RunFolder, is_last, run_notes
-from medr1_lib.rl.trainer import PolicyTrainer, SupervisedTrainer
+from medr1_lib.rl.run import COLUMNS, Run, RunFolder, is_last, last_checkpoint, run_notes
+from medr1_lib.rl.trainer import IGNORED, PolicyTrainer, SupervisedTrainer
 
 Rows = Mapping[str, list[Any]]
 # style, right letter, question type and scene (JSON, if known) -> what the model is taught to reply
@@ -87,7 +87,7 @@ def train(
     everyone = PartialState()
     everyone.wait_for_everyone()  # all have looked at the folder before one writes
     if not folder.finished:
-        with folder.reserved(), _plain_errors():
+        with folder.reserved(everyone.is_main_process), _plain_errors(config):
             trainer, start = make_trainer(recipe, config, target), folder.checkpoint
             if start is None:
                 trainer.add_callback(PreflightCallback(folder, trainer, force))
@@ -97,15 +97,15 @@ def train(
                 trainer.add_callback(callback)
             if start is None or not is_last(start):  # else only the end is missing
                 trainer.train(resume_from_checkpoint=start and str(start))
-        if everyone.is_main_process:
-            folder.finish()
-        everyone.wait_for_everyone()
+            if everyone.is_main_process:
+                folder.finish()
+            everyone.wait_for_everyone()
     return Run.load(out)
 
 
 @contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Report a full GPU as bad input; silence a warning of TRL's own making."""
+def _plain_errors(config: GRPOConfig | SFTConfig) -> Iterator[None]:
+    """Report a full GPU and a policy that has burst; silence a warning of TRL's own making."""
     with warnings.catch_warnings():
         # TRL calls activation checkpointing by the name that transformers gave up.
         warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)
@@ -114,6 +114,15 @@ def _plain_errors() -> Iterator[None]:
         except torch.OutOfMemoryError as error:
             remedy = "lower per_device_train_batch_size and raise gradient_accumulation_steps"
             raise InputError("train", "the GPU's memory is full", remedy) from error
+        except (RuntimeError, FloatingPointError) as error:
+            said = "probability tensor", "device-side assert"  # on a CPU and on a GPU
+            if isinstance(error, RuntimeError) and not any(words in str(error) for words in said):
+                raise
+            where = f"train, learning_rate {config.learning_rate:g}"
+            problem = "gradients or probabilities are no numbers any more"
+            last = last_checkpoint(Path(str(config.output_dir)))
+            remedy = f"use a lower one and another folder; last sound checkpoint: {last or 'none'}"
+            raise InputError(where, problem, remedy) from error
 
 
 class StepClock(TrainerCallback):
@@ -126,11 +135,14 @@ class StepClock(TrainerCallback):
         """Start the clock."""
         self._before = time.perf_counter()
 
-    def on_log(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
+    def on_log(self, args: Any, state: TrainerState, *_: object, **__: object) -> None:  # noqa: ANN401
         """Stamp the step before its checkpoint is written, which keeps the log."""
-        if "loss" in state.log_history[-1]:
+        logs = state.log_history[-1]
+        if "loss" in logs:
             before, self._before = self._before, time.perf_counter()
-            state.log_history[-1]["seconds"] = round(self._before - before, 3)
+            logs["seconds"] = round(self._before - before, 3)
+            if not (args.fp16 or math.isfinite(logs.get("grad_norm") or 0)):
+                raise FloatingPointError  # before there is a checkpoint of it
 
 
 class Progress(TrainerCallback):
@@ -234,7 +246,7 @@ def grpo_rows(recipe: Recipe) -> datasets.Dataset:
     Images are decoded when a row is read, and those of a batch once each: a group of rollouts
     shares one.
     """
-    return training_questions(recipe).with_transform(_reader(recipe.style))
+    return training_questions(recipe).with_transform(functools.partial(_grpo_batch, recipe.style))
 
 
 def sft_rows(recipe: Recipe, target: Target = sft_target) -> datasets.Dataset:
@@ -243,32 +255,27 @@ def sft_rows(recipe: Recipe, target: Target = sft_target) -> datasets.Dataset:
     if "<think>" in STYLES[style].form and None in table["scene"]:
         problem = f"nobody knows what its images show, so {style} has no true rationale"
         raise InputError(recipe.data, problem, "use --style no_think, or phantoms")
-    read = _reader(style)
-
-    def transform(rows: Rows) -> Rows:
-        known = zip(rows["answer"], rows["question_type"], rows["scene"], strict=True)
-        replies = [[{"role": "assistant", "content": target(style, *row)}] for row in known]
-        return {**read(rows), "completion": replies}
-
-    return table.with_transform(transform)
+    return table.with_transform(functools.partial(_sft_batch, style, target))
 
 
-def _reader(style: str) -> Callable[[Rows], Rows]:
-    """What turns stored rows into rows for a trainer."""
+# Functions of the module, not closures: the loader's worker processes get them pickled.
+def _sft_batch(style: str, target: Target, rows: Rows) -> Rows:
+    known = zip(rows["answer"], rows["question_type"], rows["scene"], strict=True)
+    replies = [[{"role": "assistant", "content": target(style, *row)}] for row in known]
+    return {**_grpo_batch(style, rows), "completion": replies}
 
-    def transform(rows: Rows) -> Rows:
-        texts = zip(rows["question"], rows["options"], strict=True)
-        # Messages, not a text: TRL puts the image in, and refuses images beside plain text.
-        turns = [[{"role": "user", "content": prompt(*text, style)}] for text in texts]
-        stored = dict(zip(rows["image_id"], rows["image"], strict=True))
-        opened = {
-            name: dataset.open_image(image["bytes"], f"train record {name}")
-            for name, image in stored.items()
-        }
-        kept = {name: rows[name] for name in KEPT}
-        return {"prompt": turns, "image": [opened[name] for name in rows["image_id"]], **kept}
 
-    return transform
+def _grpo_batch(style: str, rows: Rows) -> Rows:
+    texts = zip(rows["question"], rows["options"], strict=True)
+    # Messages, not a text: TRL puts the image in, and refuses images beside plain text.
+    turns = [[{"role": "user", "content": prompt(*text, style)}] for text in texts]
+    stored = dict(zip(rows["image_id"], rows["image"], strict=True))
+    opened = {
+        name: dataset.open_image(image["bytes"], f"train record {name}")
+        for name, image in stored.items()
+    }
+    kept = {name: rows[name] for name in KEPT}
+    return {"prompt": turns, "image": [opened[name] for name in rows["image_id"]], **kept}
 
 
 @dataclass(frozen=True)
@@ -337,6 +344,19 @@ def preflight(trainer: PolicyTrainer, prompts: datasets.Dataset) -> PreflightSta
     )
 
 
+def check_labels(trainer: SupervisedTrainer, rows: datasets.Dataset) -> None:
+    """Refuse supervised fine-tuning whose first questions have no token to learn from."""
+    count = min(GROUPS, len(rows))
+    try:
+        batch: Mapping[str, Any] = trainer.data_collator([rows[row] for row in range(count)])
+        empty = int((batch["labels"] == IGNORED).all(1).sum())
+    except ValueError as error:  # a limit of length through the tokens of an image
+        raise InputError("pre-flight", " ".join(str(error).split()), "raise max_length") from error
+    if empty:
+        problem = f"{empty} of {count} questions have no token left to learn from"
+        raise InputError("pre-flight", problem, "raise max_length, or add --force")
+
+
 class PreflightCallback(TrainerCallback):
     """Runs the pre-flight and describes the run before its first step.
 
@@ -357,5 +377,7 @@ class PreflightCallback(TrainerCallback):
                 stats.check()
             found = asdict(stats) | {"text": str(stats), "problem": stats.problem}
             notes |= {"preflight": found, "forced": stats.problem is not None}
+        elif not self._force:
+            check_labels(self._trainer, questions)
         if state.is_world_process_zero:
             self._folder.begin(notes)

@@ -23,7 +23,7 @@ from trl.trainer.utils import (
 
 from medr1_lib.model.vision_cache import VisionCache
 from medr1_lib.rl.generation import completion_inputs, prefill, sample_group, unwrapped
-from medr1_lib.rl.run import COMPLETE, writing
+from medr1_lib.rl.run import seal, writing
 
 IGNORED = -100
 TEXT = ("input_ids", "attention_mask", "mm_token_type_ids")
@@ -37,7 +37,7 @@ logger = logging.get_logger(__name__)
 class TrainerMixin(Trainer):
     """For TRL's trainers (name it first): cached image features, float32 LoRA, whole checkpoints.
 
-    A checkpoint gets the file `complete` when all of it is written.
+    A checkpoint is sealed when all of it is written.
     """
 
     def __init__(self, *args: Untyped, **kwargs: Untyped) -> None:
@@ -66,7 +66,7 @@ class TrainerMixin(Trainer):
             super()._save_checkpoint(*args)
             self.accelerator.wait_for_everyone()
             if self.is_world_process_zero():
-                (out / f"checkpoint-{self.state.global_step}" / COMPLETE).touch()
+                seal(out / f"checkpoint-{self.state.global_step}")
 
     def create_model_card(self, *args: object, **kwargs: object) -> None:
         """Nothing: the run has a card, and TRL would write one into every checkpoint."""
