@@ -7,6 +7,7 @@ what is imported is what is sound.
 import json
 import os
 import struct
+import time
 import warnings
 import zipfile
 import zlib
@@ -21,7 +22,7 @@ from medr1_lib.cli import main
 from medr1_lib.data import dataset, images, phantom_vqa
 from medr1_lib.data.omnimedvqa import parse_problem
 from medr1_lib.data.question import Question
-from medr1_lib.data.styles import listed
+from medr1_lib.data.styles import listed, read
 from medr1_lib.errors import InputError
 
 TOY = "QA_information/Open-access/Toy.json"
@@ -553,3 +554,78 @@ def test_a_problem_of_many_markers_is_read_in_a_moment(text):
     except InputError:
         return
     assert len(stem) + sum(map(len, options)) + 3 + 4 * (len(options) - 1) == len(long)
+
+
+# ---- replies in the forms that models write ---------------------------------------------------
+
+FORMS = {  # of letter X and its option's text T; the last column: also read without tags
+    "letter": ("X", True),
+    "period": ("X.", True),
+    "closing parenthesis": ("X)", True),
+    "parentheses": ("(X)", True),
+    "brackets": ("[X]", True),
+    "colon": ("X:", True),
+    "bold": ("**X**", True),
+    "italic": ("*X*", True),
+    "code": ("`X`", True),
+    "dollars": ("$X$", True),
+    "boxed": (r"\boxed{X}", True),
+    "boxed in dollars": (r"$\boxed{X}$", True),
+    "JSON": ('{"answer": "X"}', True),
+    "fenced JSON": ('```json\n{"answer": "X"}\n```', True),
+    "quoted": ('"X"', True),
+    "option": ("Option X", True),
+    "labelled": ("Answer: X", True),
+    "labelled, final": ("**Final Answer:** (X).", True),
+    "labelled, boxed": (r"Answer: \boxed{X}", True),
+    "no-break space": ("\u00a0X\u00a0", True),
+    "zero width": ("\u200bX", True),
+    "text": ("T", True),
+    "text, period": ("T.", True),
+    "bold text": ("**T**", True),
+    "letter and text": ("X) T", False),
+    "no space": ("X)T", False),
+    "period and text": ("X. T", False),
+    "colon and text": ("X: T", False),
+    "parentheses and text": ("(X) T.", False),
+    "wide parenthesis": ("X）T", False),
+}
+CHOICES = ("liver", "Lung", "a clear, large mass", "C. difficile")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_letter_is_read_in_any_form_and_never_as_another(form):
+    shape, bare = FORMS[form]
+    for letter, text in zip("ABCD", CHOICES, strict=True):
+        for wide in (letter, letter.lower(), chr(ord(letter) + 0xFEE0)):
+            said = shape.replace("X", wide).replace("T", text)
+            assert read(f"<answer>{said}</answer>", CHOICES) == letter
+            assert read(f"<think>(A) or B</think>\n{said}", CHOICES) == (letter if bare else None)
+            wrong = shape.replace("X", wide).replace("T", "another")
+            assert read(f"<answer>{wrong}</answer>", CHOICES) in (None, letter)
+            if "T" in shape:
+                assert read(f"<answer>{wrong}</answer>", CHOICES) is None
+        assert read(f"<Answer>{shape.replace('X', letter)}</ANSWER>", CHOICES) != "E"
+        if "X" in shape and "T" not in shape and letter in "CD":  # a letter past the options
+            assert read(shape.replace("X", letter), ("yes", "no")) is None
+
+
+UNREAD = ["A or B", "(A) or (B)", "A, B", "the answer is C", "not B", "AB", "Е", "В", "B lung", "E"]
+
+
+@pytest.mark.parametrize("said", [*UNREAD, "", ".", "**", "Option", "Answer:", r"\boxed{}", "{}"])
+@pytest.mark.parametrize("form", ["{}", "<answer>{}</answer>", "<think>a</think>{}"])
+def test_what_names_no_single_letter_is_not_read(said, form):
+    assert read(form.replace("{}", said, 1), (*CHOICES[:3], "...")) is None
+
+
+BOMBS = ["<think>", "<answer>", "</answer>", "<answer>A</answer>", "<think>a</think>", " ", "\n"]
+BOMBS += ["</think><answer>", "<", "\0", "Answer: ", "option ", "*", "(", "\\boxed{", "B) "]
+
+
+@pytest.mark.parametrize("piece", BOMBS)
+@pytest.mark.parametrize("form", ["{}", "<answer>{}</answer>", "<answer>A{}x</answer>"])
+def test_a_reply_of_any_length_is_read_in_a_moment(piece, form):
+    start = time.process_time()
+    assert read(form.replace("{}", piece * (100_000 // len(piece))), CHOICES) in (None, *"ABCD")
+    assert time.process_time() - start < 1

@@ -5,6 +5,7 @@ so that a style is not scored on its punctuation.
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +15,16 @@ from medr1_lib.errors import InputError
 
 _THOUGHT = r"<think>(?:(?!</?think>|</?answer>).)*</think>"
 _ANSWER = r"<answer>\s*([A-Da-d])\s*</answer>"
-_BLOCK = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.DOTALL)
+_BLOCK = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.DOTALL | re.IGNORECASE)
 # A thought that is never closed ends with the text.
-_THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
+_THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
 _PATTERNS = {"<think>reasons</think>": _THOUGHT, "<answer>X</answer>": _ANSWER}
-_MARKED = re.compile(r"([A-Da-d])(?:\s*\)\s*(.*))?", re.DOTALL)
+# `B`, `(B)`, `B.`, and the same before the option's text, as `B: lung`.
+_MARKED = re.compile(r"[(\[{]?([A-D])(?:[\"')\]}.: ]*|[)\].:]+ ?(.+))", re.IGNORECASE)
+_LABEL = re.compile(
+    r'(?:(?:(?:final )?answer ?:|option|choice|\\boxed ?{|(?:json ?)?{ ?"answer" ?:)[ *"]*)+',
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -108,8 +114,9 @@ def read_strict(completion: str, style: str) -> str | None:
 def read(completion: str, options: Sequence[str]) -> str | None:
     """The letter that a completion means, the same for all styles, or `None` if it is unclear.
 
-    The last complete answer block outside the thinking counts: a letter, `C)`, `C) text` or the
-    text of exactly one option. Without any tag, a letter alone counts.
+    The last complete answer block outside the thinking counts: a letter in any of its usual forms
+    (`C)`, `**C**`, `Option C`, `C: text`) or the text of exactly one option. Without any tag the
+    whole reply is read so, but for a letter with a text.
 
     Example:
         >>> read("I am sure. <answer>B) lung</answer>", ["liver", "lung"])
@@ -117,10 +124,14 @@ def read(completion: str, options: Sequence[str]) -> str | None:
     """
     spoken = _THINKING.sub(" ", completion)
     blocks = _BLOCK.findall(spoken)
-    if blocks:
-        return _meaning(blocks[-1], options)
-    bare = spoken.strip()
-    return _meaning(bare, options) if len(bare) == 1 else None
+    answer, texts = _plain(blocks[-1] if blocks else spoken), [*map(_plain, options)]
+    marked = _MARKED.fullmatch(answer)
+    if answer in texts and answer and (not marked or marked[2]):
+        return LETTERS[texts.index(answer)] if texts.count(answer) == 1 else None
+    marked = marked or _MARKED.fullmatch(_plain(_LABEL.sub("", answer, count=1)))
+    place = LETTERS.index(marked[1].upper()) if marked else len(texts)
+    known = place < len(texts) and (not marked[2] or (blocks and _plain(marked[2]) == texts[place]))
+    return LETTERS[place] if known else None
 
 
 def thought(completion: str) -> str:
@@ -134,16 +145,7 @@ def thought(completion: str) -> str:
     return found[1].strip() if found else ""
 
 
-def _meaning(answer: str, options: Sequence[str]) -> str | None:
-    texts = [_plain(option) for option in options]
-    marked = _MARKED.fullmatch(answer.strip())
-    if marked:
-        place = LETTERS.index(marked[1].upper())
-        known = place < len(texts) and _plain(marked[2] or "") in ("", texts[place])
-        return LETTERS[place] if known else None
-    named = [letter for letter, text in zip(LETTERS, texts, strict=False) if text == _plain(answer)]
-    return named[0] if len(named) == 1 else None
-
-
 def _plain(text: str) -> str:
-    return " ".join(text.split()).removesuffix(".").casefold()
+    """Text without case, markup, invisible signs and full stop; wide letters become narrow."""
+    shown = (c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
+    return " ".join("".join(shown).split()).strip(" *_`\"'$").removesuffix(".").casefold()
