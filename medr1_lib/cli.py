@@ -5,6 +5,7 @@ doctor works where other packages are broken.
 """
 
 import argparse
+import io
 import logging
 import os
 import shlex
@@ -45,6 +46,8 @@ def main(arguments: list[str]) -> int:
 
 def exit_status(command: Callable[[list[str]], int], arguments: list[str]) -> int:
     """Run a command; bad input is one line on stderr. The tools and benchmarks use it too."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a code page may lack letters of a help text
+        sys.stdout.reconfigure(errors="replace")
     try:
         return command(arguments)
     except InputError as error:
@@ -56,6 +59,10 @@ def exit_status(command: Callable[[list[str]], int], arguments: list[str]) -> in
     except BrokenPipeError:  # the reader, `head` for example, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # of a path that the system refuses, whatever the command wanted there
+        problem, where = error.strerror or str(error), error.filename or arguments[0]
+        print(f"error: {InputError(where, problem, 'choose another path')}", file=sys.stderr)
+        return 2
 
 
 def _usage() -> str:
@@ -338,9 +345,13 @@ def evaluate(arguments: list[str]) -> int:
             raise InputError(where, "the GPU's memory is full", remedy) from error
         seconds = time.perf_counter() - start
         records = log.finish({"seconds": round(seconds, 1), "finished": time.strftime("%Y-%m-%d")})
-    report = {style: summary(records[records["style"] == style]) for style in settings.styles}
-    for style, found in report.items():
-        print(f"\n{options.model}, {style}, greedy:\n{summary_table(found)}")
+    report: Report = {}
+    for style in settings.styles:
+        replies = records[records["style"] == style]
+        unread = int(replies.loc[replies["control"] == "none", "parsed"].isna().sum())
+        report[style] = summary(replies) | {"unread": unread}
+        print(f"\n{options.model}, {style}, greedy:\n{summary_table(report[style])}")
+        print(f"{unread} replies name no option; they count as wrong")
     if options.json:
         write_json(options.json, next(iter(report.values())) if len(report) == 1 else report)
     return 0

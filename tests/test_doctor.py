@@ -70,11 +70,40 @@ def test_too_little_memory_or_disk_leaves_replay(monkeypatch):
     assert doctor.runnable(items) == ["replay"]
 
 
-def test_a_folder_that_cannot_be_written_stops_all(tmp_path):
+def test_a_folder_that_cannot_be_written_stops_all_where_no_other_can(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
+    item = doctor.writable(tmp_path / "file" / "folder")
+    assert (item.status, item.stops) == ("WARN", ())
+    assert "choose another folder with --out" in item.detail
+    monkeypatch.setattr(doctor.tempfile, "tempdir", str(tmp_path / "file"))
     item = doctor.writable(tmp_path / "file" / "folder")
     assert item.status == "FAIL"
     assert doctor.runnable([item]) == []
+
+
+@pytest.mark.parametrize(
+    ("own", "file"),
+    [
+        ("0::/\n", "memory.max"),
+        ("0::/jobs/7\n", "jobs/7/memory.max"),
+        ("0::/jobs/7\n", "jobs/memory.max"),
+        ("12:memory:/x\n0::/\n", "memory/memory.limit_in_bytes"),
+        (None, "memory.max"),
+    ],
+)
+@pytest.mark.parametrize(("limit", "expected"), [("1048576000", 1048576000), ("max", 64 * GIB)])
+def test_a_container_s_limit_is_its_memory(monkeypatch, tmp_path, own, file, limit, expected):
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text(f"{limit}\n")
+    if own:
+        (tmp_path / "own").write_text(own)
+    monkeypatch.setattr(doctor, "GROUPS", tmp_path)
+    monkeypatch.setattr(doctor, "OWN_GROUP", tmp_path / "own")
+    machine = SimpleNamespace(total=64 * GIB)
+    monkeypatch.setattr(doctor.psutil, "virtual_memory", lambda: machine)
+    assert doctor._memory() == expected
+    status = doctor.machine((3, 11, 7))[1].status
+    assert status == ("OK" if limit == "max" else "FAIL")
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from medr1_lib.data.omnimedvqa import parse_problem
 from medr1_lib.data.question import Question
 from medr1_lib.data.styles import listed, read
 from medr1_lib.errors import InputError
+from medr1_lib.files import one_writer
 
 TOY = "QA_information/Open-access/Toy.json"
 XRAY = "Splits/modality/test/X-Ray_test.json"
@@ -517,6 +518,26 @@ def test_a_build_that_was_killed_is_made_by_the_same_command(tmp_path, capsys, m
     assert dataset.read(tmp_path / "out").num_rows == {"train": 160, "test": 40}
     assert len(dataset.read(tmp_path / "out/which_modality")["test"]) == 8
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("command", ["build", "import"])
+def test_a_second_writer_is_refused_and_the_first_is_left_alone(tmp_path, capsys, command):
+    write_json(tmp_path / "data" / TOY, RECORDS[TOY])
+    write_images(tmp_path / "data", GOOD)
+    capsys.readouterr()
+    more = ["--root", tmp_path / "data"] if command == "import" else ["--per-cell", "1"]
+    ending = {"import": "converted", "build": "partial"}[command]
+    with one_writer(tmp_path / f"out.{ending}"):
+        status, line = run(capsys, "data", command, "--out", tmp_path / "out", *more)
+    assert status == 2
+    assert f"out.{ending}: is being written by process {os.getpid()} on " in line
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_name_that_the_system_refuses_is_one_line(tmp_path, capsys):
+    status, line = run(capsys, "data", "build", "--out", tmp_path / ("a" * 300))
+    assert status == 2
+    assert "File name too long" in line
 
 
 # ---- problems whose texts hold markers -------------------------------------------------------

@@ -503,3 +503,24 @@ def test_a_cell_without_such_answers_says_so():
 def test_what_a_model_wrote_is_shown_as_text(map_explorer):
     answers = pd.concat([map_explorer._answers["CT", "CT"].head(1)]).assign(completion="<b>A</b>")
     assert "&lt;b&gt;A" in widgets.MapExplorer(answers, "modality").view.value
+
+
+ODD = "<img src=x onerror=alert(1)>"
+
+
+def test_no_text_from_outside_becomes_markup():
+    said = {"completion": ODD, "parsed": ODD, "correct": True, "format_ok": True}
+    asked = Question(ODD, (ODD, "b"), "A", "CT", "Disease Diagnosis", "i", ODD)
+    grey = Image.new("RGB", (8, 8))
+    group = ROLLOUTS[:4].assign(completion=ODD, prompt=ODD, modality=ODD, answer=ODD)
+    row = {"scene": QUESTIONS[0].scene.to_json(), "correct": True, "question": ODD, "seed": ODD}
+    row |= {"options": [ODD, "b"], "answer": "A", "completion": ODD}
+    pages = [
+        widgets.answer_page(asked, grey, ODD, said),
+        widgets.group_page(group, grey),
+        widgets.map_page(row),
+        widgets.points_page(ODD, "no_think"),
+        widgets.option_list([ODD, "b"], "A"),
+        widgets.picture(grey, ODD),
+    ]
+    assert [page for page in pages if "<img src=x" in page] == []

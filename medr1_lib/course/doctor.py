@@ -19,6 +19,7 @@ HERE = LOCK.parent if LOCK.exists() else Path.cwd()
 GIB = 2**30
 MEMORY, DISK, GPU_MEMORY = 4, 2, 14  # GiB that the course needs; a "16 GB" GPU reports under 15
 EVERY, TRAINING = tuple(TIERS), ("laptop", "gpu")
+GROUPS, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # of Linux
 BROKEN = (ImportError, OSError, RuntimeError)  # what a damaged package raises
 
 
@@ -56,7 +57,7 @@ def _judge(name: str, good: bool, found: str, remedy: str, stops: tuple[str, ...
 def machine(version: tuple[int, int, int]) -> list[Item]:
     """The interpreter (the pinned packages are tested on 3.11 only), all memory, the free disk."""
     found = ".".join(map(str, version))
-    memory, disk = psutil.virtual_memory().total / GIB, shutil.disk_usage(HERE).free / GIB
+    memory, disk = _memory() / GIB, shutil.disk_usage(HERE).free / GIB
     more = f"training needs {MEMORY} GiB; the replay tier runs with less"
     return [
         _judge("Python", version[:2] == (3, 11), found, "make the environment with Python 3.11"),
@@ -65,14 +66,29 @@ def machine(version: tuple[int, int, int]) -> list[Item]:
     ]
 
 
+def _memory() -> int:
+    """Bytes of memory: the machine's, or what its container or job may use of them."""
+    own = OWN_GROUP.read_text(encoding="utf-8") if OWN_GROUP.is_file() else ""
+    folder = GROUPS / own.rpartition("::")[2].strip().lstrip("/")
+    files = [GROUPS / "memory/memory.limit_in_bytes"]  # cgroup 1, and 2 with its parents
+    files += [part / "memory.max" for part in (folder, *folder.parents)]
+    limits = [file.read_text(encoding="utf-8").strip() for file in files if file.is_file()]
+    return min([psutil.virtual_memory().total, *(int(one) for one in limits if one.isdigit())])
+
+
 def writable(folder: Path) -> Item:
-    """Whether runs can be written."""
+    """Whether runs can be written, here or at least elsewhere."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return Item("output", "OK", f"{folder.name}/ can be written")
     except OSError as error:
-        return _judge("output", False, str(error), "make the course's folder writable")
+        problem = str(error)
+    try:
+        with tempfile.TemporaryFile():
+            return Item("output", "WARN", f"{problem}; choose another folder with --out")
+    except OSError:
+        return _judge("output", False, problem, "make the course's folder writable")
 
 
 def packages() -> Item:

@@ -199,7 +199,7 @@ def answer_page(
     return (
         f"{shown}<p>about {html.escape(question.modality)}: {options}"
         f"</p><p>prompt</p>{_code(prompt)}<p>completion</p>{_code(record['completion'])}"
-        f"<p>read as {letter}, right is {question.answer}: "
+        f"<p>read as {html.escape(letter)}, right is {question.answer}: "
         f"<b>{'right' if record['correct'] else 'wrong'}</b>; "
         f"the form asked for was {'kept' if record['format_ok'] else 'not kept'}</p>"
     )
@@ -305,7 +305,7 @@ def group_page(group: pd.DataFrame, image: Image.Image) -> str:
     return (
         f"{picture(image, f'The image of the prompt, {first.modality}', 112)}"
         f"<p>{html.escape(first.prompt)}</p>"
-        f"<table><caption>right is {first.answer}; {verdict}</caption>"
+        f"<table><caption>right is {html.escape(str(first.answer))}; {verdict}</caption>"
         f"<tr>{head}</tr>{rows}</table>"
     )
 
@@ -382,10 +382,11 @@ def map_page(answer: "pd.Series[Any]") -> str:
     """One answer about a phantom as HTML: what was shown and asked, and what came back."""
     scene = Scene.from_json(answer["scene"])
     verdict = "right" if answer["correct"] else "wrong"
+    shown = html.escape(f"seed {answer['seed']}; the picture shows {scene}")
     return (
         f"{picture(draw(scene), f'The phantom of the question, {scene.modality}', 112)}"
         f"<p>{html.escape(answer['question'])}</p>"
         f"{option_list(answer['options'], answer['answer'])}"
         f"<pre style='white-space: pre-wrap'>{html.escape(answer['completion'])}</pre>"
-        f"<p>{verdict}, seed {answer['seed']}; the picture shows {html.escape(str(scene))}</p>"
+        f"<p>{verdict}, {shown}</p>"
     )

@@ -14,7 +14,7 @@ from PIL import Image
 from medr1_lib.data import images
 from medr1_lib.data.question import Question
 from medr1_lib.errors import InputError
-from medr1_lib.files import require_free
+from medr1_lib.files import one_writer, require_free
 
 CARD = "card.json"  # beside the splits: the command, seed and counts behind the data
 AGAIN = "build or import it again"
@@ -47,18 +47,21 @@ def write(
     """
     require_free(out)
     partial = Path(f"{out}.partial")
+    whole = partial / "whole"
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        for name, rows in {"": splits, **(inner or {})}.items():
-            _fill(partial / name, rows, card)
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
+        with one_writer(partial):
+            try:
+                shutil.rmtree(whole, ignore_errors=True)
+                for name, rows in {"": splits, **(inner or {})}.items():
+                    _fill(whole / name, rows, card)
+                if out.exists():
+                    out.rmdir()
+                whole.rename(out)
+            finally:
+                shutil.rmtree(whole, ignore_errors=True)  # it has another name if all went well
     except OSError as error:
         remedy = "free some space or choose a folder you may write to"
         raise InputError(out, f"cannot be written ({error.strerror or error})", remedy) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)  # it has another name if all went well
     return read(out)
 
 
@@ -120,6 +123,9 @@ def read_split(root: Path, split: str) -> datasets.Dataset:
         raise InputError(where, "has no image", AGAIN)
     for row, record in enumerate(table.select_columns([*FEATURES][1:]).to_list()):
         try:
+            texts = [value for name, value in record.items() if name != "scene"]
+            if None in (*texts, *(record["options"] or ())):
+                raise InputError("record", "lacks a text", AGAIN)
             Question.from_record(record)
         except InputError as error:
             where = f"{root}, {split} record {row} ({record['image_id']})"

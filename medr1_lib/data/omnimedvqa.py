@@ -342,17 +342,25 @@ def import_data(
         What `card.json` says. Bad records are `skipped`; it is an error if all of them are bad.
     """
     files.require_free(out)
-    with opened(root) as source:
-        if splits:
-            with opened(splits) as other:
-                read = [file for file in with_both_labels(read_splits(other)) if file.kind == by]
-            if not read:
-                raise InputError(splits, f"holds no Splits/{by}", "choose the other one with --by")
-        else:
-            read = read_qa(source)
-        items = [item for file in read for item in file.items]
-        converted = Path(f"{out}.converted")
-        results = convert(source, sorted({item.image for item in items}), converted, side)
+    converted = Path(f"{out}.converted")
+    with opened(root) as source, files.one_writer(converted):
+        card = _import(source, out, splits, by, side, converted)
+    shutil.rmtree(converted)
+    return card
+
+
+def _import(
+    source: Source, out: Path, splits: Path | None, by: str, side: int, converted: Path
+) -> dict[str, Any]:
+    if splits:
+        with opened(splits) as other:
+            read = [file for file in with_both_labels(read_splits(other)) if file.kind == by]
+        if not read:
+            raise InputError(splits, f"holds no Splits/{by}", "choose the other one with --by")
+    else:
+        read = read_qa(source)
+    items = [item for file in read for item in file.items]
+    results = convert(source, sorted({item.image for item in items}), converted, side)
     skipped = [error for file in read for error in file.bad]
     for item in items:
         if isinstance(error := results[item.image], InputError):
@@ -360,10 +368,8 @@ def import_data(
             skipped.append(InputError(item.where, problem, error.remedy))
     pngs = {path: result for path, result in results.items() if isinstance(result, Path)}
     if not pngs:
-        if not any(converted.iterdir()):
-            converted.rmdir()
         problem = f"none of its {len(skipped)} records could be imported"
-        raise InputError(root, problem, f"see the first of them: {skipped[0]}")
+        raise InputError(source.root, problem, f"see the first of them: {skipped[0]}")
     held_out = set() if splits else _held_out(items, pngs)
     parts: dict[str, list[Item]] = {"train": [], "test": []}
     for file in read:
@@ -376,7 +382,7 @@ def import_data(
     by_image = "one image in five of each modality is test, with all its questions"
     card = {
         "made_by": "python -m medr1_lib data import",
-        "root": root.name,
+        "root": source.root.name,
         "splits": splits.name if splits else None,
         "split_rule": f"Med-R1's released split by {by}" if splits else by_image,
         "longest_side_px": side,
@@ -390,7 +396,6 @@ def import_data(
         for name, part in parts.items()
     }
     dataset.write(out, rows, card)
-    shutil.rmtree(converted)
     return card
 
 

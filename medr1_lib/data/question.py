@@ -133,7 +133,5 @@ class Question:
     def from_record(cls, row: Mapping[str, Any]) -> "Question":
         """The question of a row that `record` made; columns that it does not know are ignored."""
         values = {field.name: row[field.name] for field in fields(cls)}
-        if None in (*(v for name, v in values.items() if name != "scene"), *(row["options"] or ())):
-            raise InputError(f"question about {row['image_id']}", "a text is missing", "restore it")
         scene = Scene.from_json(row["scene"]) if row["scene"] else None
         return cls(**values | {"options": tuple(row["options"]), "scene": scene})
