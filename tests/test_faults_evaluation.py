@@ -6,10 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from itertools import islice
 
 import pandas as pd
 import policies
+import psutil
 import pytest
 
 from medr1_lib import files
@@ -18,7 +20,7 @@ from medr1_lib.data import dataset, phantom_vqa
 from medr1_lib.data.images import png
 from medr1_lib.data.phantoms import draw
 from medr1_lib.errors import InputError
-from medr1_lib.evaluation import answers, evaluate
+from medr1_lib.evaluation import answers, evaluate, sweep
 from medr1_lib.model import loading
 
 DAMAGES = {
@@ -258,3 +260,127 @@ def test_answers_of_a_changed_model_are_not_given_back(tmp_path, name):
     with changed.open("a") as file:
         file.write(" ")
     assert answers.fingerprint(tuned) != before
+
+
+# A sweep
+
+BASE = "{recipe: course, untrained: true, style: no_think, changes: {model: MODEL}}"
+BAD_PLANS = {
+    "no grids": "data: DATA\ngrids: []",
+    "no seed": "data: DATA\ngrids: [{recipe: course, seed: []}]",
+    "no style": "data: DATA\ngrids: [{recipe: course, style: []}]",
+    "style in a list": "data: DATA\ngrids: [{recipe: course, style: [[no_think]]}]",
+    "style null": "data: DATA\ngrids: [{recipe: course, style: null}]",
+    "recipe 5": "data: DATA\ngrids: [{recipe: 5}]",
+    "recipe null": "data: DATA\ngrids: [{recipe: null}]",
+    "grid a word": "data: DATA\ngrids: [course]",
+    "grid null": "data: DATA\ngrids: [null]",
+    "grids a mapping": "data: DATA\ngrids: {recipe: course}",
+    "axis a list": "data: DATA\ngrids: [{recipe: course, axis: [modality]}]",
+    "seed a word": "data: DATA\ngrids: [{recipe: course, seed: [abc]}]",
+    "seed true": "data: DATA\ngrids: [{recipe: course, seed: true}]",
+    "seed negative": "data: DATA\ngrids: [{recipe: course, seed: -1}]",
+    "untrained a word": "data: DATA\ngrids: [{recipe: course, untrained: maybe}]",
+    "controls 5": "data: DATA\ngrids: [{recipe: course, controls: [5]}]",
+    "tests 5": "data: DATA\ngrids: [{recipe: course, tests: [5]}]",
+    "called a list": "data: DATA\ngrids: [{recipe: course, called: [base]}]",
+    "changes a list": "data: DATA\ngrids: [{recipe: course, changes: [1]}]",
+    "changes null": "data: DATA\ngrids: [{recipe: course, changes: null}]",
+    "changes a number's": "data: DATA\ngrids: [{recipe: course, changes: {5: 1}}]",
+    "changes no number": "data: DATA\ngrids: [{recipe: course, changes: {max_steps: abc}}]",
+    "changes unknown": "data: DATA\ngrids: [{recipe: course, changes: {steps: 5}}]",
+    "changes refused": "data: DATA\ngrids: [{recipe: course, changes: {lora_r: 0}}]",
+    "data 5": f"data: 5\ngrids: [{BASE}]",
+    "data null": f"data: null\ngrids: [{BASE}]",
+    "data nowhere": f"data: nowhere\ngrids: [{BASE}]",
+    "max_new_tokens a word": f"data: DATA\nmax_new_tokens: abc\ngrids: [{BASE}]",
+    "max_new_tokens 0": f"data: DATA\nmax_new_tokens: 0\ngrids: [{BASE}]",
+    "threads a list": f"data: DATA\nthreads: [1]\ngrids: [{BASE}]",
+    "threads negative": f"data: DATA\nthreads: -1\ngrids: [{BASE}]",
+    "resources a list": f"data: DATA\nresources: [1]\ngrids: [{BASE}]",
+    "resources unknown": f"data: DATA\nresources: {{gpu: 1}}\ngrids: [{BASE}]",
+    "resources abc": f"data: DATA\nresources: {{timeout_min: abc}}\ngrids: [{BASE}]",
+    "a line of the script": f'data: DATA\nresources: {{name: "a\\nrm"}}\ngrids: [{BASE}]',
+    "unknown key": f"data: DATA\nseeds: 1\ngrids: [{BASE}]",
+    "a list": "- data",
+    "a word": "data",
+    "empty": "",
+    "NUL": "data: DATA\0",
+    "deep": "[" * 20_000,
+    "not UTF-8": b"data: \xff\xfe",
+    "a tag": "data: !!python/object/apply:os.system [true]",
+    "a set": "data: !!set {a, b}\ngrids: []",
+}
+
+
+@pytest.mark.parametrize("name", BAD_PLANS)
+def test_a_bad_plan_is_refused_before_its_first_job(data, tmp_path, name, capsys):
+    plan, text = tmp_path / "plan.yaml", BAD_PLANS[name]
+    if isinstance(text, str):
+        text = text.replace("DATA", str(data)).replace("MODEL", str(policies.saved())).encode()
+    plan.write_bytes(text)
+    status = main(["sweep", "--plan", str(plan), "--out", str(tmp_path / "out")])
+    told(status, capsys, "")
+    assert status == 2
+    assert not list(tmp_path.glob("out/*/*"))
+
+
+@pytest.fixture
+def plan(data, tmp_path, monkeypatch):
+    """A plan of one job, whose jobs are done in this process."""
+    path = tmp_path / "plan.yaml"
+    grid = BASE.replace("MODEL", str(policies.saved()))
+    path.write_text(f"data: {data}\nmax_new_tokens: 4\ngrids: [{grid}]\n")
+
+    def here(plan, todo, out, *_):
+        return sweep.run_jobs(todo, out, 1) or []
+
+    monkeypatch.setattr(sweep, "_submit", here)
+    monkeypatch.setattr(sweep, "load_policy", loading.load_policy)
+    return path
+
+
+def swept(plan, *more):
+    return main(["sweep", "--plan", str(plan), "--out", str(plan.parent / "out"), *more])
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_result_of_a_job_is_made_again(plan, tmp_path, how, capsys):
+    assert swept(plan) == 0
+    (job,) = tmp_path.glob("out/*/job.json")
+    (found,) = tmp_path.glob("out/*/scored-*")
+    before = read(found)
+    damage(job, how)
+    damage(found / "answers.parquet", how)
+    assert swept(plan, "--record", str(tmp_path / "block")) == 0
+    told(0, capsys, "")
+    pd.testing.assert_frame_equal(read(found), before)
+    assert json.loads(job.read_text())["method"] == "base"
+
+
+def test_a_job_in_use_is_told_and_done_by_the_next_sweep(plan, tmp_path, capsys):
+    (job,) = sweep.Plan.read(plan).jobs()
+    with files.one_writer(tmp_path / "out" / job.name):
+        assert swept(plan) == 1
+        assert f"written by process {os.getpid()}" in capsys.readouterr().err
+    with files.one_writer(tmp_path / "out"):
+        assert swept(plan) == 2
+    assert swept(plan) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL on Windows")
+def test_workers_end_with_a_killed_sweep_and_the_same_command_goes_on(plan, tmp_path, monkeypatch):
+    words = [sys.executable, "-m", "medr1_lib", "sweep", "--plan", plan, "--out", tmp_path / "out"]
+    quiet = {"stderr": subprocess.DEVNULL, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
+    process = subprocess.Popen([str(word) for word in words], **quiet)
+    until = time.monotonic() + 120
+    while not list(tmp_path.glob("out/*/writer.lock")) and time.monotonic() < until:
+        time.sleep(0.01)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert workers
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not alive
+    assert swept(plan) == 0

@@ -5,35 +5,48 @@ The jobs run on this machine or on a SLURM cluster.
 
 import hashlib
 import json
+import os
+import re
 import time
 import traceback
 from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import cache
 from itertools import product, repeat
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pandas as pd
+import psutil
 import submitit
 import torch
 import yaml
 from tqdm.auto import tqdm
 
 from medr1_lib import files
-from medr1_lib.analysis.recorded import ANSWER_COLUMNS, ANSWERS, LOGS, MODELS, QUESTIONS
+from medr1_lib.analysis.recorded import (
+    ANSWER_COLUMNS,
+    ANSWERS,
+    LOGS,
+    MODELS,
+    QUESTION_COLUMNS,
+    QUESTIONS,
+    read_table,
+)
 from medr1_lib.data import dataset
 from medr1_lib.data.question import AXES, BASES, CONTROLS
 from medr1_lib.data.styles import STYLES
 from medr1_lib.errors import InputError
-from medr1_lib.evaluation.answers import AnswerLog
+from medr1_lib.evaluation.answers import AnswerLog, fingerprint
 from medr1_lib.evaluation.evaluate import Settings, evaluate
 from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.model.loading import base_directory, load_policy
 from medr1_lib.model.vision_cache import Features
 from medr1_lib.provenance import hardware
-from medr1_lib.rl.recipe import Recipe, load_recipe
+from medr1_lib.rl.recipe import Recipe, RecipeParser, load_recipe
 from medr1_lib.rl.run import LOG, begun
 from medr1_lib.rl.train import train
 
@@ -42,9 +55,23 @@ BATCH = 128  # questions in a batch of an evaluation
 TIMEOUT_MINUTES = 7 * 24 * 60  # a job is given up then, unless the plan says otherwise
 POLL_SECONDS = 2.0
 LISTS = ("style", "train", "seed", "tests", "controls")  # of a grid
-ASKED = ["image_id", "question", "options", "answer", "modality", "question_type", "scene"]
 # What the frozen tower of a base makes of the test images is the same for all its adapters.
 _FEATURES: defaultdict[Path, Features] = defaultdict(OrderedDict)
+
+
+def _check_types(plan: "Grid | Plan") -> None:
+    """Refuse what YAML may hold instead of the types of the fields."""
+    for name, kind in get_type_hints(type(plan)).items():
+        many = get_origin(kind) is tuple
+        wanted: Any = get_args(kind)[0] if many else get_origin(kind) or kind
+        given = getattr(plan, name)
+        values = given if many and isinstance(given, tuple) else (given,)
+        fits = [
+            isinstance(one, wanted) and (wanted is not int or type(one) is int) for one in values
+        ]
+        if not all(fits) or (not fits and name in ("grids", "style", "seed")):
+            remedy = f"write {'some' if many else 'a'} {wanted.__name__}"
+            raise InputError("plan", f"{name} is {given!r}", remedy)
 
 
 @dataclass(frozen=True)
@@ -108,6 +135,7 @@ class Grid:
     called: str = "base"
 
     def __post_init__(self) -> None:
+        _check_types(self)
         trains = AXES.get(self.axis, ())
         named = ("axis", AXES), ("controls", CONTROLS), ("train", trains), ("called", BASES)
         for name, allowed in named:
@@ -134,11 +162,21 @@ class Plan:
     threads: int = 1
     resources: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _check_types(self)
+        for name in ("max_new_tokens", "threads"):
+            if getattr(self, name) < 1:
+                raise InputError("plan", f"{name} is {getattr(self, name)}", "use 1 or more")
+        # In the job's script it would be a line of its own, which a shell runs.
+        if breaks := re.findall(r"\\[nr]", json.dumps(dict(self.resources), default=str)):
+            problem = f"resources hold {len(breaks)} line breaks"
+            raise InputError("plan", problem, "write each value on one line")
+
     @classmethod
     def read(cls, path: Path) -> "Plan":
         """Read a plan from a YAML file; an `InputError` says what in it is wrong."""
         try:
-            values = yaml.safe_load(path.read_text())
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
             grids = []
             for grid in values.pop("grids"):
                 lists = {k: grid[k] for k in LISTS if k in grid}
@@ -149,7 +187,11 @@ class Plan:
             raise InputError(path, error.problem, error.remedy) from error
         except OSError as error:
             raise InputError(path, "cannot be read", "name a YAML file") from error
-        except (yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
+        except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:
+            problem = f"is no plan ({' '.join(str(error).split())})"
+            raise InputError(path, problem, "see `benchmarks/plans` for some that are") from error
+        except RecursionError as error:
+            raise InputError(path, "is no plan (too deeply nested)", "write it flat") from error
             problem = f"is no plan ({' '.join(str(error).split())})"
             raise InputError(path, problem, "see `benchmarks/plans` for some that are") from error
 
@@ -157,7 +199,9 @@ class Plan:
         """Every model, each once, in the order of the plan."""
         found = {}
         for grid in self.grids:
-            under = load_recipe(grid.recipe, data=self.data).replace(**grid.changes)
+            under = load_recipe(grid.recipe, data=self.data)
+            changes = RecipeParser(under.method).mapping(grid.changes, "plan: changes")
+            under = under.replace(**changes)
             parts, tests = grid.train or AXES[grid.axis], grid.tests or (self.data,)
             own = (tests, grid.controls, self.max_new_tokens, grid.untrained, grid.called)
             # The seed comes first, so that a whole map is done before the next one.
@@ -177,8 +221,17 @@ def sweep(plan: Plan, out: Path, executor: str = "local", processes: int = 1) ->
     reached has an empty text. Raises an `InputError` if the executor is not at hand.
     """
     jobs = plan.jobs()
-    for test in {test for job in jobs for test in job.tests}:
-        dataset.read(Path(test))  # better refused now than after the first training
+    # Better refused now than after the first training.
+    for data in {data for job in jobs for data in (*job.tests, job.recipe.data)}:
+        dataset.read(Path(data))
+    for job in jobs:
+        if not job.untrained and job.recipe.config.get("use_cpu"):  # here it can be checked
+            job.recipe.trl_config(out)
+    with files.one_writer(out):
+        return _sweep(plan, jobs, out, executor, processes)
+
+
+def _sweep(plan: Plan, jobs: list[Job], out: Path, executor: str, processes: int) -> dict[str, str]:
     missing = unfinished(jobs, out)
     todo = [job for job in jobs if job.name in missing]
     for job in todo:
@@ -200,9 +253,16 @@ def sweep(plan: Plan, out: Path, executor: str = "local", processes: int = 1) ->
 
 def unfinished(jobs: Sequence[Job], out: Path) -> dict[str, str]:
     """The jobs that have no result, each with what went wrong, if anything did."""
-    folders = [out / job.name for job in jobs if not (out / job.name / JOB).is_file()]
+    folders = [out / job.name for job in jobs if not _is_done(out / job.name)]
     errors = [folder / ERROR for folder in folders]
     return {path.parent.name: path.read_text() if path.is_file() else "" for path in errors}
+
+
+def _is_done(folder: Path) -> bool:
+    """Whether a job has its result; a damaged one is made again from answers and run."""
+    with suppress(InputError):
+        return "marks" in files.read_json(folder / JOB, "")
+    return False
 
 
 def _submit(
@@ -212,25 +272,41 @@ def _submit(
         cluster = submitit.AutoExecutor(out / "jobs", cluster=executor)
         asked = {"timeout_min": TIMEOUT_MINUTES, "cpus_per_task": plan.threads}
         cluster.update_parameters(**asked | {"name": "medr1-sweep"} | dict(plan.resources))
+        dealt = [jobs[first::processes] for first in range(min(processes, len(jobs)))]
+        parent = os.getpid() if executor == "local" else None
+        return cluster.map_array(run_jobs, dealt, *map(repeat, (out, plan.threads, parent)))
     except RuntimeError as error:
         raise InputError(f"--executor {executor}", str(error), "use local here") from error
-    except NameError as error:  # what submitit raises for a parameter that it does not know
+    # What submitit raises for a parameter that it does not know or cannot use.
+    except (NameError, TypeError, ValueError, AssertionError) as error:
         raise InputError("plan: resources", str(error), "use submitit's parameters") from error
-    dealt = [jobs[first::processes] for first in range(min(processes, len(jobs)))]
-    return cluster.map_array(run_jobs, dealt, repeat(out), repeat(plan.threads))
 
 
-def run_jobs(jobs: Sequence[Job], out: Path, threads: int) -> None:
-    """Do these jobs one after the other; what goes wrong with one is written into its folder."""
+def run_jobs(jobs: Sequence[Job], out: Path, threads: int, parent: int | None = None) -> None:
+    """Do these jobs one after the other; what goes wrong with one is written into its folder.
+
+    Ends when the process `parent` has ended: killed, it could not end this one.
+    """
+    if parent is not None:
+        Thread(target=_end_with, args=(parent,), daemon=True).start()
     torch.set_num_threads(threads)
     for job in jobs:
         folder = out / job.name
-        folder.mkdir(parents=True, exist_ok=True)
         try:
-            run_job(job, folder)
+            with files.one_writer(folder):
+                run_job(job, folder)
         except Exception as error:  # whatever it is, the other jobs can go on
             known = isinstance(error, InputError)
+            folder.mkdir(parents=True, exist_ok=True)
             (folder / ERROR).write_text(str(error) if known else traceback.format_exc())
+
+
+def _end_with(parent: int) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(parent)
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.2)
+    os._exit(1)
 
 
 def run_job(job: Job, folder: Path) -> None:
@@ -243,11 +319,12 @@ def run_job(job: Job, folder: Path) -> None:
         notes |= {"steps": len(run.log), "train_seconds": round(seconds, 1)}
         notes["shortcut"] = _card(job.recipe.data).get("shortcut", 0.0)
     start = time.perf_counter()
+    model = {"model_sha256": fingerprint(adapter)}
     policy, processor = load_policy(adapter, job.recipe.quantize)
     settings = Settings((job.recipe.style,), job.controls, max_new_tokens=job.max_new_tokens)
     for test in job.tests:
         items = _test_set(test)
-        known = {"job": job.name, "data": test, "data_sha256": items.sha256}
+        known = {"job": job.name, "data": test, "data_sha256": items.sha256} | model
         log = AnswerLog(answers_in(folder, test), known, {})
         features = _FEATURES[base_directory(adapter)]
         evaluate(policy, processor, items, log, settings, BATCH, features)
@@ -274,7 +351,7 @@ def _test_set(data: str) -> EvalSet:
 
 
 def _card(data: str) -> dict[str, Any]:
-    return json.loads((Path(data) / dataset.CARD).read_text())
+    return files.read_json(Path(data) / dataset.CARD, dataset.AGAIN)
 
 
 def record(jobs: Sequence[Path], block: Path, notes: dict[str, Any]) -> None:
@@ -282,11 +359,13 @@ def record(jobs: Sequence[Path], block: Path, notes: dict[str, Any]) -> None:
 
     Raises an `InputError` if two test sets share a mark, by which answers find their questions.
     """
-    models = [json.loads((job / JOB).read_text()) for job in jobs]
+    remedy = "remove the folder of the job and sweep again"
+    models = [files.read_json(job / JOB, remedy) for job in jobs]
     answers, logs = [], []
     for job, model in zip(jobs, models, strict=True):
         for test, mark in model["marks"].items():
-            answered = pd.read_parquet(answers_in(job, test) / ANSWERS)[ANSWER_COLUMNS]
+            answered = read_table(answers_in(job, test) / ANSWERS, ANSWER_COLUMNS, remedy)
+            answered = answered[ANSWER_COLUMNS]
             answers.append(answered.assign(model=model["model"], mark=mark))
         if (job / RUN).is_dir():
             logs.append(pd.read_csv(job / RUN / LOG).assign(model=model["model"]))
@@ -295,7 +374,8 @@ def record(jobs: Sequence[Path], block: Path, notes: dict[str, Any]) -> None:
         raise InputError(block, f"{len(tests)} test sets share a mark", "record a plan for each")
     questions = []
     for test, mark in tests.items():
-        rows = pd.DataFrame([one.record(None) for one in _test_set(test).questions])[ASKED]
+        rows = pd.DataFrame([one.record(None) for one in _test_set(test).questions])
+        rows = rows[QUESTION_COLUMNS]
         questions.append(rows.rename_axis("item").reset_index().assign(mark=mark))
     block.mkdir(parents=True, exist_ok=True)
     for name, parts in {ANSWERS: answers, QUESTIONS: questions, LOGS: logs}.items():
