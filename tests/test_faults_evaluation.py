@@ -8,26 +8,36 @@ import subprocess
 import sys
 import time
 from itertools import islice
+from pathlib import Path
 
 import pandas as pd
 import policies
 import psutil
 import pytest
+import records
+from test_report import write_block
 
 from medr1_lib import files
-from medr1_lib.cli import main
+from medr1_lib.analysis import recorded
+from medr1_lib.cli import exit_status, main
 from medr1_lib.data import dataset, phantom_vqa
 from medr1_lib.data.images import png
 from medr1_lib.data.phantoms import draw
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation import answers, evaluate, sweep
 from medr1_lib.model import loading
+from tools import migrate, report
+
+
+def flipped(content, place):
+    return content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :]
+
 
 DAMAGES = {
     "half": lambda content: content[: len(content) // 2],
     "empty": lambda content: b"",
     "zeros": lambda content: bytes(len(content)),
-    "flipped": lambda content: bytes([*content[:40], content[40] ^ 255, *content[41:]]),
+    "flipped": lambda content: flipped(content, len(content) // 3),
     "list": lambda content: b"[]",
     "object": lambda content: b"{}",
     "gone": None,
@@ -158,7 +168,7 @@ def test_a_damaged_file_of_a_finished_evaluation(data, whole, out, name, how, ca
     err = told(status, capsys, "out")
     assert status == (2 if name == "card.json" else 0)
     if status == 0:
-        assert ("set aside" in err) == (how != "gone")
+        assert "set aside" in err or how in ("gone", "flipped")  # a flip may hit what nobody reads
         pd.testing.assert_frame_equal(read(out), read(whole))
 
 
@@ -175,9 +185,8 @@ def test_a_damaged_file_of_an_interrupted_evaluation(data, whole, cut, name, how
 
 @pytest.mark.parametrize("place", range(0, 10_000, 1_500))
 def test_a_flipped_byte_changes_no_answer(data, whole, out, place, capsys):
-    content = bytearray((out / "answers.parquet").read_bytes())
-    content[place % len(content)] ^= 1
-    (out / "answers.parquet").write_bytes(content)
+    content = (out / "answers.parquet").read_bytes()
+    (out / "answers.parquet").write_bytes(flipped(content, place % len(content)))
     assert evaluated(data, out) == 0
     told(0, capsys, "out")
     pd.testing.assert_frame_equal(read(out), read(whole))
@@ -384,3 +393,113 @@ def test_workers_end_with_a_killed_sweep_and_the_same_command_goes_on(plan, tmp_
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert not alive
     assert swept(plan) == 0
+
+
+# Recorded blocks, and the report about them
+
+
+@pytest.fixture(scope="module")
+def sound_block(tmp_path_factory):
+    frame = records.study(per_test=4, names=["CT"], seeds=1, axis="modality")
+    folder = write_block(tmp_path_factory.mktemp("runs") / "block", frame)
+    for path in folder.glob("*.parquet"):
+        pd.read_parquet(path).to_parquet(path, index=False, write_page_checksum=True)
+    return folder
+
+
+@pytest.fixture
+def block(sound_block, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "figures", lambda *asked: iter(()))  # drawn in test_report
+    monkeypatch.setattr(report, "summaries", lambda found: pd.DataFrame())
+    monkeypatch.setattr(report, "_train", lambda data: [])
+    return shutil.copytree(sound_block, tmp_path / "runs/block")
+
+
+def reported(block):
+    words = ["--runs", str(block.parent), "--out", str(block.parents[1] / "out")]
+    return exit_status(report.main, words)
+
+
+BESIDE = (recorded.LOGS, recorded.LETTER_PROBS)  # a block may be without them
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize(
+    "name", [recorded.MODELS, recorded.ANSWERS, recorded.QUESTIONS, recorded.LOGS]
+)
+def test_a_damaged_block_is_named(block, name, how, capsys):
+    before = name != recorded.MODELS and pd.read_parquet(block / name)
+    damage(block / name, how)
+    status = reported(block)
+    told(status, capsys, "runs")
+    if how == "flipped" and status == 0:  # it hit what nobody reads
+        pd.testing.assert_frame_equal(pd.read_parquet(block / name), before)
+    else:
+        assert status == (0 if how == "gone" and name in BESIDE else 2)
+
+
+@pytest.mark.parametrize(
+    ("label", "value"),
+    [
+        *((label, None) for label in ("model", "method", "style", "axis", "train", "seed")),
+        *((label, None) for label in ("shortcut", "steps", "date", "hardware")),
+        ("model", "another"),
+        ("model", ["m"]),
+        ("method", "ppo"),
+        ("method", ["grpo"]),
+        ("style", "aloud"),
+        ("axis", "organ"),
+        ("seed", "one"),
+    ],
+)
+def test_a_wrong_label_of_a_block_is_named(block, label, value, capsys):
+    notes = json.loads((block / recorded.MODELS).read_text())
+    notes["models"][0][label] = value
+    (block / recorded.MODELS).write_text(json.dumps(notes))
+    status = reported(block)
+    told(status, capsys, str(block))
+    assert status == 2
+
+
+@pytest.mark.parametrize("models", [None, [], {}, [5], "m", [[]]])
+def test_models_json_without_models_is_named(block, models, capsys):
+    (block / recorded.MODELS).write_text(json.dumps({"models": models}))
+    status = reported(block)
+    told(status, capsys, recorded.MODELS)
+    assert status == 2
+
+
+@pytest.mark.parametrize("column", ["item", "mark", "model", "correct"])
+def test_a_block_that_lacks_a_column_is_named(block, column, capsys):
+    path = block / recorded.ANSWERS
+    pd.read_parquet(path).drop(columns=column).to_parquet(path)
+    status = reported(block)
+    assert f"lacks the columns {column}" in told(status, capsys, recorded.ANSWERS)
+    assert status == 2
+
+
+def test_a_sound_block_is_reported_and_a_full_disk_is_told(block, monkeypatch, capsys):
+    assert reported(block) == 0
+    capsys.readouterr()
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    status = reported(block)
+    assert "No space left on device" in told(status, capsys, "out")
+    assert status == 2
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("name", ["card.json", "recipe.json", "log.parquet"])
+def test_a_damaged_file_is_named_by_the_migration(sound_block, tmp_path, name, how, capsys):
+    (tmp_path / "old").mkdir()
+    shutil.copy(sound_block / recorded.LOGS, tmp_path / "old/log.parquet")
+    for json_file in ("card.json", "recipe.json"):
+        (tmp_path / "old" / json_file).write_text(json.dumps({"settings": {}, "preflight": {}}))
+    damage(tmp_path / "old" / name, how)
+    status = exit_status(migrate.main, [str(tmp_path)])
+    told(status, capsys, "old")
+    if name != "log.parquet":  # of which a migration reads no more than the names of columns
+        assert status == (0 if how in ("gone", "object") else 2)

@@ -92,7 +92,17 @@ def migrate(root: Path) -> list[str]:
     if not root.is_dir():
         raise InputError(root, "is no folder", "name a folder of results")
     folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir())]
-    return [line for folder in folders for step in STEPS for line in step(folder)]
+    done = []
+    for folder in folders:
+        for step in STEPS:
+            try:
+                done += step(folder)
+            except InputError:
+                raise
+            except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+                problem = f"cannot be brought to today's names ({' '.join(str(error).split())})"
+                raise InputError(folder, problem, "mend or remove it, then repeat") from error
+    return done
 
 
 def main(arguments: list[str]) -> int:

@@ -33,6 +33,8 @@ from medr1_lib.evaluation.items import EvalSet
 
 Named = Iterator[tuple[str, Drawn]]
 LISTED = 12  # values that an alternative text reads out one by one
+# What the figures need of the files beside the answers.
+BESIDE = {recorded.LOGS: ["step"], recorded.LETTER_PROBS: ["item", "confidence", "correct"]}
 ANSWERED = ["model", "mark", "control", "item"]
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
@@ -55,18 +57,29 @@ def main(arguments: list[str]) -> int:
     extra = _extra(options.extra) if options.extra else None
     groups = _groups(options.runs)
     train = _train(options.data)  # last, since it lists ten thousand questions
+    try:
+        page = _page(groups, options.out, train, extra)
+    except OSError as error:
+        problem = f"cannot be written ({error.strerror or error})"
+        raise InputError(options.out, problem, "make room or choose another folder") from error
+    print(page)
+    return 0
+
+
+def _page(
+    groups: list[list[Path]], root: Path, train: list[Question], extra: pd.DataFrame | None
+) -> Path:
     sections = []
     for together in groups:
         name = together[0].name
-        out = options.out / name
+        out = root / name
         out.mkdir(parents=True, exist_ok=True)
         sections.append(f"<h2>{html.escape(', '.join(block.name for block in together))}</h2>")
         sections += [_provenance(block) for block in together]
         sections += _section(together, out, train, extra)
-    page = options.out / "report.html"
-    page.write_text(PAGE.format(title="Recorded runs", body="\n".join(sections)))
-    print(page)
-    return 0
+    page = root / "report.html"
+    page.write_text(PAGE.format(title="Recorded runs", body="\n".join(sections)), encoding="utf-8")
+    return page
 
 
 def _section(
@@ -90,8 +103,9 @@ def _groups(runs: Path) -> list[list[Path]]:
         raise InputError(runs, "holds no block of recorded runs", "name what `sweep` recorded")
     groups = defaultdict(list)
     for folder in found:
-        asked = pd.read_parquet(folder / recorded.QUESTIONS, columns=["mark", "item", "image_id"])
-        asked = asked[asked["mark"] == "random"].sort_values("item")
+        asked = recorded.load(folder).drop_duplicates(["mark", "item"])
+        asked = asked[["mark", "item", "image_id"]]
+        asked = asked[asked["mark"] == "random"].sort_values("item", ignore_index=True)
         groups[hashlib.sha256(asked.to_csv().encode()).hexdigest()].append(folder)
     return list(groups.values())
 
@@ -99,7 +113,7 @@ def _groups(runs: Path) -> list[list[Path]]:
 def _extra(path: Path) -> pd.DataFrame:
     try:
         return pd.DataFrame(json.loads(path.read_text())["rows"])[SERIES]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         problem = f"holds no series ({' '.join(str(error).split())})"
         raise InputError(path, problem, "name what benchmarks/study/oracle.py wrote") from error
 
@@ -235,7 +249,7 @@ def gathered(blocks: Sequence[Path], name: str, key: str) -> pd.DataFrame:
         key: What a model has one row for, `step` or `item`; a model may be in several blocks.
     """
     found = [
-        pd.read_parquet(block / name).merge(
+        recorded.read_table(block / name, ["model", *BESIDE[name]], recorded.AGAIN).merge(
             pd.DataFrame(recorded.notes(block)["models"])[recorded.LABELS], on="model"
         )
         for block in blocks

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from medr1_lib.data.question import AXES, BASES
 from medr1_lib.data.styles import STYLES
@@ -78,7 +79,9 @@ def notes(block: Path) -> dict[str, Any]:
 def read_table(path: Path, columns: Collection[str], remedy: str) -> pd.DataFrame:
     """A parquet file with these columns. Raises an `InputError` if there is no sound one."""
     try:
-        table = pd.read_parquet(path, page_checksum_verification=True)
+        # Pandas would notice neither: a page that was changed, a text that is no UTF-8.
+        pq.read_table(path, page_checksum_verification=True).validate(full=True)
+        table = pd.read_parquet(path)
     except Exception as error:  # pyarrow and pandas have many words for a damaged file
         reason = "missing" if not path.is_file() else str(error).partition("\n")[0]
         raise InputError(path, f"cannot be read ({reason})", remedy) from error

@@ -381,5 +381,6 @@ def record(jobs: Sequence[Path], block: Path, notes: dict[str, Any]) -> None:
     for name, parts in {ANSWERS: answers, QUESTIONS: questions, LOGS: logs}.items():
         if parts:
             joined = pd.concat(parts, ignore_index=True)
-            joined.to_parquet(block / name, index=False, compression="zstd", compression_level=19)
+            small = {"compression": "zstd", "compression_level": 19, "write_page_checksum": True}
+            joined.to_parquet(block / name, index=False, **small)
     (block / MODELS).write_text(json.dumps(notes | {"models": models}, indent=1) + "\n")
