@@ -4,12 +4,14 @@ A command imports what it needs when it runs. So `--help` and the doctor start a
 doctor works where other packages are broken.
 """
 
+import _thread
 import argparse
 import io
 import logging
 import os
 import shlex
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -48,6 +50,7 @@ def exit_status(command: Callable[[list[str]], int], arguments: list[str]) -> in
     """Run a command; bad input is one line on stderr. The tools and benchmarks use it too."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a code page may lack letters of a help text
         sys.stdout.reconfigure(errors="replace")
+    sys.unraisablehook = _press_again
     try:
         return command(arguments)
     except InputError as error:
@@ -63,6 +66,16 @@ def exit_status(command: Callable[[list[str]], int], arguments: list[str]) -> in
         problem, where = error.strerror or str(error), error.filename or arguments[0]
         print(f"error: {InputError(where, problem, 'choose another path')}", file=sys.stderr)
         return 2
+    finally:
+        sys.unraisablehook = sys.__unraisablehook__
+
+
+def _press_again(error: "sys.UnraisableHookArgs") -> None:
+    """Ctrl-C in a destructor, which Python would only print, comes again a moment later."""
+    if issubclass(error.exc_type, KeyboardInterrupt):
+        threading.Timer(0.05, _thread.interrupt_main).start()
+    else:
+        sys.__unraisablehook__(error)
 
 
 def _usage() -> str:

@@ -503,3 +503,22 @@ def test_a_damaged_file_is_named_by_the_migration(sound_block, tmp_path, name, h
     told(status, capsys, "old")
     if name != "log.parquet":  # of which a migration reads no more than the names of columns
         assert status == (0 if how in ("gone", "object") else 2)
+
+
+# Ctrl-C
+
+
+class Interrupted:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_in_a_destructor_ends_the_command_in_one_line(capsys):
+    def command(_):
+        Interrupted()
+        for _ in range(200):
+            time.sleep(0.05)
+        return 0
+
+    assert exit_status(command, []) == 130
+    assert capsys.readouterr().err == "interrupted; what was finished is kept\n"

@@ -108,9 +108,8 @@ def summary(scored: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 def changes(records: pd.DataFrame) -> pd.DataFrame:
     """Whether a rationale is another than that about the real image; needs no truth.
 
-    Returns:
-        The records of the controls with a further column `changed`, for `stats.rate_table`. Styles
-        without reasoning are left out.
+    Returns the records of the controls with a further column `changed`, for `stats.rate_table`.
+    Styles without reasoning are left out.
     """
     kept = _reasoned(records)
     said = kept.assign(rationale=kept["completion"].map(thought))

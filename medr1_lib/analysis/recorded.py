@@ -15,15 +15,7 @@ from medr1_lib.files import read_json
 
 MODELS, ANSWERS, QUESTIONS = "models.json", "answers.parquet", "questions.parquet"
 LOGS, LETTER_PROBS = "log.parquet", "letter_probs.parquet"  # a block may be without them
-QUESTION_COLUMNS = [
-    "image_id",
-    "question",
-    "options",
-    "answer",
-    "modality",
-    "question_type",
-    "scene",
-]
+ASKED = ["image_id", "question", "options", "answer", "modality", "question_type", "scene"]
 ANSWER_COLUMNS = ["control", "item", "completion", "tokens", "parsed", "correct", "format_ok"]
 METHODS = ("grpo", "sft")
 LABELS = ["model", "method", "style", "axis", "train", "seed", "shortcut"]
@@ -37,18 +29,15 @@ AGAIN = "copy the block again, or record it again by `sweep --record`"
 def load(block: Path) -> pd.DataFrame:
     """Every answer of a block, with its question and its model beside it; used from chapter 08 on.
 
-    Returns:
-        One row per model, mark, control and item, with the columns of `models.json`'s labels, of
-        the question, and `completion`, `tokens`, `parsed`, `correct`, `format_ok`.
-
-    Raises an `InputError` if the folder is no block, or one of an earlier version.
+    One row per model, mark, control and item: `LABELS`, `ASKED` and `ANSWER_COLUMNS`. Raises an
+    `InputError` if the folder is no block, a damaged one, or one of an earlier version.
     """
     labels = pd.DataFrame(notes(block)["models"])[LABELS]
     if not (block / ANSWERS).is_file():
         remedy = "if a version before 0.2.0 made the block, run `python -m tools.migrate` on it"
         raise InputError(block, f"has no {ANSWERS}", remedy)
     answers = read_table(block / ANSWERS, ["model", "mark", *ANSWER_COLUMNS], AGAIN)
-    questions = read_table(block / QUESTIONS, ["mark", "item", *QUESTION_COLUMNS], AGAIN)
+    questions = read_table(block / QUESTIONS, ["mark", "item", *ASKED], AGAIN)
     if questions.duplicated(["mark", "item"]).any():
         raise InputError(block / QUESTIONS, "holds a question twice", AGAIN)
     found = answers.merge(labels, on="model").merge(questions, on=["mark", "item"])

@@ -27,15 +27,7 @@ import yaml
 from tqdm.auto import tqdm
 
 from medr1_lib import files
-from medr1_lib.analysis.recorded import (
-    ANSWER_COLUMNS,
-    ANSWERS,
-    LOGS,
-    MODELS,
-    QUESTION_COLUMNS,
-    QUESTIONS,
-    read_table,
-)
+from medr1_lib.analysis import recorded
 from medr1_lib.data import dataset
 from medr1_lib.data.question import AXES, BASES, CONTROLS
 from medr1_lib.data.styles import STYLES
@@ -54,6 +46,7 @@ JOB, ERROR, RUN = "job.json", "error.txt", "run"  # in the folder of a job
 BATCH = 128  # questions in a batch of an evaluation
 TIMEOUT_MINUTES = 7 * 24 * 60  # a job is given up then, unless the plan says otherwise
 POLL_SECONDS = 2.0
+PLAN_ERRORS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 LISTS = ("style", "train", "seed", "tests", "controls")  # of a grid
 # What the frozen tower of a base makes of the test images is the same for all its adapters.
 _FEATURES: defaultdict[Path, Features] = defaultdict(OrderedDict)
@@ -187,11 +180,9 @@ class Plan:
             raise InputError(path, error.problem, error.remedy) from error
         except OSError as error:
             raise InputError(path, "cannot be read", "name a YAML file") from error
-        except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:
+        except PLAN_ERRORS as error:
             problem = f"is no plan ({' '.join(str(error).split())})"
             raise InputError(path, problem, "see `benchmarks/plans` for some that are") from error
-        except RecursionError as error:
-            raise InputError(path, "is no plan (too deeply nested)", "write it flat") from error
             problem = f"is no plan ({' '.join(str(error).split())})"
             raise InputError(path, problem, "see `benchmarks/plans` for some that are") from error
 
@@ -228,27 +219,23 @@ def sweep(plan: Plan, out: Path, executor: str = "local", processes: int = 1) ->
         if not job.untrained and job.recipe.config.get("use_cpu"):  # here it can be checked
             job.recipe.trl_config(out)
     with files.one_writer(out):
-        return _sweep(plan, jobs, out, executor, processes)
-
-
-def _sweep(plan: Plan, jobs: list[Job], out: Path, executor: str, processes: int) -> dict[str, str]:
-    missing = unfinished(jobs, out)
-    todo = [job for job in jobs if job.name in missing]
-    for job in todo:
-        (out / job.name / ERROR).unlink(missing_ok=True)
-    submitted = _submit(plan, todo, out, executor, processes) if todo else []
-    with tqdm(desc="jobs", total=len(jobs), initial=len(jobs) - len(todo), unit="job") as bar:
-        try:
-            running = True
-            while running:
-                running = not all(one.done() for one in submitted)
-                bar.update(len(jobs) - len(unfinished(jobs, out)) - bar.n)
-                time.sleep(POLL_SECONDS * running)
-        except BaseException:
-            for one in submitted:
-                one.cancel()
-            raise
-    return unfinished(jobs, out)
+        missing = unfinished(jobs, out)
+        todo = [job for job in jobs if job.name in missing]
+        for job in todo:
+            (out / job.name / ERROR).unlink(missing_ok=True)
+        submitted = _submit(plan, todo, out, executor, processes) if todo else []
+        with tqdm(desc="jobs", total=len(jobs), initial=len(jobs) - len(todo), unit="job") as bar:
+            try:
+                running = True
+                while running:
+                    running = not all(one.done() for one in submitted)
+                    bar.update(len(jobs) - len(unfinished(jobs, out)) - bar.n)
+                    time.sleep(POLL_SECONDS * running)
+            except BaseException:
+                for one in submitted:
+                    one.cancel()
+                raise
+        return unfinished(jobs, out)
 
 
 def unfinished(jobs: Sequence[Job], out: Path) -> dict[str, str]:
@@ -364,8 +351,10 @@ def record(jobs: Sequence[Path], block: Path, notes: dict[str, Any]) -> None:
     answers, logs = [], []
     for job, model in zip(jobs, models, strict=True):
         for test, mark in model["marks"].items():
-            answered = read_table(answers_in(job, test) / ANSWERS, ANSWER_COLUMNS, remedy)
-            answered = answered[ANSWER_COLUMNS]
+            answered = recorded.read_table(
+                answers_in(job, test) / recorded.ANSWERS, recorded.ANSWER_COLUMNS, remedy
+            )
+            answered = answered[recorded.ANSWER_COLUMNS]
             answers.append(answered.assign(model=model["model"], mark=mark))
         if (job / RUN).is_dir():
             logs.append(pd.read_csv(job / RUN / LOG).assign(model=model["model"]))
@@ -375,12 +364,18 @@ def record(jobs: Sequence[Path], block: Path, notes: dict[str, Any]) -> None:
     questions = []
     for test, mark in tests.items():
         rows = pd.DataFrame([one.record(None) for one in _test_set(test).questions])
-        rows = rows[QUESTION_COLUMNS]
+        rows = rows[recorded.ASKED]
         questions.append(rows.rename_axis("item").reset_index().assign(mark=mark))
     block.mkdir(parents=True, exist_ok=True)
-    for name, parts in {ANSWERS: answers, QUESTIONS: questions, LOGS: logs}.items():
+    for name, parts in {
+        recorded.ANSWERS: answers,
+        recorded.QUESTIONS: questions,
+        recorded.LOGS: logs,
+    }.items():
         if parts:
             joined = pd.concat(parts, ignore_index=True)
-            small = {"compression": "zstd", "compression_level": 19, "write_page_checksum": True}
-            joined.to_parquet(block / name, index=False, **small)
-    (block / MODELS).write_text(json.dumps(notes | {"models": models}, indent=1) + "\n")
+            content = joined.to_parquet(
+                index=False, compression="zstd", compression_level=19, write_page_checksum=True
+            )
+            files.atomic_write(block / name, content)
+    (block / recorded.MODELS).write_text(json.dumps(notes | {"models": models}, indent=1) + "\n")
