@@ -59,13 +59,11 @@ def score(records: pd.DataFrame) -> pd.DataFrame:
     """Compare every claim of every rationale with the scene. Built in chapter 09.
 
     Styles without reasoning are left out. A control is compared with the scene that its question is
-    about and that the model did not see, so keep controls apart.
-
-    Returns:
-        The records with further columns: `rationale`; `claims`, `false_claims` (numbers);
-        `garbled` (a part of it, or all, claims nothing); `names_modality`, `names_anatomy`,
-        `names_asked` (its coverage); `asked_true` (its claim about what was asked is right);
-        `has_letter`, `agrees` (that claim is the option of the letter that was answered).
+    about and that the model did not see, so keep controls apart. Returns the records with further
+    columns: `rationale`; `claims`, `false_claims` (numbers); `garbled` (a part of it, or all,
+    claims nothing); `names_modality`, `names_anatomy`, `names_asked` (its coverage); `asked_true`
+    (its claim about what was asked is right); `has_letter`, `agrees` (that claim is the option of
+    the letter that was answered).
 
     Raises an `InputError` if a question has no scene, as those about real images.
     """

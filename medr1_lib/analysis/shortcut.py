@@ -28,14 +28,12 @@ def accuracy(records: pd.DataFrame, by: list[str] = GROUP) -> pd.DataFrame:
 def reliance(records: pd.DataFrame, by: list[str] = GROUP) -> pd.DataFrame:
     """How often an answer follows the mark: what a reversed mark adds to the option it stands for.
 
-    The share of answers under a reversed mark that name the (wrong) option for which the mark
-    stood in training, less the share that names the same option of the same item where no mark is
-    drawn. 0 is a model that does not look at the mark; 1 one that looks at nothing else, and
-    never says that option without it. Built in chapter 08.
-
-    Returns:
-        One row per group: columns `by`, `n`, `reversed` and `absent` (the two shares), `reliance`
-        and its 95 % interval over models and items, `low` and `high`.
+    The share of answers under a reversed mark that name the (wrong) option for which the mark stood
+    in training, less the share that names the same option of the same item where no mark is drawn.
+    0 is a model that does not look at the mark; 1 one that looks at nothing else, and never says
+    that option without it. Built in chapter 08. Returns one row per group: columns `by`, `n`,
+    `reversed` and `absent` (the two shares), `reliance` and its 95 % interval over models and
+    items, `low` and `high`.
 
     Raises an `InputError` if a model did not answer the same items under both marks.
     """

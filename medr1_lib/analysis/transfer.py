@@ -197,11 +197,10 @@ def _parts(found: TransferAnswers) -> Iterator[tuple[str, pd.DataFrame, np.ndarr
 def variance_components(found: TransferAnswers) -> dict[str, float]:
     """How much of a map is structure and how much is chance, as variances of the gain.
 
-    Returns:
-        `cells`: between the true gains of cells, that is, between the measured ones less what
-        seeds and items add to them; below zero where they explain more than all. It is on the
-        careful side, for cells share seeds along a row and items along a column. `seeds`: between
-        the seeds of a cell. `items`: of a cell's mean, for the items drawn.
+    Returns `cells`: between the true gains of cells, that is, between the measured ones less what
+    seeds and items add to them; below zero where they explain more than all. It is on the careful
+    side, for cells share seeds along a row and items along a column. `seeds`: between the seeds of
+    a cell. `items`: of a cell's mean, for the items drawn.
 
     Raises an `InputError` if a model has one seed only.
     """
@@ -278,11 +277,9 @@ def compare_cells(first: TransferAnswers, second: TransferAnswers) -> pd.DataFra
     """Two maps cell by cell, on the same items. Built in chapter 09.
 
     The variance between seeds is taken from all cells of a map together: two or three seeds say
-    little of their own, and a cell whose seeds agree by luck would pass for certain.
-
-    Returns:
-        Columns `train`, `test`, `n`, `seeds` (of the side with fewer), `difference` (second less
-        first), `low`, `high`, `p`, and `p_holm`, corrected for all cells together.
+    little of their own, and a cell whose seeds agree by luck would pass for certain. Returns
+    columns `train`, `test`, `n`, `seeds` (of the side with fewer), `difference` (second less
+    first), `low`, `high`, `p`, and `p_holm`, corrected for all cells together.
     """
     others = {(train, test): part for train, test, part in second.cells()}
     sides, rows = [_seed_noise(first), _seed_noise(second)], []
@@ -303,10 +300,8 @@ def compare_pooled(variants: dict[str, TransferAnswers]) -> pd.DataFrame:
     """Each variant against the first, at home and elsewhere, all items of a part pooled.
 
     An item counts once: what models of one seed got of it is averaged over the rows of the map.
-
-    Returns:
-        Columns `label`, `part`, `n`, `seeds`, `accuracy`, then as `compare_cells`; p-values are
-        corrected for all rows together.
+    Returns columns `label`, `part`, `n`, `seeds`, `accuracy`, then as `compare_cells`; p-values are
+    corrected for all rows together.
     """
     rows = []
     reference, *others = variants.items()

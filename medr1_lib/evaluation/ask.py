@@ -106,10 +106,8 @@ def letter_probs(
 
     What comes before the letter is the model's own: in `think_before` its reasoning too. Replies
     (the column `completion` of an evaluation) in another form than that of `style` are left out.
-
-    Returns:
-        One row per reply in the form asked for: `item` (its place), columns `A` to `D`, `chosen`,
-        `confidence` (the probability of the chosen letter) and `correct`.
+    Returns one row per reply in the form asked for: `item` (its place), columns `A` to `D`,
+    `chosen`, `confidence` (the probability of the chosen letter) and `correct`.
     """
     edge, in_form, rows = _edge(asker.processor.tokenizer), [], []
     for item, reply in enumerate(replies):
