@@ -20,9 +20,9 @@ VENDOR = Path(__file__).resolve().parent / "_static" / "vendor"
 
 def main() -> None:
     """Fetch everything that `vendor.json` names, unless it is already there."""
-    wanted = WANTED.read_text()
+    wanted = WANTED.read_text(encoding="utf-8")
     done = VENDOR / "done.json"  # the vendor.json that the files came from
-    if done.is_file() and done.read_text() == wanted:
+    if done.is_file() and done.read_text(encoding="utf-8") == wanted:
         return
     shutil.rmtree(VENDOR, ignore_errors=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -30,7 +30,7 @@ def main() -> None:
             tarball = pack(entry["package"], Path(folder))
             unpack(tarball, entry["sha256"], entry["files"], VENDOR)
             print(f"{entry['package']}: sha256 as expected")
-    done.write_text(wanted)
+    done.write_text(wanted, encoding="utf-8")
 
 
 def pack(package: str, folder: Path) -> Path:

@@ -429,7 +429,7 @@ def sweep(arguments: list[str]) -> int:
     if options.record and done:
         notes = {
             "command": shlex.join(["python", "-m", "medr1_lib", *sys.argv[1:]]),
-            "plan": options.plan.read_text(),
+            "plan": options.plan.read_text(encoding="utf-8"),
             "data": plan.data,
             "jobs": options.jobs,
             "missing_models": len(missing),

@@ -113,7 +113,7 @@ def write_json(path: Path, report: dict[str, Any]) -> None:
         InputError: If the file cannot be written.
     """
     try:
-        path.write_text(json.dumps(report, indent=1) + "\n")
+        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         problem = f"cannot be written ({error.strerror})"
         raise InputError(path, problem, "choose another file") from error

@@ -40,7 +40,7 @@ def outside(path: Path) -> bool:
 def markdown(path: Path) -> str:
     """The prose of a page or a notebook, without code blocks."""
     if path.suffix == ".md":
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     else:
         cells = nbformat.read(path, as_version=4).cells
         text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")

@@ -175,7 +175,7 @@ def test_a_file_whose_name_is_no_text_is_still_named(tmp_path, capsys):
     write_images(tmp_path / "data", GOOD)
     odd = os.fsencode(tmp_path / "data/QA_information") + b"/\xff.json"
     try:
-        with open(odd, "w") as file:  # noqa: PTH123 - a name in bytes
+        with open(odd, "w", encoding="utf-8") as file:  # noqa: PTH123 - a name in bytes
             file.write("[")
     except OSError:
         pytest.skip("this file system holds names in UTF-8 only")

@@ -869,7 +869,7 @@ def test_the_analysis_notices_a_changed_answer():
 def processor():
     """What decides the last bits of a sum: the processor, its instructions, torch, the threads."""
     facts = Path("/proc/cpuinfo")
-    told = facts.read_text() if facts.exists() else ""
+    told = facts.read_text(encoding="utf-8") if facts.exists() else ""
     names = ("vendor_id", "cpu family", "model", "model name", "stepping")
     found_ = (re.search(rf"^{name}\s*: (.*)$", told, re.MULTILINE) for name in names)
     words = [match[1].strip() for match in found_ if match]

@@ -47,14 +47,17 @@ def uphill(path: Path, library: Path) -> list[str]:
         return []
     package = ".".join([library.name, *folders])
     allowed = {folders[0], *ROOMS[folders[0]], *SHARED} if folders else SHARED
-    names = (name.split(".") for name in sorted(imported(ast.parse(path.read_text()), package)))
+    names = (
+        name.split(".")
+        for name in sorted(imported(ast.parse(path.read_text(encoding="utf-8")), package))
+    )
     return [".".join(name) for name in names if name[0] == library.name and name[1] not in allowed]
 
 
 def long_functions(path: Path) -> list[str]:
     """Functions over the limit, docstring not counted."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = node.end_lineno - node.lineno + 1
             if ast.get_docstring(node) is not None:

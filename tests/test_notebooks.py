@@ -213,7 +213,7 @@ def without_spaces(text):
 
 def solved(source: Path) -> list[str]:
     """The solutions of a source, however they are indented."""
-    marked = [mark[0] for mark in sources.SOLUTION.finditer(source.read_text())]
+    marked = [mark[0] for mark in sources.SOLUTION.finditer(source.read_text(encoding="utf-8"))]
     return [without_spaces(sources.MARKER.sub("", text)) for text in marked]
 
 

@@ -73,7 +73,9 @@ def write_fake(out: Path, config: Qwen2VLConfig, seed: int = 0, shard: str = "50
     try:
         model.save_pretrained(out, max_shard_size=shard)
         processor.save_pretrained(out)
-        (out / "README.md").write_text(CARD.format(words=len(processor.tokenizer), rows=rows))
+        (out / "README.md").write_text(
+            CARD.format(words=len(processor.tokenizer), rows=rows), encoding="utf-8"
+        )
     except (OSError, SafetensorError) as error:
         shutil.rmtree(out, ignore_errors=True)
         remedy = "free some space or choose a folder you may write to"

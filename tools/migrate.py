@@ -44,7 +44,7 @@ def rename_settings(folder: Path) -> list[str]:
     path = folder / "card.json"
     if not path.is_file():
         return []
-    card = json.loads(path.read_text())
+    card = json.loads(path.read_text(encoding="utf-8"))
     settings = card.get("settings")
     if not isinstance(settings, dict) or "cell" not in settings:
         return []
@@ -68,14 +68,16 @@ def rename_log_columns(folder: Path) -> list[str]:
             done.append(f"{path}: columns of the log")
     log, recipe = folder / "log.csv", folder / "recipe.json"
     if log.is_file():
-        head, _, rows = log.read_text().partition("\n")  # the figures stay as they are written
+        head, _, rows = log.read_text(encoding="utf-8").partition(
+            "\n"
+        )  # the figures stay as they are written
         names = head.split(",")
         if LOG.keys() & {*names}:
             new = ",".join(LOG.get(name, name) for name in names)
             atomic_write(log, f"{new}\n{rows}".encode())
             done.append(f"{log}: columns")
     if recipe.is_file():
-        notes = json.loads(recipe.read_text())
+        notes = json.loads(recipe.read_text(encoding="utf-8"))
         found = notes.get("preflight", {})
         if LOG.keys() & found.keys():
             notes["preflight"] = {LOG.get(name, name): value for name, value in found.items()}

@@ -67,7 +67,7 @@ def write(out: Path, seed: int = 0) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / SHEET).write_bytes(images.png(contact_sheet(seed)))
-        (out / RECORDS).write_text(json.dumps(records, indent=1) + "\n")
+        (out / RECORDS).write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         problem = f"cannot be written ({error.strerror})"
         raise InputError(out, problem, "choose a folder you may write to") from error

@@ -105,7 +105,7 @@ def measured(kind: type[GRPOTrainer], step: Step, asked: argparse.Namespace) -> 
 
 def record(path: Path, name: str, found: dict[str, Any]) -> None:
     """Put one side beside those that were measured before."""
-    before = json.loads(path.read_text()) if path.exists() else {}
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     write_json(path, before | {name: found})
 
 

@@ -80,7 +80,9 @@ def made_up(root: Path) -> Path:
     ]
     folder = root / "Splits/modality/test"
     folder.mkdir(parents=True)
-    (folder / "MR (Mag-netic Resonance Imaging)_test.json").write_text(json.dumps(records))
+    (folder / "MR (Mag-netic Resonance Imaging)_test.json").write_text(
+        json.dumps(records), encoding="utf-8"
+    )
     return root
 
 

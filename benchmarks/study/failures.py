@@ -119,7 +119,7 @@ def notes(asked: argparse.Namespace, runs: dict[str, Run]) -> dict[str, Any]:
     """What was changed in each run, what the pre-flight said, and how all of it was made."""
     found = {}
     for name, run in runs.items():
-        preflight = json.loads((run.folder / RECIPE).read_text())["preflight"]
+        preflight = json.loads((run.folder / RECIPE).read_text(encoding="utf-8"))["preflight"]
         told = {key: preflight[key] for key in ("text", "problem")}
         minutes = round(run.log["seconds"].sum() / 60, 2)
         found[name] = {"changes": RUNS[name], "preflight": told, "minutes": minutes}

@@ -90,8 +90,8 @@ def by_loop(recipe: Recipe, out: Path) -> tuple[Path, float]:
         for _ in grpo_loop(policy, processor, grpo_rows(recipe), scores, config):
             pass
         policy.save_pretrained(str(out))
-        clock.write_text(json.dumps(time.perf_counter() - started))
-    return out, json.loads(clock.read_text())
+        clock.write_text(json.dumps(time.perf_counter() - started), encoding="utf-8")
+    return out, json.loads(clock.read_text(encoding="utf-8"))
 
 
 def difference(gaps: np.ndarray) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class CourseCosts(SphinxDirective):
         self.env.note_dependency(str(path))
         if not path.exists():
             return self.parse_text_to_nodes("No running times are recorded in this copy.")
-        return self.parse_text_to_nodes(table(json.loads(path.read_text())))
+        return self.parse_text_to_nodes(table(json.loads(path.read_text(encoding="utf-8"))))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -100,7 +100,7 @@ def packages() -> Item:
         problem = "medr1 is not installed"
     if problem:
         return _judge("packages", False, problem, "run `make setup`")
-    lines = LOCK.read_text().splitlines() if LOCK.exists() else []
+    lines = LOCK.read_text(encoding="utf-8").splitlines() if LOCK.exists() else []
     locked = dict(line.split(";")[0].strip().split("==") for line in lines if "==" in line)
     wrong = [name for name in locked if installed.get(name, locked[name]) != locked[name]]
     if wrong:

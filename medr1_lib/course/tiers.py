@@ -120,7 +120,9 @@ def banner(chapter: int, tier: Tier) -> str:
         Teaching material, not for clinical use.
     """
     try:
-        course = json.loads(material(COSTS).read_text()).get(tier.name, {"minutes": {}})
+        course = json.loads(material(COSTS).read_text(encoding="utf-8")).get(
+            tier.name, {"minutes": {}}
+        )
     except InputError:  # a course that nobody has timed yet
         course = {"minutes": {}}
     minutes = course["minutes"].get(f"{chapter:02d}")

@@ -160,7 +160,7 @@ def _check_quantized(model: PreTrainedModel) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(path, "is missing", "give the directory of a model") from error
     except ValueError as error:

@@ -262,7 +262,7 @@ def _values(source: str | Path) -> tuple[dict[str, Any], object]:
     file = packaged if isinstance(source, str) and packaged.is_file() else Path(source)
     where = source if file is packaged else file
     try:
-        values = yaml.safe_load(file.read_text())
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         remedy = f"give a YAML file or one of {', '.join(presets())}"
         raise InputError(where, "no such recipe", remedy) from error

@@ -285,7 +285,7 @@ def _step(checkpoint: Path) -> int:
 
 
 def _state(checkpoint: Path) -> dict[str, Any]:
-    return json.loads((checkpoint / "trainer_state.json").read_text())
+    return json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
 
 
 def _notes(out: Path) -> dict[str, Any]:

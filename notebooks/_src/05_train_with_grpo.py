@@ -412,7 +412,7 @@ for model, marker, shift in (("before", "o", -0.1), ("after", "s", 0.1)):
         shares.xs(model, level=1),
         ends.xs(model, level=1).T.to_numpy(),
     )
-    reach = [100 * (own - low), 100 * (high - own)]
+    reach = [100 * abs(own - low), 100 * abs(high - own)]
     places = [place + shift for place in range(len(own))]
     axis.errorbar(100 * own, places, xerr=reach, fmt=marker, label=model)
 counts = cells["count"].xs("after", level=1)

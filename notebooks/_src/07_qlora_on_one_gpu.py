@@ -28,6 +28,7 @@
 # taken apart is the tiny model of the course, at every tier. A gigabyte here is $10^9$ bytes.
 
 # %%
+import gc
 import tempfile
 import warnings
 from pathlib import Path
@@ -611,6 +612,7 @@ else:
     print("python -m tools.fake_2b --out models/fake-qwen2-vl-2b")
     print("python -m medr1_lib train grpo --recipe gpu --out _output/large \\")
     print("    --model models/fake-qwen2-vl-2b --data _output/phantoms --force")
+gc.collect()  # closes the data set's file, which Windows would not delete
 temporary.cleanup()
 
 # %% [markdown]

@@ -501,7 +501,7 @@ marker = dict(zip(shifts, "osD", strict=True))
 for axis, ((method, style), rows) in zip(axes, kinds, strict=True):
     for mark, line in rows.groupby("mark"):
         value = 100 * line["value"]
-        reach = [value - 100 * line["low"], 100 * line["high"] - value]
+        reach = [abs(value - 100 * line[end]) for end in ("low", "high")]
         at = line["shortcut"] + shifts[mark]
         axis.errorbar(at, value, reach, label=mark, marker=marker[mark])
     axis.set(title=f"{method}, {style}", xlabel="strength in training")
@@ -565,7 +565,7 @@ _, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
 trained = relied[relied["method"] != "base"].groupby(["method", "style"])
 for number, ((method, style), line) in enumerate(trained):
     value = 100 * line["reliance"]
-    reach = [value - 100 * line["low"], 100 * line["high"] - value]
+    reach = [abs(value - 100 * line[end]) for end in ("low", "high")]
     at = line["shortcut"] + 0.01 * number
     look = {"label": f"{method}, {style}", "marker": "osD^"[number]}
     axis.errorbar(at, value, reach, **look)

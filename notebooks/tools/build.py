@@ -86,7 +86,7 @@ def build(source: Path, notebooks: Path, keep_outputs: bool = False) -> None:
         written[path] = canonical.text(notebook)
     for path, text in written.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         print(f"wrote {path} ({len(text) / 1000:.0f} kB)")
 
 
@@ -114,7 +114,7 @@ def changed(source: Path, notebooks: Path, execute: bool = False) -> list[Path]:
     found = []
     for folder, notebook in variants(source).items():
         path = notebooks / folder / f"{source.stem}.ipynb"
-        stored = path.read_text() if path.exists() else ""
+        stored = path.read_text(encoding="utf-8") if path.exists() else ""
         if execute:
             kernel.execute(notebook, TIERS[folder])
         if not stored or not _same(stored, notebook, outputs=execute):
@@ -154,7 +154,7 @@ def _hand_out(chapters: list[str], notebooks: Path, out: Path) -> int:
     for source in _sources(notebooks, chapters):
         notebook = nbformat.read(notebooks / f"{source.stem}.ipynb", as_version=4)
         path = out / f"{source.stem}.ipynb"
-        path.write_text(canonical.text(sources.without_solutions(notebook)))
+        path.write_text(canonical.text(sources.without_solutions(notebook)), encoding="utf-8")
         print(f"wrote {path}")
     return 0
 

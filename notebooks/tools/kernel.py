@@ -44,7 +44,7 @@ def environment(tier: str) -> Iterator[dict[str, str]]:
         path = os.pathsep.join(filter(None, [str(GUARD), os.environ.get("PYTHONPATH")]))
         yield variables | SMALL_TIERS | {"PYTHONPATH": path, "MEDR1_CONNECTIONS": str(record)}
         if record.exists():
-            hosts = ", ".join(sorted(set(record.read_text().split())))
+            hosts = ", ".join(sorted(set(record.read_text(encoding="utf-8").split())))
             raise OnlineError(f"the {tier} tier runs offline, but something asked for {hosts}")
 
 

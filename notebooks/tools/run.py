@@ -118,14 +118,14 @@ def table(results: list[Result]) -> str:
 
 def record(results: list[Result], tier: str, path: Path) -> None:
     """Write what the chapters took on this machine today, for the banners to show."""
-    costs = json.loads(path.read_text()) if path.exists() else {}
+    costs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     costs[tier] = {
         "hardware": hardware(),
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "minutes": {result.chapter[:2]: round(result.minutes, 1) for result in results},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(costs, indent=1, sort_keys=True) + "\n")
+    path.write_text(json.dumps(costs, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _result(chapter: str, minutes: float, notebook: NotebookNode, figures: Path) -> Result:

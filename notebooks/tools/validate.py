@@ -76,7 +76,7 @@ def validate(path: Path) -> tuple[float, str]:
 
 def _recorded_minutes() -> dict[str, float]:
     try:
-        return json.loads(material(COSTS).read_text())["laptop"]["minutes"]
+        return json.loads(material(COSTS).read_text(encoding="utf-8"))["laptop"]["minutes"]
     except (InputError, KeyError):  # a course that nobody has timed yet
         return {}
 

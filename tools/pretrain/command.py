@@ -83,13 +83,13 @@ def _rebuild(out: Path, seed: int, eye: Path | None) -> None:
         **report(pupil, album(tower, _drawn(seed, "report")), seed),
     }
     write_json(out / "report.json", found)
-    (out / "README.md").write_text(card(json.loads(json.dumps(found))))
+    (out / "README.md").write_text(card(json.loads(json.dumps(found))), encoding="utf-8")
 
 
 def _taken(eye: Path, tower: Qwen2VisionTransformerPretrainedModel, seed: int) -> dict[str, Any]:
     """Put the tower of a finished model in place; how that was trained, as its report says."""
     try:
-        told = json.loads((eye / "report.json").read_text())
+        told = json.loads((eye / "report.json").read_text(encoding="utf-8"))
         seeing, drawn = dict(told["eye"]), told["seed"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         remedy = "name what `pretrain` made"
@@ -135,10 +135,10 @@ def _teach_on(small: Path, larger: bool, out: Path, seed: int) -> None:
 def _begin(out: Path, asked: str) -> None:
     """Refuse a folder that was begun with something else: its checkpoints would be taken up."""
     note = out / "begun.txt"
-    if note.exists() and note.read_text() != asked:
-        problem = f"was begun with {note.read_text()}"
+    if note.exists() and note.read_text(encoding="utf-8") != asked:
+        problem = f"was begun with {note.read_text(encoding='utf-8')}"
         raise InputError(out, problem, "ask for the same, or choose another folder")
-    note.write_text(asked)
+    note.write_text(asked, encoding="utf-8")
 
 
 def _drawn(seed: int, name: str) -> Pool:

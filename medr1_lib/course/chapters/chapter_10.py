@@ -37,7 +37,7 @@ def published(name: str) -> dict[str, Any]:
     """
     folder = material("paper")
     try:
-        return json.loads((folder / f"{name}.json").read_text())
+        return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     except OSError as error:
         names = ", ".join(sorted(path.stem for path in folder.glob("*.json")))
         raise InputError(folder, f"has no {name!r}", f"use one of {names}") from error

@@ -38,7 +38,7 @@ def refuse(event: str, arguments: tuple[object, ...]) -> None:
     else:
         return
     if beyond(host):
-        with open(os.environ["MEDR1_CONNECTIONS"], "a") as record:  # noqa: PTH123
+        with open(os.environ["MEDR1_CONNECTIONS"], "a", encoding="utf-8") as record:  # noqa: PTH123
             record.write(f"{host}\n")
         raise ConnectionRefusedError(f"the course runs offline, but {event} asked for {host}")
 
