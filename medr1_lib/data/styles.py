@@ -129,8 +129,12 @@ def read(completion: str, options: Sequence[str]) -> str | None:
     if answer in texts and answer and (not marked or marked[2]):
         return LETTERS[texts.index(answer)] if texts.count(answer) == 1 else None
     marked = marked or _MARKED.fullmatch(_plain(_LABEL.sub("", answer, count=1)))
-    place = LETTERS.index(marked[1].upper()) if marked else len(texts)
-    known = place < len(texts) and (not marked[2] or (blocks and _plain(marked[2]) == texts[place]))
+    if not marked:
+        return None
+    place = LETTERS.index(marked[1].upper())
+    known = place < len(texts) and (
+        not marked[2] or (bool(blocks) and _plain(marked[2]) == texts[place])
+    )
     return LETTERS[place] if known else None
 
 
