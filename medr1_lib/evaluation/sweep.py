@@ -242,7 +242,10 @@ def unfinished(jobs: Sequence[Job], out: Path) -> dict[str, str]:
     """The jobs that have no result, each with what went wrong, if anything did."""
     folders = [out / job.name for job in jobs if not _is_done(out / job.name)]
     errors = [folder / ERROR for folder in folders]
-    return {path.parent.name: path.read_text() if path.is_file() else "" for path in errors}
+    return {
+        path.parent.name: path.read_text(encoding="utf-8") if path.is_file() else ""
+        for path in errors
+    }
 
 
 def _is_done(folder: Path) -> bool:
@@ -285,7 +288,9 @@ def run_jobs(jobs: Sequence[Job], out: Path, threads: int, parent: int | None = 
         except Exception as error:  # whatever it is, the other jobs can go on
             known = isinstance(error, InputError)
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / ERROR).write_text(str(error) if known else traceback.format_exc())
+            (folder / ERROR).write_text(
+                str(error) if known else traceback.format_exc(), encoding="utf-8"
+            )
 
 
 def _end_with(parent: int) -> None:
@@ -378,4 +383,6 @@ def record(jobs: Sequence[Path], block: Path, notes: dict[str, Any]) -> None:
                 index=False, compression="zstd", compression_level=19, write_page_checksum=True
             )
             files.atomic_write(block / name, content)
-    (block / recorded.MODELS).write_text(json.dumps(notes | {"models": models}, indent=1) + "\n")
+    (block / recorded.MODELS).write_text(
+        json.dumps(notes | {"models": models}, indent=1) + "\n", encoding="utf-8"
+    )
