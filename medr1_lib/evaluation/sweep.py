@@ -170,6 +170,8 @@ class Plan:
         """Read a plan from a YAML file; an `InputError` says what in it is wrong."""
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
+            if "\\u0000" in json.dumps(values, default=str):
+                raise ValueError("it holds a NUL character")
             grids = []
             for grid in values.pop("grids"):
                 lists = {k: grid[k] for k in LISTS if k in grid}
