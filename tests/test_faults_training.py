@@ -1,19 +1,24 @@
 """Damage that a training may meet: each kind is refused in one line, or passed over."""
 
+import json
 import shutil
 import socket
 import subprocess
 import sys
+import time
 
+import policies
 import pytest
 import torch
 import trainings
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
 from medr1_lib import files
 from medr1_lib.cli import main
 from medr1_lib.errors import InputError
+from medr1_lib.model.loading import base_directory, load_policy
+from medr1_lib.rl.rewards import points
 from medr1_lib.rl.run import RunFolder
 from medr1_lib.rl.train import train
 
@@ -174,3 +179,213 @@ def test_a_second_writer_is_refused_with_the_first_one_s_name(tmp_path):
         first.wait()
     with RunFolder(tmp_path, recipe(), False).reserved():  # the lock died with its process
         pass
+
+
+NUMBER = (".nan", ".inf", "-.inf", "-1", "abc", "[1]", "null", "{a: 1}", "1" * 4000)
+AT_LEAST_ONE = (*NUMBER, "0", "0.5", "true")
+VALUES = {
+    "learning_rate": (*NUMBER, "0", "1e30"),
+    "max_steps": (*(value for value in AT_LEAST_ONE if value != "-1"), "-5"),
+    "beta": NUMBER,
+    "epsilon": NUMBER,
+    "temperature": (*NUMBER, "0"),
+    "top_p": (*NUMBER, "1.5"),
+    "per_device_train_batch_size": AT_LEAST_ONE,
+    "num_generations": (value for value in AT_LEAST_ONE if value != "null"),
+    "gradient_accumulation_steps": AT_LEAST_ONE,
+    "num_iterations": AT_LEAST_ONE,
+    "max_completion_length": (value for value in AT_LEAST_ONE if value != "null"),
+    "lora_r": (*AT_LEAST_ONE, "1025", "100000000000000000000"),
+    "lora_alpha": AT_LEAST_ONE,
+    "seed": (*NUMBER, "0.5"),
+    "save_steps": (*NUMBER, "0"),
+    "loss_type": ("x", "null", "[grpo]", "5"),
+    "style": ("x", "null", "[[x]]", "{a: b}", "5"),
+    "rules": ("x", "null", "[strict]"),
+    "quantize": ("int3", "[nf4]", "{a: b}"),
+    "model": ("null", "[a]", "{a: b}", '"a\\0b"', "a" * 5000, "!!set {a}", "!!binary YQ=="),
+    "data": ("null", "[a]", "{a: b}", '"a\\0b"', "a" * 5000),
+    "modality": ("[1]", "{a: b}", "[null]", "x-ray-vision", "[[CT]]"),
+    "lora_targets": ("null", "(", "[a]"),
+    "method": ("[grpo]", "{a: b}", "null", "ppo"),
+    "extends": ("[course]", "null", "{a: b}", "nothing"),
+    "push_to_hub": ("true",),
+    "report_to": ("wandb",),
+    "lr_scheduler_type": ("x", "null"),
+    "generation_kwargs": ("{nonsense: 1}",),
+    "reward_weights": ("[.nan]", "{a: 1}"),
+    "optim": ("x", "[a]"),
+    "deepspeed": ("x",),
+    "fsdp": ("x",),
+    "unknown": ("1",),
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, one) for key in VALUES for one in VALUES[key]])
+def test_a_bad_value_is_refused_before_a_model_is_loaded(key, value, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("medr1_lib.rl.train.load_policy", None)
+    keys = {"extends": "course", "style": "no_think", "method": "grpo", "model": "x", "data": "x"}
+    file = tmp_path / "recipe.yaml"
+    file.write_text("\n".join(f"{name}: {said}" for name, said in (keys | {key: value}).items()))
+    assert main(["train", "grpo", "--recipe", str(file), "--out", str(tmp_path / "run")]) == 2
+    line = told(capsys)
+    assert key in line
+    assert not (tmp_path / "run").exists()
+
+
+FILES = {
+    "a key twice": "seed: 1\nseed: 2",
+    "deep": "seed: " + "[" * 20000,
+    "deep mapping": "seed: " + "{a: " * 20000,
+    "tag": "seed: !!python/object/apply:os.system [true]",
+    "a list": "[1]",
+    "a number": "5",
+    "empty": "",
+    "NUL": "seed: \0",
+    "a number as key": "5: 1",
+    "a list as key": "[1]: 1",
+    "a bad anchor": "seed: *a",
+    "a huge number": "seed: " + "1" * 5000,
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_a_bad_file_is_refused(case, tmp_path, capsys):
+    file = tmp_path / "recipe.yaml"
+    file.write_text("extends: course\nstyle: no_think\n" * (case[0] in "adNt") + FILES[case])
+    assert main(["train", "grpo", "--recipe", str(file), "--out", str(tmp_path / "run")]) == 2
+    assert "recipe" in told(capsys)
+
+
+@pytest.mark.parametrize("name", ["", ".", "a" * 5000, "a\0b", "nothing", "\udc80"])
+def test_a_recipe_that_is_no_file_is_refused(name, tmp_path, capsys):
+    assert main(["train", "grpo", "--recipe", name, "--out", str(tmp_path / "run")]) == 2
+    told(capsys)
+
+
+FLAGS = (("learning_rate", "nan"), ("beta", "-1"), ("seed", "x"), ("lora_r", "0"))
+
+
+@pytest.mark.parametrize(("key", "value"), FLAGS)
+def test_a_bad_flag_is_refused(key, value, tmp_path, capsys):
+    words = ["--recipe", "course", "--style", "no_think", f"--{key}={value}"]
+    assert main(["train", "grpo", *words, "--out", str(tmp_path / "run")]) == 2
+    assert key in told(capsys)
+
+
+def edited(name, **changes):
+    def edit(folder):
+        path = folder / name
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return edit
+
+
+def written(name, content):
+    return lambda folder: (folder / name).write_text(content)
+
+
+def weights(change):
+    def edit(folder):
+        path = folder / "adapter_model.safetensors"
+        save_file(change(load_file(path)), path, {"format": "pt"})
+
+    return edit
+
+
+def pickled(folder):
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+MODELS = {
+    "a list": written("config.json", "[]"),
+    "null": written("config.json", "null"),
+    "deep": written("config.json", "[" * 99999),
+    "a type that is a list": edited("config.json", model_type=[1]),
+    "a text that is a number": edited("config.json", text_config=5),
+    "vision that is a text": edited("config.json", vision_config="x"),
+    "no rope": edited("config.json", text_config={"rope_parameters": 5}),
+    "gptq": edited("config.json", quantization_config={"quant_method": "gptq", "bits": 4}),
+    "awq": edited("config.json", quantization_config={"quant_method": "awq", "bits": 4}),
+    "a pickle": pickled,
+    "template with an error": written("chat_template.jinja", "{% for %}"),
+    "template that raises": written("chat_template.jinja", "{{ raise_exception('no') }}"),
+    "template of a wrong type": written("chat_template.jinja", "{{ messages.a.b.c }}"),
+    "tokenizer without a model": written("tokenizer.json", "{}"),
+    "tokenizer that is a list": written("tokenizer.json", "[]"),
+    "processor that is a list": written("processor_config.json", "[]"),
+    "generation that is a list": written("generation_config.json", "[]"),
+}
+ADAPTERS = {
+    "other names": weights(lambda t: {n.replace("layers", "blocks"): w for n, w in t.items()}),
+    "half of them": weights(lambda t: dict(list(t.items())[::2])),
+    "one more": weights(lambda t: t | {"base_model.model.more": torch.zeros(1)}),
+    "none": weights(lambda t: {}),
+    "another rank": edited("adapter_config.json", r=3),
+    "rank of a wrong type": edited("adapter_config.json", r="x"),
+    "rank 0": edited("adapter_config.json", r=0),
+    "targets of a wrong type": edited("adapter_config.json", target_modules=5),
+    "no such kind": edited("adapter_config.json", peft_type="NONSENSE"),
+    "another kind": edited("adapter_config.json", peft_type="PROMPT_TUNING"),
+    "base of a wrong type": edited("adapter_config.json", base_model_name_or_path=5),
+    "base with NUL": edited("adapter_config.json", base_model_name_or_path="a\0b"),
+    "base with a long name": edited("adapter_config.json", base_model_name_or_path="a" * 5000),
+    "a list": written("adapter_config.json", "[]"),
+    "weights gone": lambda folder: (folder / "adapter_model.safetensors").unlink(),
+}
+SPOILT = [(policies.saved, one) for one in MODELS.items()]
+SPOILT += [(policies.adapter, one) for one in ADAPTERS.items()]
+
+
+@pytest.mark.parametrize(("kind", "case"), SPOILT, ids=[case for _, (case, _) in SPOILT])
+def test_a_spoilt_model_is_named_in_one_line(kind, case, tmp_path):
+    folder = shutil.copytree(kind(), tmp_path / "model")
+    case[1](folder)
+    with pytest.raises(InputError) as caught:
+        load_policy(folder, device="cpu")
+    assert str(folder) in caught.value.where
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_cannot_ask_for_a_kernel(tmp_path):
+    folder = shutil.copytree(policies.saved(), tmp_path / "model")
+    edited("config.json", _attn_implementation="evil/kernel")(folder)
+    model, _ = load_policy(folder, device="cpu")
+    assert model.config._attn_implementation == "sdpa"
+
+
+def test_the_base_of_an_adapter_is_found_from_any_directory(tmp_path, monkeypatch):
+    folder = shutil.copytree(policies.adapter(), tmp_path / "adapter")
+    (tmp_path / "base").mkdir()
+    edited("adapter_config.json", base_model_name_or_path="../base")(folder)
+    monkeypatch.chdir("/")
+    assert base_directory(folder).samefile(tmp_path / "base")
+    edited("adapter_config.json", base_model_name_or_path="data/tiny-qwen2-vl")(folder)
+    assert (base_directory(folder) / "config.json").is_file()
+
+
+MASKED = ({"max_length": 10}, {"max_length": 40}, {"max_length": 55})
+
+
+@pytest.mark.parametrize("changes", MASKED, ids=["through the image", "prompt", "reply"])
+def test_supervised_training_without_a_token_to_learn_from_is_refused(changes, tmp_path):
+    with pytest.raises(InputError, match="max_length"):
+        train(recipe(**changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_policy_that_bursts_is_told_in_one_line(tmp_path):
+    burst = recipe(learning_rate=1e9, max_grad_norm=0.0, max_steps=9)
+    for resume in (False, True):
+        with pytest.raises(InputError, match=r"learning_rate 1e\+09: .* no numbers any more; use"):
+            train(burst, tmp_path / "run", resume)
+
+
+def test_rewards_read_so_many_characters():
+    said = "<answer>" * 200_000
+    begin = time.perf_counter()
+    for rules in ("published", "strict"):
+        for style in ("think_before", "no_think", "think_after"):
+            assert points(said, "A", style, rules) == (0, 0)
+    assert time.perf_counter() - begin < 5

@@ -136,7 +136,7 @@ def drop_a_weight(folder):
 
 SPOILT = {
     "gone": (shutil.rmtree, "is not a directory"),
-    "no configuration": (lambda f: (f / "config.json").unlink(), "config.json: is missing"),
+    "no configuration": (lambda f: (f / "config.json").unlink(), "config.json: cannot be read"),
     "cut configuration": (lambda f: cut(f / "config.json"), "not sound JSON"),
     "another architecture": (
         lambda f: edit(f / "config.json", model_type="llama"),

@@ -127,7 +127,7 @@ def test_flags_are_those_of_trl_and_of_the_recipe():
         ("extends: course\nquantize: int8", "quantize is 'int8'"),
         ("extends: course\nmodality: [PET]", "'PET' is not a known modality"),
         ("extends: course\nlora_r: 0", "lora_r is 0"),
-        ("extends: course\nseed: -1", "seed is -1; use a whole number, 0 or more"),
+        ("extends: course\nseed: -1", "seed is -1; use a number from 0"),
         ("extends: 5", "extends 5; extend one of course, "),
         ("extends: course\n1: 2\nab: 3", "unknown key 1"),
         ("extends: course\noutput_dir: x", "use --out instead"),

@@ -84,7 +84,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     with pytest.raises(InputError, match="is already in use"):
         RunFolder(tmp_path, trainings.grpo(), False)
     (tmp_path / "recipe.json").write_text("{")
-    with pytest.raises(InputError, match=r"recipe.json: is not sound JSON of a run"):
+    with pytest.raises(InputError, match=r"recipe.json: is not sound JSON"):
         RunFolder(tmp_path, trainings.grpo(), False)
 
 

@@ -1,13 +1,12 @@
 """Load a Qwen2-VL from a local directory: the tiny one, a large one, or an adapter on either."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
-from safetensors import SafetensorError
+from safetensors import safe_open
 from torch import nn
 from transformers import (
     BitsAndBytesConfig,
@@ -18,6 +17,7 @@ from transformers import (
 )
 
 from medr1_lib.errors import InputError
+from medr1_lib.files import read_json
 from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
 
 if TYPE_CHECKING:  # peft and bitsandbytes take seconds to import, and most runs need neither
@@ -30,6 +30,9 @@ ARCHITECTURES: dict[str, type[PreTrainedModel]] = {
 # Full paths: "visual" alone matches nothing, and the tower would be quantized. Without "lm_head",
 # the head would be, and it shares its weights with the embedding.
 NOT_QUANTIZED = ["model.visual", "lm_head"]
+
+AGAIN = "copy or download the model again"
+ROOT = Path(__file__).parents[2]  # of the repository, where recipes name their models
 
 Policy: TypeAlias = "PreTrainedModel | PeftModel"
 
@@ -69,20 +72,22 @@ def load_policy(
 def base_directory(path: Path) -> Path:
     """The directory of the model itself: `path`, or what the adapter in it was trained on.
 
-    Raises:
-        InputError: If `path` is no directory, or its adapter names no local directory.
+    What an adapter names is looked for from the working directory, the adapter's own and the
+    repository's. Raises an `InputError` if `path` is no directory, or its base is not found.
     """
     if not path.is_dir():
         raise InputError(path, "is not a directory", "give the directory of a model")
     if not (path / "adapter_config.json").is_file():
         return path
-    named = _read_json(path / "adapter_config.json").get("base_model_name_or_path")
-    if not named or not Path(named).is_dir():
-        remedy = "write the directory of that model into base_model_name_or_path"
-        raise InputError(
-            path / "adapter_config.json", f"its base model {named!r} is not here", remedy
-        )
-    return Path(named)
+    config = path / "adapter_config.json"
+    named = read_json(config, AGAIN).get("base_model_name_or_path")
+    if isinstance(named, str) and named:
+        with _readable(config, "base model's name", AGAIN):
+            for base in (Path(named), path / named, ROOT / named):
+                if base.is_dir():
+                    return base
+    remedy = "write the directory of that model into base_model_name_or_path"
+    raise InputError(config, f"its base model {named!r} is not here", remedy)
 
 
 def base_model(model: Policy) -> PreTrainedModel:
@@ -94,23 +99,29 @@ def base_model(model: Policy) -> PreTrainedModel:
 def _load_model(
     path: Path, quantize: str | None, device: str, dtype: torch.dtype
 ) -> PreTrainedModel:
-    found = _read_json(path / "config.json").get("model_type")
-    if found not in ARCHITECTURES:
+    config = read_json(path / "config.json", AGAIN)
+    found = config.get("model_type")
+    if not isinstance(found, str) or found not in ARCHITECTURES:
         known = " or ".join(ARCHITECTURES)
         raise InputError(path / "config.json", f"model_type is {found!r}", f"use a {known} model")
+    if config.get("quantization_config"):
+        remedy = "use the model as it was before, and quantize it to nf4 here"
+        raise InputError(path / "config.json", "its weights are quantized already", remedy)
     if quantize not in (None, "nf4"):
         raise InputError(f"quantize={quantize!r}", "is not a known way", "use 'nf4' or None")
     settings: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}}
+    # Neither a pickle nor a kernel from the network, whatever the directory asks for.
+    settings |= {"use_safetensors": True, "attn_implementation": "sdpa", "local_files_only": True}
     if quantize:
         settings["quantization_config"] = _nf4(dtype)
-    with _readable(path, "weights", "copy or download the model again"):
+    with _readable(path, "weights", AGAIN):
         loaded: Any = ARCHITECTURES[found].from_pretrained(
-            path, local_files_only=True, output_loading_info=True, **settings
+            path, output_loading_info=True, **settings
         )
     model, info = loaded
     if info["missing_keys"]:
         problem = f"lacks {len(info['missing_keys'])} weights, {min(info['missing_keys'])} first"
-        raise InputError(path, problem, "copy or download the model again")
+        raise InputError(path, problem, AGAIN)
     if quantize:
         _check_quantized(model)
     return model
@@ -122,15 +133,27 @@ def _load_processor(path: Path) -> ImageOnlyQwen2VLProcessor:
         processor = ImageOnlyQwen2VLProcessor.from_pretrained(path, local_files_only=True)
     if processor.chat_template is None:
         raise InputError(path, "has no chat template", "copy chat_template.json or .jinja into it")
+    trial: Any = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}]
+    with _readable(path, "chat template", "copy chat_template.json or .jinja again"):
+        processor.apply_chat_template(trial, tokenize=False, add_generation_prompt=True)
     processor.tokenizer.padding_side = "left"  # so that every row of a batch ends where it goes on
     return processor
 
 
 def _add_adapter(model: PreTrainedModel, path: Path) -> "PeftModel":
-    from peft import PeftModel
+    from peft import PeftModel, get_peft_model_state_dict
 
-    with _readable(path, "adapter", "copy the adapter again, or train it again"):
-        return PeftModel.from_pretrained(model, path, local_files_only=True)
+    remedy = "copy the adapter again, or train it again"
+    with _readable(path, "adapter", remedy):
+        with safe_open(path / "adapter_model.safetensors", "pt") as file:
+            found = set(file.keys())
+        adapted = PeftModel.from_pretrained(model, path, local_files_only=True)
+        # peft takes what fits and leaves the rest: the bare base would pass for the adapter.
+        odd = found ^ get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
+    if odd:
+        problem = f"{len(odd)} of its weights are missing or fit nothing, {min(odd)} first"
+        raise InputError(path, problem, remedy)
+    return adapted
 
 
 def _nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
@@ -158,20 +181,13 @@ def _check_quantized(model: PreTrainedModel) -> None:
         layer.support_avx512bf16_for_cpu = False
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(path, "is missing", "give the directory of a model") from error
-    except ValueError as error:
-        raise InputError(path, "is not sound JSON", "copy or download the model again") from error
-
-
 @contextmanager
 def _readable(path: Path, part: str, remedy: str) -> Iterator[None]:
     """Tell in one line what a library complains of on many."""
     try:
         yield
-    except (OSError, SafetensorError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # files from elsewhere in five libraries: anything may come
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(path, f"its {part} cannot be read ({first})", remedy) from error

@@ -16,12 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
-from transformers import (
-    DynamicCache,
-    GenerationConfig,
-    LogitsProcessorList,
-    StoppingCriteriaList,
-)
+from transformers import DynamicCache, GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 from transformers.cache_utils import DynamicLayer
 
 from medr1_lib.model.loading import Policy, base_model
@@ -31,29 +26,19 @@ PIXELS = ("pixel_values", "image_grid_thw")
 
 @dataclass(frozen=True)
 class PromptCache:
-    """Prompts that were read up to their last token.
+    """Prompts that were read up to their last token."""
 
-    Attributes:
-        cache: Keys and values of all layers, a row per prompt.
-        mask: 1 where a token is not padding, (prompts, length - 1).
-        last: The last token of each prompt, which is not in the cache, (prompts, 1).
-        position: The rotary position of that token, (prompts, 1).
-    """
-
-    cache: DynamicCache
-    mask: Tensor
-    last: Tensor
-    position: Tensor
+    cache: DynamicCache  # keys and values of all layers, a row per prompt
+    mask: Tensor  # 1 where a token is not padding, (prompts, length - 1)
+    last: Tensor  # the last token of each prompt, which is not in the cache, (prompts, 1)
+    position: Tensor  # the rotary position of that token, (prompts, 1)
 
 
 def prefill(model: Policy, inputs: Mapping[str, Tensor]) -> PromptCache:
     """Read prompts up to their last token, with gradient where gradients are kept.
 
-    Args:
-        model: Without activation checkpointing, under which transformers drops the cache.
-        inputs: What the processor makes of prompts, padded on the left: `input_ids` and
-            `attention_mask` (prompts, length), and with images also `mm_token_type_ids`,
-            `pixel_values` and `image_grid_thw`.
+    The model must be without activation checkpointing, under which transformers drops the cache;
+    `inputs` are what the processor makes of prompts, padded on the left.
     """
     core, ids, mask = unwrapped(model), inputs["input_ids"], inputs["attention_mask"]
     positions, _ = core.model.get_rope_index(
@@ -83,11 +68,8 @@ def completion_inputs(
 ) -> dict[str, Any]:
     """The arguments of a forward pass whose output t predicts token t of a completion.
 
-    Args:
-        prompts: From `prefill`.
-        completions: Token ids, padded on the right, (completions, tokens).
-        mask: 1 where a token counts, 0 where it is padding, (completions, tokens).
-        owner: Which prompt each completion belongs to, (completions,).
+    Completions are padded on the right, and `mask` is 0 there, both (completions, tokens); `owner`
+    says which prompt each belongs to, (completions,).
     """
     last, position = prompts.last[owner], prompts.position[owner]
     steps = torch.arange(completions.shape[1], device=completions.device)
@@ -115,11 +97,8 @@ def sample_group(
 ) -> Tensor:
     """Sample `count` completions of each prompt: what `generate` gives from the same seed, sooner.
 
-    What `config` leaves open, `generate` takes from the model's own settings.
-
-    Returns:
-        Token ids, those of a prompt next to each other, (prompts x count, tokens). What follows
-        the end of a completion is padding.
+    What `config` leaves open, `generate` takes from the model's own settings. Returns token ids,
+    those of a prompt next to each other, (prompts x count, tokens), with padding after the end.
     """
     core = unwrapped(model)
     generate = partial(type(core).generate, core, custom_generate=decode_group)
@@ -143,14 +122,8 @@ def decode_group(
     """A loop for `generate(custom_generate=decode_group)`: a step adds a token to each completion.
 
     A row of the model holds all completions of a prompt, where a token sees the prompt and what
-    comes before it in its own completion. The keys and values of the prompt are there only once.
-
-    Args:
-        input_ids: The prompts, one for each completion, (completions, length).
-        prompts: The prompts, read; their cache is used up. All else is what `generate` hands over.
-
-    Returns:
-        Prompts and completions, (completions, tokens).
+    comes before it in its own completion. The keys and values of the prompt are there only once,
+    and the cache in `prompts` is used up. Returns prompts and completions, (completions, tokens).
     """
     rows, count = len(prompts.last), len(input_ids) // len(prompts.last)
     room = count * (generation_config.max_length - input_ids.shape[1])

@@ -36,10 +36,8 @@ def group_advantages(rewards: Tensor, group_size: int, scale: bool = True) -> Te
 def token_logps(logits: Tensor, ids: Tensor, temperature: float) -> Tensor:
     """Log-probability of each token that was written, [B, T] (3).
 
-    Args:
-        logits: What the model said at the place before each token, [B, T, V].
-        ids: The tokens, [B, T].
-        temperature: The one that the rollouts were sampled at; another would be another policy.
+    `logits` are those at the place before each token, [B, T, V]; the temperature is the one that
+    the rollouts were sampled at: another would be another policy.
 
     Example:
         >>> token_logps(torch.zeros(1, 1, 4), torch.tensor([[3]]), temperature=1.0).exp().tolist()
@@ -120,16 +118,11 @@ def grpo_loss(
 ) -> Tensor:
     """The loss of a batch of rollouts (6); which of the four, `weights` decides.
 
-    Args:
-        logps: Of the sampled tokens under the policy, with gradient, [B, T].
-        old_logps: The same when they were sampled; `logps.detach()` in the first step.
-        reference_logps: The same under the reference model.
-        advantages: Of the rollouts, [B].
-        weights: Of the tokens, [B, T].
-        clip: Limit of the ratio on either side of 1.
-        beta: Weight of the KL penalty.
-        corrected_kl: Multiply the penalty by the ratio, as TRL does unless told otherwise: its
-            gradient is then that of the divergence which its value estimates.
+    Log-probabilities are those of the sampled tokens, [B, T]: under the policy, with gradient; when
+    they were sampled, `logps.detach()` in the first step; and under the reference. `clip` limits
+    the ratio on either side of 1, `beta` weighs the KL penalty. `corrected_kl` multiplies it by the
+    ratio, as TRL does unless told otherwise: its gradient is then that of the divergence which its
+    value estimates.
     """
     ratio = (logps - old_logps).exp()  # [B, T]
     objective = clipped_objective(ratio, advantages[:, None], clip)  # [B, T]

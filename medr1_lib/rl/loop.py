@@ -30,15 +30,7 @@ def grpo_loop(
     rewards: Sequence[RewardFunction],
     config: Config,
 ) -> Iterator[dict[str, Any]]:
-    """Train, and say after each step what it earned.
-
-    Args:
-        policy: The model; its adapter is trained, and without it, it is the reference.
-        processor: Its processor.
-        rows: Prompts, images and answers, from `grpo_rows`.
-        rewards: From `rewards.rewards`.
-        config: How, from `Recipe.grpo_config`.
-    """
+    """Train the adapter of `policy` on `grpo_rows`, and say after each step what it earned."""
     groups = config.per_device_train_batch_size // config.num_generations
     trained = [weight for weight in policy.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(trained, config.learning_rate, weight_decay=0.0)

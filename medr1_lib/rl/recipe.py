@@ -2,15 +2,21 @@
 
 import argparse
 import dataclasses
+import functools
+import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from enum import Enum
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar
+from types import UnionType
+from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import torch
 import yaml
+from transformers import GenerationConfig, get_scheduler
 from trl.scripts.utils import TrlParser
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
@@ -33,6 +39,7 @@ ALWAYS: dict[str, Any] = {
     "logging_steps": 1,
     "save_strategy": "steps",
     "report_to": "none",
+    "push_to_hub": False,  # a recipe from elsewhere must not open a connection
     "disable_tqdm": True,
     "remove_unused_columns": False,
     "ddp_find_unused_parameters": False,  # TRL looks for them in every step of a model with images
@@ -50,6 +57,26 @@ ELSEWHERE = {
     "resume_from_checkpoint": "--resume",
     "gradient_checkpointing": "activation_checkpointing",  # the name that transformers gave it
 }
+
+
+# What TRL and transformers would train on to no end, or refuse after minutes.
+LOSSES = {
+    "grpo": ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"),
+    "sft": ("nll", "dft"),
+}
+ABOVE_ZERO = ("learning_rate", "temperature", "num_train_epochs", "repetition_penalty")
+NOT_BELOW_ZERO = (
+    "beta epsilon epsilon_high weight_decay max_grad_norm warmup_steps top_k min_p seed"
+)
+COUNTS = (
+    "per_device_train_batch_size num_generations gradient_accumulation_steps num_iterations "
+    "steps_per_generation generation_batch_size max_completion_length max_length save_steps "
+    "save_total_limit lora_r lora_alpha"
+)
+AT_LEAST = dict.fromkeys(NOT_BELOW_ZERO.split(), 0) | dict.fromkeys(COUNTS.split(), 1)
+AT_LEAST |= {"max_steps": -1, "dataloader_num_workers": 0, "top_p": 0}
+AT_MOST = {"lora_r": 1024, "top_p": 1, "min_p": 1}
+LARGEST = 2**31 - 1  # of any number, in either direction
 
 
 def _key(help: str, default: Any = dataclasses.MISSING, **argument: Any) -> Any:  # noqa: ANN401
@@ -76,28 +103,43 @@ class Recipe:
     config: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, allowed in (("method", CONFIGS), ("rules", RULES), ("quantize", (None, "nf4"))):
-            if getattr(self, name) not in allowed:
-                known = ", ".join(map(str, allowed))
-                raise _refused(f"{name} is {getattr(self, name)!r}", f"use one of {known}")
-        for name, least in (("lora_r", 1), ("lora_alpha", 1), ("seed", 0)):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < least:
-                remedy = f"use a whole number, {least} or more"
-                raise _refused(f"{name} is {getattr(self, name)!r}", remedy)
-        check_style(self.style)
         for name in FILTERS:
             given = getattr(self, name) or ()
             names = [given] if isinstance(given, str) else given
+            if not (isinstance(names, list | tuple) and all(isinstance(one, str) for one in names)):
+                raise _refused(f"{name} is {given!r:.80}", "write names")
             object.__setattr__(self, name, tuple(canonical(name, one) for one in names))
-        kind, fixed = CONFIGS[self.method], FIXED[self.method]
+        for one in fields(self):
+            if one.name not in ("config", *FILTERS):
+                _check(one.name, getattr(self, one.name), one.type)
+        if self.rules not in RULES:
+            raise _refused(f"rules is {self.rules!r}", f"use one of {', '.join(RULES)}")
+        check_style(self.style)
+        for name in ("model", "data"):
+            value = getattr(self, name)
+            if "\0" in value or max(map(len, value.split("/"))) > 255:
+                raise _refused(f"{name} is {value!r:.80}", "name a folder")
+        try:
+            re.compile(self.lora_targets)
+        except (re.error, RecursionError, OverflowError) as error:
+            raise _refused(f"lora_targets is no pattern ({error})", "correct the recipe") from error
+        kind, fixed, kinds = CONFIGS[self.method], FIXED[self.method], _kinds(self.method)
         for name, value in self.config.items():
-            if name not in {one.name for one in fields(kind)}:
+            if name not in kinds:
                 remedy = f"use a key of the recipe or of {kind.__name__}"
                 raise _refused(f"unknown key {name!r}", remedy)
             if name in ELSEWHERE:
                 raise _refused(f"{name} is not set here", f"use {ELSEWHERE[name]} instead")
+            _check(name, value, kinds[name])
             if value != fixed.get(name, value):
                 raise _refused(f"{name} is always {fixed[name]}", "leave it out")
+        loss = self.config.get("loss_type", LOSSES[self.method][0])
+        if loss not in LOSSES[self.method]:
+            known = ", ".join(LOSSES[self.method])
+            raise _refused(f"loss_type is {loss!r}", f"use one of {known}")
+        odd = (self.config.get("generation_kwargs") or {}).keys() - GenerationConfig().to_dict()
+        if odd:
+            raise _refused(f"generation_kwargs has {min(odd)!r}", "use names of GenerationConfig")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
@@ -147,8 +189,11 @@ class Recipe:
         own = {"output_dir": str(out), "seed": self.seed}
         try:
             config = kind(**{**self.config, **FIXED[self.method], **own})
-        except (ValueError, TypeError) as error:
-            raise _refused(str(error), "correct the recipe") from error
+            given: Any = config.lr_scheduler_kwargs
+            unused = torch.optim.SGD([torch.zeros(1)])  # a schedule is made up only in training
+            get_scheduler(config.lr_scheduler_type, unused, 1, 2, given)
+        except Exception as error:  # whatever TRL, transformers and accelerate raise about values
+            raise _refused(" ".join(str(error).split()), "correct the recipe") from error
         if config.save_steps < 1:
             raise _refused(f"save_steps is {config.save_steps}", "use a whole number above 0")
         if isinstance(config, GRPOConfig):
@@ -157,6 +202,43 @@ class Recipe:
 
 
 OWN = tuple(one.name for one in fields(Recipe) if one.name != "config")
+
+
+@functools.cache
+def _kinds(method: str) -> dict[str, Any]:
+    """What each field of a method's configuration declares to hold."""
+    return get_type_hints(CONFIGS[method])
+
+
+def _check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 - a type, as declared
+    """Refuse a value of another kind, one out of bounds, and what JSON cannot hold."""
+    try:
+        sound = _fits(value, kind) and json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        sound = False
+    if not sound:
+        told = getattr(kind, "__name__", None) or str(kind).replace("typing.", "")
+        raise _refused(f"{name} is {value!r:.80}", f"use a value of its kind, {told}")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        low, high = AT_LEAST.get(name, -LARGEST), AT_MOST.get(name, LARGEST)
+        nothing = (name == "max_steps" and value == 0) or (name in ABOVE_ZERO and value <= 0)
+        if nothing or not low <= value <= high:
+            least = "above 0" if name in ABOVE_ZERO else f"from {low}"
+            remedy = f"use a number {least}, at most {high}" + ", and not 0" * (low == -1)
+            raise _refused(f"{name} is {value!r:.80}", remedy)
+
+
+def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401 - a type, as declared
+    origin = get_origin(kind)
+    if origin in (Union, UnionType):
+        return any(_fits(value, one) for one in get_args(kind))
+    if origin is Literal:
+        return value in get_args(kind)
+    plain = origin or kind
+    if not isinstance(plain, type):  # `Any`
+        return True
+    wanted = (int, float) if plain is float else str if issubclass(plain, Enum) else plain
+    return isinstance(value, wanted) and (plain is bool or not isinstance(value, bool))
 
 
 def _align(config: GRPOConfig) -> None:
@@ -179,9 +261,8 @@ def _refused(problem: str, remedy: str) -> InputError:
 class RecipeParser(TrlParser):
     """TRL's parser for the fields of a configuration, with the keys of a recipe beside them.
 
-    Only what is given comes back, so that defaults stay where they are, in TRL and in `Recipe`, and
-    `recipe.json` holds what somebody chose. Nor could the configuration itself come back: TRL's
-    cannot be made for a GPU on a machine without one.
+    Only what is given comes back, so that `recipe.json` holds what somebody chose. (TRL's
+    configuration itself cannot be made for a GPU on a machine without one.)
     """
 
     def __init__(self, method: str) -> None:
@@ -216,8 +297,11 @@ class RecipeParser(TrlParser):
             if name not in actions:
                 raise InputError(where, f"unknown key {name!r}", "correct it or leave it out")
             if isinstance(value, list) and actions[name].nargs != "+":
-                problem = f"{name} is {value}, one value is expected"
+                problem = f"{name} is {value!r:.80}, one value is expected"
                 raise InputError(where, problem, "correct it")
+            listed = value if isinstance(value, list) else [value]
+            if not all(isinstance(one, str | int | float | dict | None) for one in listed):
+                raise InputError(where, f"{name} is {value!r:.80}", "write a text or a number")
             if isinstance(value, dict) or value in (None, []):
                 as_they_are[name] = value
             elif isinstance(value, list):
@@ -229,12 +313,7 @@ class RecipeParser(TrlParser):
 
 
 def presets() -> list[str]:
-    """The names of the recipes that come with the library.
-
-    Example:
-        >>> "course" in presets()
-        True
-    """
+    """The names of the recipes that come with the library."""
     return sorted(entry.name.removesuffix(".yaml") for entry in PRESETS.iterdir())
 
 
@@ -249,24 +328,36 @@ def load_recipe(source: str | Path, **changes: object) -> Recipe:
     """
     values, where = _values(source)
     method = values.pop("method", None)
-    if method not in CONFIGS:
+    if not isinstance(method, str) or method not in CONFIGS:
         remedy = f"write method: {' or method: '.join(CONFIGS)}"
-        raise InputError(where, f"method is {method!r}", remedy)
+        raise InputError(where, f"method is {method!r:.80}", remedy)
     given = RecipeParser(method).mapping(values, where)
     return Recipe.from_dict({"method": method} | given | changes)
 
 
+class _OnceLoader(yaml.SafeLoader):
+    """Refuses a key that is written twice, of which PyYAML would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise yaml.YAMLError(f"{min(twice)} is written twice")
+        return super().construct_mapping(node, deep)
+
+
 def _values(source: str | Path) -> tuple[dict[str, Any], object]:
     """The mapping behind a name, what it extends included, and the name for errors."""
-    packaged = PRESETS / f"{source}.yaml"
-    file = packaged if isinstance(source, str) and packaged.is_file() else Path(source)
-    where = source if file is packaged else file
+    file = PRESETS / f"{source}.yaml" if source in presets() else Path(source)
+    where = source if source in presets() else file
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = yaml.load(file.read_text(encoding="utf-8-sig"), _OnceLoader)
     except OSError as error:
         remedy = f"give a YAML file or one of {', '.join(presets())}"
         raise InputError(where, "no such recipe", remedy) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        if "null byte" in str(error):
+            raise InputError(repr(str(file))[:80], "is no path", "name a file") from error
         problem = f"is not sound YAML ({' '.join(str(error).split())})"
         raise InputError(where, problem, "correct the file") from error
     if not isinstance(values, dict):

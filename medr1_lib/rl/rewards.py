@@ -10,6 +10,8 @@ from functools import partial, update_wrapper
 from medr1_lib.data.styles import read_strict
 from medr1_lib.errors import InputError
 
+READ = 16_384  # characters of a completion: on more, the published patterns take seconds
+
 Completion = str | Sequence[Mapping[str, str]]  # plain text, or the message that TRL hands over
 RewardFunction = Callable[..., list[float]]
 FormatScore = Callable[[str, str], float]
@@ -64,12 +66,7 @@ def format_strict(completion: str, style: str) -> float:
 
 
 def accuracy_strict(completion: str, answer: str, style: str) -> float:
-    """1 if the completion has the form asked for and the letter in it is right.
-
-    Example:
-        >>> accuracy_strict("<answer>c</answer>", "C", "no_think")
-        1.0
-    """
+    """1 if the completion has the form asked for and the letter in it is right."""
     return float(read_strict(completion, style) == answer)
 
 
@@ -83,7 +80,12 @@ RULES = tuple(_SCORES)
 def _scores(rules: str) -> tuple[FormatScore, AccuracyScore]:
     if rules not in _SCORES:
         raise InputError(f"rules {rules!r}", "no such rules", f"use one of {', '.join(RULES)}")
-    return _SCORES[rules]
+    form, accuracy = _SCORES[rules]
+    return partial(_begin_of, form), partial(_begin_of, accuracy)
+
+
+def _begin_of(score: Callable[..., float], completion: str, *asked: str) -> float:
+    return score(completion[:READ], *asked)
 
 
 def points(completion: str, answer: str, style: str, rules: str = "strict") -> tuple[float, float]:
@@ -135,10 +137,5 @@ def accuracy_reward(
 
 
 def text(completion: Completion) -> str:
-    """What was said: TRL hands over a list of one message where the prompt is a conversation.
-
-    Example:
-        >>> text([{"role": "assistant", "content": "<answer>A</answer>"}])
-        '<answer>A</answer>'
-    """
+    """What was said: TRL hands over a list of one message where the prompt is a conversation."""
     return completion if isinstance(completion, str) else completion[0]["content"]

@@ -293,14 +293,11 @@ def _notes(out: Path) -> dict[str, Any]:
     path = out / RECIPE
     if not path.is_file():
         return {}
-    try:
-        notes = json.loads(path.read_bytes())
-        if isinstance(notes["recipe"], dict):
-            return notes
-        raise TypeError("recipe is no mapping")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        problem = f"is not sound JSON of a run ({type(error).__name__})"
-        raise InputError(path, problem, "choose another folder, or remove this one") from error
+    remedy = "choose another folder, or remove this one"
+    notes = files.read_json(path, remedy)
+    if not isinstance(notes.get("recipe"), dict):
+        raise InputError(path, "holds no recipe", remedy)
+    return notes
 
 
 def run_notes(config: GRPOConfig | SFTConfig) -> dict[str, Any]:

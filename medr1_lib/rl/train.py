@@ -64,17 +64,10 @@ def train(
 ) -> Run:
     """Train an adapter; used from chapter 05 on.
 
-    The folder gets `recipe.json`, `log.csv` with a row per step, the completions of every step, the
-    adapter and a card.
-
-    Args:
-        recipe: What to train, on what, and how.
-        out: The folder of the run.
-        resume: Go on with the run in `out` at its last checkpoint, to the result that it would have
-            had without the interruption.
-        force: Train even if the pre-flight finds nothing to learn from.
-        callbacks: Told of every step, as by a `transformers.Trainer`.
-        target: What supervised fine-tuning teaches.
+    The folder `out` gets `recipe.json`, `log.csv` with a row per step, the completions of every
+    step, the adapter and a card. With `resume`, the run in it goes on at its last sound checkpoint,
+    to the result that it would have had without the interruption; with `force`, a pre-flight that
+    finds nothing to learn from is no obstacle. `target` is what supervised fine-tuning teaches.
 
     Raises:
         InputError: If recipe, data, model or folder are not fit for it, no group of rollouts has

@@ -13,13 +13,9 @@ from transformers import BatchFeature, Trainer
 from transformers.image_utils import make_flat_list_of_images
 from transformers.utils import logging
 from trl.models.utils import unwrap_model_for_generation
+from trl.trainer import utils as trl_utils
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
-from trl.trainer.utils import (
-    split_pixel_values_by_grid,
-    split_tensor_dict,
-    unsplit_pixel_values_by_grid,
-)
 
 from medr1_lib.model.vision_cache import VisionCache
 from medr1_lib.rl.generation import completion_inputs, prefill, sample_group, unwrapped
@@ -111,9 +107,9 @@ class PolicyTrainer(TrainerMixin, GRPOTrainer):
         if host._step % (held * host.num_iterations) == 0 or host._buffered_inputs is None:
             rollouts = host._generate_and_score_completions(generation_batch)
             torch.randperm(len(rollouts["prompt_ids"]))  # drawn by the shuffle, before later ones
-            by_image: Untyped = split_pixel_values_by_grid(rollouts)
-            parts: Untyped = split_tensor_dict(by_image, held)
-            host._buffered_inputs = [unsplit_pixel_values_by_grid(part) for part in parts]
+            by_image: Untyped = trl_utils.split_pixel_values_by_grid(rollouts)
+            parts: Untyped = trl_utils.split_tensor_dict(by_image, held)
+            host._buffered_inputs = list(map(trl_utils.unsplit_pixel_values_by_grid, parts))
         return host._buffered_inputs[host._step % held]
 
     def _generate_and_score_completions(self, *args: Untyped, **kwargs: Untyped) -> Untyped:
