@@ -149,6 +149,7 @@ SKIPPED_SHOWN = 20  # records printed; all of them are in card.json and in the -
 def data(arguments: list[str]) -> int:
     """Build, import or audit a data set, print the report and write it where `--json` says."""
     from medr1_lib.data.images import SIDE
+    from medr1_lib.data.question import DOMAINS
 
     parser = _parser("data", "Make a data set, bring one in, or look one over.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -162,6 +163,8 @@ def data(arguments: list[str]) -> int:
         default=64,
         help="test questions per modality and type, train 4x (64)",
     )
+    about = "medical, or general: everyday drawings (medical)"
+    add("--domain", choices=DOMAINS, default="medical", help=about)
     add("--leaky", action="store_true", help="let the option texts give the answers away")
     about = "share of train images whose scanner mark gives the answer away (1 if not said)"
     add("--shortcut", type=share, nargs="?", const=1.0, default=0.0, metavar="STRENGTH", help=about)
@@ -197,7 +200,7 @@ def data(arguments: list[str]) -> int:
 def _build(options: argparse.Namespace) -> tuple[str, Report]:
     from medr1_lib.data import phantom_vqa
 
-    named = ("seed", "per_cell", "leaky", "shortcut", "mark")
+    named = ("seed", "per_cell", "leaky", "shortcut", "mark", "domain")
     splits = phantom_vqa.build(options.out, **{name: getattr(options, name) for name in named})
     report = {"out": str(options.out), "records": dict(splits.num_rows)}
     return _written(report), report

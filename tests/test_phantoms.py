@@ -10,7 +10,7 @@ from benchmarks.speed.phantoms import glance, probe
 from medr1_lib.data import phantoms
 from medr1_lib.data.phantoms import Scene, draw, random_scene
 from medr1_lib.data.phantoms.draw import LOOKS, NOISE
-from medr1_lib.data.question import MODALITIES
+from medr1_lib.data.question import DOMAINS, MODALITIES
 from medr1_lib.errors import InputError
 
 CT = Scene("CT", "chest", "mass", "mild", "upper left", "lung window", "scanner 2", 7)
@@ -34,9 +34,11 @@ def test_vocabulary_is_complete_and_unambiguous():
     for table in (phantoms.ANATOMIES, phantoms.FINDINGS, phantoms.ACQUISITIONS):
         assert tuple(table) == MODALITIES
         assert all(len(set(values)) == 4 for values in table.values())
-    assert {m: tuple(looks) for m, looks in LOOKS.items()} == phantoms.ACQUISITIONS
-    assert set(NOISE) == set(MODALITIES)
-    lesions = [name for names in phantoms.FINDINGS.values() for name in names[1:]]
+    drawn = {m: phantoms.vocabulary(m) for modalities in DOMAINS.values() for m in modalities}
+    looks = {m: words["acquisition"] for m, words in drawn.items()}
+    assert {m: tuple(known) for m, known in LOOKS.items()} == looks
+    assert set(NOISE) == set(drawn)
+    lesions = [name for words in drawn.values() for name in words["finding"][1:]]
     assert len(set(lesions)) == len(lesions), "a lesion's name belongs to one modality"
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from medr1_lib.cli import exit_status
 from medr1_lib.data.question import Question
 from tools import fake_2b, migrate, report, sample
+from tools.base import command as base
 from tools.pretrain import command as pretrain
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +40,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path, capsys):
 
 
 def test_every_tool_and_benchmark_says_how_it_is_used(capsys):
-    modules = [fake_2b, migrate, pretrain, report, sample]
+    modules = [base, fake_2b, migrate, pretrain, report, sample]
     modules += [import_module(f"benchmarks.{path.parent.name}.{path.stem}") for path in SCRIPTS]
     for module in modules:
         with pytest.raises(SystemExit) as ended:

@@ -2,25 +2,27 @@
 
 import json
 from collections.abc import Hashable, Mapping
+from itertools import chain
 from typing import Any
 
 import pandas as pd
 
 from medr1_lib.analysis.stats import Measures, rate_table
-from medr1_lib.data.phantom_vqa import ATTRIBUTES, STEMS, values
-from medr1_lib.data.question import LETTERS, MODALITIES
+from medr1_lib.data.phantom_vqa import ATTRIBUTES, EVERYDAY_STEMS, STEMS, values
+from medr1_lib.data.question import DOMAINS, LETTERS
 from medr1_lib.data.rationale import claims
 from medr1_lib.data.styles import STYLES, thought
 from medr1_lib.errors import InputError
 
 # No value belongs to two attributes, so that a value alone says which of them is meant.
-KNOWN = dict.fromkeys(MODALITIES, "modality") | {
+_MODALITIES = tuple(chain(*DOMAINS.values()))
+KNOWN = dict.fromkeys(_MODALITIES, "modality") | {
     text: name
     for question_type, name in ATTRIBUTES.items()
-    for modality in MODALITIES
+    for modality in _MODALITIES
     for text in values(modality, question_type)
 }
-ASKED = {stem: name for name, stems in STEMS.items() for stem in stems}
+ASKED = {stem: name for name, stems in (*STEMS.items(), *EVERYDAY_STEMS.items()) for stem in stems}
 SAME = ["model", "style", "mark", "item"]  # what answers under two controls have in common
 MEASURES: Measures = {
     "hallucination": ("false_claims", "claims"),

@@ -4,13 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from medr1_lib.data.question import CONTROLS, MODALITIES, QUESTION_TYPES
+from medr1_lib.data.question import CONTROLS, DOMAINS, QUESTION_TYPES
 from medr1_lib.errors import InputError
 
 Z = 1.959964  # the normal quantile of a 95 % interval
@@ -71,7 +72,7 @@ def summary(records: pd.DataFrame) -> dict[str, Any]:
     """
     real = records[records["control"] == "none"]
     return share(real) | {
-        "by_modality": _shares_by(real, "modality", (*MODALITIES, "unknown")),
+        "by_modality": _shares_by(real, "modality", (*chain(*DOMAINS.values()), "unknown")),
         "by_question_type": _shares_by(real, "question_type", (*QUESTION_TYPES, "unknown")),
         "controls": _shares_by(records, "control", CONTROLS),
     }

@@ -12,8 +12,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from medr1_lib.data import dataset, images
-from medr1_lib.data.phantoms import SCANNERS, Scene, draw, random_scene, vocabulary
-from medr1_lib.data.question import LETTERS, MODALITIES, QUESTION_TYPES, Question
+from medr1_lib.data.phantoms import EVERYDAY, SCANNERS, Scene, draw, random_scene, vocabulary
+from medr1_lib.data.question import DOMAINS, LETTERS, MODALITIES, QUESTION_TYPES, Question
 from medr1_lib.errors import InputError
 
 # A scene's seed leaves the remainder of its split when divided by 3, so no image is in two splits.
@@ -32,6 +32,13 @@ STEMS = {
     "grade": ("How severe is the lesion?", "What is the grade of the lesion?"),
     "place": ("Where in the picture is the lesion?", "What is the location of the lesion?"),
     "modality": ("Which imaging modality is this?", "What kind of image is this?"),
+}
+EVERYDAY_STEMS = {
+    "acquisition": ("How was this picture made?", "Which light or technique is this?"),
+    "anatomy": ("Which subject is shown?", "What does this picture show a view of?"),
+    "finding": ("Which object is present?", "What is the added object?"),
+    "grade": ("How large is the object?", "What is the size of the object?"),
+    "place": ("Where in the picture is the object?", "What is the location of the object?"),
 }
 # Texts that are never right: what the distractors of OmniMedVQA mostly are.
 NEVER_RIGHT = {
@@ -53,6 +60,11 @@ def values(modality: str, question_type: str) -> tuple[str, ...]:
     return vocabulary(modality)[ATTRIBUTES[question_type]]
 
 
+def stems(modality: str, attribute: str) -> tuple[str, str]:
+    """The two ways of asking for an attribute in a modality."""
+    return (EVERYDAY_STEMS if modality in EVERYDAY else STEMS)[attribute]
+
+
 def questions(
     split: str,
     seed: int = 0,
@@ -60,6 +72,7 @@ def questions(
     leaky: bool = False,
     shortcut: float = 0.0,
     mark: str = "random",
+    domain: str = "medical",
 ) -> Iterator[Question]:
     """Yield `per_cell` questions for each modality and question type, cell by cell.
 
@@ -74,12 +87,14 @@ def questions(
             image of the training split: two flaws of OmniMedVQA.
         shortcut: Share of questions whose scanner is tied to the answer, 0 (none) to 1.
         mark: Scanner on the images: `random`, `absent`, or `reversed` (that of a wrong option).
+        domain: `medical`, or `general`: everyday drawings, which have no flaws and no scanner.
 
     Example:
         >>> next(questions("test")).options
         ('soft tissue window', 'bone window', 'contrast phase', 'lung window')
     """
-    for kind, name, known in (("split", split, SPLITS), ("mark", mark, MARKS)):
+    named = ("split", split, SPLITS), ("mark", mark, MARKS), ("domain", domain, tuple(DOMAINS))
+    for kind, name, known in named:
         if name not in known:
             remedy = f"use one of {', '.join(known)}"
             raise InputError(f"{kind} {name!r}", f"no such {kind}", remedy)
@@ -89,9 +104,11 @@ def questions(
     if not 0 <= shortcut <= 1:
         problem = f"a strength of {shortcut}"
         raise InputError("shortcut", problem, "use a share between 0 and 1")
-    for (row, modality), (column, question_type) in product(
-        enumerate(MODALITIES), enumerate(QUESTION_TYPES)
-    ):
+    if domain == "general" and (leaky or shortcut or mark != "random"):
+        problem = "has no leaky, shortcut or mark variant"
+        raise InputError("domain general", problem, "leave those arguments out")
+    for modality, (column, question_type) in product(DOMAINS[domain], enumerate(QUESTION_TYPES)):
+        row = (*MODALITIES, *EVERYDAY).index(modality)
         attribute, choices = ATTRIBUTES[question_type], values(modality, question_type)
         for index in range(per_cell):
             # Any four questions in a row have four values at four letters, any sixteen all pairs.
@@ -112,7 +129,8 @@ def questions(
                 wrong = list(NEVER_RIGHT[attribute])
             texts = [str(text) for text in rng.permutation(wrong)[:3]]
             texts.insert(place, choices[value])
-            yield _about(scene, STEMS[attribute][stem], texts, place, question_type)
+            asked = stems(modality, attribute)[stem]
+            yield _about(scene, asked, texts, place, question_type)
 
 
 def which_modality(seed: int = 0, count: int = 8 * PER_CELL) -> Iterator[Question]:
@@ -146,17 +164,22 @@ def build(
     leaky: bool = False,
     shortcut: float = 0.0,
     mark: str = "random",
+    domain: str = "medical",
 ) -> datasets.DatasetDict:
     """Draw the benchmark and write it: `train` (four times as many), `test`, and `which_modality/`.
 
+    The general domain has no `which_modality/`.
     The shortcut is planted in `train` only, so that a model which took it fails in `test`; `mark`
     changes `test` only.
     """
     card = {"source": "PhantomMedVQA", "seed": seed, "per_cell": per_cell, "leaky": leaky}
     card |= {"shortcut": shortcut, "mark": mark}
-    train = questions("train", seed, TRAIN_FACTOR * per_cell, leaky, shortcut)
-    test = questions("test", seed, per_cell, leaky, mark=mark)
-    apart = {"which_modality": {"test": _rows(which_modality(seed, 8 * per_cell), "test")}}
+    train = questions("train", seed, TRAIN_FACTOR * per_cell, leaky, shortcut, domain=domain)
+    test = questions("test", seed, per_cell, leaky, mark=mark, domain=domain)
+    if domain == "medical":
+        apart = {"which_modality": {"test": _rows(which_modality(seed, 8 * per_cell), "test")}}
+    else:
+        card, apart = card | {"domain": domain}, {}
     drawn = {"train": _rows(train, "train"), "test": _rows(test, "test")}
     return dataset.write(out, drawn, card, apart)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from medr1_lib.data.phantoms.scene import Scene
+from medr1_lib.data.phantoms.scene import EVERYDAY, Scene
 from medr1_lib.errors import InputError
 
 LETTERS = "ABCD"
@@ -20,6 +20,7 @@ MODALITIES = (
     "OCT",
     "Microscopy",
 )
+DOMAINS = {"medical": MODALITIES, "general": tuple(EVERYDAY)}
 QUESTION_TYPES = (
     "Modality Recognition",
     "Anatomy Identification",
@@ -90,7 +91,7 @@ class Question:
     question: str  # the stem, without its options
     options: tuple[str, ...]  # two to four; real files repeat a wrong one now and then
     answer: str  # the right letter, `A` to `D`
-    modality: str  # one of `MODALITIES`, or `unknown`
+    modality: str  # of any of `DOMAINS`, or `unknown`
     question_type: str  # one of `QUESTION_TYPES`, or `unknown`
     image_id: str  # names the image without giving the answer away
     source: str  # `phantom`, or the name of a data set
@@ -113,7 +114,7 @@ class Question:
         texts = [option.strip().casefold() for option in self.options]
         if texts.count(self.answer_text.strip().casefold()) > 1:
             return f"the right option {self.answer_text!r} occurs twice"
-        if self.modality not in (*MODALITIES, "unknown"):
+        if self.modality not in (*MODALITIES, *EVERYDAY, "unknown"):
             return f"unknown modality {self.modality!r}"
         if self.question_type not in (*QUESTION_TYPES, "unknown"):
             return f"unknown question type {self.question_type!r}"

@@ -6,7 +6,7 @@ token found there. Left to chance it takes hours of training to appear; it knows
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -20,8 +20,8 @@ from transformers import (
     Qwen2VLImageProcessorPil,
 )
 
-from medr1_lib.data.phantom_vqa import ATTRIBUTES, STEMS, values
-from medr1_lib.data.question import LETTERS, MODALITIES
+from medr1_lib.data.phantom_vqa import ATTRIBUTES, EVERYDAY_STEMS, STEMS, values
+from medr1_lib.data.question import DOMAINS, LETTERS
 from medr1_lib.data.styles import STYLES, prompt
 from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
 
@@ -58,28 +58,33 @@ CHAT_TEMPLATE = """\
 {% endif -%}"""
 
 
-def phrases() -> list[str]:
-    """Every answer of PhantomMedVQA, modalities first, each once."""
+MEDICAL = ("medical",)  # the domains of the tokenizer, unless others are named
+
+
+def phrases(domains: Sequence[str] = MEDICAL) -> list[str]:
+    """Every answer of PhantomMedVQA in some domains, modalities first, each once."""
+    modalities = [modality for domain in domains for modality in DOMAINS[domain]]
     answers = [
         text
         for question_type in ATTRIBUTES
-        for modality in MODALITIES
+        for modality in modalities
         for text in values(modality, question_type)
     ]
-    return list(dict.fromkeys([*MODALITIES, *answers]))
+    return list(dict.fromkeys([*modalities, *answers]))
 
 
-def corpus() -> Iterable[str]:
+def corpus(domains: Sequence[str] = MEDICAL) -> Iterable[str]:
     """What the tokenizer is trained on: prompts and names of attributes."""
-    stems = [stem for pair in STEMS.values() for stem in pair]
+    owned = {"medical": STEMS, "general": EVERYDAY_STEMS}
+    asked = [stem for domain in domains for pair in owned[domain].values() for stem in pair]
     for style in STYLES:
-        for stem in stems:
+        for stem in asked:
             yield prompt(stem, ("", "", "", ""), style)
     yield from (f"{name}: {name}, " for name in STEMS for _ in range(9))
     yield from (ASK_CAPTION, "user\n", "assistant\n") * 9
 
 
-def tiny_processor() -> ImageOnlyQwen2VLProcessor:
+def tiny_processor(domains: Sequence[str] = MEDICAL) -> ImageOnlyQwen2VLProcessor:
     """Build the processor of the tiny model: nothing is read, the same bytes every time.
 
     The tokenizer is a byte-level BPE like Qwen2-VL's, so that any text can be asked. The tags, the
@@ -104,9 +109,9 @@ def tiny_processor() -> ImageOnlyQwen2VLProcessor:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    bpe.train_from_iterator(corpus(), trainer)
+    bpe.train_from_iterator(corpus(domains), trainer)
     bpe.add_tokens([AddedToken(tag, normalized=False) for tag in TAGS])
-    words = [*LETTERS, *phrases()]
+    words = [*LETTERS, *phrases(domains)]
     bpe.add_tokens([AddedToken(word, single_word=True, normalized=False) for word in words])
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=bpe,

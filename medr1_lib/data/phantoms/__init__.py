@@ -1,14 +1,16 @@
-"""PhantomMedVQA's pictures: drawings that look like medical images and know what they show."""
+"""PhantomMedVQA's pictures: drawings that know what they show, medical and everyday."""
 
 from medr1_lib.data.phantoms.draw import draw
 from medr1_lib.data.phantoms.scene import (
     ACQUISITIONS,
     ANATOMIES,
+    EVERYDAY,
     FINDINGS,
     GRADES,
     PLACES,
     PRIMITIVES,
     SCANNERS,
+    SIZES,
     Scene,
     random_scene,
     vocabulary,

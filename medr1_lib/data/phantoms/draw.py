@@ -9,11 +9,20 @@ from PIL import Image
 
 from medr1_lib.data.phantoms.canvas import SIZE, Map, Plane, X, Y, line, paint, step, texture
 from medr1_lib.data.phantoms.painters import PAINTERS
-from medr1_lib.data.phantoms.scene import ANATOMIES, GRADES, PLACES, SCANNERS, Scene
+from medr1_lib.data.phantoms.scene import (
+    EVERYDAY,
+    GRADES,
+    PLACES,
+    SCANNERS,
+    SIZES,
+    Scene,
+    vocabulary,
+)
 
-RADII = dict(zip(GRADES, (0.12, 0.18, 0.25, 0.33), strict=True))
+RADII = dict(zip(GRADES + SIZES, 2 * (0.12, 0.18, 0.25, 0.33), strict=True))
 CENTRES = dict(zip(PLACES, ((-0.4, -0.4), (0.4, -0.4), (-0.4, 0.4), (0.4, 0.4)), strict=True))
 Colour = tuple[int, int, int]
+OBJECT_COLOURS = ((220, 40, 40), (250, 214, 40), (40, 60, 200), (20, 150, 70))
 Finish = Callable[[Map, np.random.Generator], Map]
 
 GREY: tuple[Colour, ...] = ((0, 0, 0), (255, 255, 255))
@@ -80,6 +89,20 @@ def _scan_columns(grey: Map, rng: np.random.Generator) -> Map:
     return coarse + shaken
 
 
+def _hatched(grey: Map, rng: np.random.Generator) -> Map:
+    return grey + 0.06 * np.sin(50 * (X + Y) + texture(rng, 4))
+
+
+def _rain(grey: Map, rng: np.random.Generator) -> Map:
+    return grey + 0.12 * step(np.sin(36 * (X + 0.3 * Y) + 3 * texture(rng, 8)) - 0.9, 0.1)
+
+
+def _snow(grey: Map, rng: np.random.Generator) -> Map:
+    for x, y in rng.uniform(-1, 1, (30, 2)):
+        grey = paint(grey, step(0.03 - np.hypot(X - x, Y - y), 0.03), 1.0)
+    return grey
+
+
 _ECHO = ((0.0, 0.02), (0.3, 0.18), (0.55, 0.4), (0.95, 0.85))
 _CURVED, _PHASED = _sector(0.16, 0.72), _sector(0.04, 0.5)
 _SKIN = ((38, 20, 16), (150, 88, 68), (226, 168, 146), (255, 236, 224))
@@ -142,6 +165,32 @@ LOOKS: dict[str, dict[str, Look]] = {
         "silver stain": Look(ramp=((16, 10, 6), (186, 146, 76), (252, 244, 214))),
         "immunostain": Look(ramp=((86, 46, 14), (158, 176, 206), (246, 247, 251))),
     },
+    "Landscape": {
+        "noon light": Look(ramp=((30, 80, 40), (120, 170, 90), (150, 200, 240), (250, 252, 255))),
+        "dusk": Look(ramp=((40, 16, 50), (130, 50, 80), (240, 140, 70), (255, 224, 150))),
+        "moonlight": Look(((0, 0), (1, 0.6)), ramp=((2, 4, 20), (40, 60, 110), (170, 190, 230))),
+        "fog": Look(((0, 0.55), (1, 0.95)), ramp=((60, 64, 66), (236, 238, 238))),
+    },
+    "Still Life": {
+        "oil paint": Look(ramp=((40, 20, 10), (150, 80, 30), (220, 170, 90), (250, 236, 200))),
+        "watercolor": Look(
+            ((0, 0.3), (1, 1)), ramp=((20, 60, 120), (130, 190, 220), (252, 250, 246))
+        ),
+        "pencil": Look(((0, 0.25), (1, 1)), finish=_hatched),
+        "chalk": Look(((0, 0.95), (1, 0.12)), ((16, 44, 36), (240, 244, 236)), _hatched),
+    },
+    "Street Scene": {
+        "sunshine": Look(ramp=((60, 50, 60), (170, 120, 80), (250, 220, 150), (150, 210, 250))),
+        "rain": Look(((0, 0.1), (1, 0.7)), ramp=((20, 28, 40), (190, 200, 214)), finish=_rain),
+        "snow": Look(((0, 0.2), (1, 0.75)), ramp=((40, 50, 70), (226, 232, 244)), finish=_snow),
+        "lamplight": Look(((0, 0), (1, 0.8)), ramp=((10, 6, 20), (120, 70, 20), (255, 220, 120))),
+    },
+    "Textile": {
+        "indigo": Look(ramp=((16, 24, 90), (226, 232, 250))),
+        "madder": Look(ramp=((130, 20, 30), (250, 220, 214))),
+        "saffron": Look(ramp=((170, 100, 0), (255, 240, 170))),
+        "undyed": Look(ramp=((130, 120, 106), (246, 242, 232))),
+    },
 }
 
 
@@ -169,6 +218,10 @@ NOISE: dict[str, Finish] = {
     "Fundus Photography": _additive(0.02, 0.7),
     "OCT": _speckle(0.35, 0.7),
     "Microscopy": _additive(0.02, 0.6),
+    "Landscape": _additive(0.015, 0.6),
+    "Still Life": _additive(0.015, 0.6),
+    "Street Scene": _additive(0.015, 0.6),
+    "Textile": _additive(0.03, 0.5),
 }
 
 
@@ -187,13 +240,17 @@ def draw(scene: Scene) -> Image.Image:
     plane = Plane(X, Y).moved(
         rng.uniform(-0.08, 0.08), rng.uniform(0.94, 1.06), tuple(rng.uniform(-0.05, 0.05, 2))
     )
-    painter = PAINTERS[scene.modality][ANATOMIES[scene.modality].index(scene.anatomy)]
+    painter = PAINTERS[scene.modality][vocabulary(scene.modality)["anatomy"].index(scene.anatomy)]
     grey = look.grey(painter(look.view(plane), rng))
     grey = grey * np.float32(rng.uniform(0.8, 1.08)) + np.float32(rng.uniform(-0.04, 0.08))
-    if scene.grade and scene.place:
+    everyday = scene.modality in EVERYDAY
+    if scene.grade and scene.place and not everyday:
         grey = _with_lesion(grey, scene.primitive, RADII[scene.grade], CENTRES[scene.place], rng)
     grey = look.finish(NOISE[scene.modality](grey, rng), rng)
     pixels = look.colour(grey)
+    if scene.grade and scene.place and everyday:
+        radius, centre = RADII[scene.grade], CENTRES[scene.place]
+        pixels = _with_object(pixels, scene.primitive, radius, centre, rng)
     if scene.acquisition == "color Doppler":
         pixels = _with_flow(pixels, rng)
     if scene.scanner:
@@ -213,6 +270,21 @@ def _with_lesion(
     lighter = rng.random() < 0.5 if 0.25 < under < 0.75 else under <= 0.25
     target = under + contrast if lighter else under - contrast
     return paint(grey, 0.9 * mask, target + 0.03 * texture(rng, 1.5))
+
+
+def _with_object(
+    pixels: NDArray[np.uint8],
+    primitive: str,
+    radius: float,
+    centre: tuple[float, float],
+    rng: np.random.Generator,
+) -> NDArray[np.uint8]:
+    """Adds what lies on an everyday picture, in the colour that stands out most."""
+    x, y = np.array(centre) + rng.uniform(-0.06, 0.06, 2)
+    mask = _lesion_mask(primitive, x, y, radius * rng.uniform(0.94, 1.06), rng)[..., None]
+    under = (pixels * mask).sum((0, 1)) / mask.sum()
+    colour = max(OBJECT_COLOURS, key=lambda known: np.abs(np.array(known) - under).sum())
+    return (pixels + mask * (np.array(colour) - pixels)).astype(np.uint8)
 
 
 def _lesion_mask(

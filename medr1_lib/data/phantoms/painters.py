@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from medr1_lib.data.phantoms import everyday
 from medr1_lib.data.phantoms.canvas import SIZE, Map, Plane, line, paint, step, texture
 
 AIR, FAT, MUSCLE, ORGAN, BRAIN, FLUID, BONE = 0.0, 0.3, 0.45, 0.55, 0.65, 0.8, 0.95
@@ -338,7 +339,7 @@ def micro_fat(p: Plane, rng: np.random.Generator) -> Map:
     return tissue + 0.015 * texture(rng, 1)
 
 
-# One painter per anatomy, in the order of `scene.ANATOMIES`.
+# One painter per anatomy or subject, in the order of `scene.vocabulary`.
 PAINTERS: dict[str, tuple[Callable[[Plane, np.random.Generator], Map], ...]] = {
     "CT": (ct_head, ct_chest, ct_abdomen, ct_pelvis),
     "MRI": (mri_brain, mri_knee, mri_spine, mri_heart),
@@ -348,4 +349,8 @@ PAINTERS: dict[str, tuple[Callable[[Plane, np.random.Generator], Map], ...]] = {
     "Fundus Photography": (fundus_disc, fundus_macula, fundus_arcade, fundus_periphery),
     "OCT": (oct_fovea, oct_nerve, oct_cornea, oct_lens),
     "Microscopy": (micro_blood, micro_colon, micro_muscle, micro_fat),
+    "Landscape": (everyday.mountains, everyday.sea, everyday.forest, everyday.desert),
+    "Still Life": (everyday.apple, everyday.bottle, everyday.cup, everyday.candle),
+    "Street Scene": (everyday.house, everyday.car, everyday.bridge, everyday.church),
+    "Textile": (everyday.stripes, everyday.checks, everyday.waves, everyday.diamonds),
 }

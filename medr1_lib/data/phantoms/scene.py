@@ -10,6 +10,7 @@ from medr1_lib.errors import InputError
 # Shared by all modalities, so what is learned about them in one helps in every other.
 PRIMITIVES = ("none", "solid", "ring", "scattered")
 GRADES = ("minimal", "mild", "moderate", "severe")
+SIZES = ("tiny", "small", "large", "huge")  # the grades of everyday drawings
 PLACES = ("upper left", "upper right", "lower left", "lower right")
 SCANNERS = ("scanner 1", "scanner 2", "scanner 3", "scanner 4")
 
@@ -46,16 +47,48 @@ ACQUISITIONS = {
     "Microscopy": ("H&E stain", "trichrome stain", "silver stain", "immunostain"),
 }
 
+# The general domain: everyday drawings, their subjects, what is added to them, and light or
+# technique. They are asked about by the same names (`anatomy` is the subject) and have no scanner.
+EVERYDAY = {
+    "Landscape": (
+        ("mountains", "sea", "forest", "desert"),
+        ("nothing added", "balloon", "wreath", "birds"),
+        ("noon light", "dusk", "moonlight", "fog"),
+    ),
+    "Still Life": (
+        ("apple", "bottle", "cup", "candle"),
+        ("nothing added", "plum", "bracelet", "crumbs"),
+        ("oil paint", "watercolor", "pencil", "chalk"),
+    ),
+    "Street Scene": (
+        ("house", "car", "bridge", "church"),
+        ("nothing added", "ball", "tire", "leaves"),
+        ("sunshine", "rain", "snow", "lamplight"),
+    ),
+    "Textile": (
+        ("stripes", "checks", "waves", "diamonds"),
+        ("nothing added", "button", "buckle", "beads"),
+        ("indigo", "madder", "saffron", "undyed"),
+    ),
+}
+
 
 def vocabulary(modality: str) -> dict[str, tuple[str, ...]]:
-    """The values that each attribute of a scene can have in a modality."""
+    """The values that each attribute of a scene can have in a modality, medical or everyday."""
+    if modality in EVERYDAY:
+        anatomies, findings, acquisitions = EVERYDAY[modality]
+        grades, scanners = SIZES, {}
+    else:
+        owned = ANATOMIES[modality], FINDINGS[modality], ACQUISITIONS[modality]
+        anatomies, findings, acquisitions = owned
+        grades, scanners = GRADES, {"scanner": SCANNERS}
     return {
-        "anatomy": ANATOMIES[modality],
-        "finding": FINDINGS[modality],
-        "grade": GRADES,
+        "anatomy": anatomies,
+        "finding": findings,
+        "grade": grades,
         "place": PLACES,
-        "acquisition": ACQUISITIONS[modality],
-        "scanner": SCANNERS,
+        "acquisition": acquisitions,
+        **scanners,
     }
 
 
@@ -68,7 +101,7 @@ class Scene:
 
     modality: str
     anatomy: str
-    finding: str  # the first of `FINDINGS[modality]` means that there is no lesion
+    finding: str  # the first of its modality means that there is no lesion
     grade: str | None  # the size of the lesion; `None` without one
     place: str | None  # of the lesion in the image; `None` without one
     acquisition: str
@@ -76,12 +109,12 @@ class Scene:
     seed: int  # of everything else: pose, contrast, noise
 
     def __post_init__(self) -> None:
-        if self.modality not in FINDINGS:
+        if self.modality not in (*FINDINGS, *EVERYDAY):
             raise InputError("scene", f"unknown modality {self.modality!r}", "use a known one")
         if type(self.seed) is not int or self.seed < 0:
             raise InputError("scene", f"the seed {self.seed!r} is no whole number", "use 0 or more")
         allowed: dict[str, tuple[str | None, ...]] = {**vocabulary(self.modality)}
-        allowed["scanner"] = (*SCANNERS, None)
+        allowed["scanner"] = (*allowed.get("scanner", ()), None)
         if not self.has_lesion:
             allowed |= {"grade": (None,), "place": (None,)}
         for name, values in allowed.items():
@@ -93,12 +126,12 @@ class Scene:
     @property
     def has_lesion(self) -> bool:
         """Whether there is something to grade and to locate."""
-        return self.finding != FINDINGS[self.modality][0]
+        return self.finding != vocabulary(self.modality)["finding"][0]
 
     @property
     def primitive(self) -> str:
         """The visual primitive that the finding's name stands for in this modality."""
-        return PRIMITIVES[FINDINGS[self.modality].index(self.finding)]
+        return PRIMITIVES[vocabulary(self.modality)["finding"].index(self.finding)]
 
     def to_json(self) -> str:
         """The scene as one line of JSON, as stored in the column `scene`."""
@@ -126,12 +159,12 @@ def random_scene(rng: np.random.Generator, modality: str, **fixed: str) -> Scene
         'ring'
     """
     choices = vocabulary(modality)
+    without, *findings = choices["finding"]
     if fixed.keys() & {"grade", "place"}:
-        choices["finding"] = FINDINGS[modality][1:]
-    drawn: dict[str, str | None] = {
-        name: values[rng.integers(len(values))] for name, values in choices.items()
-    }
+        choices["finding"] = tuple(findings)
+    drawn: dict[str, str | None] = {"scanner": None}
+    drawn |= {name: values[rng.integers(len(values))] for name, values in choices.items()}
     drawn |= fixed
-    if drawn["finding"] == FINDINGS[modality][0]:
+    if drawn["finding"] == without:
         drawn |= {"grade": None, "place": None}
     return Scene(modality=modality, seed=int(rng.integers(2**50)), **drawn)  # type: ignore[arg-type]

@@ -1,0 +1,111 @@
+"""What a picture shows, as targets of the tower: one word of each attribute, and where it lies."""
+
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+from transformers import PreTrainedTokenizerBase, Qwen2VLForConditionalGeneration
+
+from medr1_lib.data import phantoms
+from medr1_lib.data.phantom_vqa import ATTRIBUTES, values
+from medr1_lib.data.phantoms import Scene
+from medr1_lib.data.question import DOMAINS
+from tools.base.pictures import TOKENS
+
+LESIONS = 1 + (len(phantoms.PRIMITIVES) - 1) * len(phantoms.GRADES)
+
+Word = tuple[str, str]  # domain and text: medical and general places are the same words
+
+
+@cache
+def vocabulary() -> dict[str, list[Word]]:
+    """For every attribute of a scene, all the words that it can take, medical ones first."""
+    words: dict[str, list[Word]] = {"modality": [(d, m) for d in DOMAINS for m in DOMAINS[d]]}
+    for question_type, name in ATTRIBUTES.items():
+        known = [(d, t) for d in DOMAINS for m in DOMAINS[d] for t in values(m, question_type)]
+        words[name] = list(dict.fromkeys(known))
+    return words
+
+
+def domain(scene: Scene) -> str:
+    """The domain of a scene."""
+    return "general" if scene.modality in phantoms.EVERYDAY else "medical"
+
+
+def targets(scenes: Sequence[Scene]) -> Tensor:
+    """For every scene the place of its attributes in `vocabulary`; -100 where there is none."""
+    return torch.tensor(
+        [
+            [
+                table.get((domain(scene), getattr(scene, name)), -100)
+                for name, table in _places().items()
+            ]
+            for scene in scenes
+        ]
+    )
+
+
+@cache
+def _places() -> dict[str, dict[Word, int]]:
+    return {
+        name: {word: place for place, word in enumerate(words)}
+        for name, words in vocabulary().items()
+    }
+
+
+def lesions(scenes: Sequence[Scene]) -> Tensor:
+    """For every scene and image token which lesion lies there, of `LESIONS` kinds, 0 for none.
+
+    Shape (scenes, 16). The four places are the inner four of the 4 x 4 tokens.
+    """
+    marked = torch.zeros(len(scenes), TOKENS, dtype=torch.long)
+    tokens = dict(zip(phantoms.PLACES, (5, 6, 9, 10), strict=True))
+    for row, scene in zip(marked, scenes, strict=True):
+        if scene.place and scene.grade:
+            primitive = phantoms.PRIMITIVES.index(scene.primitive)
+            size = phantoms.vocabulary(scene.modality)["grade"].index(scene.grade)
+            row[tokens[scene.place]] = 1 + len(phantoms.GRADES) * (primitive - 1) + size
+    return marked
+
+
+def word_vectors(
+    model: Qwen2VLForConditionalGeneration, tokenizer: PreTrainedTokenizerBase
+) -> list[Tensor]:
+    """For every attribute the vectors of its words, shape (words, width), not to be trained."""
+    table = model.model.language_model.embed_tokens.weight.detach()
+    return [
+        table[tokenizer.convert_tokens_to_ids([text for _, text in words])]
+        for words in vocabulary().values()
+    ]
+
+
+def codes(vectors: Sequence[Tensor], seed: int) -> list[Tensor]:
+    """What the tower writes at first: general words as they are, medical ones in a code of its own.
+
+    A code is a random direction, one for each word, that the language model has never met.
+    """
+    source = torch.Generator().manual_seed(seed)
+    written = []
+    for table, words in zip(vectors, vocabulary().values(), strict=True):
+        own = normalize(torch.randn(table.shape, generator=source), dim=1)
+        foreign = torch.tensor([[kind == "medical"] for kind, _ in words])
+        written.append(torch.where(foreign, own, table))
+    return written
+
+
+def said(scenes: Sequence[Scene], words: Sequence[Tensor]) -> Tensor:
+    """The sum of the vectors of a scene's words: shape (scenes, width)."""
+    wanted = targets(scenes)
+    columns = zip(words, wanted.T, strict=True)
+    parts = [
+        torch.where(rows[:, None] >= 0, table[rows.clamp_min(0)], 0.0) for table, rows in columns
+    ]
+    return torch.stack(parts).sum(0)
+
+
+def loudness(seen: Tensor, spoken: Tensor) -> float:
+    """How strongly pictures say their words: the slope of features on sums of word vectors."""
+    centred, wanted = seen - seen.mean(0), spoken - spoken.mean(0)
+    return float((centred * wanted).sum() / (wanted * wanted).sum())
