@@ -27,8 +27,8 @@ from tools.base.validation import asked_about, validate_all
 
 log = logging.getLogger(__name__)
 
-TOWER_STEPS, LANGUAGE_STEPS = 2400, 700
-MEDICAL_PICTURES = 10  # of each cell of the medical domain that the language half meets
+TOWER_STEPS, LANGUAGE_STEPS = 2000, 700
+MEDICAL_PICTURES = 60  # of each cell of the medical domain that the language half meets
 # Pictures per cell of a domain, for what; each use has a seed of its own.
 USES = {
     "tower": {"medical": 900, "general": 500},

@@ -1,7 +1,9 @@
 """Stage 2, the language half: captions, look-ups and questions in the three styles.
 
 All of it about general pictures and, in text, about both domains; about medical pictures only
-little: few pictures, and few rows of a batch. How little is what sets the base's accuracy there.
+little: a few rows of a batch. How few is what sets the base's accuracy there. Each of those
+pictures is met once or twice: a base that has met few of them often answers as well, but is sure of
+itself where it is wrong, and reinforcement then finds no spread to learn from.
 """
 
 import logging
@@ -65,7 +67,7 @@ class BatchMix:
 
 LOOK_UPS = BatchMix(40)
 GENERAL = Rows(8, {"think_before": 4, "no_think": 8, "think_after": 6})
-MEDICAL = Rows(6, {"no_think": 2, "think_after": 2})
+MEDICAL = Rows(1, {"no_think": 2, "think_after": 2})
 MIXED = BatchMix(4, 12, GENERAL, MEDICAL)
 
 
