@@ -8,6 +8,7 @@ import _thread
 import argparse
 import io
 import logging
+import math
 import os
 import shlex
 import sys
@@ -16,15 +17,10 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from medr1_lib.errors import InputError
 from medr1_lib.files import check_writable, one_writer, write_json
-
-if TYPE_CHECKING:
-    from medr1_lib.evaluation.answers import AnswerLog
-    from medr1_lib.evaluation.evaluate import Settings
-    from medr1_lib.evaluation.items import EvalSet
 
 # Else it complains of a missing kernel when it is imported; before any module that imports it.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
@@ -87,30 +83,24 @@ def _usage() -> str:
 # ---- what options share: types for argparse's `type=`, and kinds of argument ----
 
 
-def positive(text: str) -> int:
-    """A whole number of 1 or more."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
+def _number(
+    kind: type[int] | type[float], low: float, high: float, problem: str
+) -> Callable[[str], float]:
+    """A type for argparse: numbers from `low` to `high`; of any other the `problem` is told."""
+
+    def read(text: str) -> float:
+        number = kind(text)
+        if not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"{text} {problem}")
+        return number
+
+    read.__name__ = kind.__name__  # argparse tells it of a text that is no number
+    return read
 
 
-def natural(text: str) -> int:
-    """A whole number of 0 or more, such as the seed of numpy's generators."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below zero")
-    return number
-
-
-def share(text: str) -> float:
-    """A number from 0 to 1."""
-    number = float(text)
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"{text} does not lie between 0 and 1")
-    return number
-
-
+positive = _number(int, 1, math.inf, "is not a positive number")
+natural = _number(int, 0, math.inf, "is below zero")  # such as the seed of numpy's generators
+share = _number(float, 0, 1, "does not lie between 0 and 1")
 FOLDER: dict[str, Any] = {"type": Path, "metavar": "DIR"}
 ZIPPED: dict[str, Any] = {"type": Path, "metavar": "DIR|ZIP"}
 FILE: dict[str, Any] = {"type": Path, "metavar": "FILE"}
@@ -119,9 +109,6 @@ COUNT: dict[str, Any] = {"type": positive, "metavar": "N"}
 
 def _parser(command: str, description: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(prog=f"python -m medr1_lib {command}", description=description)
-
-
-# ---- doctor ----
 
 
 def doctor(arguments: list[str]) -> int:
@@ -141,8 +128,6 @@ def doctor(arguments: list[str]) -> int:
     return 0 if "laptop" in tiers else 1
 
 
-# ---- data ----
-
 SKIPPED_SHOWN = 20  # records printed; all of them are in card.json and in the --json file
 
 
@@ -157,12 +142,8 @@ def data(arguments: list[str]) -> int:
     add = commands.add_parser("build", help="draw PhantomMedVQA").add_argument
     add("--out", **FOLDER, required=True, help="folder to make")
     add("--seed", type=int, default=0, metavar="S", help="everything follows from it (default 0)")
-    add(
-        "--per-cell",
-        **COUNT,
-        default=64,
-        help="test questions per modality and type, train 4x (64)",
-    )
+    about = "test questions per modality and type, train 4x (64)"
+    add("--per-cell", **COUNT, default=64, help=about)
     about = "medical, or general: everyday drawings (medical)"
     add("--domain", choices=DOMAINS, default="medical", help=about)
     add("--leaky", action="store_true", help="let the option texts give the answers away")
@@ -211,8 +192,8 @@ def _import(options: argparse.Namespace) -> tuple[str, Report]:
 
     given = options.root, options.out, options.splits, options.by, options.size
     done = omnimedvqa.import_data(*given)
-    report = {key: done[key] for key in ("records", "images", "skipped")}
-    report = {"out": str(options.out)} | report
+    kept = {key: done[key] for key in ("records", "images", "skipped")}
+    report = {"out": str(options.out)} | kept
     skipped, shown = done["skipped"], done["skipped"][:SKIPPED_SHOWN]
     count = f"skipped {len(skipped)} records:" if skipped else "nothing was skipped"
     width = max((len(entry["where"]) for entry in shown), default=0)
@@ -238,8 +219,6 @@ def _written(report: Report) -> str:
     counts = ", ".join(f"{count} {split}" for split, count in report["records"].items())
     return f"{report['out']}: {counts}"
 
-
-# ---- train ----
 
 TRAIN_USAGE = """\
 `python -m medr1_lib train {grpo,sft}`: train an adapter into a folder of its own.
@@ -307,9 +286,6 @@ def train(arguments: list[str]) -> int:
     return 0
 
 
-# ---- evaluate ----
-
-
 def evaluate(arguments: list[str]) -> int:
     """Evaluate, print the tables and write the report where `--json` says.
 
@@ -337,9 +313,18 @@ def evaluate(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.json:
         check_writable(options.json)
+    report = _evaluate(options)
+    if options.json:
+        write_json(options.json, next(iter(report.values())) if len(report) == 1 else report)
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> Report:
+    """The summary of every style, printed as well."""
     import torch
 
     from medr1_lib.analysis.stats import summary, summary_table
+    from medr1_lib.evaluation.answers import AnswerLog, fingerprint
     from medr1_lib.evaluation.evaluate import Settings, evaluate
     from medr1_lib.evaluation.items import EvalSet
     from medr1_lib.model.loading import load_policy
@@ -349,8 +334,17 @@ def evaluate(arguments: list[str]) -> int:
     asked = tuple(dict.fromkeys(options.style)), tuple(dict.fromkeys(options.controls))
     settings = Settings(*asked, options.limit, options.seed, options.max_new_tokens)
     items = EvalSet(options.data, options.split)
+    determines = asdict(settings) | {
+        "styles": list(settings.styles),
+        "controls": list(settings.controls),
+        "quantize": options.quantize,
+        "decoding": "greedy",
+        "model_sha256": fingerprint(options.model),
+        "data_sha256": items.sha256,
+    }
     with one_writer(options.out):
-        log = _answer_log(options, settings, items)
+        # Before the model is loaded, so that a folder in use is refused at once.
+        log = AnswerLog(options.out, determines, _notes(options))
         model, processor = load_policy(options.model, options.quantize)
         start = time.perf_counter()
         try:
@@ -368,28 +362,17 @@ def evaluate(arguments: list[str]) -> int:
         report[style] = summary(replies) | {"unread": unread}
         print(f"\n{options.model}, {style}, greedy:\n{summary_table(report[style])}")
         print(f"{unread} replies name no option; they count as wrong")
-    if options.json:
-        write_json(options.json, next(iter(report.values())) if len(report) == 1 else report)
-    return 0
+    return report
 
 
-def _answer_log(options: argparse.Namespace, settings: "Settings", items: "EvalSet") -> "AnswerLog":
-    """Opened before the model is loaded, so that a folder in use is refused at once."""
+def _notes(options: argparse.Namespace) -> Report:
+    """What the card of an evaluation tells beside all that its answers depend on."""
     import torch
     import transformers
 
-    from medr1_lib.evaluation.answers import AnswerLog, fingerprint
     from medr1_lib.provenance import hardware
 
-    determines = asdict(settings) | {
-        "styles": list(settings.styles),
-        "controls": list(settings.controls),
-        "quantize": options.quantize,
-        "decoding": "greedy",
-        "model_sha256": fingerprint(options.model),
-        "data_sha256": items.sha256,
-    }
-    notes = {
+    return {
         "model": str(options.model),
         "data": f"{options.data}, {options.split}",
         "hardware": hardware(),
@@ -400,10 +383,6 @@ def _answer_log(options: argparse.Namespace, settings: "Settings", items: "EvalS
         "transformers": transformers.__version__,
         "use": NOT_CLINICAL,
     }
-    return AnswerLog(options.out, determines, notes)
-
-
-# ---- sweep ----
 
 
 def sweep(arguments: list[str]) -> int:

@@ -17,11 +17,8 @@ LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets",
 def hardware() -> str:
     """Processor, how many there are, and memory, in one line."""
     cpuinfo = Path("/proc/cpuinfo")  # Linux; elsewhere Python knows the name itself
-    named = (
-        re.search(r"model name\s*: (.*)", cpuinfo.read_text(encoding="utf-8"))
-        if cpuinfo.exists()
-        else None
-    )
+    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
+    named = re.search(r"model name\s*: (.*)", text)
     name = named[1] if named else platform.processor() or platform.machine()
     memory = psutil.virtual_memory().total / 2**30
     return f"{name}, {psutil.cpu_count()} processors, {memory:.0f} GiB"

@@ -100,14 +100,10 @@ def _outcome(function: Function, arguments: tuple[Any, ...]) -> tuple[Any, BaseE
 def _same(got: object, expected: object) -> bool:
     """Equal, with numbers to float32 precision and arrays, tensors, lists and tuples alike."""
     got, expected = (x.tolist() if hasattr(x, "tolist") else x for x in (got, expected))
-    if isinstance(expected, dict):
-        if not isinstance(got, dict) or got.keys() != expected.keys():
-            return False
-        return all(_same(got[key], expected[key]) for key in expected)
-    if isinstance(expected, list | tuple):
-        if not isinstance(got, list | tuple) or len(got) != len(expected):
-            return False
-        return all(map(_same, got, expected))
+    if isinstance(expected, dict) and isinstance(got, dict):
+        return got.keys() == expected.keys() and all(_same(got[key], expected[key]) for key in got)
+    if isinstance(expected, list | tuple) and isinstance(got, list | tuple):
+        return len(got) == len(expected) and all(map(_same, got, expected))
     if isinstance(expected, int | float) and isinstance(got, int | float):
         return math.isclose(got, expected, rel_tol=1e-5, abs_tol=1e-7)
     return isinstance(got, type(expected)) and got == expected

@@ -45,17 +45,16 @@ class LiveCurves(TrainerCallback):
 
     def on_log(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
         """Draw, unless that was done a moment ago."""
-        if state.is_world_process_zero and time.monotonic() - self._drawn > self._pause:
+        if time.monotonic() - self._drawn > self._pause:
             self._draw(state)
 
     def on_train_end(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
         """Draw all of it."""
-        if state.is_world_process_zero:
-            self._draw(state)
+        self._draw(state)
 
     def _draw(self, state: TrainerState) -> None:
         log = log_table(state.log_history)
-        if log.empty:
+        if log.empty or not state.is_world_process_zero:
             return
         figure = curves(log, state.max_steps)
         if self._handle is None:

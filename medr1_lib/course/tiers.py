@@ -67,8 +67,7 @@ class Tier:
 # One thread for the small tiers: on a busy machine a second one makes so small a model slower.
 REPLAY = Tier("replay", "none, recorded runs are shown", "recorded results", 1)
 LAPTOP = Tier("laptop", "a tiny Qwen2-VL", "PhantomMedVQA", 1)
-LARGE = ("Qwen2-VL-2B-Instruct in 4 bits", "OmniMedVQA or PhantomMedVQA")
-GPU = Tier("gpu", *LARGE, threads=None, quantize="nf4", max_new_tokens=256)
+GPU = Tier("gpu", "Qwen2-VL-2B-Instruct in 4 bits", "OmniMedVQA or PhantomMedVQA", None, "nf4", 256)
 TIERS = {tier.name: tier for tier in (REPLAY, LAPTOP, GPU)}
 
 
@@ -120,14 +119,11 @@ def banner(chapter: int, tier: Tier) -> str:
         Teaching material, not for clinical use.
     """
     try:
-        course = json.loads(material(COSTS).read_text(encoding="utf-8")).get(
-            tier.name, {"minutes": {}}
-        )
-    except InputError:  # a course that nobody has timed yet
-        course = {"minutes": {}}
-    minutes = course["minutes"].get(f"{chapter:02d}")
-    cost = "has not been timed at this tier"
-    if minutes is not None:
+        timed = json.loads(material(COSTS).read_text(encoding="utf-8"))
+    except InputError:  # nobody has timed the course yet
+        timed = {}
+    course, cost = timed.get(tier.name, {"minutes": {}}), "has not been timed at this tier"
+    if minutes := course["minutes"].get(f"{chapter:02d}"):
         cost = f"took {minutes} minutes on {course['hardware']} ({course['date']})"
     return (
         f"Chapter {chapter:02d} at the {tier.name} tier: model, {tier.model}; data, {tier.data}.\n"

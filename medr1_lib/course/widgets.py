@@ -5,9 +5,9 @@ a group of rollouts (05) and the answers behind a cell of a generalization map (
 """
 
 import base64
-import html
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
@@ -64,12 +64,12 @@ class Panel(VBox):
 def picture(image: Image.Image, alt: str, side: int = 224) -> str:
     """An image as HTML that needs no file, with a text for readers who do not see it."""
     data = base64.b64encode(images.png(image)).decode()
-    return f'<img alt="{html.escape(alt)}" width="{side}" src="data:image/png;base64,{data}">'
+    return f'<img alt="{escape(alt)}" width="{side}" src="data:image/png;base64,{data}">'
 
 
 def option_list(options: Sequence[str], right: str) -> str:
     """The options as HTML, that of the letter `right` set apart."""
-    texts = zip(LETTERS, map(html.escape, options), strict=False)
+    texts = zip(LETTERS, map(escape, options), strict=False)
     items = [f"<b>{text} (right)</b>" if letter == right else text for letter, text in texts]
     return f'<ol type="A"><li>{"</li><li>".join(items)}</li></ol>'
 
@@ -79,15 +79,12 @@ class DataBrowser(Panel):
 
     def __init__(self, questions: Sequence[Question]) -> None:
         self._questions = questions
-        self.modality, self.question_type = (
-            Dropdown(description=name, options=(EVERY, *values), value=EVERY)
-            for name, values in (("modality", MODALITIES), ("type", QUESTION_TYPES))
-        )
+        self.modality = Dropdown(description="modality", options=(EVERY, *MODALITIES))
+        self.question_type = Dropdown(description="type", options=(EVERY, *QUESTION_TYPES))
         self.number = IntSlider(description="number", min=1, max=len(questions))
         self.reveal = ipywidgets.ToggleButton(description="Show the answer")
-        self.number.observe(self._turn, "value")
-        filters = [self.modality, self.question_type]
-        super().__init__([filters, [self.number, self.reveal]], filters, [self.reveal])
+        rows = [[self.modality, self.question_type], [self.number, self.reveal]]
+        super().__init__(rows, [self.modality, self.question_type, self.number], [self.reveal])
 
     @property
     def shown(self) -> Question:
@@ -102,9 +99,6 @@ class DataBrowser(Panel):
             and self.question_type.value in (EVERY, question.question_type)
         ]
         self.number.max = max(1, len(self._chosen))
-        self._turn()
-
-    def _turn(self, change: object = None) -> None:
         self.reveal.value = False  # each question is shown without its answer first
         self._show()
 
@@ -125,9 +119,9 @@ def question_page(question: Question, answered: bool) -> str:
     truth = f"{question.answer}) {question.answer_text}; {scene}" if answered else "hidden"
     return (
         f"{picture(draw(scene), 'A phantom; what it shows is the question')}"
-        f"<p>{html.escape(question.question)}</p>"
+        f"<p>{escape(question.question)}</p>"
         f"{option_list(question.options, question.answer if answered else '')}"
-        f"<p>Answer: {html.escape(truth)}</p>"
+        f"<p>Answer: {escape(truth)}</p>"
     )
 
 
@@ -195,18 +189,18 @@ def answer_page(
     """One answer as HTML: picture, prompt with its special tokens in bold, completion, verdict."""
     shown = picture(image, "The image that the model was shown") if image else "<p>(no image)</p>"
     letter = record["parsed"] if isinstance(record["parsed"], str) else "nothing"  # pandas has nan
-    options = html.escape(styles.listed(question.options))
+    options = escape(styles.listed(question.options))
     return (
-        f"{shown}<p>about {html.escape(question.modality)}: {options}"
+        f"{shown}<p>about {escape(question.modality)}: {options}"
         f"</p><p>prompt</p>{_code(prompt)}<p>completion</p>{_code(record['completion'])}"
-        f"<p>read as {html.escape(letter)}, right is {question.answer}: "
+        f"<p>read as {escape(letter)}, right is {question.answer}: "
         f"<b>{'right' if record['correct'] else 'wrong'}</b>; "
         f"the form asked for was {'kept' if record['format_ok'] else 'not kept'}</p>"
     )
 
 
 def _code(text: str) -> str:
-    marked = re.sub(r"(&lt;\|\w+\|&gt;)", r"<b>\1</b>", html.escape(text))
+    marked = re.sub(r"(&lt;\|\w+\|&gt;)", r"<b>\1</b>", escape(text))
     return f'<pre style="white-space: pre-wrap; line-height: 1.4">{marked}</pre>'
 
 
@@ -242,7 +236,7 @@ def points_page(completion: str, style: str) -> str:
         cells = (rules, f"{form:g}", f"{accuracy:g}", f"{form + accuracy:g} of 2")
         rows.append(f"<tr>{''.join(f'<td {LEFT}>{cell}</td>' for cell in cells)}</tr>")
     heads = "".join(f"<th {LEFT}>{head}</th>" for head in ("rules", "form", "answer", "reward"))
-    choices, letter = html.escape(styles.listed(OPTIONS)), styles.read(completion, OPTIONS)
+    choices, letter = escape(styles.listed(OPTIONS)), styles.read(completion, OPTIONS)
     return (
         f"<p>{choices}; right is {ANSWER}; evaluation reads {letter or 'nothing'}</p>"
         f"<table><tr>{heads}</tr>{''.join(rows)}</table>"
@@ -272,11 +266,10 @@ class RolloutExplorer(Panel):
 
     def _choose(self, change: object = None) -> None:
         """Offer the prompts of the step, and stay at the same place in the list."""
-        number, groups = self.prompt.index or 0, self._groups[self.step.value]
-        firsts = [group.iloc[0] for group in groups]
+        number, firsts = self.prompt.index or 0, [x.iloc[0] for x in self._groups[self.step.value]]
         names = [f"{first.modality}, {first.question_type}" for first in firsts]
         self.prompt.options = [(name, place) for place, name in enumerate(names)]
-        self.prompt.index = min(number, len(groups) - 1)
+        self.prompt.index = min(number, len(names) - 1)
         self._show()
 
     def _page(self) -> str:
@@ -296,16 +289,15 @@ def group_page(group: pd.DataFrame, image: Image.Image) -> str:
         advantage = float(rollout["advantage"])  # its sign is printed: nothing depends on the color
         color = "#cfe3f1" if advantage > 0 else "#f9dcc4" if advantage < 0 else "inherit"
         rows += (
-            "<tr><td style='text-align: left'>"
-            f"<code>{html.escape(str(rollout['completion']))}</code></td>"
+            f"<tr><td style='text-align: left'><code>{escape(rollout['completion'])}</code></td>"
             f"<td>{rollout['format_reward']:g}</td><td>{rollout['accuracy_reward']:g}</td>"
             f"<td style='background: {color}; color: black'>{advantage:+.2f}</td></tr>"
         )
     head = "".join(f"<th>{name}</th>" for name in ("completion", "form", "answer", "advantage"))
     return (
         f"{picture(image, f'The image of the prompt, {first.modality}', 112)}"
-        f"<p>{html.escape(first.prompt)}</p>"
-        f"<table><caption>right is {html.escape(str(first.answer))}; {verdict}</caption>"
+        f"<p>{escape(first.prompt)}</p>"
+        f"<table><caption>right is {escape(str(first.answer))}; {verdict}</caption>"
         f"<tr>{head}</tr>{rows}</table>"
     )
 
@@ -326,7 +318,7 @@ class MapExplorer(Panel):
         self.cells = {key: self._button(key) for key in self._answers}
         self.kind = Dropdown(description="show", options=list(KINDS.items()))
         self.number = IntSlider(description="answer", min=1, max=1)
-        self._key: tuple[str, str] | None = next(iter(self.cells), None)
+        self._key = next(iter(self.cells))
         rows = [self._grid(axis), [self.kind, self.number]]
         super().__init__(rows, [self.kind], [self.number])
 
@@ -356,37 +348,33 @@ class MapExplorer(Panel):
         return VBox([HBox([Label(name, layout=NAME), *line]) for name, line in lines.items()])
 
     def _choose(self, change: object = None) -> None:
-        if self._key is None:
-            return
         rows, wanted = self._answers[self._key], self.kind.value
         self._chosen = rows if wanted is None else rows[rows["correct"] == wanted]
         self.number.max = max(1, len(self._chosen))
         self._show()
 
     def _page(self) -> str:
-        assert self._key is not None
         n, right, low, high = rate(self._answers[self._key], "correct")
-        train, test = map(html.escape, self._key)
+        train, test = map(escape, self._key)
         head = (
             f"<p>trained on <b>{train}</b>, tested on <b>{test}</b>: "
             f"{round(n * right)} of {n} answers right, {100 * low:.0f} to {100 * high:.0f} % "
             "(95 % interval over models and questions)</p>"
         )
-        place = self.number.value - 1
-        return head + (
-            map_page(self._chosen.iloc[place]) if len(self._chosen) else "None of these."
-        )
+        if self._chosen.empty:
+            return f"{head}None of these."
+        return head + map_page(self._chosen.iloc[self.number.value - 1])
 
 
 def map_page(answer: "pd.Series[Any]") -> str:
     """One answer about a phantom as HTML: what was shown and asked, and what came back."""
     scene = Scene.from_json(answer["scene"])
     verdict = "right" if answer["correct"] else "wrong"
-    shown = html.escape(f"seed {answer['seed']}; the picture shows {scene}")
+    shown = escape(f"seed {answer['seed']}; the picture shows {scene}")
     return (
         f"{picture(draw(scene), f'The phantom of the question, {scene.modality}', 112)}"
-        f"<p>{html.escape(answer['question'])}</p>"
+        f"<p>{escape(answer['question'])}</p>"
         f"{option_list(answer['options'], answer['answer'])}"
-        f"<pre style='white-space: pre-wrap'>{html.escape(answer['completion'])}</pre>"
+        f"<pre style='white-space: pre-wrap'>{escape(answer['completion'])}</pre>"
         f"<p>{verdict}, {shown}</p>"
     )

@@ -40,11 +40,11 @@ class BenchRow:
 
     def mistakes(self) -> list[str]:
         """The rule sets that give something else than the row says, one line each."""
+        said = {rules: (self.given(rules), getattr(self, rules)) for rules in RULES}
         return [
-            f"{self.completion!r} in {self.style}: {rules} rules give {self.given(rules)}, "
-            f"the bench says {getattr(self, rules)}"
-            for rules in RULES
-            if self.given(rules) != getattr(self, rules)
+            f"{self.completion!r} in {self.style}: {rules} rules give {given}, the bench says {due}"
+            for rules, (given, due) in said.items()
+            if given != due
         ]
 
     def correct(self) -> bool:

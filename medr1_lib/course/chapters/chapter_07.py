@@ -79,8 +79,7 @@ class Step:
     def tokens(self, prompts: int) -> int:
         """Tokens that are read or written for some of the prompts."""
         copies = 1 if self.shared else self.rollouts
-        prefixes = prompts * copies * (self.text + self.image)
-        return prefixes + prompts * self.rollouts * self.completion
+        return prompts * (copies * (self.text + self.image) + self.rollouts * self.completion)
 
     def keys(self, prompts: int) -> int:
         """Keys in the scoring of some of the prompts: every rollout has a copy of its prefix."""
