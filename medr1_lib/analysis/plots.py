@@ -79,8 +79,8 @@ def draw_map(shown: pd.DataFrame, title: str, cmap: str, vmin: float, vmax: floa
     axes = canvas(2.6 + 0.95 * len(columns), 1.4 + 0.42 * len(rows), title)
     texts = shown.assign(text=[_cell(row) for row in shown.to_dict("records")])
     values, words = (
-        table.pivot(index="train", columns="test", values=name).reindex(rows)[columns]
-        for table, name in ((shown, "value"), (texts, "text"))
+        texts.pivot(index="train", columns="test", values=name).reindex(rows)[columns]
+        for name in ("value", "text")
     )
     look = {"cmap": cmap, "vmin": vmin, "vmax": vmax, "linewidths": 0.5}
     small = {"fontsize": "x-small", "linespacing": 0.95}

@@ -37,15 +37,7 @@ def reliance(records: pd.DataFrame, by: list[str] = GROUP) -> pd.DataFrame:
 
     Raises an `InputError` if a model did not answer the same items under both marks.
     """
-    pairs = _pairs(records[records["control"] == "none"])
-    rows = [
-        (*names, len(group), *group[SHARES].mean(), *bootstrap(group, "reliance"))
-        for names, group in pairs.groupby(by, observed=True)
-    ]
-    return pd.DataFrame(rows, columns=[*by, "n", *SHARES, "low", "high"])
-
-
-def _pairs(real: pd.DataFrame) -> pd.DataFrame:
+    real = records[records["control"] == "none"]
     marked = real[real["mark"] == "reversed"]
     bare = real.loc[real["mark"] == "absent", [*ANSWER, "parsed"]]
     pairs = marked.merge(bare, on=ANSWER, suffixes=("", "_bare"), validate="one_to_one")
@@ -55,9 +47,13 @@ def _pairs(real: pd.DataFrame) -> pd.DataFrame:
         raise InputError("shortcut", problem, remedy)
     told = pd.Series([_told(row) for row in pairs.to_dict("records")], pairs.index)
     follows, says = (pairs[name] == told for name in ("parsed", "parsed_bare"))
-    return pairs.assign(
-        reversed=follows, absent=says, reliance=follows.astype(float) - says.astype(float)
-    )
+    gap = follows.astype(float) - says.astype(float)
+    groups = pairs.assign(reversed=follows, absent=says, reliance=gap).groupby(by, observed=True)
+    rows = [
+        (*names, len(group), *group[SHARES].mean(), *bootstrap(group, "reliance"))
+        for names, group in groups
+    ]
+    return pd.DataFrame(rows, columns=[*by, "n", *SHARES, "low", "high"])
 
 
 def _told(row: Mapping[Hashable, Any]) -> str:

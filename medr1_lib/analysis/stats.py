@@ -71,16 +71,15 @@ def summary(records: pd.DataFrame) -> dict[str, Any]:
     `records` has one row per item and control, as `evaluate` returns them.
     """
     real = records[records["control"] == "none"]
-    return share(real) | {
-        "by_modality": _shares_by(real, "modality", (*chain(*DOMAINS.values()), "unknown")),
-        "by_question_type": _shares_by(real, "question_type", (*QUESTION_TYPES, "unknown")),
-        "controls": _shares_by(records, "control", CONTROLS),
-    }
-
-
-def _shares_by(records: pd.DataFrame, column: str, names: Sequence[str]) -> dict[str, Any]:
-    groups = {name: records[records[column] == name] for name in names}
-    return {name: share(group) for name, group in groups.items() if len(group)}
+    found = share(real)
+    for part, among, column, names in (
+        ("by_modality", real, "modality", (*chain(*DOMAINS.values()), "unknown")),
+        ("by_question_type", real, "question_type", (*QUESTION_TYPES, "unknown")),
+        ("controls", records, "control", CONTROLS),
+    ):
+        groups = {name: among[among[column] == name] for name in names}
+        found[part] = {name: share(group) for name, group in groups.items() if len(group)}
+    return found
 
 
 def summary_table(found: dict[str, Any]) -> str:
@@ -128,11 +127,16 @@ def compare(first: pd.DataFrame, second: pd.DataFrame) -> Paired:
         problem = f"{len(first)} and {len(second)} records have {len(pairs)} pairs"
         remedy = "choose one style and control of each, made from the same data and limit"
         raise InputError("comparison", problem, remedy)
-    was, now = pairs["correct_first"].astype(bool), pairs["correct_second"].astype(bool)
-    lost, won = int((was & ~now).sum()), int((~was & now).sum())
+    return paired(pairs["correct_first"].astype(bool), pairs["correct_second"].astype(bool))
+
+
+def paired(first: pd.Series, second: pd.Series) -> Paired:
+    """Compare which of the same items two models have right, by McNemar's exact test."""
+    n, both = len(first), int((first & second).sum())
+    lost, won = int((first & ~second).sum()), int((~first & second).sum())
     p = binomtest(won, won + lost).pvalue if won + lost else 1.0
-    difference, interval = (won - lost) / len(pairs), paired_interval(lost, won, len(pairs))
-    return Paired(len(pairs), int((was & now).sum()), lost, won, difference, interval, float(p))
+    difference, interval = (won - lost) / n, paired_interval(lost, won, n)
+    return Paired(n, both, lost, won, difference, interval, float(p))
 
 
 def paired_interval(lost: int, won: int, n: int) -> tuple[float, float]:

@@ -1,10 +1,6 @@
-"""Transfer maps: accuracy by what a model was trained on and by what it is tested on.
+"""Transfer maps: accuracy by what a model was trained on and by what it is tested on."""
 
-First the map of one method and style, with intervals over seeds and items; then tests between two
-maps, prediction intervals for a rerun, and image-blind baselines.
-"""
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -15,7 +11,7 @@ import pandas as pd
 from scipy.stats import t
 
 from medr1_lib.analysis.recorded import METHODS
-from medr1_lib.analysis.stats import ITEM, compare, holm, middle, redraws, spread_factor, wilson
+from medr1_lib.analysis.stats import holm, middle, paired, redraws, spread_factor, wilson
 from medr1_lib.data import audit
 from medr1_lib.data.question import AXES, BASES, Question
 from medr1_lib.data.styles import STYLES
@@ -32,6 +28,7 @@ RULES = {
 }
 IMAGES = {"blank image": "blank", "shuffled image": "shuffled"}
 
+Names = Iterable[str]
 Noise = Sequence[tuple[float, int]]  # variances of an accuracy, with their degrees of freedom
 
 
@@ -115,11 +112,13 @@ def transfer_answers(
     return TransferAnswers(right, asked, test.cat.remove_unused_categories())
 
 
-def maps(records: pd.DataFrame) -> Maps:
-    """Every map that the records hold."""
+def maps(
+    records: pd.DataFrame, axes: Names = AXES, methods: Names = METHODS, styles: Names = STYLES
+) -> Maps:
+    """Every map that the records hold, of trained models if no other `methods` are named."""
     return {
         (axis, method, style): transfer_answers(records, method, style, axis)
-        for axis, method, style in product(AXES, METHODS, STYLES)
+        for axis, method, style in product(axes, methods, styles)
         if len(select(records, method, style, axis))
     }
 
@@ -200,7 +199,7 @@ def variance_components(found: TransferAnswers) -> dict[str, float]:
     Returns `cells`: between the true gains of cells, that is, between the measured ones less what
     seeds and items add to them; below zero where they explain more than all. It is on the careful
     side, for cells share seeds along a row and items along a column. `seeds`: between the seeds of
-    a cell. `items`: of a cell's mean, for the items drawn.
+    a cell. `items`: of its mean, for the items drawn.
 
     Raises an `InputError` if a model has one seed only.
     """
@@ -222,15 +221,10 @@ def headline(records: pd.DataFrame, found: Maps, extra: pd.DataFrame | None = No
     `found` are the `maps` of the records, `extra` more rows with the columns `SERIES`.
     """
     axis = "all" if any(key[0] == "all" for key in found) else "modality"
-    kinds = [key[1:] for key in found if key[0] == axis]
-    styles = dict.fromkeys(style for _, style in kinds)
-    bases = {
-        (base, style): transfer_answers(records, base, style, axis)
-        for base, style in product(BASES, styles)
-        if len(select(records, base, style, axis))
-    }
+    trained = {key: one for key, one in found.items() if key[0] == axis}
+    bases = maps(records, [axis], BASES, dict.fromkeys(style for *_, style in trained))
     parts = []
-    for (method, style), one in (bases | {key: found[axis, *key] for key in kinds}).items():
+    for (_, method, style), one in (bases | trained).items():
         table = matrix(one)
         home = on_diagonal(table) | table["train"].eq("none")
         parts.append(table[home].assign(series=f"{method}, {style}"))
@@ -243,15 +237,13 @@ def difference_test(
 ) -> tuple[float, float, float, float]:
     """Accuracy of the second less that of the first, its 95 % interval, and a p-value.
 
-    With one seed each this is `stats.compare`, McNemar's exact test, and speaks of these two
+    With one seed each this is `stats.paired`, McNemar's exact test, and speaks of these two
     models. With several, the variance between items and those between the seeds of either side
     add up, as in Welch's t-test, so that it speaks of the methods; no pairing of seeds is assumed.
 
     A side has one row per item and one column per seed. `noise` is what the seeds of each side that
-    has several add to the variance of its accuracy.
-
-    Source: Welch 1947, for the degrees of freedom of a sum of variances. Raises an `InputError` if
-    the items differ, or are fewer than two.
+    has several add to the variance of its accuracy. Source: Welch 1947, for the degrees of freedom
+    of a sum of variances. Raises an `InputError` if the items differ, or are fewer than two.
     """
     if not first.index.equals(second.index):
         raise InputError("comparison", "the items differ", "score both on the same data")
@@ -259,12 +251,7 @@ def difference_test(
         raise InputError("comparison", "has fewer than two items", "score more")
     whole = first.isin((0, 1)).all(axis=None) and second.isin((0, 1)).all(axis=None)
     if first.shape[1] == second.shape[1] == 1 and whole:
-        labels = dict.fromkeys(ITEM, "") | {"item": first.index}
-        one, two = (
-            pd.DataFrame(labels | {"correct": side.iloc[:, 0].to_numpy() == 1})
-            for side in (first, second)
-        )
-        found = compare(one, two)
+        found = paired(first.iloc[:, 0] == 1, second.iloc[:, 0] == 1)
         return found.difference, *found.interval, found.p
     gaps = second.mean(axis=1) - first.mean(axis=1)
     error, freedom = _summed([(float(gaps.var()) / len(gaps), len(gaps) - 1), *noise])
@@ -284,8 +271,7 @@ def compare_cells(first: TransferAnswers, second: TransferAnswers) -> pd.DataFra
     others = {(train, test): part for train, test, part in second.cells()}
     sides, rows = [_seed_noise(first), _seed_noise(second)], []
     for train, test, part in first.cells():
-        if (train, test) in others:
-            other = others[train, test]
+        if (other := others.get((train, test))) is not None:
             seeds = part.shape[1], other.shape[1]
             noise = [
                 (v / n, free) for n, side in zip(seeds, sides, strict=True) for v, free in side

@@ -26,29 +26,20 @@ OF_QUESTION = ["image_id", "question", "options", "answer", "modality", "questio
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer of a model, with the question that it answers.
+    """One answer of a model, with the question that it answers."""
 
-    Attributes:
-        item: The question's place in the split.
-        image_id: That of the question, also where a control showed another image.
-        answer: The right letter.
-        tokens: Length of the completion.
-        parsed: The letter it means, read tolerantly, or `None`.
-        format_ok: Whether it is in exactly the form asked for.
-    """
-
-    item: int
-    image_id: str
+    item: int  # the question's place in the split
+    image_id: str  # that of the question, also where a control showed another image
     question: str
     options: tuple[str, ...]
-    answer: str
+    answer: str  # the right letter
     style: str
     control: str
     completion: str
-    tokens: int
-    parsed: str | None
+    tokens: int  # length of the completion
+    parsed: str | None  # the letter it means, read tolerantly
     correct: bool
-    format_ok: bool
+    format_ok: bool  # whether it is in exactly the form asked for
     modality: str
     question_type: str
     source: str
@@ -68,7 +59,7 @@ class AnswerLog:
         if not self._card.is_file():
             files.require_free(out)
             head = {"made_by": "python -m medr1_lib evaluate", "settings": settings}
-            self._write_card(head | notes)
+            self._write(self._card, head | notes)
             return
         found = files.read_json(self._card, AGAIN).get("settings")
         if not isinstance(found, dict):
@@ -86,7 +77,7 @@ class AnswerLog:
             stems = (path.stem for path in self._parts.glob("*.parquet"))
             known = [int(stem) for stem in stems if stem.isdecimal()]
             self._number = max([self._number, *known]) + 1
-            self._write_table(self._parts / f"{self._number:06}.parquet", frame)
+            self._write(self._parts / f"{self._number:06}.parquet", frame)
 
     def answers(self) -> pd.DataFrame:
         """All answers so far, one to each prompt; a damaged file of them is set aside."""
@@ -119,18 +110,16 @@ class AnswerLog:
             raise InputError(self._out, problem, "the same command asks for them again")
         answers = self.answers().sort_values(KEY, ignore_index=True)
         if self._parts.is_dir():
-            self._write_table(self._out / ANSWERS, answers)
-            self._write_card(files.read_json(self._card, AGAIN) | notes)
+            self._write(self._out / ANSWERS, answers)
+            self._write(self._card, files.read_json(self._card, AGAIN) | notes)
             shutil.rmtree(self._parts)
         return answers
 
-    def _write_card(self, card: dict[str, Any]) -> None:
-        self._write(self._card, (json.dumps(card, indent=1) + "\n").encode())
-
-    def _write_table(self, path: Path, table: pd.DataFrame) -> None:
-        self._write(path, table.to_parquet(index=False, write_page_checksum=True))
-
-    def _write(self, path: Path, content: bytes) -> None:
+    def _write(self, path: Path, found: dict[str, Any] | pd.DataFrame) -> None:
+        if isinstance(found, dict):
+            content = (json.dumps(found, indent=1) + "\n").encode()
+        else:
+            content = found.to_parquet(index=False, write_page_checksum=True)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             files.atomic_write(path, content)

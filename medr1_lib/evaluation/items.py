@@ -70,11 +70,8 @@ class EvalPrompt:
 class EvalSet:
     """One split of a data set made by `data build` or `data import`.
 
-    Attributes:
-        questions: All of them, in the order of the file.
-        sha256: Changes whenever a question or an image does.
-
-    Raises an `InputError` if there is no such split, or a record lacks its image.
+    `questions` are in the order of the file; `sha256` changes whenever one or an image does. Raises
+    an `InputError` if there is no such split, or a record lacks its image.
     """
 
     def __init__(self, root: Path, split: str = "test") -> None:
@@ -116,13 +113,11 @@ class EvalSet:
             for style in styles
             for control in ("none", *controls)
         ]
-        ranks = {item: rank for rank, item in enumerate(sorted(chosen, key=self._length))}
-
-        def order(prompt: EvalPrompt) -> tuple[int, bool, str, int]:
-            rank = ranks[prompt.item]
-            return rank // CHUNK, prompt.shown is None, prompt.style, rank
-
-        return sorted(prompts, key=order)
+        rank = {item: place for place, item in enumerate(sorted(chosen, key=self._length))}
+        return sorted(
+            prompts,
+            key=lambda one: (rank[one.item] // CHUNK, one.shown is None, one.style, rank[one.item]),
+        )
 
     def image(self, prompt: EvalPrompt) -> Image.Image | None:
         """What the model is shown."""

@@ -1,7 +1,4 @@
-"""Many runs: a plan of trainings and tests, its jobs done through submitit, and a block of answers.
-
-The jobs run on this machine or on a SLURM cluster.
-"""
+"""Plans of trainings and tests, their jobs done through submitit, and the blocks they give."""
 
 import hashlib
 import json
@@ -10,9 +7,9 @@ import re
 import time
 import traceback
 from collections import OrderedDict, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import product, repeat
 from pathlib import Path
@@ -48,23 +45,31 @@ TIMEOUT_MINUTES = 7 * 24 * 60  # a job is given up then, unless the plan says ot
 POLL_SECONDS = 2.0
 PLAN_ERRORS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 LISTS = ("style", "train", "seed", "tests", "controls")  # of a grid
+# What fields hold beside the right type: `train` some of its axis.
+ALLOWED: dict[str, Collection[str]] = {"axis": AXES, "controls": CONTROLS, "called": BASES}
+NEEDED, COUNTS = ("grids", "style", "seed"), ("max_new_tokens", "threads")
 # What the frozen tower of a base makes of the test images is the same for all its adapters.
 _FEATURES: defaultdict[Path, Features] = defaultdict(OrderedDict)
 
 
-def _check_types(plan: "Grid | Plan") -> None:
-    """Refuse what YAML may hold instead of the types of the fields."""
+def _check(plan: "Grid | Plan") -> None:
+    """Refuse what YAML may hold instead of the types and values of the fields."""
     for name, kind in get_type_hints(type(plan)).items():
-        many = get_origin(kind) is tuple
+        given, many = getattr(plan, name), get_origin(kind) is tuple
         wanted: Any = get_args(kind)[0] if many else get_origin(kind) or kind
-        given = getattr(plan, name)
         values = given if many and isinstance(given, tuple) else (given,)
-        fits = [
-            isinstance(one, wanted) and (wanted is not int or type(one) is int) for one in values
-        ]
-        if not all(fits) or (not fits and name in ("grids", "style", "seed")):
+        fits = [type(one) is int if wanted is int else isinstance(one, wanted) for one in values]
+        if not all(fits) or (not fits and name in NEEDED):
             remedy = f"write {'some' if many else 'a'} {wanted.__name__}"
             raise InputError("plan", f"{name} is {given!r}", remedy)
+        if name in COUNTS and given < 1:
+            raise InputError("plan", f"{name} is {given}", "use 1 or more")
+        allowed = (
+            AXES[getattr(plan, "axis", "all")] if name == "train" else ALLOWED.get(name, values)
+        )
+        if wrong := [value for value in values if value not in allowed]:
+            remedy = f"use some of {', '.join(allowed)}"
+            raise InputError("plan", f"{name} has {wrong[0]!r}", remedy)
 
 
 @dataclass(frozen=True)
@@ -84,8 +89,8 @@ class Job:
     @property
     def name(self) -> str:
         """A hash of recipe, tests and controls, model and data by path; the job's folder."""
-        own = (one.name for one in fields(self) if one.name not in ("recipe", "called"))
-        values = [self.recipe.to_dict(), *(getattr(self, name) for name in own)]
+        asked = self.tests, self.controls, self.max_new_tokens, self.untrained
+        values = [self.recipe.to_dict(), *asked]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
@@ -101,65 +106,37 @@ class Job:
 
 @dataclass(frozen=True)
 class Grid:
-    """Every combination of training split, style and seed for one recipe.
+    """Every combination of training split, style and seed for one recipe."""
 
-    Attributes:
-        recipe: A preset or a YAML file.
-        style: Reasoning styles.
-        axis: Train on each `modality`, on each `question_type`, or on `all` at once.
-        train: Only these of the axis.
-        seed: One run for each.
-        changes: Keys of the recipe with other values.
-        tests: Data sets to be scored on, instead of the plan's own.
-        controls: Some of `question.CONTROLS`.
-        untrained: Score the base of the recipe, and train nothing.
-        called: What it is called then, one of `BASES`; that of the trained models is `base`.
-    """
-
-    recipe: str
+    recipe: str  # a preset or a YAML file
     style: tuple[str, ...] = tuple(STYLES)
-    axis: str = "all"
-    train: tuple[str, ...] = ()
-    seed: tuple[int, ...] = (0,)
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    tests: tuple[str, ...] = ()
-    controls: tuple[str, ...] = ()
-    untrained: bool = False
-    called: str = "base"
+    axis: str = "all"  # train on each `modality`, on each `question_type`, or on `all` at once
+    train: tuple[str, ...] = ()  # only these of the axis
+    seed: tuple[int, ...] = (0,)  # one run for each
+    changes: Mapping[str, Any] = field(default_factory=dict)  # keys of the recipe: other values
+    tests: tuple[str, ...] = ()  # data sets to be scored on, instead of the plan's own
+    controls: tuple[str, ...] = ()  # some of `question.CONTROLS`
+    untrained: bool = False  # score the base of the recipe, and train nothing
+    called: str = "base"  # its name then, one of `BASES`; that of the trained models is `base`
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        trains = AXES.get(self.axis, ())
-        named = ("axis", AXES), ("controls", CONTROLS), ("train", trains), ("called", BASES)
-        for name, allowed in named:
-            given = getattr(self, name)
-            for value in (given,) if isinstance(given, str) else given:
-                if value not in allowed:
-                    remedy = f"use some of {', '.join(allowed)}"
-                    raise InputError("plan", f"{name} has {value!r}", remedy)
+        _check(self)
         if len({Path(test).name for test in self.tests}) < len(self.tests):
             raise InputError("plan", "two tests are folders of one name", "rename one of them")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep does: the jobs of all grids together, trained and scored on one data set.
-
-    Each process has so many `threads`, and asks its machine for `resources` in submitit's words
-    (`timeout_min`, say). `max_new_tokens` is where a reply is cut off.
-    """
+    """What a sweep does: the jobs of all grids together, trained and scored on one data set."""
 
     data: str
     grids: tuple[Grid, ...]
-    max_new_tokens: int = 256
-    threads: int = 1
-    resources: Mapping[str, Any] = field(default_factory=dict)
+    max_new_tokens: int = 256  # where a reply is cut off
+    threads: int = 1  # of each process
+    resources: Mapping[str, Any] = field(default_factory=dict)  # submitit's, as `timeout_min`
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        for name in ("max_new_tokens", "threads"):
-            if getattr(self, name) < 1:
-                raise InputError("plan", f"{name} is {getattr(self, name)}", "use 1 or more")
+        _check(self)
         # In the job's script it would be a line of its own, which a shell runs.
         if breaks := re.findall(r"\\[nr]", json.dumps(dict(self.resources), default=str)):
             problem = f"resources hold {len(breaks)} line breaks"
@@ -183,8 +160,6 @@ class Plan:
         except OSError as error:
             raise InputError(path, "cannot be read", "name a YAML file") from error
         except PLAN_ERRORS as error:
-            problem = f"is no plan ({' '.join(str(error).split())})"
-            raise InputError(path, problem, "see `benchmarks/plans` for some that are") from error
             problem = f"is no plan ({' '.join(str(error).split())})"
             raise InputError(path, problem, "see `benchmarks/plans` for some that are") from error
 
@@ -242,19 +217,14 @@ def sweep(plan: Plan, out: Path, executor: str = "local", processes: int = 1) ->
 
 def unfinished(jobs: Sequence[Job], out: Path) -> dict[str, str]:
     """The jobs that have no result, each with what went wrong, if anything did."""
-    folders = [out / job.name for job in jobs if not _is_done(out / job.name)]
-    errors = [folder / ERROR for folder in folders]
-    return {
-        path.parent.name: path.read_text(encoding="utf-8") if path.is_file() else ""
-        for path in errors
-    }
-
-
-def _is_done(folder: Path) -> bool:
-    """Whether a job has its result; a damaged one is made again from answers and run."""
-    with suppress(InputError):
-        return "marks" in files.read_json(folder / JOB, "")
-    return False
+    found = {}
+    for job in jobs:
+        result, error = out / job.name / JOB, out / job.name / ERROR
+        with suppress(InputError):  # a damaged one is made again from answers and run
+            if "marks" in files.read_json(result, ""):
+                continue
+        found[job.name] = error.read_text(encoding="utf-8") if error.is_file() else ""
+    return found
 
 
 def _submit(
@@ -288,11 +258,9 @@ def run_jobs(jobs: Sequence[Job], out: Path, threads: int, parent: int | None = 
             with files.one_writer(folder):
                 run_job(job, folder)
         except Exception as error:  # whatever it is, the other jobs can go on
-            known = isinstance(error, InputError)
+            told = str(error) if isinstance(error, InputError) else traceback.format_exc()
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / ERROR).write_text(
-                str(error) if known else traceback.format_exc(), encoding="utf-8"
-            )
+            (folder / ERROR).write_text(told, encoding="utf-8")
 
 
 def _end_with(parent: int) -> None:
@@ -353,38 +321,30 @@ def record(jobs: Sequence[Path], block: Path, notes: dict[str, Any]) -> None:
 
     Raises an `InputError` if two test sets share a mark, by which answers find their questions.
     """
-    remedy = "remove the folder of the job and sweep again"
+    columns, remedy = recorded.ANSWER_COLUMNS, "remove the folder of the job and sweep again"
     models = [files.read_json(job / JOB, remedy) for job in jobs]
-    answers, logs = [], []
+    answers, logs, tests = [], [], {}
     for job, model in zip(jobs, models, strict=True):
+        tests |= model["marks"]
         for test, mark in model["marks"].items():
-            answered = recorded.read_table(
-                answers_in(job, test) / recorded.ANSWERS, recorded.ANSWER_COLUMNS, remedy
-            )
-            answered = answered[recorded.ANSWER_COLUMNS]
+            path = answers_in(job, test) / recorded.ANSWERS
+            answered = recorded.read_table(path, columns, remedy)[columns]
             answers.append(answered.assign(model=model["model"], mark=mark))
         if (job / RUN).is_dir():
             logs.append(pd.read_csv(job / RUN / LOG).assign(model=model["model"]))
-    tests = {test: mark for model in models for test, mark in model["marks"].items()}
     if len({*tests.values()}) < len(tests):
         raise InputError(block, f"{len(tests)} test sets share a mark", "record a plan for each")
     questions = []
     for test, mark in tests.items():
         rows = pd.DataFrame([one.record(None) for one in _test_set(test).questions])
-        rows = rows[recorded.ASKED]
-        questions.append(rows.rename_axis("item").reset_index().assign(mark=mark))
+        asked = rows[recorded.ASKED].rename_axis("item").reset_index()
+        questions.append(asked.assign(mark=mark))
     block.mkdir(parents=True, exist_ok=True)
-    for name, parts in {
-        recorded.ANSWERS: answers,
-        recorded.QUESTIONS: questions,
-        recorded.LOGS: logs,
-    }.items():
+    tables = {recorded.ANSWERS: answers, recorded.QUESTIONS: questions, recorded.LOGS: logs}
+    for name, parts in tables.items():
         if parts:
-            joined = pd.concat(parts, ignore_index=True)
-            content = joined.to_parquet(
+            content = pd.concat(parts, ignore_index=True).to_parquet(
                 index=False, compression="zstd", compression_level=19, write_page_checksum=True
             )
             files.atomic_write(block / name, content)
-    (block / recorded.MODELS).write_text(
-        json.dumps(notes | {"models": models}, indent=1) + "\n", encoding="utf-8"
-    )
+    files.write_json(block / recorded.MODELS, notes | {"models": models})
