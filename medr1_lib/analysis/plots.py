@@ -55,15 +55,11 @@ def styled(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Drawn]:
 
 
 def percent(table: pd.DataFrame, column: str = "accuracy") -> pd.DataFrame:
-    """A column of shares and its interval as `value`, `low` and `high` in percent or points.
-
-    A column that is called `value` is in percent already.
-    """
+    """A column of shares and its interval in percent, as `VALUE`; `value` itself is so already."""
     if column == "value":
         return table
     low, high = ("gain_low", "gain_high") if column == "gain" else ("low", "high")
-    scaled = {"value": 100 * table[column], "low": 100 * table[low], "high": 100 * table[high]}
-    return table.assign(**scaled)
+    return table.assign(value=100 * table[column], low=100 * table[low], high=100 * table[high])
 
 
 def canvas(width: float, height: float, title: str) -> Axes:
@@ -109,10 +105,7 @@ def _star(row: dict[Any, Any]) -> str:
 
 
 def draw_bars(axes: Axes, table: pd.DataFrame, x: str, hue: str) -> None:
-    """Groups of bars with intervals, in the order in which they come.
-
-    Where the colors are used up they begin again, hatched.
-    """
+    """Groups of bars with intervals; where the colors are used up they begin again, hatched."""
     places, names = (list(dict.fromkeys(table[column])) for column in (x, hue))
     width = 0.8 / len(names)
     for number, name in enumerate(names):
@@ -181,8 +174,7 @@ def difference_heatmap(
 ) -> Drawn:
     """A map of differences about zero; a star where one is significant after correction.
 
-    `column` is `difference` for `transfer.compare_cells`, `gain` for `transfer.matrix`, or `value`
-    for a table in points.
+    `column` is `difference` (`transfer.compare_cells`), `gain` (`matrix`) or `value` (in points).
     """
     shown = percent(table, column)
     kept = [name for name in ("train", "test", "n", "seeds", *VALUE, "p_holm") if name in shown]
@@ -209,8 +201,7 @@ def learning_curves(
 ) -> Drawn:
     """The mean over models of a running mean, in a band from the lowest model to the highest.
 
-    `column` is `reward` (points of 2) or `accuracy` (share of the rollouts of a step); each value
-    of `group` is a line.
+    `column` is `reward` (points of 2) or `accuracy` (share of rollouts); a line for each `group`.
     """
     ordered = logs.sort_values("step")
     ordered["value"] = ordered.groupby("model")[column].transform(

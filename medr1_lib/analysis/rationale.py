@@ -65,9 +65,7 @@ def score(records: pd.DataFrame) -> pd.DataFrame:
     columns: `rationale`; `claims`, `false_claims` (numbers); `garbled` (a part of it, or all,
     claims nothing); `names_modality`, `names_anatomy`, `names_asked` (its coverage); `asked_true`
     (its claim about what was asked is right); `has_letter`, `agrees` (that claim is the option of
-    the letter that was answered).
-
-    Raises an `InputError` if a question has no scene, as those about real images.
+    the letter that was answered). Raises an `InputError` if a question has no scene.
     """
     kept = _reasoned(records)
     if kept["scene"].isna().any():
@@ -108,8 +106,7 @@ def summary(scored: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 def changes(records: pd.DataFrame) -> pd.DataFrame:
     """Whether a rationale is another than that about the real image; needs no truth.
 
-    Returns the records of the controls with a further column `changed`, for `stats.rate_table`.
-    Styles without reasoning are left out.
+    Returns the records of the controls, of styles with reasoning, with a further column `changed`.
     """
     kept = _reasoned(records)
     said = kept.assign(rationale=kept["completion"].map(thought))

@@ -1,8 +1,5 @@
 """Shortcut reliance: how often an answer follows the scanner mark instead of the image."""
 
-from collections.abc import Hashable, Mapping
-from typing import Any
-
 import pandas as pd
 
 from medr1_lib.analysis.stats import bootstrap, rate_table
@@ -17,10 +14,7 @@ SHARES = ["reversed", "absent", "reliance"]
 
 
 def accuracy(records: pd.DataFrame, by: list[str] = GROUP) -> pd.DataFrame:
-    """Accuracy under each mark, for each method, style and strength of the shortcut in training.
-
-    Controls are left out. Returns a `stats.rate_table` by `by` and `mark`.
-    """
+    """Accuracy under each mark, as a `stats.rate_table` by `by` and `mark`, without controls."""
     real = records[records["control"] == "none"]
     return rate_table(real, [*by, "mark"], {"accuracy": ("correct", None)})
 
@@ -33,9 +27,7 @@ def reliance(records: pd.DataFrame, by: list[str] = GROUP) -> pd.DataFrame:
     0 is a model that does not look at the mark; 1 one that looks at nothing else, and never says
     that option without it. Built in chapter 08. Returns one row per group: columns `by`, `n`,
     `reversed` and `absent` (the two shares), `reliance` and its 95 % interval over models and
-    items, `low` and `high`.
-
-    Raises an `InputError` if a model did not answer the same items under both marks.
+    items, `low` and `high`. Raises an `InputError` if the items differ between the marks.
     """
     real = records[records["control"] == "none"]
     marked = real[real["mark"] == "reversed"]
@@ -45,7 +37,12 @@ def reliance(records: pd.DataFrame, by: list[str] = GROUP) -> pd.DataFrame:
         problem = f"{len(marked)} answers under a reversed mark, {len(bare)} under none"
         remedy = "score each model on the same items under both marks"
         raise InputError("shortcut", problem, remedy)
-    told = pd.Series([_told(row) for row in pairs.to_dict("records")], pairs.index)
+    letters = []  # those of the options that the marks on the pictures stand for
+    for row in pairs.to_dict("records"):
+        scanner = SCANNERS.index(Scene.from_json(row["scene"]).scanner)
+        option = values(row["modality"], row["question_type"])[scanner]
+        letters.append(LETTERS[list(row["options"]).index(option)])
+    told = pd.Series(letters, pairs.index)
     follows, says = (pairs[name] == told for name in ("parsed", "parsed_bare"))
     gap = follows.astype(float) - says.astype(float)
     groups = pairs.assign(reversed=follows, absent=says, reliance=gap).groupby(by, observed=True)
@@ -54,10 +51,3 @@ def reliance(records: pd.DataFrame, by: list[str] = GROUP) -> pd.DataFrame:
         for names, group in groups
     ]
     return pd.DataFrame(rows, columns=[*by, "n", *SHARES, "low", "high"])
-
-
-def _told(row: Mapping[Hashable, Any]) -> str:
-    """The letter of the option that the mark on the picture stands for."""
-    told = values(row["modality"], row["question_type"])
-    scanner = Scene.from_json(row["scene"]).scanner
-    return LETTERS[list(row["options"]).index(told[SCANNERS.index(scanner)])]

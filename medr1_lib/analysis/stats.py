@@ -66,10 +66,7 @@ def share(records: pd.DataFrame) -> dict[str, Any]:
 
 
 def summary(records: pd.DataFrame) -> dict[str, Any]:
-    """The shares of one style: overall, by modality and question type, and of the controls.
-
-    `records` has one row per item and control, as `evaluate` returns them.
-    """
+    """The shares of one style of an evaluation: overall, by group, and of the controls."""
     real = records[records["control"] == "none"]
     found = share(real)
     for part, among, column, names in (
@@ -144,9 +141,7 @@ def paired_interval(lost: int, won: int, n: int) -> tuple[float, float]:
 
     `lost` items were right in the first model only, `won` in the second only. Half an item is
     added to each of the four cells of the table of pairs: otherwise a difference of zero in few
-    items would have an interval of no width.
-
-    Source: Agresti and Min 2005.
+    items would have an interval of no width. Source: Agresti and Min 2005.
 
     Example:
         >>> [round(end, 3) for end in paired_interval(10, 30, 200)]
@@ -211,10 +206,7 @@ def rate(
 
 
 def bootstrap(answers: pd.DataFrame, part: str, whole: str | None = None) -> tuple[float, float]:
-    """The 95 % interval of a `rate`: models and items drawn with replacement, independently.
-
-    All answers to a drawn item come along.
-    """
+    """The 95 % interval of a `rate`: models, and items with all answers, drawn independently."""
     keys = [answers["model"], answers["item"]]
     sums = [
         of.groupby(keys, observed=True).sum().unstack(fill_value=0).to_numpy()

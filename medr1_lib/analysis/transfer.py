@@ -138,8 +138,7 @@ def matrix(found: TransferAnswers) -> pd.DataFrame:
 
     One seed gets Wilson's interval, which speaks of the items only. Several get a hierarchical
     bootstrap of seeds and items, a little too narrow where few seeds differ much. `gain` is over
-    the base on the same items. Returns columns `CELL` and `GAIN`; all but the first four are
-    shares.
+    the base on the same items. Returns columns `CELL` and `GAIN`.
     """
     rows = []
     for train, test, part in found.cells():
@@ -153,10 +152,7 @@ def matrix(found: TransferAnswers) -> pd.DataFrame:
 
 
 def summary(found: TransferAnswers) -> pd.DataFrame:
-    """Means over the cells on the diagonal (`at home`) and off it (`elsewhere`).
-
-    Returns columns `part`, `cells`, and the shares of `matrix`.
-    """
+    """Means over the cells of a `matrix` on the diagonal (`at home`) and off it (`elsewhere`)."""
     rows = []
     for part, cells, (accuracy, base) in _parts(found):
         right, gain = cells["accuracy"].mean(), cells["gain"].mean(skipna=False)
@@ -199,9 +195,7 @@ def variance_components(found: TransferAnswers) -> dict[str, float]:
     Returns `cells`: between the true gains of cells, that is, between the measured ones less what
     seeds and items add to them; below zero where they explain more than all. It is on the careful
     side, for cells share seeds along a row and items along a column. `seeds`: between the seeds of
-    a cell. `items`: of its mean, for the items drawn.
-
-    Raises an `InputError` if a model has one seed only.
+    a cell. `items`: of its mean, for the items drawn. Raises an `InputError` for a single seed.
     """
     gains = [part.sub(found.base[part.index], axis=0) for _, _, part in found.cells()]
     if min(part.shape[1] for part in gains) < 2:
@@ -269,14 +263,12 @@ def compare_cells(first: TransferAnswers, second: TransferAnswers) -> pd.DataFra
     first), `low`, `high`, `p`, and `p_holm`, corrected for all cells together.
     """
     others = {(train, test): part for train, test, part in second.cells()}
-    sides, rows = [_seed_noise(first), _seed_noise(second)], []
+    one, two, rows = _seed_noise(first), _seed_noise(second), []
     for train, test, part in first.cells():
         if (other := others.get((train, test))) is not None:
-            seeds = part.shape[1], other.shape[1]
-            noise = [
-                (v / n, free) for n, side in zip(seeds, sides, strict=True) for v, free in side
-            ]
-            labels = (train, test, len(part), min(seeds))
+            seeds, more = part.shape[1], other.shape[1]
+            noise = [(v / seeds, free) for v, free in one] + [(v / more, free) for v, free in two]
+            labels = (train, test, len(part), min(seeds, more))
             rows.append((*labels, *difference_test(part, other, noise)))
     table = pd.DataFrame(rows, columns=[*CELL[:4], *TEST])
     return table.assign(p_holm=holm(table["p"]))

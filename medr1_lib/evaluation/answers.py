@@ -101,10 +101,7 @@ class AnswerLog:
         return [one for one in prompts if (one.item, one.style, one.control) not in done]
 
     def finish(self, notes: dict[str, Any]) -> pd.DataFrame:
-        """Gather the answers into one file and complete the card.
-
-        Raises an `InputError` if answers were lost after `todo` had been asked for.
-        """
+        """Gather the answers in one file, complete the card; an `InputError` if some were lost."""
         if lost := self.todo(self._asked):
             problem = f"{len(lost)} of {len(self._asked)} answers were lost while it was written"
             raise InputError(self._out, problem, "the same command asks for them again")
@@ -130,10 +127,7 @@ class AnswerLog:
 
 
 def fingerprint(model: Path) -> str:
-    """A hash of all that a model's answers depend on: weights, settings, tokenizer and template.
-
-    Of an adapter and of the model under it, where it is one.
-    """
+    """A hash of all files that decide a model's answers; of an adapter, those of its base too."""
     digest = hashlib.sha256()
     for folder in dict.fromkeys((model, base_directory(model))):
         for file in sorted(one for one in folder.rglob("*") if one.suffix in DECIDES):

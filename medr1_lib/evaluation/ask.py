@@ -76,11 +76,10 @@ class Asker:
         tiles less that without this one, (rows, columns).
         """
         rows, columns = image.height // side, image.width // side
-        covered = [image.copy() for _ in range(rows * columns)]
-        for tile, copy in enumerate(covered):
+        shown = [image.copy() for _ in range(1 + rows * columns)]
+        for tile, copy in enumerate(shown[1:]):
             x, y = side * (tile % columns), side * (tile // columns)
             copy.paste(GREY, (x, y, x + side, y + side))
-        shown = [image, *covered]
         probs = self.next_token_probs([chat] * len(shown), shown, [word])
         return (probs[0] - probs[1:]).reshape(rows, columns)
 

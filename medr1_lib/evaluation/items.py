@@ -1,7 +1,4 @@
-"""What a model is asked: each question in each style, with its image or a control's.
-
-Image controls (blank, shuffled, none) tell how much of an accuracy depends on the image.
-"""
+"""What a model is asked: each question in each style, with its image or a control's."""
 
 import hashlib
 import json

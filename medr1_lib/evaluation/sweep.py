@@ -50,6 +50,7 @@ ALLOWED: dict[str, Collection[str]] = {"axis": AXES, "controls": CONTROLS, "call
 NEEDED, COUNTS = ("grids", "style", "seed"), ("max_new_tokens", "threads")
 # What the frozen tower of a base makes of the test images is the same for all its adapters.
 _FEATURES: defaultdict[Path, Features] = defaultdict(OrderedDict)
+_test_set = cache(EvalSet)
 
 
 def _check(plan: "Grid | Plan") -> None:
@@ -89,8 +90,8 @@ class Job:
     @property
     def name(self) -> str:
         """A hash of recipe, tests and controls, model and data by path; the job's folder."""
-        asked = self.tests, self.controls, self.max_new_tokens, self.untrained
-        values = [self.recipe.to_dict(), *asked]
+        recipe = self.recipe.to_dict()
+        values = [recipe, self.tests, self.controls, self.max_new_tokens, self.untrained]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
@@ -285,7 +286,7 @@ def run_job(job: Job, folder: Path) -> None:
     policy, processor = load_policy(adapter, job.recipe.quantize)
     settings = Settings((job.recipe.style,), job.controls, max_new_tokens=job.max_new_tokens)
     for test in job.tests:
-        items = _test_set(test)
+        items = _test_set(Path(test))
         known = {"job": job.name, "data": test, "data_sha256": items.sha256} | model
         log = AnswerLog(answers_in(folder, test), known, {})
         features = _FEATURES[base_directory(adapter)]
@@ -307,11 +308,6 @@ def answers_in(folder: Path, test: str) -> Path:
     return folder / f"scored-{Path(test).name}"
 
 
-@cache
-def _test_set(data: str) -> EvalSet:
-    return EvalSet(Path(data))
-
-
 def _card(data: str) -> dict[str, Any]:
     return files.read_json(Path(data) / dataset.CARD, dataset.AGAIN)
 
@@ -323,7 +319,7 @@ def record(jobs: Sequence[Path], block: Path, notes: dict[str, Any]) -> None:
     """
     columns, remedy = recorded.ANSWER_COLUMNS, "remove the folder of the job and sweep again"
     models = [files.read_json(job / JOB, remedy) for job in jobs]
-    answers, logs, tests = [], [], {}
+    answers, logs, tests = [], [], dict[str, str]()
     for job, model in zip(jobs, models, strict=True):
         tests |= model["marks"]
         for test, mark in model["marks"].items():
@@ -336,7 +332,7 @@ def record(jobs: Sequence[Path], block: Path, notes: dict[str, Any]) -> None:
         raise InputError(block, f"{len(tests)} test sets share a mark", "record a plan for each")
     questions = []
     for test, mark in tests.items():
-        rows = pd.DataFrame([one.record(None) for one in _test_set(test).questions])
+        rows = pd.DataFrame([one.record(None) for one in _test_set(Path(test)).questions])
         asked = rows[recorded.ASKED].rename_axis("item").reset_index()
         questions.append(asked.assign(mark=mark))
     block.mkdir(parents=True, exist_ok=True)
