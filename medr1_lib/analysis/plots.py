@@ -1,7 +1,6 @@
 """The figures of the study: each returns its axes and a tidy table of what it shows.
 
-`title` says what is shown and in which unit. Values in the tables are in the unit of the figure:
-percent, points or reward.
+`title` says what is shown and in which unit, that of the table too: percent, points or reward.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,4 @@
-"""Ask a model every question of a split and keep every answer.
-
-Greedy decoding runs in rounds, so that a few long replies do not hold up the rest of their batch.
-"""
+"""Ask a model every question of a split, greedily, and keep every answer."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +18,7 @@ from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
 from medr1_lib.model.vision_cache import Features, VisionCache
 from medr1_lib.rl.generation import merged_lora
 
-FIRST_ROUND = 32  # tokens; after each round the few replies that still run share fresh batches
+FIRST_ROUND = 32  # tokens; then the few replies that still run share new batches, and hold up none
 
 
 @dataclass(frozen=True)
