@@ -182,7 +182,6 @@ def describe(group: Group, train: Group | None) -> dict[str, Any]:
     """
     fits = [(train.questions, group.questions)] if train else cross_validation(group.questions)
     hard = [(known, hard_subset(known, test)) for known, test in fits]
-    leaked = leak_share(train.images, group.images) if train else None
     near_share = None
     if train and group.perceptual:
         new = ~np.isin(group.images, train.images)
@@ -191,10 +190,10 @@ def describe(group: Group, train: Group | None) -> dict[str, Any]:
         "records": len(group.questions),
         "baselines": {name: pooled(rule, fits) for name, rule in BASELINES.items()},
         "hard": {
-            "records": sum(len(test) for _, test in hard),
+            "records": sum(len(q) for _, q in hard),
             "option_ratio": pooled(option_ratio, hard),
         },
-        "leak_share": leaked,
+        "leak_share": leak_share(train.images, group.images) if train else None,
         "near_duplicate_share": near_share,
         "fitted_on": "train" if train else f"cross-validated within, {FOLDS} folds",
     }

@@ -28,8 +28,6 @@ FEATURES = datasets.Features(
         **dict.fromkeys(("image_id", "source", "scene"), _TEXT),
     }
 )
-
-
 Rows = Iterable[dict[str, Any]]
 
 
@@ -68,21 +66,20 @@ def write(
 def _fill(folder: Path, splits: Mapping[str, Rows], card: Mapping[str, Any]) -> None:
     streams = folder / "streams"
     streams.mkdir(parents=True)
-    tables = {name: _stream(rows, streams / name) for name, rows in splits.items()}
+    tables = {}
+    for name, rows in splits.items():
+        # Not `Dataset.from_generator`: it pickles the generator for a fingerprint, prints a second
+        # progress bar and hides a full disk in an error of its own.
+        file = str(streams / name)
+        with ArrowWriter(path=file, features=FEATURES, writer_batch_size=256) as writer:
+            for row in rows:
+                writer.write(FEATURES.encode_example(row))
+            writer.finalize()
+        tables[name] = datasets.Dataset.from_file(file)
     datasets.DatasetDict(tables).save_to_disk(folder)
     del tables  # close the memory maps before their files go
     shutil.rmtree(streams)
     (folder / CARD).write_text(json.dumps(dict(card), indent=1) + "\n", encoding="utf-8")
-
-
-def _stream(rows: Rows, file: Path) -> datasets.Dataset:
-    # Not `Dataset.from_generator`: it pickles the generator for a fingerprint, prints a second
-    # progress bar and hides a full disk in an error of its own.
-    with ArrowWriter(path=str(file), features=FEATURES, writer_batch_size=256) as writer:
-        for row in rows:
-            writer.write(FEATURES.encode_example(row))
-        writer.finalize()
-    return datasets.Dataset.from_file(str(file))
 
 
 def read(root: Path) -> datasets.DatasetDict:

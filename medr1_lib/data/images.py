@@ -51,7 +51,14 @@ def load(source: Path | bytes, side: int = SIDE, where: object = None) -> Image.
     is_dicom = data[128:132] == b"DICM"
     told = ("is a DICOM file that cannot be decoded", ONE_IMAGE) if is_dicom else ()
     with faults(where, *told):
-        image = _read_dicom(data, where) if is_dicom else _read_picture(data, side, where)
+        if is_dicom:
+            image = _read_dicom(data, where)
+        else:
+            picture = opened(data, where)
+            picture.draft(None, (2 * side, 2 * side))  # a large JPEG is decoded at a fraction
+            image = ImageOps.exif_transpose(picture)
+            is_wide = image.mode in _WIDE_MODES
+            image = _grey(np.asarray(image), None, where) if is_wide else image.convert("RGB")
         image.thumbnail((side, side), Image.Resampling.BICUBIC)
         _check_size(*image.size, where)  # rounding may have made it thinner still
     return image
@@ -99,15 +106,6 @@ def window(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.clip((values - low) / (high - low), 0, 1)
 
 
-def _read_picture(data: bytes, side: int, where: object) -> Image.Image:
-    image = opened(data, where)
-    image.draft(None, (2 * side, 2 * side))  # a large JPEG is decoded at a fraction of its size
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode not in _WIDE_MODES:
-        return upright.convert("RGB")
-    return _grey(np.asarray(upright), None, where)
-
-
 def _read_dicom(data: bytes, where: object) -> Image.Image:
     dataset = pydicom.dcmread(io.BytesIO(data))
     if not dataset.get("PixelData"):
@@ -122,23 +120,17 @@ def _read_dicom(data: bytes, where: object) -> Image.Image:
     if pixels.ndim == 3:
         return Image.fromarray((pixels >> (8 * (pixels.itemsize - 1))).astype(np.uint8))
     values = apply_modality_lut(pixels, dataset)
-    limits = _window(dataset, where)
-    if limits is None:
-        values = apply_voi_lut(values, dataset)
+    said = dataset.get("WindowCenter"), dataset.get("WindowWidth")  # anonymizers leave them empty
+    if None in said:
+        limits, values = None, apply_voi_lut(values, dataset)
+    else:  # the first window of the file (PS3.3 C.11.2.1.2)
+        centre, width = (float(np.atleast_1d(value)[0]) for value in said)
+        if not (np.isfinite(centre) and 1 <= width < np.inf):
+            raise InputError(where, f"has a window of centre {centre} and width {width}", ONE_IMAGE)
+        limits = centre - width / 2, centre + width / 2 - 1
     image = _grey(values, limits, where)
     inverted = dataset.PhotometricInterpretation == "MONOCHROME1"  # there, low values are bright
     return ImageOps.invert(image) if inverted else image
-
-
-def _window(dataset: pydicom.Dataset, where: object) -> tuple[float, float] | None:
-    """The values that become black and white: the first window of the file (PS3.3 C.11.2.1.2)."""
-    said = dataset.get("WindowCenter"), dataset.get("WindowWidth")  # anonymizers leave them empty
-    if None in said:
-        return None
-    centre, width = (float(np.atleast_1d(value)[0]) for value in said)
-    if not (np.isfinite(centre) and 1 <= width < np.inf):
-        raise InputError(where, f"has a window of centre {centre} and width {width}", ONE_IMAGE)
-    return centre - width / 2, centre + width / 2 - 1
 
 
 def _grey(values: np.ndarray, limits: tuple[float, float] | None, where: object) -> Image.Image:

@@ -260,24 +260,18 @@ def parse_problem(problem: str) -> tuple[str, tuple[str, ...]]:
     markers = [" A)", *(f", {letter})" for letter in LETTERS[1:] + "E")]  # `Question` refuses a 5th
     for count in range(len(markers), 0, -1):
         for empty in (False, True):  # an empty option is found too, and refused by `Question`
-            if found := _last_chain(problem, markers[:count], empty):
-                return found
+            stem, options = problem, list[str]()
+            for marker in reversed(markers[:count]):
+                place = stem.rfind(marker)
+                while place >= 0 and not (empty or stem[place + len(marker) :].strip()):
+                    place = stem.rfind(marker, 0, place)
+                if place < 0:
+                    break
+                options.append(stem[place + len(marker) :])
+                stem = stem[:place]
+            else:
+                return stem, tuple(options[::-1])
     raise InputError("problem", "has no options", "write them as `stem A)one, B)two`")
-
-
-def _last_chain(
-    text: str, markers: Sequence[str], empty: bool
-) -> tuple[str, tuple[str, ...]] | None:
-    options: list[str] = []
-    for marker in reversed(markers):
-        place = text.rfind(marker)
-        while place >= 0 and not (empty or text[place + len(marker) :].strip()):
-            place = text.rfind(marker, 0, place)
-        if place < 0:
-            return None
-        options.append(text[place + len(marker) :])
-        text = text[:place]
-    return text, tuple(options[::-1])
 
 
 def _from_split(record: dict[str, Any], modality: str, question_type: str) -> tuple[Question, str]:

@@ -10,30 +10,12 @@ from medr1_lib.data.phantoms.scene import EVERYDAY, Scene
 from medr1_lib.errors import InputError
 
 LETTERS = "ABCD"
-MODALITIES = (
-    "CT",
-    "MRI",
-    "X-Ray",
-    "Ultrasound",
-    "Dermoscopy",
-    "Fundus Photography",
-    "OCT",
-    "Microscopy",
-)
-DOMAINS = {"medical": MODALITIES, "general": tuple(EVERYDAY)}
-QUESTION_TYPES = (
-    "Modality Recognition",
-    "Anatomy Identification",
-    "Disease Diagnosis",
-    "Lesion Grading",
-    "Other Biological Attributes",
-)
-AXES = {"modality": MODALITIES, "question_type": QUESTION_TYPES, "all": ("all",)}
 BASES = ("base", "longer base", "larger base")  # methods of models that are not trained further
 CONTROLS = ("blank", "shuffled", "text")  # images that cannot help; "none" stands for the real one
 
-# Spellings of OmniMedVQA's `modality_type` field and of Med-R1's file names, typos included
-# ("Mag-netic", the parenthesis that never closes), reduced to letters and digits.
+# Modalities and question types, and their spellings in OmniMedVQA's `modality_type` field and in
+# Med-R1's file names, typos included ("Mag-netic", the parenthesis that never closes), reduced to
+# letters and digits.
 _ALIASES = {
     "modality": {
         "CT": "computedtomography ctscan",
@@ -53,6 +35,9 @@ _ALIASES = {
         "Other Biological Attributes": "oba otherbio otherattributes otherbiologicalattribute",
     },
 }
+MODALITIES, QUESTION_TYPES = map(tuple, _ALIASES.values())
+DOMAINS = {"medical": MODALITIES, "general": tuple(EVERYDAY)}
+AXES = {"modality": MODALITIES, "question_type": QUESTION_TYPES, "all": ("all",)}
 
 
 @functools.cache  # asked once per record of a file, answered from about thirty spellings

@@ -31,7 +31,6 @@ _LABEL = re.compile(
 class ReasoningStyle:
     """Where the reasoning stands in a completion."""
 
-    name: str  # its key in `STYLES`
     form: str  # what the prompt shows and strict reading asks for; `X` is the letter
     pattern: re.Pattern[str]  # `form` over a whole completion; group 1 is the letter
 
@@ -45,17 +44,17 @@ class ReasoningStyle:
         return self.form.replace("X", letter).replace("reasons", rationale)
 
 
-def _style(name: str, *blocks: str) -> ReasoningStyle:
+def _style(*blocks: str) -> ReasoningStyle:
     # White space is free between and around the blocks; each block stands exactly once.
     pattern = r"\s*".join(["", *(_PATTERNS[block] for block in blocks), ""])
-    return ReasoningStyle(name, "".join(blocks), re.compile(pattern, re.DOTALL))
+    return ReasoningStyle("".join(blocks), re.compile(pattern, re.DOTALL))
 
 
 _THINK, _LETTER = _PATTERNS
 STYLES = {
-    "think_before": _style("think_before", _THINK, _LETTER),
-    "no_think": _style("no_think", _LETTER),
-    "think_after": _style("think_after", _LETTER, _THINK),
+    "think_before": _style(_THINK, _LETTER),
+    "no_think": _style(_LETTER),
+    "think_after": _style(_LETTER, _THINK),
 }
 
 

@@ -33,6 +33,10 @@ class Plane:
         """The same body seen from the side: narrower by `stretch`, leaning by `shear`."""
         return Plane(self.x * np.float32(stretch) + np.float32(shear) * self.y, self.y)
 
+    def folded(self) -> "Plane":
+        """The right half on both sides, so that what is drawn there is drawn twice."""
+        return Plane(np.abs(self.x), self.y)
+
     def disk(self, x: float, y: float, r: float, soft: float = 0.04, tall: float = 1.0) -> Map:
         """A disk, or an ellipse `tall` times as high as wide: 1 inside, 0 outside."""
         return step(np.float32(r) - self._distance(x, y, tall), soft)
@@ -41,9 +45,7 @@ class Plane:
         self, x: float, y: float, r: float, width: float, soft: float = 0.04, tall: float = 1.0
     ) -> Map:
         """The outline of a disk, `width` wide in all."""
-        return step(
-            np.float32(width / 2) - np.abs(self._distance(x, y, tall) - np.float32(r)), soft
-        )
+        return line(self._distance(x, y, tall) - np.float32(r), width / 2, soft)
 
     def _distance(self, x: float, y: float, tall: float) -> Map:
         return np.hypot(self.x - np.float32(x), (self.y - np.float32(y)) / np.float32(tall))

@@ -51,20 +51,17 @@ class Look:
         return steps.astype(np.uint8)[(np.clip(grey, 0, 1) * 255).astype(np.uint8)]
 
 
+def _field(inside: Map, soft: float) -> Finish:
+    """A field of view: black outside, where `inside` is negative."""
+    seen = step(inside, soft)
+    return lambda grey, rng: grey * seen
+
+
 def _sector(top: float, opening: float) -> Finish:
     """The field of view of a bent probe: a fan from an arc at `top`, `opening` wide there."""
-
-    def finish(grey: Map, rng: np.random.Generator) -> Map:
-        sides = opening + 0.32 * (Y + 1) - np.abs(X)
-        skin = Y + 1 - top * (1 - (X / opening) ** 2 / 2)
-        floor = 0.94 - 0.16 * X**2 - Y
-        return grey * step(np.minimum(np.minimum(sides, skin), floor), 0.03)
-
-    return finish
-
-
-def _linear_probe(grey: Map, rng: np.random.Generator) -> Map:
-    return grey * step(0.93 - np.maximum(np.abs(X), np.abs(Y)), 0.02)
+    sides = opening + 0.32 * (Y + 1) - np.abs(X)
+    skin = Y + 1 - top * (1 - (X / opening) ** 2 / 2)
+    return _field(np.minimum(np.minimum(sides, skin), 0.94 - 0.16 * X**2 - Y), 0.03)
 
 
 def _glare(grey: Map, rng: np.random.Generator) -> Map:
@@ -77,10 +74,6 @@ def _bubbles(grey: Map, rng: np.random.Generator) -> Map:
     for x, y, r in rng.uniform((-1, -1, 0.03), (1, 1, 0.08), (14, 3)):
         grey = paint(grey, line(np.hypot(X - x, Y - y) - r, 0.015), 0.98)
     return grey
-
-
-def _aperture(grey: Map, rng: np.random.Generator) -> Map:
-    return grey * step(0.97 - np.hypot(X, Y), 0.04)
 
 
 def _scan_columns(grey: Map, rng: np.random.Generator) -> Map:
@@ -105,6 +98,8 @@ def _snow(grey: Map, rng: np.random.Generator) -> Map:
 
 _ECHO = ((0.0, 0.02), (0.3, 0.18), (0.55, 0.4), (0.95, 0.85))
 _CURVED, _PHASED = _sector(0.16, 0.72), _sector(0.04, 0.5)
+_LINEAR_PROBE = _field(0.93 - np.maximum(np.abs(X), np.abs(Y)), 0.02)
+_APERTURE = _field(0.97 - np.hypot(X, Y), 0.04)
 _SKIN = ((38, 20, 16), (150, 88, 68), (226, 168, 146), (255, 236, 224))
 _FUNDUS = ((0, 0, 0), (120, 30, 8), (214, 98, 34), (255, 214, 120))
 
@@ -130,7 +125,7 @@ LOOKS: dict[str, dict[str, Look]] = {
         "lying view": Look(view=lambda plane: plane.moved(np.pi / 2, 1, (0, 0))),
     },
     "Ultrasound": {
-        "linear probe": Look(_ECHO, finish=_linear_probe),
+        "linear probe": Look(_ECHO, finish=_LINEAR_PROBE),
         "curved probe": Look(_ECHO, finish=_CURVED),
         "phased probe": Look(_ECHO, finish=_PHASED),
         "color Doppler": Look(_ECHO, finish=_CURVED),
@@ -144,11 +139,11 @@ LOOKS: dict[str, dict[str, Look]] = {
         "contact gel": Look(((0, 0), (1, 0.92)), _SKIN, _bubbles),
     },
     "Fundus Photography": {
-        "color photograph": Look(ramp=_FUNDUS, finish=_aperture),
-        "red-free": Look(ramp=((0, 0, 0), (60, 120, 80), (190, 240, 200)), finish=_aperture),
-        "angiogram": Look(((0, 1), (0.26, 0.95), (0.32, 0.3), (0.9, 0.5)), finish=_aperture),
+        "color photograph": Look(ramp=_FUNDUS, finish=_APERTURE),
+        "red-free": Look(ramp=((0, 0, 0), (60, 120, 80), (190, 240, 200)), finish=_APERTURE),
+        "angiogram": Look(((0, 1), (0.26, 0.95), (0.32, 0.3), (0.9, 0.5)), finish=_APERTURE),
         "autofluorescence": Look(
-            ((0, 0), (0.3, 0.1), (0.55, 0.6), (0.7, 0.3), (1, 0.05)), finish=_aperture
+            ((0, 0), (0.3, 0.1), (0.55, 0.6), (0.7, 0.3), (1, 0.05)), finish=_APERTURE
         ),
     },
     "OCT": {

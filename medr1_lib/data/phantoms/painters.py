@@ -27,13 +27,13 @@ def _trunk(p: Plane, rng: np.random.Generator, wide: float) -> Map:
 def ct_head(p: Plane, rng: np.random.Generator) -> Map:
     skull = paint(np.full_like(p.x, AIR), p.disk(0, 0, 0.84, tall=1.12), BONE)
     brain = paint(skull, p.disk(0, 0, 0.75, tall=1.13), BRAIN - 0.1 + 0.03 * texture(rng, 3))
-    horns = np.maximum(p.disk(-0.12, 0, 0.09, tall=2.4), p.disk(0.12, 0, 0.09, tall=2.4))
+    horns = p.folded().disk(0.12, 0, 0.09, tall=2.4)
     return paint(brain, np.maximum(horns, p.box(0, 0.2, 0.015, 0.6)), MUSCLE - 0.07)
 
 
 def ct_chest(p: Plane, rng: np.random.Generator) -> Map:
     body = _trunk(p, rng, 0.94)
-    lungs = np.maximum(p.disk(-0.43, -0.05, 0.33, tall=1.5), p.disk(0.43, -0.05, 0.33, tall=1.5))
+    lungs = p.folded().disk(0.43, -0.05, 0.33, tall=1.5)
     body = paint(body, lungs, 0.1 + 0.04 * np.abs(texture(rng, 1.5)))
     body = paint(body, p.disk(0.1, -0.12, 0.24, tall=1.1), ORGAN)
     ribs = p.ring(0, -0.05, 0.83, 0.05, tall=0.78) * (np.sin(14 * np.arctan2(p.y, p.x)) > 0.3)
@@ -43,19 +43,18 @@ def ct_chest(p: Plane, rng: np.random.Generator) -> Map:
 def ct_abdomen(p: Plane, rng: np.random.Generator) -> Map:
     body = _trunk(p, rng, 0.92)
     body = paint(body, p.disk(-0.42, -0.12, 0.36, tall=1.15), ORGAN + 0.03 * texture(rng, 2))
-    kidneys = np.maximum(p.disk(-0.4, 0.34, 0.15, tall=1.2), p.disk(0.4, 0.34, 0.15, tall=1.2))
+    kidneys = p.folded().disk(0.4, 0.34, 0.15, tall=1.2)
     gut = p.ring(0.42, -0.2, 0.2, 0.07) + p.ring(0.1, -0.4, 0.13, 0.06)
     return paint(paint(body, kidneys, 0.6), np.clip(gut, 0, 1), 0.15)
 
 
 def ct_pelvis(p: Plane, rng: np.random.Generator) -> Map:
     body = _trunk(p, rng, 0.9)
-    side = np.abs(p.x)
-    wings = line(p.y - 0.5 + 1.3 * (side - 0.25), 0.09) * step(side - 0.22, 0.04)
-    wings = wings * step(0.72 - side, 0.04)
-    hips = Plane(side, p.y).disk(0.66, 0.12, 0.14)
+    half = p.folded()
+    wings = line(p.y - 0.5 + 1.3 * (half.x - 0.25), 0.09) * step(half.x - 0.22, 0.04)
+    bones = np.maximum(wings * step(0.72 - half.x, 0.04), half.disk(0.66, 0.12, 0.14))
     bladder = p.disk(0, -0.24, 0.24, tall=0.8)
-    return paint(paint(body, np.maximum(wings, hips), BONE), bladder, 0.38)
+    return paint(paint(body, bones, BONE), bladder, 0.38)
 
 
 def mri_brain(p: Plane, rng: np.random.Generator) -> Map:
@@ -64,7 +63,7 @@ def mri_brain(p: Plane, rng: np.random.Generator) -> Map:
     folds = texture(rng, 2.5)
     brain = paint(head, p.disk(0, 0, 0.75, tall=1.12), ORGAN + 0.1 * np.tanh(2 * folds))
     brain = paint(brain, p.disk(0, 0, 0.5, tall=1.16), BRAIN + 0.02 * folds)
-    horns = np.maximum(p.disk(-0.13, -0.05, 0.1, tall=2.2), p.disk(0.13, -0.05, 0.1, tall=2.2))
+    horns = p.folded().disk(0.13, -0.05, 0.1, tall=2.2)
     return paint(brain, np.maximum(horns, p.box(0, -0.1, 0.015, 0.68)), FLUID)
 
 
@@ -103,7 +102,7 @@ def mri_heart(p: Plane, rng: np.random.Generator) -> Map:
 
 def xray_lungs(p: Plane, rng: np.random.Generator) -> Map:
     body = np.full_like(p.x, 0.55) + 0.04 * texture(rng, 4)
-    lungs = np.maximum(p.disk(-0.42, -0.05, 0.33, 0.1, 1.9), p.disk(0.42, -0.05, 0.33, 0.1, 1.9))
+    lungs = p.folded().disk(0.42, -0.05, 0.33, 0.1, 1.9)
     body = paint(body, lungs, 0.18 + 0.03 * texture(rng, 1.5))
     ribs = line(np.sin(11 * p.y - 3.2 * p.x**2), 0.2, 0.5) * step(0.88 - np.abs(p.x), 0.1)
     body = body + 0.1 * ribs + 0.2 * p.box(0, 0, 0.09, 1.2, 0.1)
@@ -137,8 +136,7 @@ def xray_skull(p: Plane, rng: np.random.Generator) -> Map:
     skull = 0.06 + 0.6 * p.disk(0, -0.12, 0.82, 0.06) + 0.03 * texture(rng, 4)
     skull = skull + 0.25 * p.ring(0, -0.12, 0.78, 0.09)
     skull = np.maximum(skull, 0.6 * p.box(0, 0.72, 0.44, 0.24, 0.15))
-    face = Plane(np.abs(p.x), p.y)
-    skull = paint(skull, face.disk(0.3, 0.12, 0.19, 0.06, 0.85), 0.3)
+    skull = paint(skull, p.folded().disk(0.3, 0.12, 0.19, 0.06, 0.85), 0.3)
     skull = paint(skull, p.disk(0, 0.38, 0.09, 0.06, 1.5), 0.35)
     teeth = line(p.y - 0.72, 0.09) * step(0.36 - np.abs(p.x), 0.05)
     return paint(skull, teeth * step(np.sin(40 * p.x), 0.6), 0.95)
@@ -157,7 +155,7 @@ def us_thyroid(p: Plane, rng: np.random.Generator) -> Map:
     neck = FAT + 0.05 * texture(rng, 3)
     muscles = line(p.y + 0.62 - 0.12 * p.x**2, 0.08)
     neck = paint(neck, muscles, 0.18)
-    lobes = np.maximum(p.disk(-0.48, -0.02, 0.36, tall=1.2), p.disk(0.48, -0.02, 0.36, tall=1.2))
+    lobes = p.folded().disk(0.48, -0.02, 0.36, tall=1.2)
     neck = paint(neck, np.maximum(lobes, p.box(0, -0.24, 0.3, 0.09)), BRAIN)
     trachea = p.disk(0, 0.12, 0.2)
     neck = paint(neck, trachea * step(0.5 - p.y, 0.3), AIR)
@@ -168,10 +166,8 @@ def us_liver(p: Plane, rng: np.random.Generator) -> Map:
     liver = ORGAN - 0.05 + 0.05 * texture(rng, 6)
     for x, y, r in ((-0.1, -0.1, 0.09), (0.32, 0.12, 0.07), (-0.36, 0.28, 0.06), (0.1, 0.4, 0.05)):
         liver = paint(liver, p.disk(x, y, r, tall=0.8), 0.08)
-    diaphragm = line(p.y - 0.7 + 0.35 * (p.x - 0.1) ** 2, 0.035)
-    return paint(
-        paint(liver, step(p.y - 0.72 + 0.35 * (p.x - 0.1) ** 2, 0.04), 0.2), diaphragm, BONE
-    )
+    liver = paint(liver, step(p.y - 0.72 + 0.35 * (p.x - 0.1) ** 2, 0.04), 0.2)
+    return paint(liver, line(p.y - 0.7 + 0.35 * (p.x - 0.1) ** 2, 0.035), BONE)
 
 
 def us_kidney(p: Plane, rng: np.random.Generator) -> Map:
@@ -213,18 +209,13 @@ def _retina(p: Plane, rng: np.random.Generator) -> Map:
     return 0.5 + 0.04 * texture(rng, 5) - 0.1 * np.hypot(p.x, p.y)
 
 
-def _vessels(retina: Map, p: Plane, root: float, rng: np.random.Generator) -> Map:
-    """Branches that leave the disc at `x = root` upwards and downwards and bend sideways."""
-    reach = np.sqrt(np.abs(p.x - np.float32(root)) + 0.01)
-    for bend in (-1.0, -0.55, 0.5, 0.95):
-        wiggle = 0.05 * np.sin(5 * p.x + rng.uniform(0, 6))
-        retina = paint(retina, line(p.y - np.float32(bend) * reach + wiggle, 0.028), 0.24)
-    return retina
-
-
 def fundus_disc(p: Plane, rng: np.random.Generator) -> Map:
     retina = paint(_retina(p, rng), p.disk(0, 0, 0.26, 0.06), 0.88)
-    return paint(_vessels(retina, p, 0.0, rng), p.disk(0, 0, 0.12, 0.06), 0.98)
+    reach = np.sqrt(np.abs(p.x) + 0.01)
+    for bend in (-1.0, -0.55, 0.5, 0.95):  # vessels leave the disc and bend sideways
+        wiggle = 0.05 * np.sin(5 * p.x + rng.uniform(0, 6))
+        retina = paint(retina, line(p.y - np.float32(bend) * reach + wiggle, 0.028), 0.24)
+    return paint(retina, p.disk(0, 0, 0.12, 0.06), 0.98)
 
 
 def fundus_macula(p: Plane, rng: np.random.Generator) -> Map:
