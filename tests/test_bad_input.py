@@ -410,12 +410,12 @@ def test_a_full_disk_keeps_the_images_that_were_converted(tmp_path, capsys, monk
 
 
 def test_a_disk_that_fills_at_the_end_keeps_them_too(tmp_path, capsys, monkeypatch):
-    root, stream = ready(tmp_path), dataset._stream
+    root, fill = ready(tmp_path), dataset._fill
 
-    def full(rows, folder):
+    def full(folder, splits, card):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(dataset, "_stream", full)
+    monkeypatch.setattr(dataset, "_fill", full)
     line = complaint(capsys, "import", "--root", root, "--out", tmp_path / "out")
     assert "out: cannot be written (No space left on device); free some space" in line
     assert len(list((tmp_path / "out.converted").glob("*.png"))) == 6
@@ -424,7 +424,7 @@ def test_a_disk_that_fills_at_the_end_keeps_them_too(tmp_path, capsys, monkeypat
     def unread(*_, **__):
         raise AssertionError("an image was converted again")
 
-    monkeypatch.setattr(dataset, "_stream", stream)
+    monkeypatch.setattr(dataset, "_fill", fill)
     monkeypatch.setattr(images, "load", unread)
     assert main(["data", "import", "--root", str(root), "--out", str(tmp_path / "out")]) == 0
 

@@ -2,12 +2,11 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import datasets
 import imagehash
 import numpy as np
 from tqdm import tqdm
@@ -22,28 +21,17 @@ NEAR = 4  # bits, of 64, in which the perceptual hashes of near duplicates may d
 
 
 def normalise(text: str) -> str:
-    """An option text without case and final period, which differ by who typed it.
-
-    Example:
-        >>> normalise("Thyroid Gland.")
-        'thyroid gland'
-    """
+    """An option text without case and final period, which differ by who typed it."""
     return text.strip().lower().removesuffix(".")
 
 
 def accuracy(test: Questions, score: Callable[[Question], Sequence[Any]]) -> float:
-    """Share of right answers if the option with the highest score is chosen; ties share credit.
-
-    Example:
-        >>> two = Question("Which?", ("a", "b"), "B", "CT", "Lesion Grading", "1", "demo")
-        >>> accuracy([two], lambda question: [0, 0])
-        0.5
-    """
+    """Share of right answers if the option with the highest score is chosen; ties share credit."""
     credit = 0.0
     for question in test:
-        scores = dict(zip(LETTERS, score(question), strict=False))
-        best = max(scores.values())
-        winners = [letter for letter in scores if scores[letter] == best]
+        scores = score(question)
+        best = max(scores)
+        winners = [letter for letter, n in zip(LETTERS, scores, strict=False) if n == best]
         credit += (question.answer in winners) / len(winners)
     return credit / len(test)
 
@@ -66,14 +54,7 @@ def most_frequent_text(train: Questions, test: Questions) -> float:
 
 
 def option_ratios(train: Questions) -> dict[str, float]:
-    """Normalised text to (times right + 0.25) / (times offered + 1). Built in chapter 01.
-
-    Example:
-        >>> labels = ("CT", "Modality Recognition", "an image", "demo")
-        >>> asked = Question("Which?", ("CT", "MRI"), "A", *labels)
-        >>> option_ratios([asked])
-        {'ct': 0.625, 'mri': 0.125}
-    """
+    """Normalised text to (times right + 0.25) / (times offered + 1). Built in chapter 01."""
     right = Counter(normalise(q.answer_text) for q in train)
     offered = Counter(normalise(option) for q in train for option in q.options)
     return {text: (right[text] + 0.25) / (offered[text] + 1) for text in offered}
@@ -134,30 +115,37 @@ def of_splits(source: omnimedvqa.Source) -> dict[str, Any]:
 
     Gives `{"records": N, "files": {path: what `describe` says}}`; a bad record is an error.
     """
-    groups, paths = {}, {}
-    for file in omnimedvqa.strict(omnimedvqa.read_splits(source)):
+    groups = {}
+    for file in (files := omnimedvqa.strict(omnimedvqa.read_splits(source))):
         questions = [item.question for item in file.items]
-        paths[file.path] = key = file.kind, file.name, file.split
-        groups[key] = Group(questions, [question.image_id for question in questions], [])
+        images = [question.image_id for question in questions]
+        groups[file.kind, file.name, file.split] = Group(questions, images, [])
     described = {}
-    for path, (kind, name, split) in paths.items():
-        train = groups.get((kind, name, "train")) if split == "test" else None
-        described[path] = describe(groups[kind, name, split], train)
+    for file in files:
+        train = groups.get((file.kind, file.name, "train")) if file.split == "test" else None
+        described[file.path] = describe(groups[file.kind, file.name, file.split], train)
     return {"records": sum(one["records"] for one in described.values()), "files": described}
 
 
 def of_data_set(root: Path) -> dict[str, Any]:
     """Audit a data set that `dataset.write` made, where an image is known by its pixels.
 
-    Returns:
-        As `of_splits`, with paths `<split>/modality/<name>` and `<split>/question_type/<name>`.
+    Gives as `of_splits`, with paths `<split>/modality/<name>` and `<split>/question_type/<name>`.
     """
     tables = {name: dataset.read_split(root, name) for name in dataset.read(root)}
     groups: dict[str, dict[str, Group]] = {}
     for split, table in tables.items():
         groups[split] = defaultdict(lambda: Group([], [], []))
-        hashes = _image_hashes(table, f"{root}, {split}")
-        for row, (pixels, perceptual) in zip(table.remove_columns("image"), hashes, strict=True):
+        hashes: dict[bytes, tuple[str, int]] = {}  # an image of many questions is read once
+        for row in tqdm(table, desc="images", unit="image", delay=1):
+            key = hashlib.sha256(row["image"]["bytes"]).digest()
+            if key not in hashes:
+                where = f"{root}, {split} record {row['image_id']}"
+                image = dataset.open_image(row["image"]["bytes"], where)
+                pixels = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
+                # the pHash of 64 bits (Zauner 2010), which differs little between similar images
+                hashes[key] = pixels[:16], int(str(imagehash.phash(image)), 16)
+            pixels, perceptual = hashes[key]
             for label in (f"modality/{row['modality']}", f"question_type/{row['question_type']}"):
                 groups[split][label].questions.append(Question.from_record(row))
                 groups[split][label].images.append(pixels)
@@ -174,11 +162,10 @@ def of_data_set(root: Path) -> dict[str, Any]:
 def describe(group: Group, train: Group | None) -> dict[str, Any]:
     """What can be said of a group, its baselines fitted on `train` or else within the group.
 
-    Returns:
-        `records`; `baselines`, the accuracy of each image-blind rule; `hard`, the size of the hard
-        subset and the option ratio's accuracy on it; `leak_share`, the share of questions whose
-        image is in `train`; `near_duplicate_share`, of the others whose image has a near duplicate
-        there; `fitted_on`. Shares lie between 0 and 1; what cannot be known is `None`.
+    Gives `records`; `baselines`, the accuracy of each image-blind rule; `hard`, the size of the
+    hard subset and the option ratio's accuracy on it; `leak_share`, the share of questions whose
+    image is in `train`; `near_duplicate_share`, of the others whose image has a near duplicate
+    there; `fitted_on`. Shares lie between 0 and 1; what cannot be known is `None`.
     """
     fits = [(train.questions, group.questions)] if train else cross_validation(group.questions)
     hard = [(known, hard_subset(known, test)) for known, test in fits]
@@ -190,7 +177,7 @@ def describe(group: Group, train: Group | None) -> dict[str, Any]:
         "records": len(group.questions),
         "baselines": {name: pooled(rule, fits) for name, rule in BASELINES.items()},
         "hard": {
-            "records": sum(len(q) for _, q in hard),
+            "records": sum(len(test) for _, test in hard),
             "option_ratio": pooled(option_ratio, hard),
         },
         "leak_share": leak_share(train.images, group.images) if train else None,
@@ -220,22 +207,6 @@ def near(hashes: Sequence[int], others: Sequence[int]) -> np.ndarray:
     blocks = (mine[start : start + 64] for start in range(0, len(mine), 64))  # keeps memory small
     found = [(np.bitwise_count(block[:, None] ^ theirs) <= NEAR).any(axis=1) for block in blocks]
     return np.concatenate(found) if found else np.zeros(0, dtype=bool)
-
-
-def _image_hashes(table: datasets.Dataset, where: str) -> Iterator[tuple[str, int]]:
-    """For each row, a hash of the image's pixels, and one in which similar images differ little.
-
-    The latter is the pHash of 64 bits (Zauner 2010).
-    """
-    seen: dict[bytes, tuple[str, int]] = {}  # an image that many questions share is read once
-    for row in tqdm(table, desc="images", unit="image", delay=1):
-        data = row["image"]["bytes"]
-        key = hashlib.sha256(data).digest()
-        if key not in seen:
-            image = dataset.open_image(data, f"{where} record {row['image_id']}")
-            pixels = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()[:16]
-            seen[key] = pixels, int(str(imagehash.phash(image)), 16)
-        yield seen[key]
 
 
 def table(report: dict[str, Any]) -> str:

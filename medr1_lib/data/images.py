@@ -36,11 +36,6 @@ def load(source: Path | bytes, side: int = SIDE, where: object = None) -> Image.
     of more than 8 bits are stretched from their darkest to their brightest value, DICOM images
     (after rescale slope and intercept) over their first window if they have one. An image that is
     empty, damaged, none or too large is an `InputError` about `where`, or about the file.
-
-    Example:
-        >>> from pydicom.data import get_testdata_file
-        >>> load(Path(get_testdata_file("CT_small.dcm", download=False)), side=64).size
-        (64, 64)
     """
     where = where or (source if isinstance(source, Path) else "image")
     try:

@@ -154,8 +154,7 @@ def read_qa(source: Source) -> list[RecordFile]:
     if not paths:
         remedy = "give the folder or zip file with QA_information/ and Images/, or use --splits"
         raise InputError(source.root, "holds no QA_information/*.json", remedy)
-    names = {path: PurePosixPath(path).stem for path in paths}
-    return [_parse(source, path, ("qa", name, ""), _from_qa) for path, name in names.items()]
+    return [_parse(source, path, ("qa", PurePosixPath(path).stem, ""), _from_qa) for path in paths]
 
 
 def read_splits(source: Source) -> list[RecordFile]:
@@ -332,64 +331,56 @@ def import_data(
     questions. Converted images, their longest side at most `side` pixels, stay in `<out>.converted`
     until the data set is whole, so that the same call goes on where an interrupted one stopped.
 
-    Returns:
-        What `card.json` says. Bad records are `skipped`; it is an error if all of them are bad.
+    Gives what `card.json` says. Bad records are `skipped`; it is an error if all of them are bad.
     """
     files.require_free(out)
     converted = Path(f"{out}.converted")
     with opened(root) as source, files.one_writer(converted):
-        card = _import(source, out, splits, by, side, converted)
+        if splits:
+            with opened(splits) as other:
+                read = [file for file in with_both_labels(read_splits(other)) if file.kind == by]
+            if not read:
+                raise InputError(splits, f"holds no Splits/{by}", "choose the other one with --by")
+        else:
+            read = read_qa(source)
+        items = [item for file in read for item in file.items]
+        results = convert(source, sorted({item.image for item in items}), converted, side)
+        skipped = [error for file in read for error in file.bad]
+        for item in items:
+            if isinstance(error := results[item.image], InputError):
+                problem = f"its image {item.image} {error.problem}"
+                skipped.append(InputError(item.where, problem, error.remedy))
+        pngs = {path: result for path, result in results.items() if isinstance(result, Path)}
+        if not pngs:
+            problem = f"none of its {len(skipped)} records could be imported"
+            raise InputError(root, problem, f"see the first of them: {skipped[0]}")
+        held_out = set() if splits else _held_out(items, pngs)
+        parts: dict[str, list[Item]] = {"train": [], "test": []}
+        for file in read:
+            for item in file.items:
+                if item.image in pngs:
+                    drawn = "test" if item.image in held_out else "train"
+                    parts[file.split or drawn].append(item)
+        # a split without a record could not be read back
+        parts = {name: part for name, part in parts.items() if part}
+        by_image = "one image in five of each modality is test, with all its questions"
+        card = {
+            "made_by": "python -m medr1_lib data import",
+            "root": root.name,
+            "splits": splits.name if splits else None,
+            "split_rule": f"Med-R1's released split by {by}" if splits else by_image,
+            "longest_side_px": side,
+            "records": {name: len(part) for name, part in parts.items()},
+            "images": len(pngs),
+            "skipped": [vars(error) for error in skipped],
+            "use": "research under the licences of the source data; not for clinical use",
+        }
+
+        def row(item: Item) -> dict[str, Any]:
+            return item.question.record({"bytes": pngs[item.image].read_bytes(), "path": None})
+
+        dataset.write(out, {name: map(row, part) for name, part in parts.items()}, card)
     shutil.rmtree(converted)
-    return card
-
-
-def _import(
-    source: Source, out: Path, splits: Path | None, by: str, side: int, converted: Path
-) -> dict[str, Any]:
-    if splits:
-        with opened(splits) as other:
-            read = [file for file in with_both_labels(read_splits(other)) if file.kind == by]
-        if not read:
-            raise InputError(splits, f"holds no Splits/{by}", "choose the other one with --by")
-    else:
-        read = read_qa(source)
-    items = [item for file in read for item in file.items]
-    results = convert(source, sorted({item.image for item in items}), converted, side)
-    skipped = [error for file in read for error in file.bad]
-    for item in items:
-        if isinstance(error := results[item.image], InputError):
-            problem = f"its image {item.image} {error.problem}"
-            skipped.append(InputError(item.where, problem, error.remedy))
-    pngs = {path: result for path, result in results.items() if isinstance(result, Path)}
-    if not pngs:
-        problem = f"none of its {len(skipped)} records could be imported"
-        raise InputError(source.root, problem, f"see the first of them: {skipped[0]}")
-    held_out = set() if splits else _held_out(items, pngs)
-    parts: dict[str, list[Item]] = {"train": [], "test": []}
-    for file in read:
-        for item in file.items:
-            if item.image in pngs:
-                split = file.split or ("test" if item.image in held_out else "train")
-                parts[split].append(item)
-    parts = {name: part for name, part in parts.items() if part}  # an empty one cannot be read back
-    counts = {name: len(part) for name, part in parts.items()}
-    by_image = "one image in five of each modality is test, with all its questions"
-    card = {
-        "made_by": "python -m medr1_lib data import",
-        "root": source.root.name,
-        "splits": splits.name if splits else None,
-        "split_rule": f"Med-R1's released split by {by}" if splits else by_image,
-        "longest_side_px": side,
-        "records": counts,
-        "images": len(pngs),
-        "skipped": [vars(error) for error in skipped],
-        "use": "research under the licences of the source data; not for clinical use",
-    }
-    rows = {
-        name: (i.question.record({"bytes": pngs[i.image].read_bytes(), "path": None}) for i in part)
-        for name, part in parts.items()
-    }
-    dataset.write(out, rows, card)
     return card
 
 
@@ -417,8 +408,7 @@ def convert(
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        done = pool.map(converted, paths)
-        bar = tqdm(done, desc="images", total=len(paths), unit="image")
+        bar = tqdm(pool.map(converted, paths), desc="images", total=len(paths), unit="image")
         return dict(zip(paths, bar, strict=True))
     except OSError as error:
         problem = f"cannot be written ({error.strerror or error})"

@@ -13,9 +13,8 @@ LETTERS = "ABCD"
 BASES = ("base", "longer base", "larger base")  # methods of models that are not trained further
 CONTROLS = ("blank", "shuffled", "text")  # images that cannot help; "none" stands for the real one
 
-# Modalities and question types, and their spellings in OmniMedVQA's `modality_type` field and in
-# Med-R1's file names, typos included ("Mag-netic", the parenthesis that never closes), reduced to
-# letters and digits.
+# Every name with its spellings in OmniMedVQA's records and in Med-R1's file names, typos included
+# ("Mag-netic", the parenthesis that never closes), reduced to letters and digits.
 _ALIASES = {
     "modality": {
         "CT": "computedtomography ctscan",

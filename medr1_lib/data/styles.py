@@ -65,12 +65,7 @@ def check_style(name: str) -> None:
 
 
 def listed(options: Sequence[str]) -> str:
-    """The options as OmniMedVQA writes them.
-
-    Example:
-        >>> listed(["liver", "lung"])
-        'A)liver, B)lung'
-    """
+    """The options as OmniMedVQA writes them."""
     return ", ".join(f"{letter}){text}" for letter, text in zip(LETTERS, options, strict=False))
 
 
@@ -85,12 +80,7 @@ def prompt(question: str, options: Sequence[str], style: str) -> str:
 
 
 def user_turn(text: str, image: bool = True) -> list[dict[str, Any]]:
-    """A chat of one message that asks about an image, or without one.
-
-    Example:
-        >>> user_turn("Which organ?", image=False)
-        [{'role': 'user', 'content': [{'type': 'text', 'text': 'Which organ?'}]}]
-    """
+    """A chat of one message that asks about an image, or without one."""
     parts = [{"type": "image"}] if image else []
     return [{"role": "user", "content": [*parts, {"type": "text", "text": text}]}]
 

@@ -26,14 +26,13 @@ OBJECT_COLOURS = ((220, 40, 40), (250, 214, 40), (40, 60, 200), (20, 150, 70))
 Finish = Callable[[Map, np.random.Generator], Map]
 
 GREY: tuple[Colour, ...] = ((0, 0, 0), (255, 255, 255))
-LINEAR = ((0.0, 0.0), (1.0, 1.0))
 
 
 @dataclass(frozen=True)
 class Look:
     """How one acquisition of one modality looks."""
 
-    tone: tuple[tuple[float, float], ...] = LINEAR  # curve from tissue to grey level, both 0 to 1
+    tone: tuple[tuple[float, float], ...] = ((0, 0), (1, 1))  # tissue to grey level, both 0 to 1
     ramp: tuple[Colour, ...] = GREY  # colours of the grey levels, evenly spaced from 0 to 1
     finish: Finish = lambda grey, rng: grey  # applied last: field of view, reflections, scan lines
     view: Callable[[Plane], Plane] = lambda plane: plane  # turns the body before it is drawn
@@ -224,11 +223,6 @@ def draw(scene: Scene) -> Image.Image:
     """Draw a phantom: 112 x 112 RGB, the same pixels for the same scene.
 
     A phantom is a drawing. It imitates the look of a modality, not its physics, and no disease.
-
-    Example:
-        >>> scene = Scene("CT", "head", "mass", "mild", "upper left", "bone window", "scanner 1", 7)
-        >>> draw(scene).size
-        (112, 112)
     """
     rng = np.random.default_rng(scene.seed)
     look = LOOKS[scene.modality][scene.acquisition]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from medr1_lib.data.phantoms import everyday
-from medr1_lib.data.phantoms.canvas import SIZE, Map, Plane, line, paint, step, texture
+from medr1_lib.data.phantoms.canvas import Map, Plane, line, paint, step, texture
 
 AIR, FAT, MUSCLE, ORGAN, BRAIN, FLUID, BONE = 0.0, 0.3, 0.45, 0.55, 0.65, 0.8, 0.95
 
@@ -17,7 +17,7 @@ AIR, FAT, MUSCLE, ORGAN, BRAIN, FLUID, BONE = 0.0, 0.3, 0.45, 0.55, 0.65, 0.8, 0
 def _trunk(p: Plane, rng: np.random.Generator, wide: float) -> Map:
     """The slice of a lying body with fat under its skin, a spine, and the table below it."""
     tall = 0.82 / wide
-    body = paint(np.full_like(p.x, AIR), p.disk(0, -0.06, wide, tall=tall), FAT)
+    body = FAT * p.disk(0, -0.06, wide, tall=tall)
     body = paint(body, p.disk(0, -0.06, wide - 0.1, tall=tall), MUSCLE + 0.03 * texture(rng, 2))
     spine = np.maximum(p.disk(0, 0.42, 0.13), p.box(0, 0.6, 0.04, 0.14))
     table = line(p.y - 0.86 + 0.12 * p.x**2, 0.02)
@@ -25,16 +25,15 @@ def _trunk(p: Plane, rng: np.random.Generator, wide: float) -> Map:
 
 
 def ct_head(p: Plane, rng: np.random.Generator) -> Map:
-    skull = paint(np.full_like(p.x, AIR), p.disk(0, 0, 0.84, tall=1.12), BONE)
+    skull = BONE * p.disk(0, 0, 0.84, tall=1.12)
     brain = paint(skull, p.disk(0, 0, 0.75, tall=1.13), BRAIN - 0.1 + 0.03 * texture(rng, 3))
     horns = p.folded().disk(0.12, 0, 0.09, tall=2.4)
     return paint(brain, np.maximum(horns, p.box(0, 0.2, 0.015, 0.6)), MUSCLE - 0.07)
 
 
 def ct_chest(p: Plane, rng: np.random.Generator) -> Map:
-    body = _trunk(p, rng, 0.94)
     lungs = p.folded().disk(0.43, -0.05, 0.33, tall=1.5)
-    body = paint(body, lungs, 0.1 + 0.04 * np.abs(texture(rng, 1.5)))
+    body = paint(_trunk(p, rng, 0.94), lungs, 0.1 + 0.04 * np.abs(texture(rng, 1.5)))
     body = paint(body, p.disk(0.1, -0.12, 0.24, tall=1.1), ORGAN)
     ribs = p.ring(0, -0.05, 0.83, 0.05, tall=0.78) * (np.sin(14 * np.arctan2(p.y, p.x)) > 0.3)
     return paint(body, ribs, BONE)
@@ -49,17 +48,15 @@ def ct_abdomen(p: Plane, rng: np.random.Generator) -> Map:
 
 
 def ct_pelvis(p: Plane, rng: np.random.Generator) -> Map:
-    body = _trunk(p, rng, 0.9)
     half = p.folded()
     wings = line(p.y - 0.5 + 1.3 * (half.x - 0.25), 0.09) * step(half.x - 0.22, 0.04)
     bones = np.maximum(wings * step(0.72 - half.x, 0.04), half.disk(0.66, 0.12, 0.14))
     bladder = p.disk(0, -0.24, 0.24, tall=0.8)
-    return paint(paint(body, bones, BONE), bladder, 0.38)
+    return paint(paint(_trunk(p, rng, 0.9), bones, BONE), bladder, 0.38)
 
 
 def mri_brain(p: Plane, rng: np.random.Generator) -> Map:
-    scalp = paint(np.full_like(p.x, AIR), p.disk(0, 0, 0.86, tall=1.1), FAT)
-    head = paint(scalp, p.disk(0, 0, 0.8, tall=1.1), 0.08)
+    head = paint(FAT * p.disk(0, 0, 0.86, tall=1.1), p.disk(0, 0, 0.8, tall=1.1), 0.08)
     folds = texture(rng, 2.5)
     brain = paint(head, p.disk(0, 0, 0.75, tall=1.12), ORGAN + 0.1 * np.tanh(2 * folds))
     brain = paint(brain, p.disk(0, 0, 0.5, tall=1.16), BRAIN + 0.02 * folds)
@@ -68,14 +65,12 @@ def mri_brain(p: Plane, rng: np.random.Generator) -> Map:
 
 
 def mri_knee(p: Plane, rng: np.random.Generator) -> Map:
-    leg = paint(np.full_like(p.x, AIR), p.box(0.02, 0, 0.78, 1.4, 0.1), MUSCLE)
-    leg = paint(leg, line(np.abs(p.x) - 0.72, 0.06), FAT)
+    leg = paint(MUSCLE * p.box(0.02, 0, 0.78, 1.4, 0.1), line(np.abs(p.x) - 0.72, 0.06), FAT)
     femur = np.maximum(p.box(0.05, -0.7, 0.3, 0.4), p.disk(0.05, -0.28, 0.4, tall=0.75))
     tibia = np.maximum(p.box(0.08, 0.75, 0.27, 0.5), p.box(0.05, 0.26, 0.42, 0.12, 0.1))
     bones = np.maximum(np.maximum(femur, tibia), p.disk(-0.58, -0.3, 0.14, tall=1.7))
-    leg = paint(leg, bones, 0.05)
     marrow = step(bones - 0.9, 0.2) * (FAT + 0.02 * texture(rng, 2))
-    leg = np.maximum(leg, marrow)
+    leg = np.maximum(paint(leg, bones, 0.05), marrow)
     return paint(leg, line(p.y - 0.06 - 0.15 * p.x**2, 0.05) * p.box(0.05, 0, 0.42, 0.3), FLUID)
 
 
@@ -92,10 +87,9 @@ def mri_spine(p: Plane, rng: np.random.Generator) -> Map:
 
 
 def mri_heart(p: Plane, rng: np.random.Generator) -> Map:
-    chest = paint(np.full_like(p.x, AIR), p.disk(0, 0, 0.96, tall=0.92), FAT)
+    chest = FAT * p.disk(0, 0, 0.96, tall=0.92)
     chest = paint(chest, p.disk(0, 0, 0.86, tall=0.92), 0.08 + 0.02 * np.abs(texture(rng, 2)))
-    right = p.disk(-0.2, -0.08, 0.46, tall=0.9)
-    chest = paint(chest, right, FLUID - 0.05)
+    chest = paint(chest, p.disk(-0.2, -0.08, 0.46, tall=0.9), FLUID - 0.05)
     chest = paint(chest, p.disk(0.18, 0.06, 0.47), MUSCLE)
     return paint(chest, p.disk(0.18, 0.06, 0.27), FLUID - 0.05)
 
@@ -153,8 +147,7 @@ def us_breast(p: Plane, rng: np.random.Generator) -> Map:
 
 def us_thyroid(p: Plane, rng: np.random.Generator) -> Map:
     neck = FAT + 0.05 * texture(rng, 3)
-    muscles = line(p.y + 0.62 - 0.12 * p.x**2, 0.08)
-    neck = paint(neck, muscles, 0.18)
+    neck = paint(neck, line(p.y + 0.62 - 0.12 * p.x**2, 0.08), 0.18)  # muscles
     lobes = p.folded().disk(0.48, -0.02, 0.36, tall=1.2)
     neck = paint(neck, np.maximum(lobes, p.box(0, -0.24, 0.3, 0.09)), BRAIN)
     trachea = p.disk(0, 0.12, 0.2)
@@ -174,8 +167,7 @@ def us_kidney(p: Plane, rng: np.random.Generator) -> Map:
     around = FAT + 0.05 + 0.05 * texture(rng, 3)
     kidney = paint(around, p.ring(0, 0.02, 0.72, 0.08, tall=0.62), BRAIN)
     kidney = paint(kidney, p.disk(0, 0.02, 0.68, tall=0.62), 0.22)
-    sinus = p.disk(0, 0.02, 0.36, 0.1, 0.5)
-    return paint(kidney, sinus, BRAIN + 0.2 + 0.05 * texture(rng, 2))
+    return paint(kidney, p.disk(0, 0.02, 0.36, 0.1, 0.5), BRAIN + 0.2 + 0.05 * texture(rng, 2))
 
 
 def skin_trunk(p: Plane, rng: np.random.Generator) -> Map:
@@ -280,8 +272,7 @@ def oct_lens(p: Plane, rng: np.random.Generator) -> Map:
     inside = step(front, 0.04) * step(-back, 0.04)
     scan: Map = 0.05 + inside * (0.24 + 0.06 * np.sin(16 * p.y) + 0.03 * texture(rng, 3))
     scan = paint(scan, np.maximum(line(front, 0.03), line(back, 0.03)), 0.85)
-    iris = line(p.y + 0.5, 0.07) * step(np.abs(p.x) - 0.6, 0.04)
-    return paint(scan, iris, 0.75)
+    return paint(scan, line(p.y + 0.5, 0.07) * step(np.abs(p.x) - 0.6, 0.04), 0.75)  # iris
 
 
 def _cells(p: Plane, rng: np.random.Generator, count: int) -> tuple[Map, Map]:
@@ -291,8 +282,7 @@ def _cells(p: Plane, rng: np.random.Generator, count: int) -> tuple[Map, Map]:
     x, y = np.meshgrid(grid, grid)
     jitter = rng.uniform(-0.36, 0.36, (2, side * side)) * 2.3 / side
     x, y = (x.ravel() + jitter[0]).astype(np.float32), (y.ravel() + jitter[1]).astype(np.float32)
-    nearest = np.full((SIZE, SIZE), 9, np.float32)
-    second = nearest.copy()
+    nearest = second = np.full_like(p.x, 9)
     for cx, cy in zip(x, y, strict=True):
         squared = (p.x - cx) ** 2 + (p.y - cy) ** 2
         second = np.minimum(second, np.maximum(nearest, squared))
