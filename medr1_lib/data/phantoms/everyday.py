@@ -46,8 +46,7 @@ def _table(p: Plane, rng: np.random.Generator) -> Map:
 
 
 def apple(p: Plane, rng: np.random.Generator) -> Map:
-    fruit = np.maximum(p.disk(-0.2, 0.1, 0.46), p.disk(0.2, 0.1, 0.46))
-    still = paint(_table(p, rng), fruit, 0.35 - 0.15 * p.x)
+    still = paint(_table(p, rng), p.folded().disk(0.2, 0.1, 0.46), 0.35 - 0.15 * p.x)
     still = paint(still, p.box(0.04, -0.5, 0.03, 0.16), 0.05)
     return paint(still, p.disk(0.26, -0.5, 0.2, tall=0.45), 0.2)
 
@@ -81,15 +80,14 @@ def house(p: Plane, rng: np.random.Generator) -> Map:
     roof = step(p.y + 0.7 - 0.8 * np.abs(p.x), 0.03) * step(-0.13 - p.y, 0.03)
     scene = paint(scene, roof, 0.15)
     scene = paint(scene, p.box(0, 0.42, 0.12, 0.24), 0.1)
-    return paint(scene, np.maximum(p.box(-0.36, 0.15, 0.1, 0.1), p.box(0.36, 0.15, 0.1, 0.1)), 0.95)
+    return paint(scene, p.folded().box(0.36, 0.15, 0.1, 0.1), 0.95)
 
 
 def car(p: Plane, rng: np.random.Generator) -> Map:
     scene = paint(_street(p, rng), p.box(0, 0.38, 0.8, 0.18, 0.08), 0.4)
     scene = paint(scene, p.box(0.05, 0.08, 0.42, 0.18, 0.1), 0.4)
     scene = paint(scene, np.maximum(p.box(-0.14, 0.08, 0.16, 0.1), p.box(0.26, 0.08, 0.14, 0.1)), 1)
-    wheels = np.maximum(p.disk(-0.45, 0.58, 0.17), p.disk(0.45, 0.58, 0.17))
-    return paint(scene, wheels, 0.05)
+    return paint(scene, p.folded().disk(0.45, 0.58, 0.17), 0.05)  # wheels
 
 
 def bridge(p: Plane, rng: np.random.Generator) -> Map:
