@@ -26,6 +26,7 @@ from medr1_lib.files import check_writable, one_writer, write_json
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 Report = dict[str, Any]
+Number = Callable[[str], float]  # reads one from a text, as `int` and `float` do
 THREADS_HELP = "CPU threads; one is the fastest for the tiny model on a busy machine"
 NOT_CLINICAL = "teaching and research; not for clinical use"
 
@@ -83,9 +84,7 @@ def _usage() -> str:
 # ---- what options share: types for argparse's `type=`, and kinds of argument ----
 
 
-def _number(
-    kind: type[int] | type[float], low: float, high: float, problem: str
-) -> Callable[[str], float]:
+def _number(kind: Number, low: float, high: float, problem: str) -> Number:
     """A type for argparse: numbers from `low` to `high`; of any other the `problem` is told."""
 
     def read(text: str) -> float:

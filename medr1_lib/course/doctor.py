@@ -167,11 +167,11 @@ def gpu() -> Item:
     try:
         import torch
 
-        card = torch.cuda.get_device_properties(0) if torch.cuda.is_available() else None
+        if not torch.cuda.is_available():
+            return Item("GPU", "WARN", "none that torch can use", ("gpu",))
+        card = torch.cuda.get_device_properties(0)
     except BROKEN as error:
         return Item("GPU", "WARN", str(error), ("gpu",))
-    if card is None:
-        return Item("GPU", "WARN", "none that torch can use", ("gpu",))
     enough, found = card.total_memory >= GPU_MEMORY * GIB, f"{card.total_memory / GIB:.0f} GiB"
     remedy = f"the gpu tier needs {GPU_MEMORY} GiB"
     return _judge("GPU", enough, f"{card.name}, {found}", remedy, ("gpu",))

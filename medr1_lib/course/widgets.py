@@ -273,8 +273,6 @@ class RolloutExplorer(Panel):
         self._show()
 
     def _page(self) -> str:
-        if self.prompt.value is None:  # while the list of prompts changes
-            return str(self.view.value)
         return group_page(self.shown, self._images[self.shown["image_id"].iloc[0]])
 
 

@@ -16,7 +16,6 @@ from medr1_lib.analysis.recorded import ANSWERS, read_table
 from medr1_lib.data import dataset
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation.items import EvalPrompt
-from medr1_lib.model.loading import base_directory
 
 KEY = ["item", "style", "control"]
 AGAIN = "copy the folder again, or remove it and repeat the command"
@@ -128,6 +127,8 @@ class AnswerLog:
 
 def fingerprint(model: Path) -> str:
     """A hash of all files that decide a model's answers; of an adapter, those of its base too."""
+    from medr1_lib.model.loading import base_directory  # loads torch; reading answers does not
+
     digest = hashlib.sha256()
     for folder in dict.fromkeys((model, base_directory(model))):
         for file in sorted(one for one in folder.rglob("*") if one.suffix in DECIDES):
