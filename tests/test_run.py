@@ -12,6 +12,7 @@ from medr1_lib.rl.run import (
     RunFolder,
     last_checkpoint,
     log_table,
+    notes_in,
     seal,
     writing,
 )
@@ -95,7 +96,7 @@ def test_a_resumed_run_needs_as_many_processes_and_says_where_it_went_on(tmp_pat
         folder.go_on(processes=1, main=True)
     for main in (True, False, True):
         folder.go_on(processes=2, main=main)
-    assert folder.notes()["resumed_after_steps"] == [10, 10]
+    assert notes_in(folder.out)["resumed_after_steps"] == [10, 10]
 
 
 def test_log_and_adapter_are_those_of_the_last_checkpoint(tmp_path):

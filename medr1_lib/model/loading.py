@@ -99,21 +99,28 @@ def base_model(model: Policy) -> PreTrainedModel:
 def _load_model(
     path: Path, quantize: str | None, device: str, dtype: torch.dtype
 ) -> PreTrainedModel:
-    config = read_json(path / "config.json", AGAIN)
+    file = path / "config.json"
+    config = read_json(file, AGAIN)
     found = config.get("model_type")
     if not isinstance(found, str) or found not in ARCHITECTURES:
-        known = " or ".join(ARCHITECTURES)
-        raise InputError(path / "config.json", f"model_type is {found!r}", f"use a {known} model")
+        remedy = f"use a {' or '.join(ARCHITECTURES)} model"
+        raise InputError(file, f"model_type is {found!r}", remedy)
     if config.get("quantization_config"):
         remedy = "use the model as it was before, and quantize it to nf4 here"
-        raise InputError(path / "config.json", "its weights are quantized already", remedy)
+        raise InputError(file, "its weights are quantized already", remedy)
     if quantize not in (None, "nf4"):
         raise InputError(f"quantize={quantize!r}", "is not a known way", "use 'nf4' or None")
     settings: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}}
     # Neither a pickle nor a kernel from the network, whatever the directory asks for.
     settings |= {"use_safetensors": True, "attn_implementation": "sdpa", "local_files_only": True}
     if quantize:
-        settings["quantization_config"] = _nf4(dtype)
+        settings["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+            llm_int8_skip_modules=NOT_QUANTIZED,
+        )
     with _readable(path, "weights", AGAIN):
         loaded: Any = ARCHITECTURES[found].from_pretrained(
             path, output_loading_info=True, **settings
@@ -154,16 +161,6 @@ def _add_adapter(model: PreTrainedModel, path: Path) -> "PeftModel":
         problem = f"{len(odd)} of its weights are missing or fit nothing, {min(odd)} first"
         raise InputError(path, problem, remedy)
     return adapted
-
-
-def _nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=NOT_QUANTIZED,
-    )
 
 
 def _check_quantized(model: PreTrainedModel) -> None:

@@ -190,22 +190,18 @@ def merged_lora(model: nn.Module) -> Iterator[None]:
     # and a base has no adapter.
     adapted: Any = (layer for layer in model.modules() if hasattr(layer, "lora_A"))
     chosen = list(filter(_can_merge, adapted))
+    if chosen:
+        from peft.utils.integrations import dequantize_module_weight
     try:
         for layer in chosen:
-            bias = layer.get_base_layer().bias
-            layer.forward = partial(linear, weight=_merged_weight(layer), bias=bias)
+            base = layer.get_base_layer()
+            names = [] if layer.disable_adapters else layer.active_adapters
+            weight = sum(map(layer.get_delta_weight, names), dequantize_module_weight(base))
+            layer.forward = partial(linear, weight=weight, bias=base.bias)
         yield
     finally:
         for layer in chosen:
             vars(layer).pop("forward", None)
-
-
-def _merged_weight(layer: Any) -> Tensor:  # noqa: ANN401 - peft's layers declare no types
-    from peft.utils.integrations import dequantize_module_weight
-
-    names = [] if layer.disable_adapters else layer.active_adapters
-    base = layer.get_base_layer()
-    return sum(map(layer.get_delta_weight, names), dequantize_module_weight(base))
 
 
 def _can_merge(layer: Any) -> bool:  # noqa: ANN401 - peft's layers declare no types

@@ -57,10 +57,7 @@ def encode(processor: ImageOnlyQwen2VLProcessor, batch: Mapping[str, list[Any]])
 
 
 def sample(
-    policy: Policy,
-    processor: ImageOnlyQwen2VLProcessor,
-    inputs: Inputs,
-    config: Config,
+    policy: Policy, processor: ImageOnlyQwen2VLProcessor, inputs: Inputs, config: Config
 ) -> tuple[Tensor, Tensor]:
     """G rollouts of each prompt, [B, T], and 1 at each token up to and with its end, [B, T]."""
     # What is left out, `generate` takes from the model's own settings. With Qwen2-VL's (temperature
@@ -86,12 +83,7 @@ def logps(policy: Policy, inputs: Inputs, tokens: Tensor, mask: Tensor, config: 
 
 
 def rollout_loss(
-    policy: Policy,
-    inputs: Inputs,
-    tokens: Tensor,
-    mask: Tensor,
-    rewards: Tensor,
-    config: Config,
+    policy: Policy, inputs: Inputs, tokens: Tensor, mask: Tensor, rewards: Tensor, config: Config
 ) -> Tensor:
     """The loss of freshly sampled rollouts, whose old policy is the policy itself."""
     advantages = group_advantages(rewards, config.num_generations)

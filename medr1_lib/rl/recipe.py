@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from importlib.resources import files
 from pathlib import Path
@@ -57,26 +57,21 @@ ELSEWHERE = {
     "resume_from_checkpoint": "--resume",
     "gradient_checkpointing": "activation_checkpointing",  # the name that transformers gave it
 }
-
-
 # What TRL and transformers would train on to no end, or refuse after minutes.
 LOSSES = {
-    "grpo": ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"),
-    "sft": ("nll", "dft"),
+    "grpo": Literal["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"],
+    "sft": Literal["nll", "dft"],
 }
-ABOVE_ZERO = ("learning_rate", "temperature", "num_train_epochs", "repetition_penalty")
-NOT_BELOW_ZERO = (
-    "beta epsilon epsilon_high weight_decay max_grad_norm warmup_steps top_k min_p seed"
-)
-COUNTS = (
-    "per_device_train_batch_size num_generations gradient_accumulation_steps num_iterations "
-    "steps_per_generation generation_batch_size max_completion_length max_length save_steps "
-    "save_total_limit lora_r lora_alpha"
-)
-AT_LEAST = dict.fromkeys(NOT_BELOW_ZERO.split(), 0) | dict.fromkeys(COUNTS.split(), 1)
-AT_LEAST |= {"max_steps": -1, "dataloader_num_workers": 0, "top_p": 0}
-AT_MOST = {"lora_r": 1024, "top_p": 1, "min_p": 1}
 LARGEST = 2**31 - 1  # of any number, in either direction
+ABOVE_ZERO = ("learning_rate", "temperature", "num_train_epochs", "repetition_penalty")
+COUNTS = """per_device_train_batch_size num_generations gradient_accumulation_steps num_iterations
+    steps_per_generation generation_batch_size max_completion_length max_length save_steps
+    save_total_limit lora_alpha"""
+NOT_BELOW_ZERO = """beta epsilon epsilon_high weight_decay max_grad_norm warmup_steps top_k seed
+    dataloader_num_workers"""
+BOUNDS = {"max_steps": (-1, LARGEST), "lora_r": (1, 1024), "top_p": (0, 1), "min_p": (0, 1)}
+BOUNDS |= dict.fromkeys(COUNTS.split(), (1, LARGEST))
+BOUNDS |= dict.fromkeys(NOT_BELOW_ZERO.split(), (0, LARGEST))
 
 
 def _key(help: str, default: Any = dataclasses.MISSING, **argument: Any) -> Any:  # noqa: ANN401
@@ -92,7 +87,7 @@ class Recipe:
     style: str = _key(f"reasoning style: {', '.join(STYLES)}")
     model: str = _key("directory of the base model", metavar="DIR")
     data: str = _key("data set made by `data build` or `data import`", metavar="DIR")
-    rules: str = _key(f"reward rules: {', '.join(RULES)}", "strict")
+    rules: Literal["strict", "published"] = _key(f"reward rules: {', '.join(RULES)}", "strict")
     modality: tuple[str, ...] = _key("only these", (), nargs="+", action="extend")
     question_type: tuple[str, ...] = _key("only these", (), nargs="+", action="extend")
     seed: int = 0  # of question order, LoRA initialization and sampling; TRL has this flag
@@ -112,8 +107,6 @@ class Recipe:
         for one in fields(self):
             if one.name not in ("config", *FILTERS):
                 _check(one.name, getattr(self, one.name), one.type)
-        if self.rules not in RULES:
-            raise _refused(f"rules is {self.rules!r}", f"use one of {', '.join(RULES)}")
         check_style(self.style)
         for name in ("model", "data"):
             value = getattr(self, name)
@@ -133,10 +126,6 @@ class Recipe:
             _check(name, value, kinds[name])
             if value != fixed.get(name, value):
                 raise _refused(f"{name} is always {fixed[name]}", "leave it out")
-        loss = self.config.get("loss_type", LOSSES[self.method][0])
-        if loss not in LOSSES[self.method]:
-            known = ", ".join(LOSSES[self.method])
-            raise _refused(f"loss_type is {loss!r}", f"use one of {known}")
         odd = (self.config.get("generation_kwargs") or {}).keys() - GenerationConfig().to_dict()
         if odd:
             raise _refused(f"generation_kwargs has {min(odd)!r}", "use names of GenerationConfig")
@@ -146,17 +135,14 @@ class Recipe:
         """The recipe with these keys, its own and those of the configuration together."""
         for name in ("style", "model", "data"):
             if name not in values:
-                remedy = f"give --{name}, or write it into the file"
-                raise _refused(f"has no {name}", remedy)
-        own = {name: value for name, value in values.items() if name in OWN}
-        config = {name: value for name, value in values.items() if name not in OWN}
-        return cls(**own, config=config)
+                raise _refused(f"has no {name}", f"give --{name}, or write it into the file")
+        own = {name: values[name] for name in OWN if name in values}
+        return cls(**own, config={name: values[name] for name in values if name not in OWN})
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as one mapping, as a YAML file has it."""
-        known = asdict(self)
-        listed = {name: list(known[name]) for name in FILTERS}
-        return {name: known[name] for name in OWN} | listed | dict(self.config)
+        own = {name: getattr(self, name) for name in OWN}
+        return own | {name: list(own[name]) for name in FILTERS} | dict(self.config)
 
     def replace(self, **changes: object) -> "Recipe":
         """A copy with other values, of the recipe's own keys or of the configuration's.
@@ -194,10 +180,18 @@ class Recipe:
             get_scheduler(config.lr_scheduler_type, unused, 1, 2, given)
         except Exception as error:  # whatever TRL, transformers and accelerate raise about values
             raise _refused(" ".join(str(error).split()), "correct the recipe") from error
-        if config.save_steps < 1:
-            raise _refused(f"save_steps is {config.save_steps}", "use a whole number above 0")
         if isinstance(config, GRPOConfig):
-            _align(config)
+            batch, group = config.per_device_train_batch_size, config.num_generations or 1
+            if batch % group:
+                problem = f"per_device_train_batch_size {batch} holds parts of groups of {group}"
+                raise _refused(problem, "use a multiple of num_generations")
+            # TRL does not store rollouts in a checkpoint; those held for a later step would be
+            # lost. So save only where none waits.
+            held = (config.steps_per_generation or 1) * config.num_iterations
+            per_step = config.gradient_accumulation_steps
+            whole = math.lcm(held, per_step) // per_step
+            config.save_steps = math.ceil(config.save_steps / whole) * whole
+            config.per_device_eval_batch_size = batch
         return config
 
 
@@ -207,7 +201,7 @@ OWN = tuple(one.name for one in fields(Recipe) if one.name != "config")
 @functools.cache
 def _kinds(method: str) -> dict[str, Any]:
     """What each field of a method's configuration declares to hold."""
-    return get_type_hints(CONFIGS[method])
+    return get_type_hints(CONFIGS[method]) | {"loss_type": LOSSES[method]}
 
 
 def _check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 - a type, as declared
@@ -217,10 +211,14 @@ def _check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 - a typ
     except (TypeError, ValueError, RecursionError):
         sound = False
     if not sound:
-        told = getattr(kind, "__name__", None) or str(kind).replace("typing.", "")
-        raise _refused(f"{name} is {value!r:.80}", f"use a value of its kind, {told}")
+        if get_origin(kind) is Literal:
+            remedy = f"use one of {', '.join(get_args(kind))}"
+        else:
+            told = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+            remedy = f"use a value of its kind, {told}"
+        raise _refused(f"{name} is {value!r:.80}", remedy)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        low, high = AT_LEAST.get(name, -LARGEST), AT_MOST.get(name, LARGEST)
+        low, high = BOUNDS.get(name, (-LARGEST, LARGEST))
         nothing = (name == "max_steps" and value == 0) or (name in ABOVE_ZERO and value <= 0)
         if nothing or not low <= value <= high:
             least = "above 0" if name in ABOVE_ZERO else f"from {low}"
@@ -239,19 +237,6 @@ def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401 - a type, as declar
         return True
     wanted = (int, float) if plain is float else str if issubclass(plain, Enum) else plain
     return isinstance(value, wanted) and (plain is bool or not isinstance(value, bool))
-
-
-def _align(config: GRPOConfig) -> None:
-    """Refuse parts of groups, and save only where no rollout waits for a later step."""
-    batch, group = config.per_device_train_batch_size, config.num_generations or 1
-    if batch % group:
-        problem = f"per_device_train_batch_size {batch} holds parts of groups of {group}"
-        raise _refused(problem, "use a multiple of num_generations")
-    # TRL does not store rollouts in a checkpoint; those held for a later step would be lost.
-    held = (config.steps_per_generation or 1) * config.num_iterations
-    whole = math.lcm(held, config.gradient_accumulation_steps) // config.gradient_accumulation_steps
-    config.save_steps = math.ceil(config.save_steps / whole) * whole
-    config.per_device_eval_batch_size = batch
 
 
 def _refused(problem: str, remedy: str) -> InputError:

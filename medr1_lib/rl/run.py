@@ -14,13 +14,9 @@ from typing import Any
 
 import pandas as pd
 from safetensors import SafetensorError, safe_open
-from trl.trainer.grpo_config import GRPOConfig
-from trl.trainer.sft_config import SFTConfig
 
 from medr1_lib import files
 from medr1_lib.errors import InputError
-from medr1_lib.provenance import environment
-from medr1_lib.rl.formula import formula
 from medr1_lib.rl.recipe import Recipe
 
 RECIPE, LOG, ROLLOUTS, CARD = "recipe.json", "log.csv", "rollouts.parquet", "README.md"
@@ -29,6 +25,7 @@ PREFLIGHT = "completions_00000.parquet"  # what TRL writes before the first step
 COMPLETE = "complete"  # in a checkpoint: every file of it is written, and what each holds
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 AVERAGED = 10  # steps at each end in the card, fewer in a short run
+AGAIN = "copy it again, or train into another folder"
 KINDS = {"grpo": "GRPO with rule-based rewards", "sft": "supervised fine-tuning"}
 
 # column of the log: the name that TRL gives it
@@ -61,7 +58,7 @@ class Run:
     @classmethod
     def load(cls, folder: Path) -> "Run":
         """Read the run that `train` left in a folder; one that is not finished is refused."""
-        recipe, notes = recipe_in(folder), _notes(folder)
+        recipe, notes = recipe_in(folder), notes_in(folder)
         if "finished" not in notes:
             raise InputError(folder, "its run is not finished", "go on with --resume")
         try:
@@ -69,8 +66,7 @@ class Run:
             if len(log) != notes["finished"]["steps"] or "seconds" not in log:
                 raise ValueError("steps are missing")
         except (OSError, ValueError, KeyError, TypeError) as error:
-            remedy = "copy it again, or train into another folder"
-            raise InputError(folder / LOG, f"is damaged ({error})", remedy) from error
+            raise InputError(folder / LOG, f"is damaged ({error})", AGAIN) from error
         return cls(folder, recipe, log, folder / ADAPTER)
 
     @cached_property
@@ -121,7 +117,7 @@ class RunFolder:
 
     def __init__(self, out: Path, recipe: Recipe, resume: bool) -> None:
         self.out, self._recipe = out, json.loads(json.dumps(recipe.to_dict()))
-        before = self.notes()
+        before = notes_in(out)
         if resume and not out.is_dir():
             raise InputError(out, "has no run to resume", "start without --resume")
         if not before:
@@ -137,7 +133,13 @@ class RunFolder:
             remedy = "add --resume, or choose another folder"
             raise InputError(out, "holds this run already", remedy)
         if self.finished:
-            _check_adapter(out / ADAPTER)
+            try:
+                json.loads((out / ADAPTER / ADAPTER_FILES[0]).read_bytes())
+                with safe_open(out / ADAPTER / ADAPTER_FILES[1], "pt"):
+                    pass
+            except (OSError, ValueError, SafetensorError) as error:
+                problem = f"the adapter of a finished run is damaged ({error})"
+                raise InputError(out / ADAPTER, problem, AGAIN) from error
         self.checkpoint = None if self.finished else last_checkpoint(out)
         if whole and not self.finished and self.checkpoint is None:
             raise InputError(out, "all its checkpoints are damaged", "remove the folder")
@@ -149,7 +151,7 @@ class RunFolder:
             try:
                 yield
             finally:
-                if not self.notes():
+                if not notes_in(self.out):
                     shutil.rmtree(self.out / COMPLETIONS, ignore_errors=True)
 
     def begin(self, notes: dict[str, Any]) -> None:
@@ -162,7 +164,7 @@ class RunFolder:
     def go_on(self, processes: int, main: bool) -> None:
         """Note where the run goes on; with another number of processes, all of them refuse."""
         assert self.checkpoint is not None
-        before = self.notes()
+        before = notes_in(self.out)
         if before.get("processes") != processes:
             problem = f"was begun by {before.get('processes')} processes, not {processes}"
             remedy = "resume with as many, or the batches would be others"
@@ -178,7 +180,7 @@ class RunFolder:
 
     def note(self, notes: dict[str, Any]) -> None:
         """Write something more into `recipe.json`."""
-        text = json.dumps(self.notes() | notes, indent=1) + "\n"
+        text = json.dumps(notes_in(self.out) | notes, indent=1) + "\n"
         with writing(self.out):
             files.atomic_write(self.out / RECIPE, text.encode())
 
@@ -193,7 +195,7 @@ class RunFolder:
             for name in ADAPTER_FILES:
                 shutil.copyfile(last / name, self.out / ADAPTER / name)
             files.atomic_write(self.out / LOG, log.to_csv(index=False).encode())
-            text = card(Recipe.from_dict(self._recipe), self.notes(), log)
+            text = card(Recipe.from_dict(self._recipe), notes_in(self.out), log)
             files.atomic_write(self.out / CARD, text.encode())
             with suppress(OSError):
                 (self.out / COMPLETIONS).rmdir()  # supervised fine-tuning samples nothing
@@ -202,10 +204,6 @@ class RunFolder:
         self.note({"finished": {"date": date, "steps": len(log), "seconds": seconds}})
         self._drop_checkpoints()
 
-    def notes(self) -> dict[str, Any]:
-        """What `recipe.json` says so far."""
-        return _notes(self.out)
-
     def _drop_checkpoints(self) -> None:
         for path in self.out.glob("checkpoint-*"):
             shutil.rmtree(path, ignore_errors=True)
@@ -213,7 +211,7 @@ class RunFolder:
 
 def recipe_in(folder: Path) -> Recipe:
     """The recipe of the run in a folder, finished or not."""
-    notes = _notes(folder)
+    notes = notes_in(folder)
     if not notes:
         raise InputError(folder, "holds no run", "name the --out of a training")
     return Recipe.from_dict(notes["recipe"])
@@ -227,7 +225,12 @@ def seal(checkpoint: Path) -> None:
 def last_checkpoint(out: Path) -> Path | None:
     """The newest checkpoint that holds what was written into it."""
     # Not transformers' `get_last_checkpoint`, which takes one that a crash cut off for the last.
-    return next(filter(_sound, sorted(_whole(out), key=_step, reverse=True)), None)
+    for checkpoint in sorted(_whole(out), key=_step, reverse=True):
+        with suppress(OSError, ValueError, AttributeError):
+            sealed = json.loads((checkpoint / COMPLETE).read_bytes())
+            if sealed and sealed.items() <= _digests(checkpoint).items():
+                return checkpoint
+    return None
 
 
 def _whole(out: Path) -> list[Path]:
@@ -239,28 +242,9 @@ def _digests(checkpoint: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
-def _sound(checkpoint: Path) -> bool:
-    try:
-        sealed = json.loads((checkpoint / COMPLETE).read_bytes())
-        return bool(sealed) and sealed.items() <= _digests(checkpoint).items()
-    except (OSError, ValueError, AttributeError):
-        return False
-
-
-def _check_adapter(folder: Path) -> None:
-    """Make sure that the adapter of a finished run is there and can be opened."""
-    try:
-        json.loads((folder / ADAPTER_FILES[0]).read_bytes())
-        with safe_open(folder / ADAPTER_FILES[1], "pt"):
-            pass
-    except (OSError, ValueError, SafetensorError) as error:
-        problem = f"the adapter of a finished run is damaged ({error})"
-        raise InputError(folder, problem, "copy it again, or train into another folder") from error
-
-
 def begun(out: Path) -> bool:
     """Whether a folder holds a run that is finished, or can go on with `resume`."""
-    return "finished" in _notes(out) or bool(_whole(out))
+    return "finished" in notes_in(out) or bool(_whole(out))
 
 
 def is_last(checkpoint: Path) -> bool:
@@ -288,8 +272,8 @@ def _state(checkpoint: Path) -> dict[str, Any]:
     return json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
 
 
-def _notes(out: Path) -> dict[str, Any]:
-    """What `recipe.json` holds; nothing if there is none."""
+def notes_in(out: Path) -> dict[str, Any]:
+    """What the `recipe.json` of a run says so far; nothing if there is none."""
     path = out / RECIPE
     if not path.is_file():
         return {}
@@ -297,17 +281,6 @@ def _notes(out: Path) -> dict[str, Any]:
     notes = files.read_json(path, remedy)
     if not isinstance(notes.get("recipe"), dict):
         raise InputError(path, "holds no recipe", remedy)
-    return notes
-
-
-def run_notes(config: GRPOConfig | SFTConfig) -> dict[str, Any]:
-    """Command, date, versions and machine, and the objective of GRPO if it can be written out."""
-    notes = environment(gpu=not config.use_cpu) | {"processes": config.world_size}
-    if isinstance(config, GRPOConfig):
-        try:
-            notes["formula"] = formula(config)
-        except InputError as error:  # TRL computes more than is written out
-            notes["formula"] = rf"\text{{{error}}}"
     return notes
 
 

@@ -28,9 +28,11 @@ from medr1_lib.data.rationale import rationale
 from medr1_lib.data.styles import STYLES, prompt
 from medr1_lib.errors import InputError
 from medr1_lib.model.loading import base_directory, load_policy
-from medr1_lib.rl.recipe import Recipe
+from medr1_lib.provenance import environment
+from medr1_lib.rl.formula import formula
+from medr1_lib.rl.recipe import FILTERS, Recipe
 from medr1_lib.rl.rewards import RewardFunction, rewards
-from medr1_lib.rl.run import COLUMNS, Run, RunFolder, is_last, last_checkpoint, run_notes
+from medr1_lib.rl.run import COLUMNS, Run, RunFolder, is_last, last_checkpoint
 from medr1_lib.rl.trainer import IGNORED, PolicyTrainer, SupervisedTrainer
 
 Rows = Mapping[str, list[Any]]
@@ -166,11 +168,13 @@ def make_trainer(
     recipe: Recipe, config: GRPOConfig | SFTConfig, target: Target = sft_target
 ) -> Any:  # noqa: ANN401 - either trainer
     """Base model, adapter, data and rewards put together into a trainer that is ready to train."""
-    grpo = isinstance(config, GRPOConfig)
-    data = grpo_rows(recipe) if grpo else sft_rows(recipe, target)
+    kind: Any = SupervisedTrainer
     if isinstance(config, GRPOConfig):
+        kind = functools.partial(PolicyTrainer, reward_funcs=_rewards(recipe))
+        data = grpo_rows(recipe)
         needed = (config.generation_batch_size or 1) // (config.num_generations or 1)
     else:
+        data = sft_rows(recipe, target)
         needed = config.per_device_train_batch_size * config.world_size
     if len(data) < needed:  # TRL would train on nothing and say so nowhere
         problem = f"{len(data)} questions are left, and a batch takes {needed}"
@@ -182,9 +186,6 @@ def make_trainer(
     # No `prepare_model_for_kbit_training`: it casts the tower and the embedding to float32, which
     # doubles their memory, and the adapter freezes the base anyway.
     model, processor = load_policy(path, recipe.quantize, str(config.device))
-    kind: Any = SupervisedTrainer
-    if grpo:
-        kind = functools.partial(PolicyTrainer, reward_funcs=_rewards(recipe))
     try:
         trainer = kind(
             model=model,
@@ -220,14 +221,11 @@ def _rewards(recipe: Recipe) -> list[RewardFunction]:
 def training_questions(recipe: Recipe) -> datasets.Dataset:
     """The questions of a recipe, shuffled once by its seed, as they lie on disk."""
     table = dataset.read_split(Path(recipe.data), "train")
-    wanted = zip(table["modality"], table["question_type"], strict=True)
-    filters = recipe.modality, recipe.question_type
-    rows = [
-        row
-        for row, kinds in enumerate(wanted)
-        if all(not only or kind in only for kind, only in zip(kinds, filters, strict=True))
-    ]
-    if not rows:
+    wanted = np.ones(len(table), dtype=bool)
+    for name in FILTERS:
+        wanted &= np.isin(table[name][:], getattr(recipe, name) or table[name][:])
+    rows = wanted.nonzero()[0]
+    if not len(rows):
         asked = ", ".join([*recipe.modality, *recipe.question_type]) or "any modality"
         raise InputError(recipe.data, f"has no question of {asked}", "loosen the filters")
     return table.select(np.random.default_rng(recipe.seed).permutation(rows))
@@ -363,8 +361,13 @@ class PreflightCallback(TrainerCallback):
     def on_train_begin(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
         """Begin the run, unless there is nothing to learn."""
         config, questions = self._trainer.args, self._trainer.train_dataset
-        notes = run_notes(config) | {"questions": len(questions)}
+        notes = environment(gpu=not config.use_cpu) | {"processes": config.world_size}
+        notes["questions"] = len(questions)
         if isinstance(config, GRPOConfig):
+            try:
+                notes["formula"] = formula(config)
+            except InputError as error:  # TRL computes more than is written out
+                notes["formula"] = rf"\text{{{error}}}"
             stats = preflight(self._trainer, questions)
             if not self._force:
                 stats.check()
