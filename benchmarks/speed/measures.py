@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.speed.sides import GROUP, Case, Side
-from medr1_lib.rl.generation import unwrapped
+from medr1_lib.model.loading import base_model
 
 LIMITS = {  # of what float32 may round
     "max_logp_difference": 1e-5,
@@ -71,7 +71,7 @@ def floor(side: Side, case: Case) -> float:
     policy with a backward pass, which counts twice a forward pass; each image is encoded once. A
     token takes 2 FLOP per weight. The rate is that of one large product on this machine.
     """
-    core = unwrapped(side.trainer.model)
+    core = base_model(side.trainer.model)
     inputs = _inputs(side.trainer, next(side.batches))
     tokens = int(inputs["prompt_mask"].sum()) // GROUP + int(inputs["completion_mask"].sum())
     patches = len(inputs["pixel_values"]) // GROUP

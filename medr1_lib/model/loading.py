@@ -90,10 +90,10 @@ def base_directory(path: Path) -> Path:
     raise InputError(config, f"its base model {named!r} is not here", remedy)
 
 
-def base_model(model: Policy) -> PreTrainedModel:
-    """The Qwen2-VL itself, without the adapter that may lie around it."""
-    inner: Any = model
-    return inner.get_base_model() if hasattr(model, "get_base_model") else inner
+def base_model(model: Any) -> Any:  # noqa: ANN401 - a model in any wrapping
+    """The Qwen2-VL inside an adapter and inside what parallel training wraps around a model."""
+    inner = getattr(model, "module", model)
+    return inner.get_base_model() if hasattr(inner, "get_base_model") else inner
 
 
 def _load_model(

@@ -5,6 +5,7 @@ Olsson et al. 2022, arXiv 2209.11895): heads that look two tokens back, and head
 token found there. Left to chance it takes hours of training to appear; it knows no answer.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 
@@ -64,12 +65,8 @@ MEDICAL = ("medical",)  # the domains of the tokenizer, unless others are named
 def phrases(domains: Sequence[str] = MEDICAL) -> list[str]:
     """Every answer of PhantomMedVQA in some domains, modalities first, each once."""
     modalities = [modality for domain in domains for modality in DOMAINS[domain]]
-    answers = [
-        text
-        for question_type in ATTRIBUTES
-        for modality in modalities
-        for text in values(modality, question_type)
-    ]
+    kinds = itertools.product(ATTRIBUTES, modalities)
+    answers = [text for kind, modality in kinds for text in values(modality, kind)]
     return list(dict.fromkeys([*modalities, *answers]))
 
 
@@ -96,11 +93,9 @@ def tiny_processor(domains: Sequence[str] = MEDICAL) -> ImageOnlyQwen2VLProcesso
         ['A', ')', 'liver', ',Ġ', 'B', ')', 'soft tissue window']
     """
     bpe = Tokenizer(models.BPE())
+    as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(_WORDS, "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
+        [pre_tokenizers.Split(_WORDS, "isolated"), as_bytes]
     )
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -120,11 +115,9 @@ def tiny_processor(domains: Sequence[str] = MEDICAL) -> ImageOnlyQwen2VLProcesso
         padding_side="left",
         clean_up_tokenization_spaces=False,
     )
+    size = {"shortest_edge": PIXELS**2, "longest_edge": PIXELS**2}
     images = Qwen2VLImageProcessorPil(
-        patch_size=PATCH,
-        merge_size=2,
-        temporal_patch_size=2,
-        size={"shortest_edge": PIXELS**2, "longest_edge": PIXELS**2},
+        patch_size=PATCH, merge_size=2, temporal_patch_size=2, size=size
     )
     return ImageOnlyQwen2VLProcessor(images, tokenizer, chat_template=CHAT_TEMPLATE)
 
@@ -136,16 +129,6 @@ def tiny_model(
 
     The sizes are fixed: the shipped weights and every recorded run have them.
     """
-    torch.manual_seed(seed)
-    model = Qwen2VLForConditionalGeneration(_config(tokenizer))
-    model.generation_config = GenerationConfig(
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
-    )
-    _wire(model)
-    return model
-
-
-def _config(tokenizer: PreTrainedTokenizerBase) -> Qwen2VLConfig:
     ids: dict[str, int] = tokenizer.get_vocab()
     across = HALF * 3 // 8
     sections = [HALF - 2 * across, across, across]
@@ -153,10 +136,13 @@ def _config(tokenizer: PreTrainedTokenizerBase) -> Qwen2VLConfig:
     sizes = {"vocab_size": len(tokenizer), "hidden_size": WIDTH, "intermediate_size": 2 * WIDTH}
     heads = {"num_attention_heads": HEADS, "num_key_value_heads": HEADS}
     layers = {"num_hidden_layers": LAYERS, "max_position_embeddings": 2048, "rope_parameters": rope}
-    ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    ends: dict[str, int] = {
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
     rest = {"bos_token_id": None, "tie_word_embeddings": True}
     tower = {"depth": VISION_LAYERS, "embed_dim": VISION_WIDTH, "num_heads": VISION_HEADS}
-    return Qwen2VLConfig(
+    config = Qwen2VLConfig(
         text_config=sizes | heads | layers | ends | rest,
         vision_config=tower | {"hidden_size": WIDTH, "patch_size": PATCH},
         image_token_id=ids["<|image_pad|>"],
@@ -165,6 +151,11 @@ def _config(tokenizer: PreTrainedTokenizerBase) -> Qwen2VLConfig:
         vision_end_token_id=ids["<|vision_end|>"],
         tie_word_embeddings=True,
     )
+    torch.manual_seed(seed)
+    model = Qwen2VLForConditionalGeneration(config)
+    model.generation_config = GenerationConfig(**ends)
+    _wire(model)
+    return model
 
 
 @torch.no_grad()

@@ -59,10 +59,8 @@ class VisionCache:
     ) -> BaseModelOutputWithPooling:
         """The features of a batch of images, as `get_image_features` returns them.
 
-        Args:
-            pixel_values: Patches of all images, one after the other, (patches, values).
-            image_grid_thw: Patches of each image in time, height and width, (images, 3).
-            **kwargs: Passed on to the tower.
+        `pixel_values` are the patches of all images, one after the other, (patches, values), and
+        `image_grid_thw` counts those of each in time, height and width, (images, 3).
         """
         weights = self._core.visual.parameters()
         if torch.is_grad_enabled() and any(weight.requires_grad for weight in weights):
@@ -79,12 +77,6 @@ class VisionCache:
             features |= dict(zip(new, found.pooler_output, strict=True))
         self.encoded += len(new)
         self.reused += len(keys) - len(new)
-        self._remember(features)
-        # transformers declares a tensor here and returns a tuple, one entry per image.
-        pooled = cast(Tensor, tuple(features[key] for key in keys))
-        return BaseModelOutputWithPooling(pooler_output=pooled)
-
-    def _remember(self, features: dict[bytes, Tensor]) -> None:
         for key, tensor in features.items():
             if key not in self._features:
                 # A copy: a slice would keep the features of its whole batch alive.
@@ -94,6 +86,9 @@ class VisionCache:
         while self._bytes > self._limit:
             _, oldest = self._features.popitem(last=False)
             self._bytes -= oldest.nbytes
+        # transformers declares a tensor here and returns a tuple, one entry per image.
+        pooled = cast(Tensor, tuple(features[key] for key in keys))
+        return BaseModelOutputWithPooling(pooler_output=pooled)
 
 
 def _key(patches: Tensor, grid: Tensor) -> bytes:

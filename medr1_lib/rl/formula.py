@@ -1,5 +1,6 @@
 """The objective that a GRPO configuration computes, read off its fields."""
 
+from collections.abc import Collection
 from typing import Any
 
 from trl.trainer.grpo_config import GRPOConfig
@@ -25,17 +26,20 @@ RATIOS = {
     "sequence": rf"\rho_{{i,t}} &= \Big(\prod_{{s=1}}^{{|o_i|}} {RATIO.replace('t}', 's}')}"
     r"\Big)^{1/|o_i|}",
 }
-# Fields that would change the objective in a way that is not written here, at their neutral value.
-NEUTRAL = {
-    "delta": None,
-    "top_entropy_quantile": 1.0,
-    "entropy_coef": 0.0,
-    "use_adaptive_entropy": False,
-    "off_policy_mask_threshold": None,
-    "multi_objective_aggregation": "sum_then_normalize",
-    "mask_truncated_completions": False,
-    "reward_weights": None,
-    "use_vllm": False,
+# What each field may be; with another value, the objective would not be the one written here.
+WRITTEN: dict[str, Collection[Any]] = {
+    "loss_type": WEIGHTS,
+    "scale_rewards": ADVANTAGES,
+    "importance_sampling_level": RATIOS,
+    "delta": (None,),
+    "top_entropy_quantile": (1.0,),
+    "entropy_coef": (0.0,),
+    "use_adaptive_entropy": (False,),
+    "off_policy_mask_threshold": (None,),
+    "multi_objective_aggregation": ("sum_then_normalize",),
+    "mask_truncated_completions": (False,),
+    "reward_weights": (None,),
+    "use_vllm": (False,),
 }
 
 
@@ -52,21 +56,14 @@ def formula(config: GRPOConfig) -> str:
         >>> r"\frac{1}{|o_i|}" in formula(config)
         True
     """
-    written: dict[str, Any] = {
-        "loss_type": WEIGHTS,
-        "scale_rewards": ADVANTAGES,
-        "importance_sampling_level": RATIOS,
-    } | {name: (value,) for name, value in NEUTRAL.items()}
-    for name, known in written.items():
+    for name, known in WRITTEN.items():
         if getattr(config, name) not in known:
             remedy = f"use {' or '.join(map(str, known))}"
             raise InputError(f"{name}={getattr(config, name)!r}", "is not supported", remedy)
     low, high = config.epsilon, config.epsilon_high
     upper = low if high is None else high
-    gain = (
-        r"\min\!\big(\rho_{i,t} A_i,\ "
-        rf"\mathrm{{clip}}(\rho_{{i,t}}, {1 - low:g}, {1 + upper:g})\, A_i\big)"
-    )
+    clipped = rf"\mathrm{{clip}}(\rho_{{i,t}}, {1 - low:g}, {1 + upper:g})"
+    gain = rf"\min\!\big(\rho_{{i,t}} A_i,\ {clipped}\, A_i\big)"
     if config.beta:
         gain = rf"\Big[{gain} - {config.beta:g}\, D_{{i,t}}\Big]"
     weights = WEIGHTS[config.loss_type].replace("%(longest)s", str(config.max_completion_length))

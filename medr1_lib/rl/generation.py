@@ -40,7 +40,7 @@ def prefill(model: Policy, inputs: Mapping[str, Tensor]) -> PromptCache:
     The model must be without activation checkpointing, under which transformers drops the cache;
     `inputs` are what the processor makes of prompts, padded on the left.
     """
-    core, ids, mask = unwrapped(model), inputs["input_ids"], inputs["attention_mask"]
+    core, ids, mask = base_model(model), inputs["input_ids"], inputs["attention_mask"]
     positions, _ = core.model.get_rope_index(
         ids,
         mm_token_type_ids=inputs.get("mm_token_type_ids", torch.zeros_like(ids)),
@@ -86,11 +86,6 @@ def completion_inputs(
     }
 
 
-def unwrapped(model: Any) -> Any:  # noqa: ANN401 - a model in any wrapping
-    """The Qwen2-VL inside an adapter and inside what parallel training wraps around a model."""
-    return base_model(getattr(model, "module", model))
-
-
 @torch.no_grad()
 def sample_group(
     model: Policy, inputs: Mapping[str, Tensor], count: int, config: GenerationConfig
@@ -100,7 +95,7 @@ def sample_group(
     What `config` leaves open, `generate` takes from the model's own settings. Returns token ids,
     those of a prompt next to each other, (prompts x count, tokens), with padding after the end.
     """
-    core = unwrapped(model)
+    core = base_model(model)
     generate = partial(type(core).generate, core, custom_generate=decode_group)
     names = ("input_ids", "attention_mask")
     repeated = {name: inputs[name].repeat_interleave(count, 0) for name in names}

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import functools
 import json
 import math
 import re
@@ -57,11 +56,14 @@ ELSEWHERE = {
     "resume_from_checkpoint": "--resume",
     "gradient_checkpointing": "activation_checkpointing",  # the name that transformers gave it
 }
-# What TRL and transformers would train on to no end, or refuse after minutes.
-LOSSES = {
-    "grpo": Literal["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"],
-    "sft": Literal["nll", "dft"],
+# What each field of a configuration holds. With another loss, which is any text to TRL, it would
+# train on to no end or refuse after minutes.
+GRPO_LOSS = Literal["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"]
+KINDS: dict[str, dict[str, Any]] = {
+    "grpo": get_type_hints(GRPOConfig) | {"loss_type": GRPO_LOSS},
+    "sft": get_type_hints(SFTConfig) | {"loss_type": Literal["nll", "dft"]},
 }
+# The bounds of a number, which TRL and transformers do not look at either.
 LARGEST = 2**31 - 1  # of any number, in either direction
 ABOVE_ZERO = ("learning_rate", "temperature", "num_train_epochs", "repetition_penalty")
 COUNTS = """per_device_train_batch_size num_generations gradient_accumulation_steps num_iterations
@@ -116,7 +118,7 @@ class Recipe:
             re.compile(self.lora_targets)
         except (re.error, RecursionError, OverflowError) as error:
             raise _refused(f"lora_targets is no pattern ({error})", "correct the recipe") from error
-        kind, fixed, kinds = CONFIGS[self.method], FIXED[self.method], _kinds(self.method)
+        kind, fixed, kinds = CONFIGS[self.method], FIXED[self.method], KINDS[self.method]
         for name, value in self.config.items():
             if name not in kinds:
                 remedy = f"use a key of the recipe or of {kind.__name__}"
@@ -196,12 +198,6 @@ class Recipe:
 
 
 OWN = tuple(one.name for one in fields(Recipe) if one.name != "config")
-
-
-@functools.cache
-def _kinds(method: str) -> dict[str, Any]:
-    """What each field of a method's configuration declares to hold."""
-    return get_type_hints(CONFIGS[method]) | {"loss_type": LOSSES[method]}
 
 
 def _check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 - a type, as declared

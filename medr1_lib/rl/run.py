@@ -290,9 +290,7 @@ def card(recipe: Recipe, notes: Mapping[str, Any], log: pd.DataFrame) -> str:
     count = max(1, min(AVERAGED, len(log) // 2))
     first, last = measured.head(count).mean(), measured.tail(count).mean()
     rows = [f"| {name} | {first[name]:.3g} | {last[name]:.3g} |" for name in map(str, measured)]
-    table = "\n".join(
-        [f"| | mean of the first {count} | mean of the last {count} |", "|---|--:|--:|", *rows]
-    )
+    table = "\n".join(rows)
     loss = f"The loss:\n\n$$\n{notes['formula']}\n$$\n\n" if "formula" in notes else ""
     if "preflight" in notes:
         forced = " Trained all the same (`--force`)." if notes["forced"] else ""
@@ -316,6 +314,8 @@ Teaching and research; not for clinical use.
 
 What was measured while it learned, on training questions:
 
+| | mean of the first {count} | mean of the last {count} |
+|---|--:|--:|
 {table}
 
 {loss}How good it is, only a test split says:

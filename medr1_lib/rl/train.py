@@ -237,7 +237,7 @@ def grpo_rows(recipe: Recipe) -> datasets.Dataset:
     Images are decoded when a row is read, and those of a batch once each: a group of rollouts
     shares one.
     """
-    return training_questions(recipe).with_transform(functools.partial(_grpo_batch, recipe.style))
+    return training_questions(recipe).with_transform(functools.partial(_batch, recipe.style, None))
 
 
 def sft_rows(recipe: Recipe, target: Target = sft_target) -> datasets.Dataset:
@@ -246,17 +246,11 @@ def sft_rows(recipe: Recipe, target: Target = sft_target) -> datasets.Dataset:
     if "<think>" in STYLES[style].form and None in table["scene"]:
         problem = f"nobody knows what its images show, so {style} has no true rationale"
         raise InputError(recipe.data, problem, "use --style no_think, or phantoms")
-    return table.with_transform(functools.partial(_sft_batch, style, target))
+    return table.with_transform(functools.partial(_batch, style, target))
 
 
-# Functions of the module, not closures: the loader's worker processes get them pickled.
-def _sft_batch(style: str, target: Target, rows: Rows) -> Rows:
-    known = zip(rows["answer"], rows["question_type"], rows["scene"], strict=True)
-    replies = [[{"role": "assistant", "content": target(style, *row)}] for row in known]
-    return {**_grpo_batch(style, rows), "completion": replies}
-
-
-def _grpo_batch(style: str, rows: Rows) -> Rows:
+# A function of the module, not a closure: the loader's worker processes get it pickled.
+def _batch(style: str, target: Target | None, rows: Rows) -> Rows:
     texts = zip(rows["question"], rows["options"], strict=True)
     # Messages, not a text: TRL puts the image in, and refuses images beside plain text.
     turns = [[{"role": "user", "content": prompt(*text, style)}] for text in texts]
@@ -265,8 +259,12 @@ def _grpo_batch(style: str, rows: Rows) -> Rows:
         name: dataset.open_image(image["bytes"], f"train record {name}")
         for name, image in stored.items()
     }
-    kept = {name: rows[name] for name in KEPT}
-    return {"prompt": turns, "image": [opened[name] for name in rows["image_id"]], **kept}
+    batch = {"prompt": turns, "image": [opened[name] for name in rows["image_id"]]}
+    if target:
+        known = zip(rows["answer"], rows["question_type"], rows["scene"], strict=True)
+        said = [[{"role": "assistant", "content": target(style, *row)}] for row in known]
+        batch["completion"] = said
+    return batch | {name: rows[name] for name in KEPT}
 
 
 @dataclass(frozen=True)
@@ -317,9 +315,7 @@ def preflight(trainer: PolicyTrainer, prompts: datasets.Dataset) -> PreflightSta
     """
     config: Any = trainer.args
     together = config.per_device_eval_batch_size * config.world_size // config.num_generations
-    groups = together * math.ceil(GROUPS / together)
-    if len(prompts) < groups:
-        groups = len(prompts) // together * together
+    groups = together * min(math.ceil(GROUPS / together), len(prompts) // together)
     if not groups:
         remedy = "use more data or a smaller batch"
         raise InputError("train", f"{len(prompts)} prompts do not fill a batch", remedy)

@@ -17,8 +17,9 @@ from trl.trainer import utils as trl_utils
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 
+from medr1_lib.model.loading import base_model
 from medr1_lib.model.vision_cache import VisionCache
-from medr1_lib.rl.generation import completion_inputs, prefill, sample_group, unwrapped
+from medr1_lib.rl.generation import completion_inputs, prefill, sample_group
 from medr1_lib.rl.run import seal, writing
 
 IGNORED = -100
@@ -47,7 +48,7 @@ class TrainerMixin(Trainer):
         # Also keeps the frozen tower out of the graph, into which activation checkpointing with an
         # adapter would draw it: transformers makes its input embeddings require gradients.
         for model in filter(None, (policy, getattr(self, "ref_model", None))):
-            tower = unwrapped(model).model.visual
+            tower = base_model(model).model.visual
             if not any(weight.requires_grad for weight in tower.parameters()):
                 VisionCache(model)
 
@@ -130,7 +131,7 @@ class PolicyTrainer(TrainerMixin, GRPOTrainer):
         """TRL's, with the completions in rows of their own behind prompts that are read once."""
         images = {name: value for name, value in given.items() if value is not None}
         more = images.pop("compute_aux_loss", False) or not images.keys() <= KNOWN
-        checkpointed = unwrapped(model).is_activation_checkpointing  # would drop the cache
+        checkpointed = base_model(model).is_activation_checkpointing  # would drop the cache
         if more or checkpointed or not self._in_order:
             logger.warning_once("Each completion is scored with a prompt of its own, in TRL's way.")
             given |= {"batch_size": batch_size, "compute_entropy": compute_entropy}
