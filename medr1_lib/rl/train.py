@@ -259,7 +259,8 @@ def _batch(style: str, target: Target | None, rows: Rows) -> Rows:
         name: dataset.open_image(image["bytes"], f"train record {name}")
         for name, image in stored.items()
     }
-    batch = {"prompt": turns, "image": [opened[name] for name in rows["image_id"]]}
+    batch: dict[str, list[Any]] = {"prompt": turns}
+    batch["image"] = [opened[name] for name in rows["image_id"]]
     if target:
         known = zip(rows["answer"], rows["question_type"], rows["scene"], strict=True)
         said = [[{"role": "assistant", "content": target(style, *row)}] for row in known]
