@@ -77,9 +77,9 @@ def base_directory(path: Path) -> Path:
     """
     if not path.is_dir():
         raise InputError(path, "is not a directory", "give the directory of a model")
-    if not (path / "adapter_config.json").is_file():
-        return path
     config = path / "adapter_config.json"
+    if not config.is_file():
+        return path
     named = read_json(config, AGAIN).get("base_model_name_or_path")
     if isinstance(named, str) and named:
         with _readable(config, "base model's name", AGAIN):

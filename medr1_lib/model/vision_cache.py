@@ -19,16 +19,9 @@ class VisionCache:
 
     Stands in for `get_image_features`, which both `forward` and `generate` look up on the model.
     TRL alone would encode each image two to five times per rollout. Images are told apart by all
-    their pixels.
-
-    Args:
-        model: A Qwen2-VL or Qwen2.5-VL, with or without an adapter.
-        limit: Most bytes of features kept; those used longest ago go first.
-        features: Those of an earlier cache of the same tower; goes on to be filled.
-
-    Attributes:
-        encoded: Images that went through the tower.
-        reused: Images that did not have to.
+    their pixels; `encoded` counts those that went through the tower, `reused` those that did not
+    have to. At most `limit` bytes of features are kept, and those used longest ago go first.
+    `features` are those of an earlier cache of the same tower, which this one goes on to fill.
 
     Example:
         `with VisionCache(model) as cache:` and then any number of `model.generate(...)`; or

@@ -16,11 +16,9 @@ LossKind: TypeAlias = Literal["grpo", "bnpo", "dr_grpo", "dapo"]
 def group_advantages(rewards: Tensor, group_size: int, scale: bool = True) -> Tensor:
     """How much better each rollout did than its group, [B]; zero where all earn the same (2).
 
-    Args:
-        rewards: [B], the rollouts of a prompt next to each other.
-        group_size: G, at least 2.
-        scale: Divide by the standard deviation of the group, as published. Without it (Dr. GRPO,
-            Liu et al. 2025, arXiv 2503.20783), a group that agrees weighs as little as it differs.
+    In `rewards`, [B], the G >= 2 rollouts of a prompt are next to each other. `scale` divides by
+    the standard deviation of the group, as published. Without it (Dr. GRPO, Liu et al. 2025, arXiv
+    2503.20783), a group that agrees weighs as little as it differs.
 
     Example:
         >>> group_advantages(torch.tensor([2.0, 0.0, 1.0, 1.0]), 2, scale=False).tolist()

@@ -118,10 +118,10 @@ class Recipe:
             re.compile(self.lora_targets)
         except (re.error, RecursionError, OverflowError) as error:
             raise _refused(f"lora_targets is no pattern ({error})", "correct the recipe") from error
-        kind, fixed, kinds = CONFIGS[self.method], FIXED[self.method], KINDS[self.method]
+        fixed, kinds = FIXED[self.method], KINDS[self.method]
         for name, value in self.config.items():
             if name not in kinds:
-                remedy = f"use a key of the recipe or of {kind.__name__}"
+                remedy = f"use a key of the recipe or of {CONFIGS[self.method].__name__}"
                 raise _refused(f"unknown key {name!r}", remedy)
             if name in ELSEWHERE:
                 raise _refused(f"{name} is not set here", f"use {ELSEWHERE[name]} instead")

@@ -14,13 +14,14 @@ from typing import Any
 
 import pandas as pd
 from safetensors import SafetensorError, safe_open
+from transformers import TrainerState
 
 from medr1_lib import files
 from medr1_lib.errors import InputError
 from medr1_lib.rl.recipe import Recipe
 
 RECIPE, LOG, ROLLOUTS, CARD = "recipe.json", "log.csv", "rollouts.parquet", "README.md"
-ADAPTER, COMPLETIONS = "adapter", "completions"
+ADAPTER, COMPLETIONS, STATE = "adapter", "completions", "trainer_state.json"
 PREFLIGHT = "completions_00000.parquet"  # what TRL writes before the first step
 COMPLETE = "complete"  # in a checkpoint: every file of it is written, and what each holds
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -29,7 +30,7 @@ AGAIN = "copy it again, or train into another folder"
 KINDS = {"grpo": "GRPO with rule-based rewards", "sft": "supervised fine-tuning"}
 
 # column of the log: the name that TRL gives it
-SHARED = {"loss": "loss", "grad_norm": "grad_norm", "learning_rate": "learning_rate"}
+SHARED = {name: name for name in ("entropy", "loss", "grad_norm", "learning_rate")}
 COLUMNS = {
     "grpo": {
         "reward": "reward",
@@ -39,10 +40,9 @@ COLUMNS = {
         "completion_length": "completions/mean_length",
         "truncated": "completions/clipped_ratio",
         "zero_std_groups": "frac_reward_zero_std",
-        "entropy": "entropy",
     }
     | SHARED,
-    "sft": {"token_accuracy": "mean_token_accuracy", "entropy": "entropy"} | SHARED,
+    "sft": {"token_accuracy": "mean_token_accuracy"} | SHARED,
 }
 
 
@@ -108,16 +108,15 @@ def log_table(history: list[dict[str, Any]]) -> pd.DataFrame:
 class RunFolder:
     """What is written while a run goes on, so that it can go on after an interruption.
 
-    A folder that holds something else, another recipe's run, or a damaged one is refused.
-
-    Attributes:
-        finished: Whether nothing is left to do.
-        checkpoint: Where to go on, or `None` to begin.
+    A folder that holds something else, another recipe's run, or a damaged one is refused. If the
+    run is not `finished`, it goes on at `checkpoint`, or begins where that is `None`.
     """
 
     def __init__(self, out: Path, recipe: Recipe, resume: bool) -> None:
         self.out, self._recipe = out, json.loads(json.dumps(recipe.to_dict()))
-        before = notes_in(out)
+        before, whole = notes_in(out), _whole(out)
+        self.finished = "finished" in before
+        self.checkpoint = None if self.finished else last_checkpoint(out)
         if resume and not out.is_dir():
             raise InputError(out, "has no run to resume", "start without --resume")
         if not before:
@@ -128,7 +127,6 @@ class RunFolder:
             if then != now:
                 problem = f"holds a run of another recipe ({name} was {then!r}, is {now!r})"
                 raise InputError(out, problem, "choose another folder")
-        self.finished, whole = "finished" in before, _whole(out)
         if (self.finished or whole) and not resume:
             remedy = "add --resume, or choose another folder"
             raise InputError(out, "holds this run already", remedy)
@@ -140,8 +138,7 @@ class RunFolder:
             except (OSError, ValueError, SafetensorError) as error:
                 problem = f"the adapter of a finished run is damaged ({error})"
                 raise InputError(out / ADAPTER, problem, AGAIN) from error
-        self.checkpoint = None if self.finished else last_checkpoint(out)
-        if whole and not self.finished and self.checkpoint is None:
+        elif whole and self.checkpoint is None:
             raise InputError(out, "all its checkpoints are damaged", "remove the folder")
 
     @contextmanager
@@ -189,7 +186,7 @@ class RunFolder:
         # Not from the trainer: after an interruption between training and this there is none.
         last = last_checkpoint(self.out)
         assert last is not None
-        log = log_table(_state(last)["log_history"])
+        log = log_table(TrainerState.load_from_json(str(last / STATE)).log_history)
         with writing(self.out):
             (self.out / ADAPTER).mkdir(exist_ok=True)
             for name in ADAPTER_FILES:
@@ -249,8 +246,8 @@ def begun(out: Path) -> bool:
 
 def is_last(checkpoint: Path) -> bool:
     """Whether a checkpoint is that of the last step."""
-    state = _state(checkpoint)
-    return state["global_step"] >= state["max_steps"]
+    state = TrainerState.load_from_json(str(checkpoint / STATE))
+    return state.global_step >= state.max_steps
 
 
 @contextmanager
@@ -266,10 +263,6 @@ def writing(out: Path) -> Iterator[None]:
 
 def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
-
-
-def _state(checkpoint: Path) -> dict[str, Any]:
-    return json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
 
 
 def notes_in(out: Path) -> dict[str, Any]:

@@ -322,14 +322,8 @@ def preflight(trainer: PolicyTrainer, prompts: datasets.Dataset) -> PreflightSta
         raise InputError("train", f"{len(prompts)} prompts do not fill a batch", remedy)
     with torch.random.fork_rng():
         found: Mapping[str, float] = trainer.evaluate(prompts.select(range(groups)))
-    return PreflightStats(
-        groups=groups,
-        zero_std_groups=found["eval_frac_reward_zero_std"],
-        truncated=found["eval_completions/clipped_ratio"],
-        format=found["eval_rewards/format_reward/mean"],
-        accuracy=found["eval_rewards/accuracy_reward/mean"],
-        length=found["eval_completions/mean_length"],
-    )
+    columns = "zero_std_groups", "truncated", "format", "accuracy", "completion_length"
+    return PreflightStats(groups, *(found[f"eval_{COLUMNS['grpo'][name]}"] for name in columns))
 
 
 def check_labels(trainer: SupervisedTrainer, rows: datasets.Dataset) -> None:

@@ -138,12 +138,19 @@ class PolicyTrainer(TrainerMixin, GRPOTrainer):
             plain = model, input_ids, attention_mask, logits_to_keep
             return super()._get_per_token_logps_and_entropies(*plain, **given)
         count, length = _neighbours(self, len(input_ids)), input_ids.shape[1] - logits_to_keep
+        # One prompt of each group, cut off its completion, and its images.
         rows = {"input_ids": input_ids, "attention_mask": attention_mask, **images}
+        firsts = {name: rows[name][::count, :length] for name in TEXT if name in rows}
+        if "pixel_values" in rows:
+            grids = rows["image_grid_thw"].split(rows["num_images"])
+            patches = rows["pixel_values"].split([int(grid.prod(1).sum()) for grid in grids])
+            firsts["image_grid_thw"] = torch.cat(grids[::count])
+            firsts["pixel_values"] = torch.cat(patches[::count])
         owner = torch.arange(len(input_ids), device=input_ids.device) // count
         tables = input_ids[:, length:], attention_mask[:, length:], owner
         outputs = []
         with self.accelerator.autocast():
-            prompts = prefill(model, _first_of_groups(rows, count, length))
+            prompts = prefill(model, firsts)
             for part in zip(*(t.split(batch_size or len(owner)) for t in tables), strict=True):
                 # TRL's own head: it keeps no logits of a large vocabulary.
                 labels = part[0].masked_fill(part[1] == 0, IGNORED)
@@ -191,17 +198,6 @@ def _neighbours(trainer: Untyped, rows: int) -> int:
     """How many rows in turn share a prompt: a group, or a part of one where a batch cuts it."""
     training = trainer.model.training
     return math.gcd(rows, trainer.num_generations if training else trainer.num_generations_eval)
-
-
-def _first_of_groups(rows: dict[str, Untyped], count: int, length: int) -> dict[str, Tensor]:
-    """One prompt of each group, cut off its completion, and its images."""
-    found = {name: rows[name][::count, :length] for name in TEXT if name in rows}
-    if "pixel_values" in rows:
-        grids = rows["image_grid_thw"].split(rows["num_images"])
-        patches = rows["pixel_values"].split([int(grid.prod(1).sum()) for grid in grids])
-        found["image_grid_thw"] = torch.cat(grids[::count])
-        found["pixel_values"] = torch.cat(patches[::count])
-    return found
 
 
 @contextmanager
