@@ -337,7 +337,7 @@ print("half of the reward lost within ten steps:", "yes" if lost else "no")
 # all but gone. No curve gave a warning before: there was no step before. A run that should go on overnight
 # deserves a rule that stops it when the KL passes a limit.
 #
-# ## 5 No leash
+# ## 5 No KL penalty
 #
 # The penalty with `beta` is meant to keep the policy near the base. What if it is missing? The table
 # has the learning rate of the recipe and five times as much, each with and without. (Without means
@@ -361,7 +361,7 @@ pd.DataFrame(
 # farther, at the end 0.36 against 0.27, and the reward is slightly lower. One seed cannot tell such
 # differences from luck. What can be said
 # is that in 40 steps the learning rate decided how far the policy went, and 0.04 times a KL of 0.1 is a
-# small price beside advantages of about 1. A leash matters in long runs, and where the reward can be
+# small price beside advantages of about 1. A penalty matters in long runs, and where the reward can be
 # cheated. We expected a failure here, and did not get a clear one. And a small KL is no promise either: it is
 # measured on the texts of the training, and chapter 05 found captions that became worse in spite of it.
 #

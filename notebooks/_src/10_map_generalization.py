@@ -425,9 +425,9 @@ print(f"of {len(turned)}; by luck alone {luck:.1f}")
 # The paper leads with size: Med-R1 with 2 billion parameters, 69.91 % in the mean over eight modalities, ahead
 # of Qwen2-VL-72B with 68.05 %. Our stand-in for the large one has four times the parameters of the small one
 # (`benchmarks/plans/larger.yaml`). It is grown from it: more layers and wider ones, which at first change
-# nothing, behind the same eye, as all sizes of Qwen2-VL share one vision tower. Then it was taught on for 300
-# steps, and got no reinforcement. To tell size from schooling, the *longer* base is the small one, taught on for
-# as many steps.
+# nothing, behind the same vision tower, as all sizes of Qwen2-VL share one. Then it was pretrained for 300 more
+# steps, and got no reinforcement. To tell size from pretraining, the *longer* base is the small one, pretrained
+# for as many more steps.
 
 # %% mystnb={"image": {"alt": "Bars of accuracy in percent for eight modalities with 95 percent intervals: base, longer base and larger base in no_think, GRPO in think_before, no_think and think_after, SFT in no_think. A dashed line marks chance at 25 percent, short lines what the captions of the base name. The bars of the longer and the larger base and of GRPO in think_before are the highest everywhere."}}
 import json
