@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from notebooks.tools import build, kernel
 # Tests see what notebooks see; set before anything imports torch.
 os.environ |= kernel.ENVIRONMENT | kernel.SMALL_TIERS
 os.environ.pop("MEDR1_TIER", None)
+# A shell that starts the tests in the background has them ignore Ctrl-C, which some of them send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 collect_ignore = ["use_wheel.py"]  # looking for doctests would run it; test_wheel.py does

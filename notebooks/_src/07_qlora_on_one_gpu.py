@@ -28,7 +28,6 @@
 # taken apart is the tiny model of the course, at every tier. A gigabyte here is $10^9$ bytes.
 
 # %%
-import gc
 import tempfile
 import warnings
 from pathlib import Path
@@ -599,6 +598,8 @@ for style, part in runs.groupby("style"):
 # peak beside the computed one, for phantoms of 16 tokens.
 
 # %%
+import gc
+
 if tier.name == "gpu":
     large = load_recipe(
         "gpu", model=str(tier.model_path), data=str(data), max_steps=2

@@ -43,6 +43,7 @@ from IPython.display import display
 from matplotlib import pyplot as plt
 
 from medr1_lib.analysis import transfer
+from medr1_lib.analysis.transfer import transfer_answers
 from medr1_lib.course import checks, tiers
 from medr1_lib.data import phantom_vqa
 from medr1_lib.analysis.stats import Z
@@ -272,7 +273,7 @@ for seed in range(style["seed"].max() + 1):
     print(f"seed {seed}, SFT against GRPO:", conclusion(first, second))
 spread = style.groupby(["method", "seed"])["correct"].mean().drop("base")
 print((100 * spread.unstack()).round(1).to_string())
-both = {m: transfer.transfer_answers(style, m, STYLE, "all") for m in METHODS}
+both = {m: transfer_answers(style, m, STYLE, "all") for m in METHODS}
 pooled = transfer.compare_pooled(both)[["label", "difference", "low", "high"]]
 print("over seeds, less GRPO:", pooled.round(3).to_string(index=False), sep="\n")
 
@@ -324,12 +325,10 @@ print("as published, GRPO is ahead:", "yes" if unfair.interval[1] < 0 else "no")
 asked = known[known["method"] == "base"]
 whole = {"method": "sft", "style": STYLE, "axis": "all", "train": "all"}
 whole |= {"shortcut": 0.0, "mark": "random", "control": "none"}
-sides = {m: transfer.transfer_answers(known, m, STYLE, "all") for m in METHODS}
+sides = {m: transfer_answers(known, m, STYLE, "all") for m in METHODS}
 for name, rows in budget.groupby("variant", sort=False):
     rows = rows.assign(**whole).merge(asked[["item", "modality"]], on="item")
-    sides[name] = transfer.transfer_answers(
-        pd.concat([asked, rows]), "sft", STYLE, "all"
-    )
+    sides[name] = transfer_answers(pd.concat([asked, rows]), "sft", STYLE, "all")
 table = transfer.compare_pooled(sides)
 axes, _ = plots.ablation(table, "Accuracy less that of GRPO, in points")
 axes.get_legend().remove()
@@ -368,9 +367,7 @@ display(shown.join(told, how="outer").round(3))
 # %%
 parts = [recorded.load(RECORDED / name) for name in ("all", "modality", "sft")]
 records = pd.concat(parts)
-found = {
-    m: transfer.transfer_answers(records, m, STYLE, "modality") for m in METHODS
-}
+found = {m: transfer_answers(records, m, STYLE, "modality") for m in METHODS}
 summaries = {m: transfer.summary(one) for m, one in found.items()}
 pd.concat(summaries).droplevel(1).set_index("part", append=True).round(3)
 
@@ -566,9 +563,8 @@ trained = relied[relied["method"] != "base"].groupby(["method", "style"])
 for number, ((method, style), line) in enumerate(trained):
     value = 100 * line["reliance"]
     reach = [abs(value - 100 * line[end]) for end in ("low", "high")]
-    at = line["shortcut"] + 0.01 * number
     look = {"label": f"{method}, {style}", "marker": "osD^"[number]}
-    axis.errorbar(at, value, reach, **look)
+    axis.errorbar(line["shortcut"] + 0.01 * number, value, reach, **look)
 axis.axhline(0, color="black", linewidth=1)
 n = f"n = {relied['n'].min():,} to {relied['n'].max():,}"
 axis.set(xlabel="strength in training", ylabel=f"reliance (% of answers)\n{n}")
