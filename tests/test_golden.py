@@ -6,7 +6,7 @@ is, and is to be run only where values are meant to change:
     python -m tests.test_golden --write            # or only some: --write study blocks
 
 - `study.json`: every figure of the README's account of the study, as printed there.
-- `chapters.json`: the tables of chapters 08, 09 and 10 that come from records.
+- `chapters.json`: the tables of chapters 10, 11 and 12 that come from records.
 - `blocks.json`: maps, summaries, tests and rates of each recorded block.
 - `base.json`: the language half of the shipped base after a few steps of teaching.
 - `outputs.json`: a short hash of the stored text outputs of each code cell.
@@ -43,8 +43,8 @@ from medr1_lib.analysis import plots, rationale, shortcut, stats, transfer
 from medr1_lib.analysis.recorded import LETTER_PROBS, LOGS, load, notes
 from medr1_lib.analysis.stats import compare, paired_interval, share, wilson
 from medr1_lib.analysis.stats import summary as score_summary
-from medr1_lib.course.chapters import chapter_10 as paper
-from medr1_lib.course.chapters.chapter_10 import transfer_index
+from medr1_lib.course.chapters import chapter_12 as paper
+from medr1_lib.course.chapters.chapter_12 import transfer_index
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.styles import STYLES
 from tools.pretrain import command as pretraining
@@ -204,7 +204,7 @@ def by_type_arms():
 
 @cache
 def styles_against_first(method, what):
-    """Each style against reasoning first, as chapter 09 has it: answers, or gains over the base."""
+    """Each style against reasoning first, as chapter 11 has it: answers, or gains over the base."""
     maps = {style: found("all", method, style) for style in STYLES}
     if what == "gain":
         maps = {s: replace(m, right=m.right.sub(m.base, axis=0)) for s, m in maps.items()}
@@ -213,7 +213,7 @@ def styles_against_first(method, what):
 
 @cache
 def budget_arms():
-    """SFT with other budgets and targets beside GRPO, as chapter 08 has it."""
+    """SFT with other budgets and targets beside GRPO, as chapter 10 has it."""
     budget = learned("budget")
     known = real()[real()["item"].isin(budget["item"]) & real()["style"].eq(NONE)]
     asked = known[known["method"] == "base"]
@@ -487,7 +487,7 @@ def test_no_figure_of_the_account_is_left_out():
     rest = spaced(page[begin:end])
     for text in TEXTS:
         rest = rest.replace(spaced(filled(text, golden("study"))), " ")
-    rest = re.sub(r"`[^`]*`|H200|NF4|Qwen2|Chapters 00 to 10", " ", rest)
+    rest = re.sub(r"`[^`]*`|H200|NF4|Qwen2|Chapters 00 to 12", " ", rest)
     numbers = re.findall(r"(?<![\w.])[+-]?\d[\d,.-]*\d|(?<![\w.])\d", rest)
     assert sorted(set(numbers) - NO_RESULT) == []
 
@@ -509,11 +509,11 @@ def test_a_changed_record_is_noticed():
     assert len(differences({"b": [1]}, kept)) == 2
 
 
-# --- 2 chapters 08 to 10 ------------------------------------------------------------------------
+# --- 2 chapters 10 to 12 ------------------------------------------------------------------------
 
 
 @cache
-def chapter_08():
+def chapter_10():
     kept = {}
     models = pd.DataFrame(notes(RECORDED / "all")["models"])
     models = models[(models["style"] == NONE) & (models["method"] != "base")]
@@ -564,7 +564,7 @@ def chapter_08():
 
 
 @cache
-def chapter_09():
+def chapter_11():
     kept = {}
     table = stats.rate_table(real(), ["method", "style"], {"accuracy": ("correct", None)})
     kept["accuracy"] = table
@@ -619,7 +619,7 @@ def chapter_09():
 
 
 @cache
-def chapter_10():
+def chapter_12():
     kept, full = {}, found("modality", "grpo", NONE)
     table = matrix("modality", "grpo", NONE)
     kept["gain"] = table
@@ -676,10 +676,10 @@ def chapter_10():
     return plain(kept)
 
 
-CHAPTERS = {"08": chapter_08, "09": chapter_09, "10": chapter_10}
+CHAPTERS = {"10": chapter_10, "11": chapter_11, "12": chapter_12}
 # Tables that the stored chapters print, to so many digits; of a table, the columns that are shown.
 PRINTED = {
-    "08": {
+    "10": {
         "seconds": (2, None),
         "seeds": (1, ["difference", "low", "high"]),
         "seed means": (1, None),
@@ -695,7 +695,7 @@ PRINTED = {
         "reliance": (3, ["reversed", "absent", "reliance", "low", "high"]),
         "captions": (1, ["accuracy", "change"]),
     },
-    "09": {
+    "11": {
         "tests": (4, ["difference", "low", "high", "p_holm"]),
         "150 steps": (3, None),
         "asked and rest": (3, ["value", "low", "high"]),
@@ -705,7 +705,7 @@ PRINTED = {
         "named": (3, ["value", "low", "high"]),
         "published": (1, None),
     },
-    "10": {
+    "12": {
         "summary": (3, None),
         "spread": (1, None),
         "index": (2, None),

@@ -12,8 +12,8 @@ from bitsandbytes.nn.modules import Linear4bit
 from peft import LoraConfig, get_peft_model
 from transformers import DynamicCache, Qwen2VLForConditionalGeneration
 
-from medr1_lib.course.chapters import chapter_07 as memory
-from medr1_lib.course.chapters.chapter_07 import Step
+from medr1_lib.course.chapters import chapter_09 as memory
+from medr1_lib.course.chapters.chapter_09 import Step
 from medr1_lib.model.loading import load_policy
 from medr1_lib.model.qwen2b import on_meta, qwen2_vl_2b
 from medr1_lib.rl.recipe import LANGUAGE_LINEAR

@@ -4,7 +4,7 @@ import pytest
 import torch
 from bitsandbytes import functional
 
-from medr1_lib.course.chapters.chapter_07 import BLOCK, levels, quantize_blocks
+from medr1_lib.course.chapters.chapter_09 import BLOCK, levels, quantize_blocks
 
 
 @pytest.fixture

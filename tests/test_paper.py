@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from medr1_lib.analysis.transfer import on_diagonal
-from medr1_lib.course.chapters import chapter_10 as paper
+from medr1_lib.course.chapters import chapter_12 as paper
 from medr1_lib.data import question
 from medr1_lib.errors import InputError
 

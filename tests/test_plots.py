@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from medr1_lib.analysis import plots, transfer
 from medr1_lib.analysis.plots import styled
 from medr1_lib.analysis.transfer import matrix, on_diagonal, transfer_answers
-from medr1_lib.course.chapters.chapter_10 import no_think_minus_think
+from medr1_lib.course.chapters.chapter_12 import no_think_minus_think
 from medr1_lib.data.question import MODALITIES
 from tools.report import alt
 

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = sorted(
-    path for path in (ROOT / "notebooks").glob("*.ipynb") if int(path.name[:2]) in range(5, 12)
+    path for path in (ROOT / "notebooks").glob("*.ipynb") if int(path.name[:2]) in range(6, 13)
 )
 FOLDED = re.compile(r"<details>.*?</details>", re.DOTALL)
 RESULT = re.compile(r"(?<![\w.,])(\d[\d,]*(?:\.\d+)?) ?(?:%|percent\b|points?\b)")

@@ -11,7 +11,7 @@ import medr1_lib
 from medr1_lib.cli import main
 from medr1_lib.course import tiers
 from medr1_lib.course.chapters.chapter_03 import load_bench
-from medr1_lib.course.chapters.chapter_10 import no_think_minus_think
+from medr1_lib.course.chapters.chapter_12 import no_think_minus_think
 from medr1_lib.data.styles import prompt, read_strict
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation.items import EvalSet

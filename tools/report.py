@@ -25,7 +25,7 @@ from medr1_lib.analysis import plots, rationale, recorded, transfer
 from medr1_lib.analysis.plots import Drawn
 from medr1_lib.analysis.transfer import SERIES, Maps, TransferAnswers, headline, maps, matrix
 from medr1_lib.cli import exit_status
-from medr1_lib.course.chapters.chapter_10 import no_think_minus_think
+from medr1_lib.course.chapters.chapter_12 import no_think_minus_think
 from medr1_lib.data.phantom_vqa import PER_CELL, TRAIN_FACTOR, questions
 from medr1_lib.data.question import AXES, Question
 from medr1_lib.errors import InputError

@@ -25,7 +25,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from benchmarks.speed.sides import trainer
 from medr1_lib.cli import exit_status
-from medr1_lib.course.chapters.chapter_07 import Step, memory, peak
+from medr1_lib.course.chapters.chapter_09 import Step, memory, peak
 from medr1_lib.errors import InputError
 from medr1_lib.files import check_writable, write_json
 from medr1_lib.model.loading import load_policy

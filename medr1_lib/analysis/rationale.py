@@ -40,7 +40,7 @@ def claimed(rationale: str) -> tuple[list[tuple[str, str]], list[str]]:
 
     A claim is `attribute: value`, or the value alone; the value may be that of another attribute
     or modality, which is a false claim. Whatever else is said, a rejection ("not a mass") or an
-    option's letter, is no claim about the picture. Built in chapter 09.
+    option's letter, is no claim about the picture. Built in chapter 11.
 
     Example:
         >>> claimed("CT, not a mass, finding: abscess, grade: B")
@@ -58,7 +58,7 @@ def claimed(rationale: str) -> tuple[list[tuple[str, str]], list[str]]:
 
 
 def score(records: pd.DataFrame) -> pd.DataFrame:
-    """Compare every claim of every rationale with the scene. Built in chapter 09.
+    """Compare every claim of every rationale with the scene. Built in chapter 11.
 
     Styles without reasoning are left out. A control is compared with the scene that its question is
     about and that the model did not see, so keep controls apart. Returns the records with further

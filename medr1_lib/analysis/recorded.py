@@ -27,7 +27,7 @@ AGAIN = "copy the block again, or record it again by `sweep --record`"
 
 @cache
 def load(block: Path) -> pd.DataFrame:
-    """Every answer of a block, with its question and its model beside it; used from chapter 08 on.
+    """Every answer of a block, with its question and its model beside it; used from chapter 10 on.
 
     One row per model, mark, control and item: `LABELS`, `ASKED` and `ANSWER_COLUMNS`. Raises an
     `InputError` if the folder is no block, a damaged one, or one of an earlier version.

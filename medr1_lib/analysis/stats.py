@@ -109,7 +109,7 @@ class Paired:
 
 
 def compare(first: pd.DataFrame, second: pd.DataFrame) -> Paired:
-    """Compare two sets of answers to the same items, one row per item. Built in chapter 08.
+    """Compare two sets of answers to the same items, one row per item. Built in chapter 10.
 
     Raises an `InputError` if they do not cover the same items, or one covers an item twice.
 
@@ -137,7 +137,7 @@ def paired(first: pd.Series, second: pd.Series) -> Paired:
 
 
 def paired_interval(lost: int, won: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a difference in accuracy on the same `n` items. Built in chapter 08.
+    """The 95 % interval of a difference in accuracy on the same `n` items. Built in chapter 10.
 
     `lost` items were right in the first model only, `won` in the second only. Half an item is
     added to each of the four cells of the table of pairs: otherwise a difference of zero in few
@@ -156,7 +156,7 @@ def paired_interval(lost: int, won: int, n: int) -> tuple[float, float]:
 def holm(p: Sequence[float] | pd.Series) -> np.ndarray:
     """P-values corrected for their number, so that one false alarm in all is rare.
 
-    Source: Holm 1979; built in chapter 09.
+    Source: Holm 1979; built in chapter 11.
 
     Example:
         >>> holm([0.01, 0.04, 0.02]).tolist()

@@ -87,7 +87,7 @@ def select(
 def transfer_answers(
     records: pd.DataFrame, method: str, style: str, axis: str, control: str = "none"
 ) -> TransferAnswers:
-    """Arrange the records (`recorded.load`) of one map. Built in chapter 10.
+    """Arrange the records (`recorded.load`) of one map. Built in chapter 12.
 
     `method` is `grpo`, `sft` or a base. `axis` is what the training split was cut by: `modality`,
     `question_type`, or `all` for models trained on everything, which are tested by modality. Raises
@@ -134,7 +134,7 @@ def on_diagonal(table: pd.DataFrame) -> pd.Series:
 
 
 def matrix(found: TransferAnswers) -> pd.DataFrame:
-    """The map, one row per cell, with 95 % intervals. Built in chapter 10.
+    """The map, one row per cell, with 95 % intervals. Built in chapter 12.
 
     One seed gets Wilson's interval, which speaks of the items only. Several get a hierarchical
     bootstrap of seeds and items, a little too narrow where few seeds differ much. `gain` is over
@@ -161,7 +161,7 @@ def summary(found: TransferAnswers) -> pd.DataFrame:
 
 
 def index(found: TransferAnswers) -> dict[str, float]:
-    """The generalization index: mean gain off the diagonal by mean gain on it. Built in chapter 10.
+    """The generalization index: mean gain off the diagonal by mean gain on it. Built in chapter 12.
 
     1 means that training helps elsewhere as much as at home, 0 that it helps at home only, less
     than 0 that it hurts elsewhere. If the interval of the gain at home does not lie above zero,
@@ -255,7 +255,7 @@ def difference_test(
 
 
 def compare_cells(first: TransferAnswers, second: TransferAnswers) -> pd.DataFrame:
-    """Two maps cell by cell, on the same items. Built in chapter 09.
+    """Two maps cell by cell, on the same items. Built in chapter 11.
 
     The variance between seeds is taken from all cells of a map together: two or three seeds say
     little of their own, and a cell whose seeds agree by luck would pass for certain. Returns

@@ -13,13 +13,13 @@ CHAPTERS = {
     "chapter_01": ("window", "normalise", "option_ratios", "leak_share"),
     "chapter_02": ("share", "claims", "pass_at"),
     "chapter_03": ("accuracy_published", "read_strict", "accuracy_reward"),
-    "chapter_04": ("group_advantages", "clipped_objective", "kl_k3", "token_weights"),
-    "chapter_05": ("budget", "running_mean", "mcnemar_p", "gap_closed"),
-    "chapter_06": ("zero_std_groups", "unearned", "diagnose"),
-    "chapter_07": ("quantize_blocks", "lora_parameters", "kv_cache_bytes"),
-    "chapter_08": ("updates", "paired_interval", "mark_reliance"),
-    "chapter_09": ("holm", "claimed", "hallucination_rate"),
-    "chapter_10": ("transfer_index", "fits"),
+    "chapter_05": ("group_advantages", "clipped_objective", "kl_k3", "token_weights"),
+    "chapter_06": ("budget", "running_mean", "mcnemar_p", "gap_closed"),
+    "chapter_07": ("zero_std_groups", "unearned", "diagnose"),
+    "chapter_09": ("quantize_blocks", "lora_parameters", "kv_cache_bytes"),
+    "chapter_10": ("updates", "paired_interval", "mark_reliance"),
+    "chapter_11": ("holm", "claimed", "hallucination_rate"),
+    "chapter_12": ("transfer_index", "fits"),
 }
 
 

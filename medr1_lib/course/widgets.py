@@ -1,7 +1,7 @@
 """Five widgets for the notebooks; each also says something as a still picture.
 
 They show a question (chapter 01), an answer with its prompt (02), the points of a completion (03),
-a group of rollouts (05) and the answers behind a cell of a generalization map (10).
+a group of rollouts (06) and the answers behind a cell of a generalization map (12).
 """
 
 import base64

@@ -101,7 +101,7 @@ def letter_probs(
     style: str,
     batch_size: int = 64,
 ) -> pd.DataFrame:
-    """The probabilities of A to D where each reply has its letter. Used in chapter 09.
+    """The probabilities of A to D where each reply has its letter. Used in chapter 11.
 
     What comes before the letter is the model's own: in `think_before` its reasoning too. Replies
     (the column `completion` of an evaluation) in another form than that of `style` are left out.

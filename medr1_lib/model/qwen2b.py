@@ -12,7 +12,7 @@ from medr1_lib.model.loading import NOT_QUANTIZED
 
 
 def qwen2_vl_2b() -> Qwen2VLConfig:
-    """The configuration of Qwen2-VL-2B-Instruct, as published; used from chapter 07 on.
+    """The configuration of Qwen2-VL-2B-Instruct, as published; used from chapter 09 on.
 
     `Qwen2VLConfig()` alone describes a model of another size. Source: Wang et al. 2024, arXiv
     2409.12191, and `config.json` of `Qwen/Qwen2-VL-2B-Instruct`.

@@ -1,7 +1,7 @@
 """Group relative policy optimization in six pure functions, equal to TRL's own loss.
 
 DeepSeekMath (Shao et al. 2024, arXiv 2402.03300) and three later ways to weigh tokens. Numbers in
-brackets are the stages and equations of chapter 04, which builds these functions; (1) is the
+brackets are the stages and equations of chapter 05, which builds these functions; (1) is the
 reward. Shapes: P prompts with G rollouts each make B = P * G rollouts of T tokens from V words.
 """
 

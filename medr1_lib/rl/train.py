@@ -64,7 +64,7 @@ def train(
     callbacks: Sequence[TrainerCallback] = (),
     target: Target = sft_target,
 ) -> Run:
-    """Train an adapter; used from chapter 05 on.
+    """Train an adapter; used from chapter 06 on.
 
     The folder `out` gets `recipe.json`, `log.csv` with a row per step, the completions of every
     step, the adapter and a card. With `resume`, the run in it goes on at its last sound checkpoint,

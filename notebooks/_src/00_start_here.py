@@ -290,13 +290,13 @@ for half_width in (0.10, 0.05, 0.03, 0.01):
 # | 01 Meet the data | draw the benchmark, read the real one, and find out how much of it needs no eyes |
 # | 02 Ask the model | put questions to a small Qwen2-VL in three styles and parse its answers |
 # | 03 Write the rewards | score format and accuracy, then break your own rules |
-# | 04 GRPO by hand | follow four answers from reward to gradient |
-# | 05 Train with GRPO | watch accuracy rise on your own machine |
-# | 06 Read the curves | recognise dead signals, hacked rewards and collapse |
-# | 07 QLoRA on one GPU | fit two billion parameters into one card |
-# | 08 Compare SFT and RL | a fair race, and an unfair one |
-# | 09 Think before or after | does reasoning help, and is it true? |
-# | 10 Map generalization | train on one modality, test on all |
+# | 05 GRPO by hand | follow four answers from reward to gradient |
+# | 06 Train with GRPO | watch accuracy rise on your own machine |
+# | 07 Read the curves | recognise dead signals, hacked rewards and collapse |
+# | 09 QLoRA on one GPU | fit two billion parameters into one card |
+# | 10 Compare SFT and RL | a fair race, and an unfair one |
+# | 11 Think before or after | does reasoning help, and is it true? |
+# | 12 Map generalization | train on one modality, test on all |
 #
 # To go deeper now: L. D. Brown, T. T. Cai and A. DasGupta, *Interval estimation for a binomial
 # proportion*, Statistical Science 16 (2001), compares Wilson's interval with its rivals.

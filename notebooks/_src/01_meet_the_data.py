@@ -103,7 +103,7 @@ show_row([draw(s) for s in (healthy, *ill)], phantoms.FINDINGS["CT"])
 # The table shows the whole vocabulary of findings. Two kinds of knowledge sit in it. Columns are
 # shared: whoever can tell a ring from a disk in one modality can do so in the next. Rows are owned:
 # that a ring is *edema* in OCT must be learned in OCT. Grades and places are shared by all. When
-# chapter 10 trains on one modality and tests on another, this is the structure to look for.
+# chapter 12 trains on one modality and tests on another, this is the structure to look for.
 
 # %%
 pd.DataFrame(phantoms.FINDINGS, index=phantoms.PRIMITIVES).T
@@ -393,7 +393,7 @@ plt.show()
 # trained on the same kind of questions, is no evidence that the model looks at the image. This does
 # not mean that models took this way. It means that the test cannot tell. An option that
 # belongs to one modality is seldom offered in the next, so such a rule should travel badly. This is one
-# reason why this course, after the paper, looks so hard at transfer, and why chapter 10 sets image-blind
+# reason why this course, after the paper, looks so hard at transfer, and why chapter 12 sets image-blind
 # rows under its accuracies.
 
 # %%

@@ -297,7 +297,7 @@ plt.show()
 
 # %% [markdown]
 # Never read a single cell of such a map. The rows and columns hold more questions; the table gives an
-# interval for each. Which of the differences between them are larger than the intervals? Chapter 10
+# interval for each. Which of the differences between them are larger than the intervals? Chapter 12
 # draws its maps with hundreds of questions per cell for this reason.
 
 # %%
@@ -372,7 +372,7 @@ claims = checks.claims(claims)
 # The *caption oracle* chooses the option that agrees with the model's own caption. It measures what
 # the model sees without asking for a letter. It is no upper bound on what can be learned, but it says
 # how much better the model could answer from what it already sees. That gap is what reinforcement
-# learning will try to close in chapter 05.
+# learning will try to close in chapter 06.
 
 # %% tags=["headline"]
 scenes = [q.scene for q in items.questions]
@@ -569,7 +569,7 @@ plt.show()
 # A model can be above chance with one try and no better than the guesser with eight. It is no worse
 # for that: it is sure of some wrong answers and repeats them, where a guesser tries all letters. So
 # pass@8 alone proves nothing. Two things say more: pass@1 against 25 %, and how many groups of eight
-# are *mixed*, with right and wrong replies. In GRPO, the method of chapters 04 and 05, only replies that earn differently teach anything;
+# are *mixed*, with right and wrong replies. In GRPO, the method of chapters 05 and 06, only replies that earn differently teach anything;
 # where all eight earn the same, there is nothing to prefer.
 
 # %%
@@ -607,7 +607,7 @@ pd.DataFrame(sure).T.round(2).astype({"n": int})
 # %% [markdown]
 # Compare the styles. After reasons that name an option, the letter follows nearly by itself. Without
 # them the model spreads its bet and leans to one letter. Such a lean is cheap to unlearn, and part of
-# what reinforcement gains at first may be no more than that. Chapter 08 counts how often a trained model gives its commonest letter.
+# what reinforcement gains at first may be no more than that. Chapter 10 counts how often a trained model gives its commonest letter.
 #
 # ## 12 Leaf through the answers
 #
@@ -632,7 +632,7 @@ AnswerViewer(items, records, processor)
 #
 # ## Where to go next
 #
-# Chapter 03 writes the rewards that say which of these replies is better, and chapter 05 trains with
+# Chapter 03 writes the rewards that say which of these replies is better, and chapter 06 trains with
 # them. To measure a model of your own: `python -m medr1_lib evaluate --help`. On the estimator of
 # pass@k, read M. Chen et al., *Evaluating large language models trained on code* (arXiv 2107.03374);
 # on the model, P. Wang et al., *Qwen2-VL* (arXiv 2409.12191).

@@ -183,7 +183,7 @@ scored(tricks, format_published, accuracy_published)
 #
 # ## 5 What training would make of it
 #
-# In GRPO, which you will write in chapter 04, a model answers the same question several times, and
+# In GRPO, which you will write in chapter 05, a model answers the same question several times, and
 # each completion is pushed up or down by how far its reward lies from the mean of its group. Here is a
 # group of four: an honest right answer, the same answer on a line of its own, a hack, and an honest
 # wrong answer. Look at the last column, and ask which two completions training cannot tell apart.
@@ -211,7 +211,7 @@ pushes(format_published, accuracy_published)
 # The hack is pushed up exactly as hard as the honest right answer, and the right answer with line
 # breaks is pushed down exactly as hard as the wrong one. The model learns what is paid: no line
 # breaks, and the right letter in the first block, whatever comes after. A curve of the reward does not
-# show the difference. Chapter 06 runs a training that falls into such a hole.
+# show the difference. Chapter 07 runs a training that falls into such a hole.
 #
 # ## 6 The strict rules
 #
@@ -387,7 +387,7 @@ for rules, (form, accuracy) in pairs.items():
 # rule sets. Empty thinking is paid like careful thinking, and reasons that contradict the answer are
 # paid like reasons that support it. So a rising reward says nothing about the reasoning, and a model
 # that is paid for its answer alone may well stop thinking: it costs tokens and earns nothing. Chapter
-# 06 watches for that collapse, and chapter 09 scores rationales against the truth that phantoms
+# 07 watches for that collapse, and chapter 11 scores rationales against the truth that phantoms
 # carry.
 
 # %%
@@ -461,7 +461,7 @@ accuracy_reward = checks.accuracy_reward(accuracy_reward)
 
 # %% [markdown]
 # The library binds the first two arguments and hands over the pair. `rewards(style)` is what the
-# trainer gets in chapter 05, and `rewards(style, "published")` what the failure in chapter 06 is made
+# trainer gets in chapter 06, and `rewards(style, "published")` what the failure in chapter 07 is made
 # with. Called below as TRL calls them, with a column that they do not need. TRL adds the numbers up
 # and logs each under the name of its function.
 
@@ -520,7 +520,7 @@ print(*mine.mistakes(), sep="\n")
 #
 # ## Where to go next
 #
-# Chapter 04 takes four completions and these two rewards and follows them through advantage,
+# Chapter 05 takes four completions and these two rewards and follows them through advantage,
 # probability ratio and loss to a gradient. On rules that are met to the letter and missed in spirit,
 # read V. Krakovna et al., *Specification gaming: the flip side of AI ingenuity* (DeepMind, 2020), and
 # on rule-based rewards for reasoning, DeepSeek-AI, *DeepSeek-R1* (arXiv 2501.12948).

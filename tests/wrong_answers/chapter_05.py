@@ -1,76 +1,77 @@
-from math import comb
+import torch
+
+from medr1_lib.rl import grpo
 
 
-def budget_with(prompts=None, rollouts=None, tokens=None):
-    """A `budget` with another count for one of its parts."""
+def advantages_with(mean=None, std=None, least=1e-4):
+    """A `group_advantages` with something else in the place of one of its parts."""
 
-    def budget(steps, batch, group, longest):
-        written = rollouts(steps, batch, group) if rollouts else steps * batch
-        asked = prompts(steps, batch, group) if prompts else written // group
-        most = tokens(steps, longest) if tokens else written * longest
-        return {"prompts": asked, "rollouts": written, "tokens": most}
+    def advantages(rewards, group_size, scale=True):
+        groups = rewards.view(-1, group_size)
+        found = groups - (groups.mean(1, keepdim=True) if mean is None else mean(groups))
+        if scale:
+            found = found / ((groups.std(1, keepdim=True) if std is None else std(groups)) + least)
+        return found.flatten()
 
-    return budget
-
-
-def mean_with(window, count=lambda values, width: len(values)):
-    """A `running_mean` over other windows, or divided by another count."""
-
-    def mean(values, width):
-        windows = [window(values, end, width) for end in range(1, len(values) + 1)]
-        return [sum(part) / count(part, width) for part in windows]
-
-    return mean
+    return advantages
 
 
-def back(values, end, width):
-    return values[max(0, end - width) : end]
+def weights_with(**divisors):
+    """A `token_weights` with another divisor for some of the kinds."""
 
+    def weights(mask, kind, max_length, batch_tokens=None):
+        if kind in divisors:
+            return mask / divisors[kind](mask, max_length)
+        return grpo.token_weights(mask, kind, max_length, batch_tokens)
 
-def p_with(tail=lambda fewer: range(fewer + 1), sides=2, fewer=min, most=1.0):
-    """A `mcnemar_p` with something else in the place of one of its parts."""
-
-    def p(lost, won):
-        heads = tail(fewer(lost, won))
-        return min(most, sides * sum(comb(lost + won, k) for k in heads) / 2 ** (lost + won))
-
-    return p
+    return weights
 
 
 WRONG = {
-    "budget": {
-        "counts all completions": budget_with(
-            lambda steps, batch, group: steps * batch, lambda steps, batch, group: batch * group
-        ),
-        "each may have `longest` tokens": budget_with(tokens=lambda steps, longest: longest),
-        "those of 2 prompts": budget_with(prompts=lambda steps, batch, group: steps),
-        "rollouts of its own": budget_with(rollouts=lambda steps, batch, group: batch),
-    },
-    "running_mean": {
-        "one number for each value": lambda values, width: mean_with(back)(values, width)[
-            width - 1 :
-        ],
-        "looks back only": mean_with(
-            lambda values, end, width: values[max(0, end - 1 - width // 2) : end + width // 2]
-        ),
-        "divide by how many": mean_with(back, lambda values, width: width),
-        "`width` values and no more": mean_with(lambda values, end, width: values[:end]),
-        "raises ZeroDivisionError": mean_with(
-            lambda values, end, width: values[max(0, end - width) : end - 1]
+    "group_advantages": {
+        "less the mean": lambda rewards, group_size, scale=True: rewards.view(-1, group_size),
+        "not of the batch": advantages_with(mean=lambda groups: groups.mean()),
+        "over G - 1": advantages_with(std=lambda groups: groups.std(1, keepdim=True, correction=0)),
+        "plus 1e-4": advantages_with(least=0.0),
+        "own group as well": advantages_with(std=lambda groups: groups.std()),
+        "a group that agrees": lambda rewards, group_size, scale=True: (
+            grpo.group_advantages(rewards, group_size, scale)
+            if len(set(rewards.tolist())) > 1
+            else rewards
         ),
     },
-    "mcnemar_p": {
-        "nine tails are as extreme": p_with(sides=1),
-        "belongs to the tail": p_with(tail=lambda fewer: [fewer]),
-        "the smaller count decides": p_with(fewer=lambda lost, won: lost),
-        "no probability does": p_with(most=2.0),
+    "clipped_objective": {
+        "inside the clip": lambda ratio, advantages, clip: ratio.clamp(1 - clip, 1 + clip),
+        "beyond a ratio of 1 + clip": lambda ratio, advantages, clip: ratio * advantages,
+        "below a ratio of 1 - clip": lambda ratio, advantages, clip: (
+            ratio.clamp(max=1 + clip) * advantages
+        ),
+        "became rarer": lambda ratio, advantages, clip: (
+            ratio.clamp(1 - clip, 1 + clip) * advantages
+        ),
+        "became likelier": lambda ratio, advantages, clip: (
+            torch.where(advantages > 0, ratio.clamp(max=1 + clip), ratio.clamp(1 - clip, 1 + clip))
+            * advantages
+        ),
     },
-    "gap_closed": {
-        "arrives at the oracle": lambda before, after, oracle: after - before,
-        "the whole way": lambda before, after, oracle: (after - before) / (1 - before),
-        "less than nothing": lambda before, after, oracle: abs(after - before) / (oracle - before),
-        "can be beaten": lambda before, after, oracle: min(
-            1.0, (after - before) / (oracle - before)
+    "kl_k3": {
+        "agree": lambda logps, reference: (reference - logps).exp(),
+        "where the gap is -1": lambda logps, reference: logps - reference,
+        "reference less policy": lambda logps, reference: torch.where(
+            reference > logps, grpo.kl_k3(reference, logps), grpo.kl_k3(logps, reference)
+        ),
+        "nothing is averaged": lambda logps, reference: (
+            grpo.kl_k3(logps, reference).mean() if logps.ndim > 1 else grpo.kl_k3(logps, reference)
+        ),
+    },
+    "token_weights": {
+        "weighs 1/N": lambda mask, kind, max_length, batch_tokens=None: mask,
+        "after the end": weights_with(bnpo=lambda mask, length: mask.numel()),
+        "rollout i": weights_with(grpo=lambda mask, length: mask.sum(1, keepdim=True)),
+        "1/(B max_length)": weights_with(dr_grpo=lambda mask, length: mask.numel()),
+        "where it is given": weights_with(dapo=lambda mask, length: mask.sum()),
+        "where it is not given": lambda mask, kind, max_length, batch_tokens=0: grpo.token_weights(
+            mask, kind, max_length, batch_tokens
         ),
     },
 }

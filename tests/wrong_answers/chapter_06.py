@@ -1,88 +1,76 @@
-from medr1_lib.course.chapters import chapter_06
+from math import comb
 
 
-def groups(rewards, size):
-    return [rewards[start : start + size] for start in range(0, len(rewards), size)]
+def budget_with(prompts=None, rollouts=None, tokens=None):
+    """A `budget` with another count for one of its parts."""
+
+    def budget(steps, batch, group, longest):
+        written = rollouts(steps, batch, group) if rollouts else steps * batch
+        asked = prompts(steps, batch, group) if prompts else written // group
+        most = tokens(steps, longest) if tokens else written * longest
+        return {"prompts": asked, "rollouts": written, "tokens": most}
+
+    return budget
 
 
-def share_of(flat, size=None):
-    """A `zero_std_groups` with another idea of a group, or of one without spread."""
+def mean_with(window, count=lambda values, width: len(values)):
+    """A `running_mean` over other windows, or divided by another count."""
 
-    def share(rewards, group_size):
-        found = [flat(group) for group in groups(rewards, size or group_size)]
-        return sum(found) / len(found)
+    def mean(values, width):
+        windows = [window(values, end, width) for end in range(1, len(values) + 1)]
+        return [sum(part) / count(part, width) for part in windows]
 
-    return share
-
-
-def same(group):
-    return len(set(group)) == 1
+    return mean
 
 
-def full(paid, strict):
-    return [points for reward, points in zip(paid, strict, strict=True) if reward == 2]
+def back(values, end, width):
+    return values[max(0, end - width) : end]
 
 
-def blind(first=None, last=None):
-    """A `diagnose` that sees these numbers whatever they are, except where no group has spread."""
+def p_with(tail=lambda fewer: range(fewer + 1), sides=2, fewer=min, most=1.0):
+    """A `mcnemar_p` with something else in the place of one of its parts."""
 
-    def diagnose(start, end):
-        if end["zero_std_groups"] > 0.9 and last:
-            return chapter_06.diagnose(start, end)
-        return chapter_06.diagnose({**start, **(first or {})}, {**end, **(last or {})})
+    def p(lost, won):
+        heads = tail(fewer(lost, won))
+        return min(most, sides * sum(comb(lost + won, k) for k in heads) / 2 ** (lost + won))
 
-    return diagnose
-
-
-def never_cut_off(first, last):
-    return chapter_06.diagnose(first, {**last, "truncated": 0.0})
-
-
-def any_without_spread(first, last):
-    if last["zero_std_groups"] > 0.9 and last["reward"] < 1.9:
-        return "cut off" if last["truncated"] > 0.5 else "no spread"
-    return chapter_06.diagnose(first, last)
-
-
-def solved_is_dead(first, last):
-    if last["zero_std_groups"] > 0.9 and last["reward"] > 1:
-        return "no spread"
-    return chapter_06.diagnose(first, last)
+    return p
 
 
 WRONG = {
-    "zero_std_groups": {
-        "one of the two groups": lambda rewards, group_size: sum(
-            map(same, groups(rewards, group_size))
+    "budget": {
+        "counts all completions": budget_with(
+            lambda steps, batch, group: steps * batch, lambda steps, batch, group: batch * group
         ),
-        "a share of 0.5": lambda rewards, group_size: float(same(rewards)),
-        "high or low": share_of(lambda group: group[0] == 2 and same(group)),
-        "not two of them": share_of(lambda group: group[0] == group[-1]),
-        "as `group_size` says": lambda rewards, group_size: share_of(
-            same, 4 if len(rewards) > 4 else 2
-        )(rewards, group_size),
+        "each may have `longest` tokens": budget_with(tokens=lambda steps, longest: longest),
+        "those of 2 prompts": budget_with(prompts=lambda steps, batch, group: steps),
+        "rollouts of its own": budget_with(rollouts=lambda steps, batch, group: batch),
     },
-    "unearned": {
-        "refuse one of four": lambda paid, strict: len(full(paid, strict)) / len(paid),
-        "not of all rollouts": lambda paid, strict: (
-            sum(points < 2 for points in full(paid, strict)) / len(paid)
+    "running_mean": {
+        "one number for each value": lambda values, width: mean_with(back)(values, width)[
+            width - 1 :
+        ],
+        "looks back only": mean_with(
+            lambda values, end, width: values[max(0, end - 1 - width // 2) : end + width // 2]
         ),
-        "counts once": lambda paid, strict: (
-            sum(2 - points for points in full(paid, strict)) / 2 / max(len(full(paid, strict)), 1)
-        ),
-        "raises ZeroDivisionError": lambda paid, strict: (
-            sum(points < 2 for points in full(paid, strict)) / len(full(paid, strict))
+        "divide by how many": mean_with(back, lambda values, width: width),
+        "`width` values and no more": mean_with(lambda values, end, width: values[:end]),
+        "raises ZeroDivisionError": mean_with(
+            lambda values, end, width: values[max(0, end - width) : end - 1]
         ),
     },
-    "diagnose": {
-        "no other number stands out": lambda first, last: "too fast",
-        "nothing to learn from": lambda first, last: "healthy",
-        "every completion is cut off": never_cut_off,
-        "and then broke": any_without_spread,
-        "far below its start": blind(last={"reward": 1.7}),
-        "learned to be short": blind({"truncated": 0.0}),
-        "nothing moves": blind(last={"kl": 0.08}),
-        "only the strict rules": blind(last={"unearned": 0.0}),
-        "a solved task": solved_is_dead,
+    "mcnemar_p": {
+        "nine tails are as extreme": p_with(sides=1),
+        "belongs to the tail": p_with(tail=lambda fewer: [fewer]),
+        "the smaller count decides": p_with(fewer=lambda lost, won: lost),
+        "no probability does": p_with(most=2.0),
+    },
+    "gap_closed": {
+        "arrives at the oracle": lambda before, after, oracle: after - before,
+        "the whole way": lambda before, after, oracle: (after - before) / (1 - before),
+        "less than nothing": lambda before, after, oracle: abs(after - before) / (oracle - before),
+        "can be beaten": lambda before, after, oracle: min(
+            1.0, (after - before) / (oracle - before)
+        ),
     },
 }

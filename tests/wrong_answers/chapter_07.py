@@ -1,62 +1,88 @@
-import torch
-
-from medr1_lib.course.chapters.chapter_07 import kv_cache_bytes, levels
+from medr1_lib.course.chapters import chapter_07
 
 
-def quantized_with(scale=None, pick=None, values=None):
-    """A `quantize_blocks` with something else in the place of one of its parts."""
-
-    def quantize_blocks(blocks):
-        scales = blocks.abs().amax(1, keepdim=True) if scale is None else scale(blocks)
-        distances = (blocks / scales)[..., None] - (levels() if values is None else values)
-        return (distances.abs().argmin(-1) if pick is None else pick(distances)), scales
-
-    return quantize_blocks
+def groups(rewards, size):
+    return [rewards[start : start + size] for start in range(0, len(rewards), size)]
 
 
-def not_divided(blocks):
-    return quantized_with(lambda blocks: torch.ones(len(blocks), 1))(blocks)[0], blocks.abs().amax(
-        1, keepdim=True
-    )
+def share_of(flat, size=None):
+    """A `zero_std_groups` with another idea of a group, or of one without spread."""
+
+    def share(rewards, group_size):
+        found = [flat(group) for group in groups(rewards, size or group_size)]
+        return sum(found) / len(found)
+
+    return share
+
+
+def same(group):
+    return len(set(group)) == 1
+
+
+def full(paid, strict):
+    return [points for reward, points in zip(paid, strict, strict=True) if reward == 2]
+
+
+def blind(first=None, last=None):
+    """A `diagnose` that sees these numbers whatever they are, except where no group has spread."""
+
+    def diagnose(start, end):
+        if end["zero_std_groups"] > 0.9 and last:
+            return chapter_07.diagnose(start, end)
+        return chapter_07.diagnose({**start, **(first or {})}, {**end, **(last or {})})
+
+    return diagnose
+
+
+def never_cut_off(first, last):
+    return chapter_07.diagnose(first, {**last, "truncated": 0.0})
+
+
+def any_without_spread(first, last):
+    if last["zero_std_groups"] > 0.9 and last["reward"] < 1.9:
+        return "cut off" if last["truncated"] > 0.5 else "no spread"
+    return chapter_07.diagnose(first, last)
+
+
+def solved_is_dead(first, last):
+    if last["zero_std_groups"] > 0.9 and last["reward"] > 1:
+        return "no spread"
+    return chapter_07.diagnose(first, last)
 
 
 WRONG = {
-    "quantize_blocks": {
-        "numbers go from 0": lambda blocks: (
-            levels()[quantized_with()(blocks)[0]],
-            blocks.abs().amax(1, keepdim=True),
+    "zero_std_groups": {
+        "one of the two groups": lambda rewards, group_size: sum(
+            map(same, groups(rewards, group_size))
         ),
-        "divided by the scale": not_divided,
-        "largest absolute value": quantized_with(lambda blocks: blocks.amax(1, keepdim=True).abs()),
-        "a scale of its own": quantized_with(
-            lambda blocks: blocks.abs().max().expand(len(blocks), 1)
+        "a share of 0.5": lambda rewards, group_size: float(same(rewards)),
+        "high or low": share_of(lambda group: group[0] == 2 and same(group)),
+        "not two of them": share_of(lambda group: group[0] == group[-1]),
+        "as `group_size` says": lambda rewards, group_size: share_of(
+            same, 4 if len(rewards) > 4 else 2
+        )(rewards, group_size),
+    },
+    "unearned": {
+        "refuse one of four": lambda paid, strict: len(full(paid, strict)) / len(paid),
+        "not of all rollouts": lambda paid, strict: (
+            sum(points < 2 for points in full(paid, strict)) / len(paid)
         ),
-        "not the next one below": quantized_with(
-            pick=lambda distances: (distances >= 0).sum(-1) - 1
+        "counts once": lambda paid, strict: (
+            sum(2 - points for points in full(paid, strict)) / 2 / max(len(full(paid, strict)), 1)
         ),
-        "not evenly spaced": quantized_with(
-            values=torch.cat([torch.linspace(-1, 0, 8), torch.linspace(0, 1, 9)[1:]])
+        "raises ZeroDivisionError": lambda paid, strict: (
+            sum(points < 2 for points in full(paid, strict)) / len(full(paid, strict))
         ),
     },
-    "lora_parameters": {
-        "A has one row": lambda shapes, rank: sum(i * o for i, o in shapes),
-        "grows with the rank": lambda shapes, rank: sum(i + o for i, o in shapes),
-        "all of them count": lambda shapes, rank: rank * sum(shapes[0]),
-    },
-    "kv_cache_bytes": {
-        "a key and a value": lambda *numbers: kv_cache_bytes(*numbers) // 2,
-        "every layer": lambda layers, *numbers: kv_cache_bytes(1, *numbers),
-        "head_size": lambda layers, heads, head_size, *rest: kv_cache_bytes(
-            layers, heads, 1, *rest
-        ),
-        "all tokens": lambda layers, heads, head_size, tokens, size=2: kv_cache_bytes(
-            layers, heads, head_size, 1, size
-        ),
-        "takes `size` bytes": lambda layers, heads, head_size, tokens, size=2: kv_cache_bytes(
-            layers, heads, head_size, tokens
-        ),
-        "two bytes if nothing else": lambda layers, heads, head_size, tokens, size=4: (
-            kv_cache_bytes(layers, heads, head_size, tokens, size)
-        ),
+    "diagnose": {
+        "no other number stands out": lambda first, last: "too fast",
+        "nothing to learn from": lambda first, last: "healthy",
+        "every completion is cut off": never_cut_off,
+        "and then broke": any_without_spread,
+        "far below its start": blind(last={"reward": 1.7}),
+        "learned to be short": blind({"truncated": 0.0}),
+        "nothing moves": blind(last={"kl": 0.08}),
+        "only the strict rules": blind(last={"unearned": 0.0}),
+        "a solved task": solved_is_dead,
     },
 }

@@ -1,97 +1,62 @@
-import numpy as np
+import torch
 
-from medr1_lib.analysis.rationale import KNOWN
-from medr1_lib.data.rationale import claims
-
-
-def holm_with(rank=True, running=True, restored=True, most=1.0):
-    """A `holm` without one of its steps."""
-
-    def holm(p):
-        values = np.asarray(p, dtype=float)
-        order = np.argsort(values)
-        count = len(values)
-        steps = values[order] * (np.arange(count, 0, -1) if rank else count)
-        steps = np.minimum(most, np.maximum.accumulate(steps) if running else steps)
-        return steps[np.argsort(order)] if restored else steps
-
-    return holm
+from medr1_lib.course.chapters.chapter_09 import kv_cache_bytes, levels
 
 
-def claimed_with(alone=True, known=True, named=True, own=False, empty=False, rest=True):
-    """A `claimed` that reads one kind of part in another way."""
+def quantized_with(scale=None, pick=None, values=None):
+    """A `quantize_blocks` with something else in the place of one of its parts."""
 
-    def claimed(rationale):
-        made, others = [], []
-        for part in rationale.split(", "):
-            name, value = next(iter(claims(part).items()), (KNOWN.get(part, ""), part))
-            if not alone and ": " not in part:
-                name = ""
-            is_value = value in KNOWN or not known
-            is_name = name in KNOWN.values() or (not named and name)
-            if is_name and is_value and (not own or KNOWN[value] == name):
-                made.append((name, value))
-            elif rest and (part or empty):
-                others.append(part)
-        return made, others
+    def quantize_blocks(blocks):
+        scales = blocks.abs().amax(1, keepdim=True) if scale is None else scale(blocks)
+        distances = (blocks / scales)[..., None] - (levels() if values is None else values)
+        return (distances.abs().argmin(-1) if pick is None else pick(distances)), scales
 
-    return claimed
+    return quantize_blocks
 
 
-def answers_with(per_answer):
-    """A mean over answers in place of one over claims."""
-
-    def rate(claims, scenes):
-        found = [
-            [scene[name] != value for name, value in made]
-            for made, scene in zip(claims, scenes, strict=True)
-        ]
-        shares = [per_answer(false) for false in found if false]
-        return sum(shares) / len(shares) if shares else None
-
-    return rate
-
-
-def pooled(claims, scenes, empty=None, false=True):
-    held = [
-        (scene[name] != value) == false
-        for made, scene in zip(claims, scenes, strict=True)
-        for name, value in made
-    ]
-    return sum(held) / len(held) if held else empty
-
-
-def with_empty(claims, scenes):
-    """One claim more for each answer that makes none."""
-    held = [
-        scene[name] != value
-        for made, scene in zip(claims, scenes, strict=True)
-        for name, value in made
-    ]
-    return sum(held) / (len(held) + claims.count([]))
+def not_divided(blocks):
+    return quantized_with(lambda blocks: torch.ones(len(blocks), 1))(blocks)[0], blocks.abs().amax(
+        1, keepdim=True
+    )
 
 
 WRONG = {
-    "holm": {
-        "multiplied by 2, the next by 1": holm_with(rank=False),
-        "never less than": holm_with(running=False),
-        "in which they came": holm_with(restored=False),
-        "at most 1": holm_with(most=9.0),
+    "quantize_blocks": {
+        "numbers go from 0": lambda blocks: (
+            levels()[quantized_with()(blocks)[0]],
+            blocks.abs().amax(1, keepdim=True),
+        ),
+        "divided by the scale": not_divided,
+        "largest absolute value": quantized_with(lambda blocks: blocks.amax(1, keepdim=True).abs()),
+        "a scale of its own": quantized_with(
+            lambda blocks: blocks.abs().max().expand(len(blocks), 1)
+        ),
+        "not the next one below": quantized_with(
+            pick=lambda distances: (distances >= 0).sum(-1) - 1
+        ),
+        "not evenly spaced": quantized_with(
+            values=torch.cat([torch.linspace(-1, 0, 8), torch.linspace(0, 1, 9)[1:]])
+        ),
     },
-    "claimed": {
-        "and nothing else": lambda rationale: claimed_with()(rationale)[0],
-        "a value alone": claimed_with(alone=False),
-        "it is the rest": claimed_with(rest=False),
-        "B is no value": claimed_with(known=False),
-        "no attribute has this name": claimed_with(named=False),
-        "a false one": claimed_with(own=True),
-        "neither a claim nor a rest": claimed_with(empty=True),
+    "lora_parameters": {
+        "A has one row": lambda shapes, rank: sum(i * o for i, o in shapes),
+        "grows with the rank": lambda shapes, rank: sum(i + o for i, o in shapes),
+        "all of them count": lambda shapes, rank: rank * sum(shapes[0]),
     },
-    "hallucination_rate": {
-        "one of two claims": answers_with(any),
-        "every claim counts once": answers_with(lambda false: sum(false) / len(false)),
-        "gives 0.75": lambda claims, scenes: pooled(claims, scenes, false=False),
-        "adds nothing": with_empty,
-        "no share of it": lambda claims, scenes: pooled(claims, scenes, empty=0.0),
+    "kv_cache_bytes": {
+        "a key and a value": lambda *numbers: kv_cache_bytes(*numbers) // 2,
+        "every layer": lambda layers, *numbers: kv_cache_bytes(1, *numbers),
+        "head_size": lambda layers, heads, head_size, *rest: kv_cache_bytes(
+            layers, heads, 1, *rest
+        ),
+        "all tokens": lambda layers, heads, head_size, tokens, size=2: kv_cache_bytes(
+            layers, heads, head_size, 1, size
+        ),
+        "takes `size` bytes": lambda layers, heads, head_size, tokens, size=2: kv_cache_bytes(
+            layers, heads, head_size, tokens
+        ),
+        "two bytes if nothing else": lambda layers, heads, head_size, tokens, size=4: (
+            kv_cache_bytes(layers, heads, head_size, tokens, size)
+        ),
     },
 }

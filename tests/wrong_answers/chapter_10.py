@@ -1,64 +1,49 @@
-def split(gains):
-    home = [gain for (train, test), gain in gains.items() if train == test]
-    away = [gain for (train, test), gain in gains.items() if train != test]
-    return home, away
+Z = 1.959963984540054
 
 
-def index_with(ratio, least=0.0):
-    """A `transfer_index` with another ratio, or another bound for the gain at home."""
+def interval_with(cell=0.5, more=2, squared=1, sign=lambda gap: gap, most=1.0):
+    """A `paired_interval` with something else in the place of one of its parts."""
 
-    def index(gains):
-        home, away = split(gains)
-        return None if sum(home) <= least else ratio(home, away)
+    def interval(lost, won, n):
+        lost, won, total = lost + cell, won + cell, n + more
+        gap = sign(won - lost)
+        half = Z * (lost + won - squared * gap**2 / total) ** 0.5 / total
+        return max(-most, gap / total - half), min(most, gap / total + half)
 
-    return index
-
-
-def mean(values):
-    return sum(values) / len(values)
+    return interval
 
 
-def ratio(home, away):
-    return mean(away) / mean(home)
-
-
-def always(gains):
-    return ratio(*split(gains))
-
-
-def below_zero_only(gains):
-    home, away = split(gains)
-    if sum(home) < 0:
-        return None
-    return mean(away) / mean(home) if sum(home) else 0.0
-
-
-def fits_with(off=0.005):
-    """A `fits` with another tolerance."""
-
-    def fits(value, n, terms=1):
-        nearest = round(value * n / 100) * 100 / n
-        return abs(nearest - value) <= terms * off + 1e-9
-
-    return fits
+def following(answers, told):
+    return sum(said == stood for said, stood in zip(answers, told, strict=True)) / len(told)
 
 
 WRONG = {
-    "transfer_index": {
-        "gain 0.2 in the mean": index_with(lambda home, away: ratio(away, home)),
-        "means are compared": index_with(lambda home, away: sum(away) / sum(home)),
-        "an index below zero": index_with(lambda home, away: abs(ratio(home, away))),
-        "nothing that could carry over": below_zero_only,
-        "raises ZeroDivisionError": always,
-        "carries over to nothing": lambda gains: (
-            None if sum(split(gains)[0]) == 0 else always(gains)
+    "updates": {
+        "8 at a time": lambda questions, batch, steps, processes: questions // steps // processes,
+        "ten batches add up": lambda questions, batch, steps, processes: (
+            questions // (batch * processes)
+        ),
+        "two processes read two": lambda questions, batch, steps, processes: (
+            questions // (batch * steps)
+        ),
+        "steps are whole": lambda questions, batch, steps, processes: (
+            questions / (batch * steps * processes)
         ),
     },
-    "fits": {
-        "printed as 33.33": fits_with(off=0.0),
-        "comes near 33.4": fits_with(off=0.5),
-        "can be negative": lambda value, n, terms=1: value >= 0 and fits_with()(value, n, terms),
-        "off by 0.01 together": lambda value, n, terms=1: fits_with()(value, n),
-        "0.005 at most": fits_with(off=0.01),
+    "paired_interval": {
+        "leaves a width": interval_with(cell=0, more=0),
+        "two items more": interval_with(more=0),
+        "square of that gap": interval_with(squared=0),
+        "below zero": interval_with(sign=abs),
+        "by 1 at most": interval_with(most=2.0),
+    },
+    "mark_reliance": {
+        "one of two": lambda marked, bare, told: (
+            len(told) * (following(marked, told) - following(bare, told))
+        ),
+        "ignores it": lambda marked, bare, told: following(marked, told),
+        "less than nothing": lambda marked, bare, told: max(
+            0, following(marked, told) - following(bare, told)
+        ),
     },
 }

@@ -1,99 +1,86 @@
-"""Chapter 06: what is wrong with a GRPO run, and the cases that check its exercises."""
+"""Chapter 06: what a run costs and gains, and the cases that check its exercises."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 
 from medr1_lib.course.exercise import Case
 
-FULL_MARKS = 2.0  # points of a completion that is right and has the form asked for
-# These bounds divide the recorded runs of chapter 06; another model or reward needs its own.
-DEAD = 0.9  # share of groups whose rewards are all equal
-TRUNCATED = 0.5  # share of completions cut off at the limit
-MIN_KL = 0.02  # nats per token from the base
-REWARD_LEFT = 0.5  # share of the first reward
-UNEARNED = 0.1  # share of full marks
 
+def budget(steps: int, rollouts: int, group: int, longest: int) -> dict[str, int]:
+    """How many prompts, rollouts and tokens a run samples at most.
 
-def zero_std_groups(rewards: Sequence[float], group_size: int) -> float:
-    """Share of groups in which all rewards are equal, so that no rollout has an advantage.
-
-    `rewards` are those of the rollouts, group by group.
+    Every step has `rollouts` completions of its own, `group` of each prompt.
 
     Example:
-        >>> zero_std_groups([2, 2, 0, 1], group_size=2)
-        0.5
+        >>> budget(150, 64, 8, 32)
+        {'prompts': 1200, 'rollouts': 9600, 'tokens': 307200}
     """
-    starts = range(0, len(rewards), group_size)
-    groups = [rewards[start : start + group_size] for start in starts]
-    return sum(len(set(group)) == 1 for group in groups) / len(groups)
+    written = steps * rollouts
+    return {"prompts": written // group, "rollouts": written, "tokens": written * longest}
 
 
-def unearned(paid: Sequence[float], strict: Sequence[float]) -> float:
-    """Share of the full marks that the strict rules would not give.
+def running_mean(values: Sequence[float], width: int) -> list[float]:
+    """The mean of each value and of those before it, `width` in all or as many as there are.
 
-    Takes the points of each rollout under the rules of the run, and under the strict ones.
+    It looks back only, so that the curve of a run does not change when the run goes on.
 
     Example:
-        >>> unearned([2, 2, 1], strict=[2, 0, 1])
-        0.5
+        >>> running_mean([0, 2, 4, 6], 2)
+        [0.0, 1.0, 3.0, 5.0]
     """
-    full = [points for reward, points in zip(paid, strict, strict=True) if reward == FULL_MARKS]
-    return sum(points < FULL_MARKS for points in full) / len(full) if full else 0.0
+    windows = [values[max(0, end - width) : end] for end in range(1, len(values) + 1)]
+    return [sum(window) / len(window) for window in windows]
 
 
-def diagnose(first: Mapping[str, float], last: Mapping[str, float]) -> str:
-    """Name the failure that the first and last steps of a run show, or call it healthy.
+def mcnemar_p(lost: int, won: int) -> float:
+    """Exact two-sided p-value of McNemar's test.
 
-    Both hold means of the columns of `log.csv`; `last` also holds `unearned` of its rollouts.
+    Questions that both models answer alike do not tell which is better. If neither is, each of the
+    others is lost (right before, wrong after) or won like the toss of a coin.
+
+    Source: McNemar 1947; the exact form is the sign test.
 
     Example:
-        >>> diagnose({"truncated": 1.0}, {"zero_std_groups": 1.0, "kl": 0.0, "truncated": 1.0})
-        'cut off'
+        >>> mcnemar_p(0, 9)
+        0.00390625
     """
-    if last["zero_std_groups"] > DEAD and last["kl"] < MIN_KL:
-        return "cut off" if last["truncated"] > TRUNCATED else "no spread"
-    if last["reward"] < REWARD_LEFT * first["reward"]:
-        return "too fast"
-    if first["truncated"] > TRUNCATED:
-        return "cut off"
-    if last["kl"] < MIN_KL:
-        return "too slow"
-    return "hacked" if last["unearned"] > UNEARNED else "healthy"
+    tossed = lost + won
+    tail = sum(math.comb(tossed, heads) for heads in range(min(lost, won) + 1))
+    return min(1.0, 2 * tail / 2**tossed)
 
 
-WELL = {"reward": 1.7, "zero_std_groups": 0.3, "truncated": 0.0, "kl": 0.08, "unearned": 0.0}
-FLAT = WELL | {"reward": 1.2, "zero_std_groups": 1.0, "kl": 0.0}
-CUT = FLAT | {"reward": 0.0, "truncated": 1.0}
-BROKEN = WELL | {"reward": 0.5, "zero_std_groups": 0.5, "kl": 2.0}
-STILL = WELL | {"reward": 1.2, "kl": 0.003}
-BEFORE = {"reward": 1.1, "zero_std_groups": 0.1, "truncated": 0.2, "kl": 0.02}
-LONG = BEFORE | {"truncated": 0.9}
+def gap_closed(before: float, after: float, oracle: float) -> float:
+    """Share of the gap between an accuracy and that of an oracle that training closed.
+
+    Example:
+        >>> round(gap_closed(0.25, 0.65, 0.75), 2)
+        0.8
+    """
+    return (after - before) / (oracle - before)
+
 
 CASES = {
-    "medr1_lib.course.chapters.chapter_06:zero_std_groups": (
-        Case(([2, 2, 2, 2, 0, 1, 2, 1], 4), "one of the two groups has no spread, a share of 0.5"),
-        Case(([0, 0, 2, 2], 2), "equal rewards are no spread, high or low"),
-        Case(([1, 0, 1, 1, 2, 0, 1, 1], 4), "every rollout of a group counts, not two of them"),
-        Case(([1, 1, 0, 2, 0, 2], 2), "groups are as long as `group_size` says"),
+    "medr1_lib.course.chapters.chapter_06:budget": (
+        Case((1, 2, 2, 10), "`rollouts` counts all completions, each may have `longest` tokens"),
+        Case((1, 16, 8, 10), "16 completions, 8 to a prompt, are those of 2 prompts"),
+        Case((3, 8, 4, 10), "every step asks new prompts and samples rollouts of its own"),
     ),
-    "medr1_lib.course.chapters.chapter_06:unearned": (
-        Case(([2, 2, 2, 2], [2, 2, 2, 0]), "the strict rules refuse one of four full marks"),
-        Case(([2, 2, 1, 0], [2, 0, 1, 0]), "it is a share of the full marks, not of all rollouts"),
-        Case(([2, 2, 1], [1, 0, 0]), "a refused full mark counts once, by however much it falls"),
-        Case(([1, 0], [1, 0]), "where nobody has full marks the share is 0.0"),
+    "medr1_lib.course.chapters.chapter_06:running_mean": (
+        Case(([0.0, 4.0], 2), "one number for each value, and a window looks back only"),
+        Case(([4.0, 0.0], 2), "where there are fewer values than `width`, divide by how many"),
+        Case(([6.0, 0.0, 0.0], 2), "a window has `width` values and no more"),
+        Case(([1.0, 2.0, 3.0, 4.0, 8.0], 3), "the last window has the last `width` values"),
     ),
-    "medr1_lib.course.chapters.chapter_06:diagnose": (
-        Case((BEFORE, WELL), "reward rises and no other number stands out"),
-        Case((BEFORE, FLAT), "no group has spread, nothing moved: there was nothing to learn from"),
-        Case((LONG, CUT), "a signal can be dead because every completion is cut off"),
-        Case((BEFORE, CUT | {"kl": 1.2}), "far from the base: it did learn, and then broke"),
-        Case((BEFORE, BROKEN), "a reward that fell far below its start"),
-        Case((LONG, WELL), "completions that were cut off at first, and learned to be short"),
-        Case((BEFORE, STILL), "spread there is, but nothing moves"),
-        Case((BEFORE, WELL | {"unearned": 0.9}), "only the strict rules see this one"),
-        Case((BEFORE, WELL | {"zero_std_groups": 0.95, "reward": 1.98}), "a solved task: healthy"),
-        Case((LONG, BROKEN), "a reward that broke comes before what was cut off at first"),
-        Case((LONG, STILL), "what was cut off at first comes before a policy that stands still"),
-        Case((BEFORE, STILL | {"unearned": 0.9}), "standing still comes before what is unearned"),
-        Case((LONG, WELL | {"unearned": 0.9}), "cut off at first comes before what is unearned"),
+    "medr1_lib.course.chapters.chapter_06:mcnemar_p": (
+        Case((0, 9), "nine heads in nine tosses have 1 / 2**9, and nine tails are as extreme"),
+        Case((2, 8), "what is more extreme than 2 of 10 belongs to the tail as well"),
+        Case((8, 2), "the smaller count decides, whichever of both it is"),
+        Case((5, 5), "twice the tail can exceed 1, and no probability does"),
+    ),
+    "medr1_lib.course.chapters.chapter_06:gap_closed": (
+        Case((0.5, 1.0, 1.0), "who arrives at the oracle has closed all of the gap"),
+        Case((0.25, 0.65, 0.75), "the way made, 0.4, is compared with the whole way, 0.5"),
+        Case((0.5, 0.4, 0.75), "who became worse has closed less than nothing"),
+        Case((0.5, 1.0, 0.75), "an oracle can be beaten, then it is more than 1"),
     ),
 }

@@ -1,252 +1,99 @@
-"""Chapter 07: NF4 by hand, the memory of a step of GRPO, and the cases that check its exercises.
+"""Chapter 07: what is wrong with a GRPO run, and the cases that check its exercises."""
 
-NF4 is the storage of QLoRA (Dettmers et al. 2023, arXiv 2305.14314): a weight in four bits, which
-name one of sixteen values. bitsandbytes computes the same, two weights to the byte;
-`tests/test_nf4.py` compares them.
-
-The memory sum gives what a step of GRPO with LoRA takes of a GPU's memory, term by term, from a
-configuration. Not in it: the CUDA context, what the allocator wastes, one weight matrix that is
-being unpacked from four bits, the vision tower's own work, and what only passes through a layer.
-`tests/test_memory.py` compares with what a CPU can measure. On one H200 the sum is within 5 % for
-ours and for TRL without checkpointing, and falls short by 2 GB with it (`data/recorded/gpu.json`).
-"""
-
-import math
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor, tensor
-from transformers import Qwen2VLConfig
+from collections.abc import Mapping, Sequence
 
 from medr1_lib.course.exercise import Case
-from medr1_lib.model.qwen2b import on_meta
 
-BLOCK = 64  # weights that share a scale
-NESTED = 256  # scales that share a scale of their own in double quantization
-TAIL = 0.9677083  # where the outermost quantile is taken; at 1 it would be infinite
-TABLES = 16 + 256 + 1  # numbers in float32 beside an NF4 matrix: levels, levels of scales, offset
-TILE = (4096, 32768)  # tokens and words of the logits that TRL computes at a time
-ADAPTED = 7  # linear layers in a layer of the language model, an adapter on each
+FULL_MARKS = 2.0  # points of a completion that is right and has the form asked for
+# These bounds divide the recorded runs of chapter 07; another model or reward needs its own.
+DEAD = 0.9  # share of groups whose rewards are all equal
+TRUNCATED = 0.5  # share of completions cut off at the limit
+MIN_KL = 0.02  # nats per token from the base
+REWARD_LEFT = 0.5  # share of the first reward
+UNEARNED = 0.1  # share of full marks
 
 
-def levels() -> Tensor:
-    """The sixteen values, from -1 to 1, (16,).
+def zero_std_groups(rewards: Sequence[float], group_size: int) -> float:
+    """Share of groups in which all rewards are equal, so that no rollout has an advantage.
 
-    Quantiles of the normal distribution at even steps of probability, seven below zero and eight
-    above, divided by the largest, and zero itself (section 3 of the paper; `TAIL` is the constant
-    of its code).
+    `rewards` are those of the rollouts, group by group.
 
     Example:
-        >>> [round(value, 2) for value in levels().tolist()[6:10]]
-        [-0.09, 0.0, 0.08, 0.16]
+        >>> zero_std_groups([2, 2, 0, 1], group_size=2)
+        0.5
     """
-    negative, positive = (torch.linspace(TAIL, 0.5, count, dtype=torch.float64) for count in (8, 9))
-    below, above = torch.special.ndtri(1 - negative), torch.special.ndtri(positive)
-    values = torch.cat([below, above[:-1].flip(0)])
-    return (values / values.max()).float()
+    starts = range(0, len(rewards), group_size)
+    groups = [rewards[start : start + group_size] for start in starts]
+    return sum(len(set(group)) == 1 for group in groups) / len(groups)
 
 
-def quantize_blocks(blocks: Tensor) -> tuple[Tensor, Tensor]:
-    """The number of the nearest level for every weight, and the scale of every block.
+def unearned(paid: Sequence[float], strict: Sequence[float]) -> float:
+    """Share of the full marks that the strict rules would not give.
 
-    Takes weights with a block in each row, (blocks, weights). Returns numbers from 0 to 15 of the
-    same shape, and the largest absolute value in each block, (blocks, 1).
+    Takes the points of each rollout under the rules of the run, and under the strict ones.
 
     Example:
-        >>> quantize_blocks(torch.tensor([[0.0, -2.0, 2.0]]))
-        (tensor([[ 7,  0, 15]]), tensor([[2.]]))
+        >>> unearned([2, 2, 1], strict=[2, 0, 1])
+        0.5
     """
-    scales = blocks.abs().amax(1, keepdim=True)
-    distances = (blocks / scales)[..., None] - levels()
-    return distances.abs().argmin(-1), scales
+    full = [points for reward, points in zip(paid, strict, strict=True) if reward == FULL_MARKS]
+    return sum(points < FULL_MARKS for points in full) / len(full) if full else 0.0
 
 
-@dataclass(frozen=True)
-class Step:
-    """The size of one step of GRPO."""
+def diagnose(first: Mapping[str, float], last: Mapping[str, float]) -> str:
+    """Name the failure that the first and last steps of a run show, or call it healthy.
 
-    prompts: int = 8  # sampled together
-    rollouts: int = 8  # of each prompt
-    scored: int = 1  # prompts in one backward pass
-    text: int = 120  # tokens of text in a prompt
-    image: int = 196  # tokens of its image
-    completion: int = 200  # tokens of a rollout
-    shared: bool = True  # whether rollouts share the prefix of their prompt; not so in TRL
-    checkpointing: bool = False  # whether activations are computed a second time instead of kept
-
-    def tokens(self, prompts: int) -> int:
-        """Tokens that are read or written for some of the prompts."""
-        copies = 1 if self.shared else self.rollouts
-        return prompts * (copies * (self.text + self.image) + self.rollouts * self.completion)
-
-    def keys(self, prompts: int) -> int:
-        """Keys in the scoring of some of the prompts: every rollout has a copy of its prefix."""
-        prefix = self.text + self.image
-        rows = prompts * self.rollouts * (prefix + self.completion)
-        return rows + prompts * prefix if self.shared else rows
-
-
-def linear_shapes(config: Qwen2VLConfig) -> list[tuple[int, int]]:
-    """Inputs and outputs of each layer that NF4 stores and LoRA adapts: all linear but the head."""
-    text = config.get_text_config()
-    width, inner = text.hidden_size, text.intermediate_size
-    narrow = width // text.num_attention_heads * text.num_key_value_heads
-    attention = [(width, width), (width, narrow), (width, narrow), (width, width)]
-    mlp = [(width, inner), (width, inner), (inner, width)]
-    return (attention + mlp) * text.num_hidden_layers
-
-
-def nf4_bytes(weights: int) -> int:
-    """Bytes of a matrix in NF4 with double quantization, 4.127 bits a weight and a little.
-
-    Half a byte for a weight, one for the scale of a block of 64, four for every 256 scales, and the
-    tables. Source: QLoRA, section 3 (arXiv 2305.14314).
+    Both hold means of the columns of `log.csv`; `last` also holds `unearned` of its rollouts.
 
     Example:
-        >>> round(8 * nf4_bytes(1536 * 8960) / (1536 * 8960), 3)
-        4.128
+        >>> diagnose({"truncated": 1.0}, {"zero_std_groups": 1.0, "kl": 0.0, "truncated": 1.0})
+        'cut off'
     """
-    blocks = math.ceil(weights / BLOCK)
-    return math.ceil(weights / 2) + blocks + 4 * math.ceil(blocks / NESTED) + 4 * TABLES
+    if last["zero_std_groups"] > DEAD and last["kl"] < MIN_KL:
+        return "cut off" if last["truncated"] > TRUNCATED else "no spread"
+    if last["reward"] < REWARD_LEFT * first["reward"]:
+        return "too fast"
+    if first["truncated"] > TRUNCATED:
+        return "cut off"
+    if last["kl"] < MIN_KL:
+        return "too slow"
+    return "hacked" if last["unearned"] > UNEARNED else "healthy"
 
 
-def lora_parameters(shapes: Iterable[tuple[int, int]], rank: int) -> int:
-    """Trainable numbers of an adapter: two thin matrices beside each layer of inputs and outputs.
-
-    Source: Hu et al. 2021 (arXiv 2106.09685), section 4.
-
-    Example:
-        >>> lora_parameters([(1536, 8960), (8960, 1536)], 16)
-        335872
-    """
-    return sum(rank * (inputs + outputs) for inputs, outputs in shapes)
-
-
-def kv_cache_bytes(layers: int, kv_heads: int, head_size: int, tokens: int, size: int = 2) -> int:
-    """Bytes of the keys and values of all tokens, `size` bytes a number.
-
-    Source: Kwon et al. 2023 (arXiv 2309.06180), section 3. There are fewer heads of keys than of
-    queries, which share them (Ainslie et al. 2023, arXiv 2305.13245).
-
-    Example:
-        >>> kv_cache_bytes(28, 2, 128, tokens=1)
-        28672
-    """
-    return 2 * layers * kv_heads * head_size * tokens * size
-
-
-def layer_bytes(
-    config: Qwen2VLConfig, tokens: int, keys: int, rank: int, quantize: bool, size: int = 2
-) -> int:
-    """Bytes that an adapted layer of the language model keeps for its backward pass.
-
-    A frozen linear layer keeps nothing; an adapter keeps its input and what leaves its first
-    matrix. Keys and values are kept at every head, because `sdpa` with a mask takes no shared ones.
-    Counted as Korthikanti et al. 2022 (arXiv 2205.05198) do, section 4.1.
-
-    `tokens` go through the layer and attend to `keys`, summed over rows. Where weights are not in 4
-    bits, peft makes for each adapter its own copy of an input. A number takes `size` bytes; norms
-    compute in float32 all the same.
-    """
-    text = config.get_text_config()
-    width, inner, heads = text.hidden_size, text.intermediate_size, text.num_attention_heads
-    norms = 2 * 4 * (width + 1)  # input and the inverse of its length
-    attention = size * 3 * width + 4 * heads  # normed input, query, output; log of the softmax sum
-    mlp = size * (width + 4 * inner)  # normed input, gate, its SiLU, up, their product
-    copies = 0 if quantize or size == 4 else size * 4 * width
-    adapters = size * ADAPTED * rank + copies
-    return tokens * (norms + attention + mlp + adapters) + keys * size * 2 * width
-
-
-def activation_bytes(config: Qwen2VLConfig, step: Step, rank: int, quantize: bool) -> int:
-    """Bytes that the forward pass over the scored prompts keeps, in all layers.
-
-    With checkpointing only the inputs of the layers, and one layer as it is done again (Chen et al.
-    2016, arXiv 1604.06174, section 4).
-    """
-    text = config.get_text_config()
-    tokens, keys = step.tokens(step.scored), step.keys(step.scored)
-    layer = layer_bytes(config, tokens, keys, rank, quantize)
-    if not step.checkpointing:
-        return text.num_hidden_layers * layer
-    return text.num_hidden_layers * tokens * text.hidden_size * 2 + layer
-
-
-def weight_bytes(config: Qwen2VLConfig, quantize: bool) -> dict[str, int]:
-    """Bytes of the frozen weights: bfloat16, but for what NF4 stores."""
-    model: Any = on_meta(config)
-    everything = sum(weight.numel() for weight in model.parameters())
-    tower = sum(weight.numel() for weight in model.model.visual.parameters())
-    words = model.get_input_embeddings().weight.numel()
-    matrices = [inputs * outputs for inputs, outputs in linear_shapes(config)]
-    return {
-        "language layers": sum(map(nf4_bytes, matrices)) if quantize else 2 * sum(matrices),
-        "embedding, also the head": 2 * words,
-        "vision tower": 2 * tower,
-        "norms and biases": 2 * (everything - tower - words - sum(matrices)),
-    }
-
-
-def memory(
-    config: Qwen2VLConfig, step: Step, quantize: bool = True, rank: int = 16
-) -> dict[str, int]:
-    """Bytes of every term, under its name.
-
-    Adapters, their gradients and the two moments of AdamW are float32 (Rajbhandari et al. 2019,
-    arXiv 1910.02054, section 3.1); everything else that is computed is bfloat16.
-    """
-    text: Any = config.get_text_config()
-    vision: Any = config.vision_config
-    head_size = text.hidden_size // text.num_attention_heads
-    adapters = 4 * lora_parameters(linear_shapes(config), rank)
-    patch = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
-    pixels = step.image * vision.spatial_merge_size**2 * patch
-    rows = step.prompts * step.rollouts
-    written = step.scored * step.rollouts * step.completion
-    return weight_bytes(config, quantize) | {
-        "adapters": adapters,
-        "gradients": adapters,
-        "AdamW": 2 * adapters,
-        "pixels": 4 * rows * pixels,  # TRL keeps them once for each rollout
-        "sampling: KV cache": kv_cache_bytes(
-            text.num_hidden_layers, text.num_key_value_heads, head_size, step.tokens(step.prompts)
-        ),
-        "sampling: logits": 2 * 4 * rows * text.vocab_size,  # and their softmax, in float32
-        "scoring: activations": activation_bytes(config, step, rank, quantize),
-        "scoring: logits": 2 * min(written, TILE[0]) * min(text.vocab_size, TILE[1]),
-    }
-
-
-def peak(terms: dict[str, int]) -> int:
-    """The most that is held at one time: sampling and scoring follow each other."""
-    phases = {"sampling": 0, "scoring": 0, "": 0}
-    for name, size in terms.items():
-        phases[name.partition(":")[0] if ":" in name else ""] += size
-    return phases[""] + max(phases["sampling"], phases["scoring"])
-
+WELL = {"reward": 1.7, "zero_std_groups": 0.3, "truncated": 0.0, "kl": 0.08, "unearned": 0.0}
+FLAT = WELL | {"reward": 1.2, "zero_std_groups": 1.0, "kl": 0.0}
+CUT = FLAT | {"reward": 0.0, "truncated": 1.0}
+BROKEN = WELL | {"reward": 0.5, "zero_std_groups": 0.5, "kl": 2.0}
+STILL = WELL | {"reward": 1.2, "kl": 0.003}
+BEFORE = {"reward": 1.1, "zero_std_groups": 0.1, "truncated": 0.2, "kl": 0.02}
+LONG = BEFORE | {"truncated": 0.9}
 
 CASES = {
-    "medr1_lib.course.chapters.chapter_07:quantize_blocks": (
-        Case((tensor([[-1.0, 0.0, 1.0]]),), "numbers go from 0 for level -1 to 15 for level 1"),
-        Case((tensor([[0.5, 0.0]]),), "the weights are divided by the scale of their block first"),
-        Case((tensor([[0.0, -2.0]]),), "the scale is the largest absolute value of a block"),
-        Case((tensor([[1.0, 0.1], [0.1, -0.1]]),), "each block (row) has a scale of its own"),
-        Case((tensor([[1.0, -0.04]]),), "the nearest level is wanted, not the next one below"),
-        Case((tensor([[-1.0, -0.76]]),), "levels are those of NF4, which are not evenly spaced"),
+    "medr1_lib.course.chapters.chapter_07:zero_std_groups": (
+        Case(([2, 2, 2, 2, 0, 1, 2, 1], 4), "one of the two groups has no spread, a share of 0.5"),
+        Case(([0, 0, 2, 2], 2), "equal rewards are no spread, high or low"),
+        Case(([1, 0, 1, 1, 2, 0, 1, 1], 4), "every rollout of a group counts, not two of them"),
+        Case(([1, 1, 0, 2, 0, 2], 2), "groups are as long as `group_size` says"),
     ),
-    "medr1_lib.course.chapters.chapter_07:lora_parameters": (
-        Case(([(4, 6)], 1), "A has one row as long as the input, B one column as the output"),
-        Case(([(4, 6)], 2), "each of the two matrices grows with the rank"),
-        Case(([(4, 6), (6, 4)], 2), "every layer has an adapter, and all of them count"),
+    "medr1_lib.course.chapters.chapter_07:unearned": (
+        Case(([2, 2, 2, 2], [2, 2, 2, 0]), "the strict rules refuse one of four full marks"),
+        Case(([2, 2, 1, 0], [2, 0, 1, 0]), "it is a share of the full marks, not of all rollouts"),
+        Case(([2, 2, 1], [1, 0, 0]), "a refused full mark counts once, by however much it falls"),
+        Case(([1, 0], [1, 0]), "where nobody has full marks the share is 0.0"),
     ),
-    "medr1_lib.course.chapters.chapter_07:kv_cache_bytes": (
-        Case((1, 1, 1, 1, 2), "a token has a key and a value"),
-        Case((3, 1, 1, 1, 2), "every layer has keys and values of its own"),
-        Case((1, 2, 4, 1, 2), "every head of the keys has `head_size` numbers"),
-        Case((1, 1, 1, 7, 2), "all tokens are kept"),
-        Case((1, 1, 1, 1, 4), "a number takes `size` bytes"),
-        Case((28, 2, 128, 1), "a number takes two bytes if nothing else is said"),
+    "medr1_lib.course.chapters.chapter_07:diagnose": (
+        Case((BEFORE, WELL), "reward rises and no other number stands out"),
+        Case((BEFORE, FLAT), "no group has spread, nothing moved: there was nothing to learn from"),
+        Case((LONG, CUT), "a signal can be dead because every completion is cut off"),
+        Case((BEFORE, CUT | {"kl": 1.2}), "far from the base: it did learn, and then broke"),
+        Case((BEFORE, BROKEN), "a reward that fell far below its start"),
+        Case((LONG, WELL), "completions that were cut off at first, and learned to be short"),
+        Case((BEFORE, STILL), "spread there is, but nothing moves"),
+        Case((BEFORE, WELL | {"unearned": 0.9}), "only the strict rules see this one"),
+        Case((BEFORE, WELL | {"zero_std_groups": 0.95, "reward": 1.98}), "a solved task: healthy"),
+        Case((LONG, BROKEN), "a reward that broke comes before what was cut off at first"),
+        Case((LONG, STILL), "what was cut off at first comes before a policy that stands still"),
+        Case((BEFORE, STILL | {"unearned": 0.9}), "standing still comes before what is unearned"),
+        Case((LONG, WELL | {"unearned": 0.9}), "cut off at first comes before what is unearned"),
     ),
 }

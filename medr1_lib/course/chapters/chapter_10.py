@@ -1,105 +1,57 @@
-"""Chapter 10: the transfer index, the figures of Med-R1, and the cases that check its exercises."""
+"""Chapter 10: updates in an epoch, reliance on a mark, and the cases that check its exercises."""
 
-import json
-from collections.abc import Mapping
-from typing import Any
-
-import pandas as pd
+from collections.abc import Sequence
 
 from medr1_lib.course.exercise import Case
-from medr1_lib.course.tiers import material
-from medr1_lib.errors import InputError
 
 
-def transfer_index(gains: Mapping[tuple[str, str], float]) -> float | None:
-    """Mean gain elsewhere as a share of the mean gain at home.
+def updates(questions: int, batch: int, accumulation: int, processes: int) -> int:
+    """How many steps an optimizer takes in one pass over the questions.
 
-    `gains` has that of each cell, by what was trained on and what was tested. None if the mean at
-    home is not above zero: there is nothing to carry over. `analysis.transfer.index` gives it with
-    an interval.
+    Each of the processes reads `batch` questions at a time, and adds the gradients of
+    `accumulation` batches before a step.
 
     Example:
-        >>> transfer_index({("CT", "CT"): 0.4, ("CT", "MRI"): 0.1})
-        0.25
+        >>> updates(1000, 2, 16, 2)
+        15
     """
-    home = [gain for (train, test), gain in gains.items() if train == test]
-    away = [gain for (train, test), gain in gains.items() if train != test]
-    if sum(home) <= 0:
-        return None
-    return (sum(away) / len(away)) / (sum(home) / len(home))
+    return questions // (batch * accumulation * processes)
 
 
-def published(name: str) -> dict[str, Any]:
-    """One file of `data/paper`: published figures, their source, how sure the transcription is.
+def mark_reliance(marked: Sequence[str], bare: Sequence[str], told: Sequence[str]) -> float:
+    """What a mark adds to the share of answers that name the option it stands for.
 
-    Raises:
-        InputError: If there is no such file.
-    """
-    folder = material("paper")
-    try:
-        return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-    except OSError as error:
-        names = ", ".join(sorted(path.stem for path in folder.glob("*.json")))
-        raise InputError(folder, f"has no {name!r}", f"use one of {names}") from error
-
-
-def no_think_minus_think(axis: str) -> pd.DataFrame:
-    """The published map of what leaving out the thinking changes, in the form of `matrix`.
-
-    Columns `train`, `test`, `n` (questions in the released test file), `value` (points) and `fits`
-    (whether `fits` accepts it as a difference of two accuracies on so many questions).
-    """
-    found = published(f"no_think_minus_think_{axis}")
-    counts = found["test_items"]
-    rows = [
-        (train, test, counts[test], value, fits(value, counts[test], terms=2))
-        for train, values in found["values"].items()
-        for test, value in values.items()
-    ]
-    return pd.DataFrame(rows, columns=["train", "test", "n", "value", "fits"])
-
-
-def fits(value: float, n: int, terms: int = 1) -> bool:
-    """Whether a printed percentage can come from `n` questions: is it a multiple of 100 / n?
-
-    Up to rounding. Where `100 / n` is close to the rounding, every number fits and the check says
-    nothing: see `fits_by_chance`. `value` is in percent or points, with two digits; `terms` counts
-    the rounded numbers in it: a difference has 2.
+    `marked` are answers with the mark in the image, `bare` those to the same questions without it,
+    `told` the letters that the marks stand for. `analysis.shortcut.reliance` adds an interval.
 
     Example:
-        >>> fits(33.33, 3), fits(33.4, 3)
-        (True, False)
+        >>> mark_reliance(["A", "B"], ["C", "B"], ["A", "B"])
+        0.5
     """
-    nearest = round(value * n / 100) * 100 / n
-    return abs(nearest - value) <= terms * 0.005 + 1e-9
+    shares = []
+    for answers in (marked, bare):
+        follow = [said == stood for said, stood in zip(answers, told, strict=True)]
+        shares.append(sum(follow) / len(told))
+    return shares[0] - shares[1]
 
-
-def fits_by_chance(n: int, terms: int = 1) -> float:
-    """Share of all numbers that fit `n` questions without coming from them.
-
-    Example:
-        >>> fits_by_chance(1000), fits_by_chance(20_000)
-        (0.1, 1.0)
-    """
-    return min(1.0, terms * 0.01 * n / 100)
-
-
-SMALL = {("CT", "CT"): 0.4, ("CT", "OCT"): 0.1, ("OCT", "CT"): 0.3, ("OCT", "OCT"): 0.4}
-WIDE = {("CT", "CT"): 0.2, ("CT", "MRI"): 0.1, ("CT", "OCT"): 0.2}
 
 CASES = {
-    "medr1_lib.course.chapters.chapter_10:transfer_index": (
-        Case((SMALL,), "the cells off the diagonal gain 0.2 in the mean, those on it 0.4"),
-        Case((WIDE,), "means are compared, for there are more cells off the diagonal than on it"),
-        Case(({("CT", "CT"): 0.2, ("CT", "MRI"): -0.1},), "a loss elsewhere: an index below zero"),
-        Case(({("CT", "CT"): 0.0, ("CT", "MRI"): 0.1},), "there is nothing that could carry over"),
-        Case(({("CT", "CT"): -0.2, ("CT", "MRI"): -0.1},), "a home loss carries over to nothing"),
+    "medr1_lib.course.chapters.chapter_10:updates": (
+        Case((800, 8, 1, 1), "800 questions, 8 at a time, are read in 100 batches"),
+        Case((800, 8, 10, 1), "ten batches add up to one step, and ten times fewer are made"),
+        Case((800, 8, 10, 2), "two processes read two batches at once, and step together"),
+        Case((830, 8, 10, 1), "what does not fill a step is left out, and steps are whole"),
     ),
-    "medr1_lib.course.chapters.chapter_10:fits": (
-        Case((33.33, 3), "one of three questions is 33.333 percent, printed as 33.33"),
-        Case((33.4, 3), "no number of three questions comes near 33.4"),
-        Case((-1.24, 1611), "differences can be negative"),
-        Case((33.34, 3, 2), "two rounded numbers may be off by 0.01 together"),
-        Case((33.34, 3), "one rounded number is off by 0.005 at most"),
+    "medr1_lib.analysis.stats:paired_interval": (
+        Case((0, 0, 50), "half an item in each cell is two items more, and leaves a width"),
+        Case((20, 20, 200), "as many won as lost, and the interval lies about zero"),
+        Case((10, 30, 200), "won less lost, and the square of that gap lowers the variance"),
+        Case((30, 10, 200), "who loses more than it wins has a difference below zero"),
+        Case((0, 10, 10), "two accuracies differ by 1 at most"),
+    ),
+    "medr1_lib.course.chapters.chapter_10:mark_reliance": (
+        Case((["A", "B"], ["C", "C"], ["A", "D"]), "one of two follows the mark, none without it"),
+        Case((["A", "B"], ["A", "B"], ["A", "B"]), "who says the same without the mark ignores it"),
+        Case((["C", "D"], ["A", "B"], ["A", "B"]), "who avoids the option has less than nothing"),
     ),
 }

@@ -4,11 +4,11 @@
 # ---
 
 # %% [markdown]
-# # 6 Read the curves
+# # 7 Read the curves
 #
 # ## What you will do
 #
-# Chapter 05 showed a training that went well. Here nearly the same model is trained eleven times more, each
+# Chapter 06 showed a training that went well. Here nearly the same model is trained eleven times more, each
 # time with one thing wrong, or with one thing that people expect to go wrong. You compare the curves,
 # look into the rollouts where the curves do not tell, and turn what you learned into a function that
 # names the fault.
@@ -25,7 +25,7 @@
 #
 # ## What you will need
 #
-# Chapters 03 and 05. The runs are recorded, 40 steps each, one seed, made by `benchmarks/study/failures.py`.
+# Chapters 03 and 06. The runs are recorded, 40 steps each, one seed, made by `benchmarks/study/failures.py`.
 # Two short things are tried live, and at the replay tier these are read from the record as well.
 
 # %%
@@ -41,7 +41,7 @@ from matplotlib import pyplot as plt
 
 from medr1_lib.course import checks, tiers
 
-tier = tiers.start(6)
+tier = tiers.start(7)
 sns.set_theme(style="whitegrid", palette="colorblind", rc={"figure.dpi": 80})
 warnings.filterwarnings("ignore", category=FutureWarning)
 
@@ -92,7 +92,7 @@ ends("healthy").T.round(3)
 # - **truncated**, the share of completions that were cut off at the limit, is near zero.
 # - **kl**, the distance from the base, grows and stays small.
 #
-# And the **loss**? It begins near zero, and then grows while the model gets better. Chapter 04 told
+# And the **loss**? It begins near zero, and then grows while the model gets better. Chapter 05 told
 # why: with one step per batch all ratios are 1, `grpo` gives every rollout the same weight, and the
 # advantages of a group add up to zero. What is left is the penalty. So the loss should be `beta` times the KL, and nothing else.
 
@@ -187,7 +187,7 @@ plt.show()
 # Look at the reward of `one answer` between steps 28 and 37: it climbs from 1.0 to 1.4. But its policy did
 # not change at all: all groups are without spread, and the KL is exactly zero in every step. Each step asks
 # other questions, and those happen to be easier. So a rising reward alone does not prove that anything was
-# learned. Lay it beside a run that got the same questions, or test before and after as in chapter 05.
+# learned. Lay it beside a run that got the same questions, or test before and after as in chapter 06.
 #
 # The training command refuses such a run. Before the first step it samples some groups, the
 # *pre-flight*. The next two cells try it with the model of your tier.
@@ -199,7 +199,7 @@ from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.train import train
 
 PER_CELL, TRAINS = 4, tier.name != "replay"
-temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-06-")
+temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-07-")
 folder = Path(temporary.name)
 if TRAINS:
     asked = phantom_vqa.questions("train", per_cell=PER_CELL)
@@ -363,7 +363,7 @@ pd.DataFrame(
 # is that in 40 steps the learning rate decided how far the policy went, and 0.04 times a KL of 0.1 is a
 # small price beside advantages of about 1. A penalty matters in long runs, and where the reward can be
 # cheated. We expected a failure here, and did not get a clear one. And a small KL is no promise either: it is
-# measured on the texts of the training, and chapter 05 found captions that became worse in spite of it.
+# measured on the texts of the training, and chapter 06 found captions that became worse in spite of it.
 #
 # ## 6 A reward that is cheated
 #
@@ -539,7 +539,7 @@ for name in notes["runs"]:
 # ## Where to go next
 #
 # Add a run of your own to `RUNS` in `benchmarks/study/failures.py`, write down which curve will tell, and
-# look. Chapter 07 trains with the base in four bits. Chapter 08 compares reinforcement with supervised
+# look. Chapter 09 trains with the base in four bits. Chapter 10 compares reinforcement with supervised
 # fine-tuning. To read: L. Gao, J. Schulman and J. Hilton, *Scaling laws for reward model
 # overoptimization* (arXiv 2210.10760), and J. Skalse et al., *Defining and characterizing reward
 # hacking* (arXiv 2209.13085).

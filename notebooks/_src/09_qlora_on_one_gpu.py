@@ -4,7 +4,7 @@
 # ---
 
 # %% [markdown]
-# # 7 QLoRA on one GPU
+# # 9 QLoRA on one GPU
 #
 # ## What you will do
 #
@@ -24,7 +24,7 @@
 #
 # ## What you will need
 #
-# Chapters 04 (the loss) and 05 (training). No GPU; where there is one, the last cell uses it. What is
+# Chapters 05 (the loss) and 06 (training). No GPU; where there is one, the last cell uses it. What is
 # taken apart is the tiny model of the course, at every tier. A gigabyte here is $10^9$ bytes.
 
 # %%
@@ -39,14 +39,14 @@ from matplotlib import pyplot as plt
 
 from medr1_lib.course import checks, tiers
 
-tier = tiers.start(7)
+tier = tiers.start(9)
 from bitsandbytes import functional
 from bitsandbytes.nn import Linear4bit
 from peft import LoraConfig, get_peft_model
 
 from medr1_lib.model.loading import load_policy
-from medr1_lib.course.chapters.chapter_07 import TAIL, Step, linear_shapes
-from medr1_lib.course.chapters.chapter_07 import memory, peak
+from medr1_lib.course.chapters.chapter_09 import TAIL, Step, linear_shapes
+from medr1_lib.course.chapters.chapter_09 import memory, peak
 from medr1_lib.model.qwen2b import on_meta, qwen2_vl_2b
 from medr1_lib.rl.recipe import LANGUAGE_LINEAR
 
@@ -301,7 +301,7 @@ for skip, variant in variants.items():
 #
 # Only $A$ and $B$ are trained, in float32. $A$ starts at random and $B$ at zero, so that the first
 # answer of the adapted model is that of its base. GRPO with a KL penalty profits, too: the reference
-# model of chapter 04 is the same model with its adapters switched off, and takes no memory.
+# model of chapter 05 is the same model with its adapters switched off, and takes no memory.
 
 # %%
 lora = {"r": 16, "lora_alpha": 32, "target_modules": LANGUAGE_LINEAR}
@@ -510,7 +510,7 @@ print(gpu["seconds"].astype(float).round(0).astype(int).to_dict(), "s per step")
 # Before a training of hours, read what it computes. `formula` writes out the objective that a
 # configuration stands for. First TRL's with nothing set: `dapo`, where all tokens of a step weigh the
 # same, no penalty, no reference. Then the recipe `gpu`: each rollout weighs the same, and the KL
-# penalty is k3 without the ratio of chapter 04, as in Med-R1.
+# penalty is k3 without the ratio of chapter 05, as in Med-R1.
 
 # %% tags=["nbval-check-output"]
 from IPython.display import Math, display
@@ -533,7 +533,7 @@ display(Math(formula(chosen)))
 # %% [markdown]
 # ## 7 The same in small, for real
 #
-# The recipe `course-qlora` is that of chapter 05 with one line more, `quantize: nf4`. It runs here,
+# The recipe `course-qlora` is that of chapter 06 with one line more, `quantize: nf4`. It runs here,
 # on a CPU: the same classes, the same 4-bit layers, the same trainer, on a few hundred fresh
 # phantoms. Two details are taken care of. TRL casts adapters on a quantized
 # base to bfloat16, where a small step rounds to none; ours stay in float32. And a dropout in the
@@ -630,7 +630,7 @@ temporary.cleanup()
 #
 # ## Where to go next
 #
-# Chapter 08 compares GRPO with supervised fine-tuning. To go deeper: T. Dettmers et al.,
+# Chapter 10 compares GRPO with supervised fine-tuning. To go deeper: T. Dettmers et al.,
 # *QLoRA* (arXiv 2305.14314); E. Hu et al., *LoRA* (arXiv 2106.09685); V. Korthikanti et al.,
 # *Reducing Activation Recomputation in Large Transformer Models* (arXiv 2205.05198), for the way
 # activations are counted. To play: change `config` to the sizes of another model and look at the table

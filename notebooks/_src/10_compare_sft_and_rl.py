@@ -4,7 +4,7 @@
 # ---
 
 # %% [markdown]
-# # 8 Compare SFT and RL
+# # 10 Compare SFT and RL
 #
 # ## What you will do
 #
@@ -25,7 +25,7 @@
 #
 # ## What you will need
 #
-# Chapters 03 to 05. Five small models are tested and four of them trained on one CPU core; at the replay
+# Chapters 03 to 06. Five small models are tested and four of them trained on one CPU core; at the replay
 # tier recorded models take their places. Sections 4 to 7 read recorded runs.
 
 # %%
@@ -48,7 +48,7 @@ from medr1_lib.course import checks, tiers
 from medr1_lib.data import phantom_vqa
 from medr1_lib.analysis.stats import Z
 
-tier = tiers.start(8)
+tier = tiers.start(10)
 sns.set_palette("colorblind")
 warnings.filterwarnings("ignore", category=FutureWarning)
 RECORDED = tiers.material("recorded")
@@ -108,7 +108,7 @@ print(counted.to_string())
 #
 # ## 2 Train both, fairly
 #
-# First the data, as in chapter 05: 640 questions to train on, 640 others to test with. Then two recipes. The table shows where they differ, among the fields that both have; in all others they
+# First the data, as in chapter 06: 640 questions to train on, 640 others to test with. Then two recipes. The table shows where they differ, among the fields that both have; in all others they
 # are equal. A batch of GRPO counts rollouts, eight to a question, so both read 8 questions for an update. The
 # loss of SFT counts the tokens of the answer alone. Each method has a learning rate of its own: their gradients
 # are of different size, and one rate for both would favor the method for which it was chosen.
@@ -120,7 +120,7 @@ from medr1_lib.analysis.stats import ITEM, compare, share
 
 STYLE, STEPS, PER_CELL, METHODS = "no_think", 60, 16, ("grpo", "sft")
 TRAINS = tier.name != "replay"
-temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-08-")
+temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-10-")
 folder = Path(temporary.name)
 splits = {
     split: phantom_vqa.questions(split, per_cell=PER_CELL)
@@ -209,7 +209,7 @@ shares["interval"] = [
 shares.astype({"accuracy": float, "format_rate": float}).round(3)
 
 # %% [markdown]
-# Both trainings help. To compare them, pair the answers question by question as in chapter 05. There you
+# Both trainings help. To compare them, pair the answers question by question as in chapter 06. There you
 # computed a p-value; what a reader wants to know is how large the difference is, and how sure.
 #
 # ### Exercise 2: a paired interval
@@ -319,7 +319,7 @@ print("as published, GRPO is ahead:", "yes" if unfair.interval[1] < 0 else "no")
 # %% [markdown]
 # One such comparison would have been a paper, in either direction. Which of the two changes did it? Recorded
 # runs take them apart, with intervals over seeds and questions. (`p_holm` is a p-value corrected for the number
-# of comparisons; chapter 09 builds it.)
+# of comparisons; chapter 11 builds it.)
 
 # %% mystnb={"image": {"alt": "Bars of the accuracy of six ways of SFT less that of GRPO in points, with 95 percent intervals over seeds and questions. The two with fewer updates lie about 13 points below zero, SFT with odd targets lowest of all at minus 28. SFT with as many updates lies at zero, with an interval of 10 points to each side; with the learning rate of GRPO at minus 9, with an interval from minus 31 to plus 12. Only SFT with four times as many updates lies above zero, by 12."}}
 asked = known[known["method"] == "base"]
@@ -385,7 +385,7 @@ indices = {name: transfer.index(one) for name, one in found.items()}
 display(pd.DataFrame(indices).T.round(2))
 
 # %% [markdown]
-# The second table is the *generalization index* of chapter 10: the gain elsewhere as a share of the gain at
+# The second table is the *generalization index* of chapter 12: the gain elsewhere as a share of the gain at
 # home. Two indices whose intervals overlap widely are no evidence that one method carries over better. And where
 # they differ, look back at the gains: a method that gains little at home can have a high index.
 #
@@ -594,7 +594,7 @@ for one in (one for one in seen if one["attribute"] == "scanner"):
 #
 # ## 7 What else changed
 #
-# Chapter 05 found that GRPO without reasons made the captions of the model worse, though nobody had touched
+# Chapter 06 found that GRPO without reasons made the captions of the model worse, though nobody had touched
 # them. Does SFT forget less, or more? Both were trained for 150 steps with three seeds, and captioned the
 # same images before and after (`benchmarks/study/captions.py`). So were two more arms: GRPO without its penalty
 # for leaving the base, and SFT with the learning rate of GRPO.
@@ -661,8 +661,8 @@ for arm, name in arms.items():
 # ## Where to go next
 #
 # Change one thing in section 2 and predict the outcome before you run it: a quarter of the questions
-# (`PER_CELL = 4`), or SFT with a learning rate of `4e-4`. Chapter 09 asks the other question of the
-# paper, whether to think before or after the answer. Chapter 10 looks at the whole map, and at one by type of
+# (`PER_CELL = 4`), or SFT with a learning rate of `4e-4`. Chapter 11 asks the other question of the
+# paper, whether to think before or after the answer. Chapter 12 looks at the whole map, and at one by type of
 # question, where the two methods seem to differ at first sight. To read: Y. Lai et al., *Med-R1* (arXiv
 # 2503.13939); T. Chu et al., *SFT memorizes, RL generalizes* (arXiv 2501.17161), a comparison that finds RL
 # ahead out of distribution, on other tasks; I. Shenfeld et al., *RL's razor: why online reinforcement learning

@@ -4,7 +4,7 @@
 # ---
 
 # %% [markdown]
-# # 9 Think before or after
+# # 11 Think before or after
 #
 # ## What you will do
 #
@@ -25,7 +25,7 @@
 #
 # ## What you will need
 #
-# Chapters 05 (training, paired tests) and 08 (fair comparisons). Nothing is trained here. The numbers of
+# Chapters 06 (training, paired tests) and 10 (fair comparisons). Nothing is trained here. The numbers of
 # the first half are recorded runs; the experiments of the second half ask the tiny base model, live, on
 # one CPU core.
 
@@ -43,7 +43,7 @@ from PIL import Image
 from medr1_lib.analysis import transfer
 from medr1_lib.course import checks, tiers
 
-tier = tiers.start(9)
+tier = tiers.start(11)
 plt.ion()  # a figure appears under the cell that draws it
 pd.set_option("display.max_colwidth", None)
 
@@ -63,7 +63,7 @@ from medr1_lib.data.styles import STYLES, read, thought
 from medr1_lib.model.loading import load_policy
 from medr1_lib.model.vision_cache import VisionCache
 from medr1_lib.analysis import plots, rationale, recorded, stats
-from medr1_lib.course.chapters.chapter_10 import no_think_minus_think, published
+from medr1_lib.course.chapters.chapter_12 import no_think_minus_think, published
 from medr1_lib.evaluation.ask import Asker, letter_probs
 from medr1_lib.evaluation.items import GREY
 from medr1_lib.analysis.plots import STYLE
@@ -182,7 +182,7 @@ axes, _ = plots.difference_heatmap(cells, title="Points above think_before")
 _ = axes.set_ylabel("style")
 
 # %% [markdown]
-# It holds for each. Would a longer training turn it round? The runs of chapter 05 went on for 150 steps and
+# It holds for each. Would a longer training turn it round? The runs of chapter 06 went on for 150 steps and
 # were tested on fewer questions. Here are their means over three seeds. The order of the accuracies is the
 # same. The gains lie nearer to each other, but a change of a few points from 60 steps to 150 is within the
 # luck of three seeds.
@@ -562,7 +562,7 @@ print(f"n = {len(sure['think_before'])} and {len(votes)}")
 #
 # Med-R1 reports another order. These are its claims as our notes have them, and the mean over its
 # published maps of what leaving out the thinking changes, with ours below. (Ours was trained on all modalities
-# at once, theirs on one each. A map made like theirs is drawn in chapter 10; it says the same.)
+# at once, theirs on one each. A map made like theirs is drawn in chapter 12; it says the same.)
 
 # %%
 print(*published("headline")["claims"], sep="\n")
@@ -617,7 +617,7 @@ print(*(f"{k}: {'yes' if v else 'no'}" for k, v in verdicts.items()), sep="\n")
 #
 # Edit the other way: put the *true* option into the rationales of wrong answers, and see how much accuracy
 # one true word is worth. Draw votes in `no_think`, at the price of one answer in `think_before`, and see
-# which is the better use of the tokens. Chapter 10 asks how far all of this carries from one modality to
+# which is the better use of the tokens. Chapter 12 asks how far all of this carries from one modality to
 # another. To read: Y. Lai et al., *Med-R1* (arXiv 2503.13939); M. Turpin et al., *Language models don't
 # always say what they think* (arXiv 2305.04388), on rationales that do not tell the cause of an answer. Nothing
 # here is for clinical use.

@@ -4,7 +4,7 @@
 # ---
 
 # %% [markdown]
-# # 4 GRPO by hand
+# # 5 GRPO by hand
 #
 # ## What you will do
 #
@@ -44,7 +44,7 @@ from medr1_lib.data.styles import STYLES, prompt
 from medr1_lib.model.tiny import tiny_model, tiny_processor
 from medr1_lib.rl.rewards import points, rewards
 
-tier = tiers.start(4)
+tier = tiers.start(5)
 sns.set_theme(style="white", palette="colorblind")
 plt.rcParams |= {"figure.figsize": (6, 2.8), "figure.dpi": 72}
 GROUP, MAX_LENGTH, TEMPERATURE, CLIP, BETA = 4, 32, 1.0, 0.2, 0.04
@@ -711,7 +711,7 @@ for theirs, ours in (*zip(KINDS, KINDS, strict=True), ("dapo", "grpo")):
 #
 # ## Where to go next
 #
-# Chapter 05 lets the model write its own rollouts and repeats these six stages until it answers
+# Chapter 06 lets the model write its own rollouts and repeats these six stages until it answers
 # better. To go deeper: Z. Shao et al., *DeepSeekMath* (arXiv 2402.03300), has the algorithm; Z. Liu
 # et al., *Understanding R1-Zero-like training* (arXiv 2503.20783), the two biases and Dr. GRPO;
 # Q. Yu et al., *DAPO* (arXiv 2503.14476), token weights and a wider clip upwards; J. Schulman,

@@ -4,7 +4,7 @@
 # ---
 
 # %% [markdown]
-# # 10 Map generalization
+# # 12 Map generalization
 #
 # ## What you will do
 #
@@ -25,7 +25,7 @@
 #
 # ## What you will need
 #
-# Chapters 05 (training) and 08 (fair comparisons). The small map takes a few minutes on one CPU core; at
+# Chapters 06 (training) and 10 (fair comparisons). The small map takes a few minutes on one CPU core; at
 # the replay tier its place is taken by recorded models.
 
 # %%
@@ -39,7 +39,7 @@ from IPython.display import display
 from medr1_lib.course import checks, tiers
 from medr1_lib.data import phantom_vqa
 
-tier = tiers.start(10)
+tier = tiers.start(12)
 warnings.filterwarnings("ignore", category=FutureWarning)
 RECORDED = tiers.material("recorded")
 
@@ -53,7 +53,7 @@ RECORDED = tiers.material("recorded")
 # %%
 STYLE, STEPS, CHOSEN = "no_think", 40, ("CT", "Dermoscopy", "OCT")
 TRAINS = tier.name != "replay"
-temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-10-")
+temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-12-")
 folder = Path(temporary.name)
 
 
@@ -111,7 +111,7 @@ print(f"{small['model'].nunique()} models, {len(small):,} answers")
 
 # %% mystnb={"image": {"alt": "Heatmap of accuracy, trained on CT, Dermoscopy or OCT, tested on each of them. All cells lie far above chance, at 25 percent; the cells of the diagonal are mostly the highest of their columns. The table below the figure has every value with its interval."}}
 from medr1_lib.analysis import plots, transfer
-from medr1_lib.course.chapters.chapter_10 import (
+from medr1_lib.course.chapters.chapter_12 import (
     fits_by_chance,
     no_think_minus_think,
     published,
@@ -272,7 +272,7 @@ pd.DataFrame(rows).T.round(2)
 # table does not prove it.
 #
 # Compare GRPO and SFT in `no_think` too. Between types, SFT has the lower index. Does it carry over less? An
-# index is a ratio, so look at its two parts before you believe it. And chapter 08 teaches to ask whether a
+# index is a ratio, so look at its two parts before you believe it. And chapter 10 teaches to ask whether a
 # difference is the method or its learning rate, so one more arm was trained with the rate of GRPO.
 
 # %%

@@ -4,11 +4,11 @@
 # ---
 
 # %% [markdown]
-# # 5 Train with GRPO
+# # 6 Train with GRPO
 #
 # ## What you will do
 #
-# Put the rewards of chapter 03 and the objective of chapter 04 to work: a small vision-language model
+# Put the rewards of chapter 03 and the objective of chapter 05 to work: a small vision-language model
 # answers, is paid by rule, and changes. You watch the curves, look into the rollouts, and ask the same
 # questions before and after. Then you look for what the training did not do.
 #
@@ -24,7 +24,7 @@
 #
 # ## What you will need
 #
-# Chapters 03 (rewards) and 04 (advantages, loss), and an interval from chapter 00. The training runs on
+# Chapters 03 (rewards) and 05 (advantages, loss), and an interval from chapter 00. The training runs on
 # one CPU core. At the replay tier nothing is trained, and a recorded run takes its place.
 
 # %%
@@ -43,7 +43,7 @@ from medr1_lib.course import checks, tiers
 from medr1_lib.data import phantom_vqa
 from medr1_lib.analysis.stats import wilson
 
-tier = tiers.start(5)
+tier = tiers.start(6)
 sns.set_theme(style="whitegrid", palette="colorblind")
 warnings.filterwarnings("ignore", category=FutureWarning)
 
@@ -56,7 +56,7 @@ warnings.filterwarnings("ignore", category=FutureWarning)
 # %%
 STYLE, STEPS, PER_CELL = "think_before", 60, 16
 TRAINS = tier.name != "replay"
-temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-05-")
+temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-06-")
 folder = Path(temporary.name)
 RECORDED = tiers.material("recorded")
 
@@ -164,7 +164,7 @@ table[differs & ~unset].set_index("field")
 # Three rows change what is computed: `loss_type`, `beta` and `use_bias_correction_kl`. TRL's own values
 # give another objective than the one published by Med-R1. Which one is it? The next cell does not quote
 # a paper; it reads the configuration and writes down what that computes. Compare with the stages of
-# chapter 04.
+# chapter 05.
 
 # %%
 from medr1_lib.rl.formula import formula
@@ -220,7 +220,7 @@ for name, count in costs.items():
 # ## 3 Train
 #
 # One call. It loads the base, puts a LoRA adapter on the language half (small extra matrices, all that
-# is trained; chapter 07 takes them apart), and leaves the vision tower frozen. First it samples some groups without learning anything, the *pre-flight*, and refuses to start
+# is trained; chapter 09 takes them apart), and leaves the vision tower frozen. First it samples some groups without learning anything, the *pre-flight*, and refuses to start
 # if no group has rewards that differ. Then it trains. The pale lines are single steps, the strong ones a
 # mean of the last ten. While you wait: which of the curves should rise, which should not, and which is
 # missing?
@@ -239,7 +239,7 @@ else:
 
 # %% [markdown]
 # The missing one is the loss. With one step per batch of rollouts its reward part is zero every time, as
-# you saw in chapter 04. Only the penalty is left, and it says nothing about progress. The folder of the run keeps all that happened: the
+# you saw in chapter 05. Only the penalty is left, and it says nothing about progress. The folder of the run keeps all that happened: the
 # recipe, a log with one row per step, the rollouts, and the adapter.
 
 # %%
@@ -488,7 +488,7 @@ _ = axis.set_title("circle: base, 95 % interval; squares: three seeds")
 # a style lie several points apart, so one run would be a poor estimate of its size. And reasoning first
 # ends highest, close to the oracle, while the two other styles stay well below it: there is more in the
 # picture than they turn into letters. Do not read this as a law about reasoning: the base answered better
-# in this style from the start. Chapter 09 compares the styles with care.
+# in this style from the start. Chapter 11 compares the styles with care.
 
 # %% tags=["headline", "nbval-check-output"]
 p = runs["paired"].map(lambda pair: mcnemar_p(pair["first"], pair["second"]))
@@ -533,7 +533,7 @@ for when, rows in {
 # Full marks, and the wrong modality or part of the body, or none named at all. The rule cannot see it, so
 # the advantage pushes these words up together with the right letter. While accuracy rises, one might hope
 # that this share falls. It does not, not clearly: nothing in the reward asks for it, and the curves of
-# section 3 look the same either way. Chapter 09 scores every claim.
+# section 3 look the same either way. Chapter 11 scores every claim.
 #
 # The second failure is one that no curve of the run shows, because it happens outside of it. Nobody was
 # paid for captions. What became of them? The base and the nine trained models captioned the same 1,280
@@ -596,7 +596,7 @@ print(changes.groupby("style", sort=False).sum().to_string())
 #
 # `python -m medr1_lib train grpo --recipe course --data _output/phantoms --out _output/run`
 #
-# Chapter 06 shows curves that went wrong, each for a reason that you can learn to see. Chapter 07 trains
+# Chapter 07 shows curves that went wrong, each for a reason that you can learn to see. Chapter 09 trains
 # the same way with the base in four bits, and tells what Qwen2-VL-2B needs. To read: Y. Lai et al.,
 # *Med-R1* (arXiv 2503.13939), and for the question what such training can and cannot add to a model,
 # Y. Yue et al., *Does reinforcement learning really incentivize reasoning capacity in LLMs beyond the base

@@ -1,0 +1,105 @@
+"""Chapter 12: the transfer index, the figures of Med-R1, and the cases that check its exercises."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from medr1_lib.course.exercise import Case
+from medr1_lib.course.tiers import material
+from medr1_lib.errors import InputError
+
+
+def transfer_index(gains: Mapping[tuple[str, str], float]) -> float | None:
+    """Mean gain elsewhere as a share of the mean gain at home.
+
+    `gains` has that of each cell, by what was trained on and what was tested. None if the mean at
+    home is not above zero: there is nothing to carry over. `analysis.transfer.index` gives it with
+    an interval.
+
+    Example:
+        >>> transfer_index({("CT", "CT"): 0.4, ("CT", "MRI"): 0.1})
+        0.25
+    """
+    home = [gain for (train, test), gain in gains.items() if train == test]
+    away = [gain for (train, test), gain in gains.items() if train != test]
+    if sum(home) <= 0:
+        return None
+    return (sum(away) / len(away)) / (sum(home) / len(home))
+
+
+def published(name: str) -> dict[str, Any]:
+    """One file of `data/paper`: published figures, their source, how sure the transcription is.
+
+    Raises:
+        InputError: If there is no such file.
+    """
+    folder = material("paper")
+    try:
+        return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        names = ", ".join(sorted(path.stem for path in folder.glob("*.json")))
+        raise InputError(folder, f"has no {name!r}", f"use one of {names}") from error
+
+
+def no_think_minus_think(axis: str) -> pd.DataFrame:
+    """The published map of what leaving out the thinking changes, in the form of `matrix`.
+
+    Columns `train`, `test`, `n` (questions in the released test file), `value` (points) and `fits`
+    (whether `fits` accepts it as a difference of two accuracies on so many questions).
+    """
+    found = published(f"no_think_minus_think_{axis}")
+    counts = found["test_items"]
+    rows = [
+        (train, test, counts[test], value, fits(value, counts[test], terms=2))
+        for train, values in found["values"].items()
+        for test, value in values.items()
+    ]
+    return pd.DataFrame(rows, columns=["train", "test", "n", "value", "fits"])
+
+
+def fits(value: float, n: int, terms: int = 1) -> bool:
+    """Whether a printed percentage can come from `n` questions: is it a multiple of 100 / n?
+
+    Up to rounding. Where `100 / n` is close to the rounding, every number fits and the check says
+    nothing: see `fits_by_chance`. `value` is in percent or points, with two digits; `terms` counts
+    the rounded numbers in it: a difference has 2.
+
+    Example:
+        >>> fits(33.33, 3), fits(33.4, 3)
+        (True, False)
+    """
+    nearest = round(value * n / 100) * 100 / n
+    return abs(nearest - value) <= terms * 0.005 + 1e-9
+
+
+def fits_by_chance(n: int, terms: int = 1) -> float:
+    """Share of all numbers that fit `n` questions without coming from them.
+
+    Example:
+        >>> fits_by_chance(1000), fits_by_chance(20_000)
+        (0.1, 1.0)
+    """
+    return min(1.0, terms * 0.01 * n / 100)
+
+
+SMALL = {("CT", "CT"): 0.4, ("CT", "OCT"): 0.1, ("OCT", "CT"): 0.3, ("OCT", "OCT"): 0.4}
+WIDE = {("CT", "CT"): 0.2, ("CT", "MRI"): 0.1, ("CT", "OCT"): 0.2}
+
+CASES = {
+    "medr1_lib.course.chapters.chapter_12:transfer_index": (
+        Case((SMALL,), "the cells off the diagonal gain 0.2 in the mean, those on it 0.4"),
+        Case((WIDE,), "means are compared, for there are more cells off the diagonal than on it"),
+        Case(({("CT", "CT"): 0.2, ("CT", "MRI"): -0.1},), "a loss elsewhere: an index below zero"),
+        Case(({("CT", "CT"): 0.0, ("CT", "MRI"): 0.1},), "there is nothing that could carry over"),
+        Case(({("CT", "CT"): -0.2, ("CT", "MRI"): -0.1},), "a home loss carries over to nothing"),
+    ),
+    "medr1_lib.course.chapters.chapter_12:fits": (
+        Case((33.33, 3), "one of three questions is 33.333 percent, printed as 33.33"),
+        Case((33.4, 3), "no number of three questions comes near 33.4"),
+        Case((-1.24, 1611), "differences can be negative"),
+        Case((33.34, 3, 2), "two rounded numbers may be off by 0.01 together"),
+        Case((33.34, 3), "one rounded number is off by 0.005 at most"),
+    ),
+}

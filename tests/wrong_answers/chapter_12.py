@@ -1,0 +1,64 @@
+def split(gains):
+    home = [gain for (train, test), gain in gains.items() if train == test]
+    away = [gain for (train, test), gain in gains.items() if train != test]
+    return home, away
+
+
+def index_with(ratio, least=0.0):
+    """A `transfer_index` with another ratio, or another bound for the gain at home."""
+
+    def index(gains):
+        home, away = split(gains)
+        return None if sum(home) <= least else ratio(home, away)
+
+    return index
+
+
+def mean(values):
+    return sum(values) / len(values)
+
+
+def ratio(home, away):
+    return mean(away) / mean(home)
+
+
+def always(gains):
+    return ratio(*split(gains))
+
+
+def below_zero_only(gains):
+    home, away = split(gains)
+    if sum(home) < 0:
+        return None
+    return mean(away) / mean(home) if sum(home) else 0.0
+
+
+def fits_with(off=0.005):
+    """A `fits` with another tolerance."""
+
+    def fits(value, n, terms=1):
+        nearest = round(value * n / 100) * 100 / n
+        return abs(nearest - value) <= terms * off + 1e-9
+
+    return fits
+
+
+WRONG = {
+    "transfer_index": {
+        "gain 0.2 in the mean": index_with(lambda home, away: ratio(away, home)),
+        "means are compared": index_with(lambda home, away: sum(away) / sum(home)),
+        "an index below zero": index_with(lambda home, away: abs(ratio(home, away))),
+        "nothing that could carry over": below_zero_only,
+        "raises ZeroDivisionError": always,
+        "carries over to nothing": lambda gains: (
+            None if sum(split(gains)[0]) == 0 else always(gains)
+        ),
+    },
+    "fits": {
+        "printed as 33.33": fits_with(off=0.0),
+        "comes near 33.4": fits_with(off=0.5),
+        "can be negative": lambda value, n, terms=1: value >= 0 and fits_with()(value, n, terms),
+        "off by 0.01 together": lambda value, n, terms=1: fits_with()(value, n),
+        "0.005 at most": fits_with(off=0.01),
+    },
+}
