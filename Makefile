@@ -34,8 +34,8 @@ static: setup
 	$(BIN)/mypy
 	$(BIN)/python -m notebooks.tools.build --check
 
-lab: setup  ## open JupyterLab at the first chapter
-	MEDR1_TIER=$(TIER) $(BIN)/jupyter lab notebooks/00_start_here.ipynb
+lab: setup  ## open JupyterLab on copies of the chapters that are yours, in work/
+	$(BIN)/python -m notebooks.tools.lab --tier $(TIER)
 
 notebooks: setup  ## build the notebooks from notebooks/_src, outputs included
 	$(BIN)/python -m notebooks.tools.build

@@ -1,4 +1,4 @@
-"""The commands of the library: `python -m medr1_lib doctor|data|train|evaluate|sweep`.
+"""The commands of the library: `python -m medr1_lib doctor|progress|data|train|...`.
 
 A command imports what it needs when it runs. So `--help` and the doctor start at once, and the
 doctor works where other packages are broken.
@@ -125,6 +125,18 @@ def doctor(arguments: list[str]) -> int:
     if options.json:
         write_json(options.json, {"items": [asdict(item) for item in items], "tiers": tiers})
     return 0 if "laptop" in tiers else 1
+
+
+def progress(arguments: list[str]) -> int:
+    """Print which exercises of the copies that `make lab` opened are solved."""
+    from medr1_lib.course import doctor, tiers
+    from medr1_lib.course.progress import report
+
+    parser = _parser("progress", "Which exercises are solved, as last run and saved.")
+    about = f"folder of your copies ({tiers.WORK})"
+    parser.add_argument("--work", **FOLDER, default=doctor.HERE / tiers.WORK, help=about)
+    print("\n".join(report(parser.parse_args(arguments).work)))
+    return 0
 
 
 SKIPPED_SHOWN = 20  # records printed; all of them are in card.json and in the --json file
@@ -425,6 +437,7 @@ def sweep(arguments: list[str]) -> int:
 # command: (what runs it, what it does)
 COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "doctor": (doctor, "say what this machine can run"),
+    "progress": (progress, "say which exercises of your copies are solved"),
     "data": (data, "build phantoms, import real data, audit either"),
     "train": (train, "train by GRPO or by supervised fine-tuning"),
     "evaluate": (evaluate, "score a model on a test split"),

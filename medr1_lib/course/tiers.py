@@ -13,6 +13,7 @@ from medr1_lib.errors import InputError
 
 PACKAGE = Path(__file__).parents[1]
 COSTS = "recorded/course_costs.json"  # written by `make course RECORD=1`
+WORK = "work"  # the folder of a student's own copies of the chapters, made by `make lab`
 
 
 def material(name: str) -> Path:

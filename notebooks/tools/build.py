@@ -37,14 +37,17 @@ def main(arguments: list[str]) -> int:
     instead.add_argument(
         "--no-solutions",
         action="store_true",
-        help="write students' copies without the folded solutions to _output/handouts",
+        help="write students' copies without the folded solutions",
     )
     parser.add_argument(
         "--execute", action="store_true", help="with --check: outputs too, to the byte"
     )
+    parser.add_argument(
+        "--out", type=Path, default=HANDOUTS, metavar="DIR", help="with --no-solutions: where to"
+    )
     options = parser.parse_args(arguments)
     if options.no_solutions:
-        return _hand_out(options.chapters, kernel.NOTEBOOKS, HANDOUTS)
+        return hand_out(options.chapters, kernel.NOTEBOOKS, options.out)
     chosen = _sources(kernel.NOTEBOOKS, options.chapters)
     if not options.check:
         for source in chosen:
@@ -55,7 +58,12 @@ def main(arguments: list[str]) -> int:
         path for source in chosen for path in changed(source, kernel.NOTEBOOKS, options.execute)
     ]
     for path in stale:
-        print(f"stale: {path}; run `make notebooks` and commit what it writes")
+        print(f"stale: {path} is not what its source gives")
+    if stale:
+        print(
+            "Authors: run `make notebooks` and commit what it writes. If you have worked in these "
+            "files: move them to work/ and run `git checkout notebooks`; `make lab` opens copies."
+        )
     return 1 if stale else 0
 
 
@@ -74,9 +82,11 @@ def build(source: Path, notebooks: Path, keep_outputs: bool = False) -> None:
         keep_outputs: Take the stored outputs instead of executing, for changes of names and prose.
 
     Raises:
-        InputError: If outputs are to be kept and the stored notebook has other cells.
+        InputError: If the students' notebook holds somebody's answers, or outputs are to be kept
+            and the stored notebook has other cells.
     """
     written = {}
+    _refuse_answers(notebooks / f"{source.stem}.ipynb", variants(source)[""])
     for folder, notebook in variants(source).items():
         path = notebooks / folder / f"{source.stem}.ipynb"
         if keep_outputs:
@@ -85,9 +95,23 @@ def build(source: Path, notebooks: Path, keep_outputs: bool = False) -> None:
             kernel.execute(notebook, TIERS[folder])
         written[path] = canonical.text(notebook)
     for path, text in written.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        kernel.write(path, text)
         print(f"wrote {path} ({len(text) / 1000:.0f} kB)")
+
+
+def _refuse_answers(path: Path, new: NotebookNode) -> None:
+    """Let nobody's work be overwritten: an exercise must be a stub, the new one or an older."""
+    if not path.exists():
+        return
+    stubs = {cell.source for cell in new.cells}
+    for cell in nbformat.read(path, as_version=4).cells:
+        exercise = "exercise" in cell.metadata.get("tags", [])
+        if exercise and cell.source not in stubs and not sources.is_stub(cell.source):
+            raise InputError(
+                path,
+                f"holds an answer that building would overwrite: {cell.source.splitlines()[0]}",
+                "move the file elsewhere and build again; `make lab` opens copies of your own",
+            )
 
 
 def _take_outputs(notebook: NotebookNode, path: Path) -> None:
@@ -149,12 +173,16 @@ def _sources(notebooks: Path, chapters: list[str] | None = None) -> list[Path]:
     return [s for s in found if not chapters or s.stem.startswith(tuple(chapters))]
 
 
-def _hand_out(chapters: list[str], notebooks: Path, out: Path) -> int:
-    out.mkdir(parents=True, exist_ok=True)
+def hand_out(chapters: list[str], notebooks: Path, out: Path) -> int:
+    """Write the students' copies of these chapters, all if none is named, without solutions.
+
+    Raises:
+        InputError: If there is no such chapter, or the folder cannot be written.
+    """
     for source in _sources(notebooks, chapters):
         notebook = nbformat.read(notebooks / f"{source.stem}.ipynb", as_version=4)
         path = out / f"{source.stem}.ipynb"
-        path.write_text(canonical.text(sources.without_solutions(notebook)), encoding="utf-8")
+        kernel.write(path, canonical.text(sources.without_solutions(notebook)))
         print(f"wrote {path}")
     return 0
 

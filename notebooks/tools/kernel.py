@@ -9,6 +9,8 @@ from pathlib import Path
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+from medr1_lib.errors import InputError
+
 NOTEBOOKS = Path(__file__).parents[1]
 ROOT = NOTEBOOKS.parent
 GUARD = Path(__file__).parent / "offline"
@@ -46,6 +48,20 @@ def environment(tier: str) -> Iterator[dict[str, str]]:
         if record.exists():
             hosts = ", ".join(sorted(set(record.read_text(encoding="utf-8").split())))
             raise OnlineError(f"the {tier} tier runs offline, but something asked for {hosts}")
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file of a tool, its folder too.
+
+    Raises:
+        InputError: If it cannot be written, as in a checkout that is read-only.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        problem = f"cannot be written ({error.strerror})"
+        raise InputError(path, problem, "choose another folder with --out") from error
 
 
 def execute(notebook: NotebookNode, tier: str, minutes: float = 30) -> None:

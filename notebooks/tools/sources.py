@@ -3,6 +3,7 @@
 `notebooks/_src/README.md` says how a source is written.
 """
 
+import ast
 import copy
 import re
 from pathlib import Path
@@ -88,6 +89,24 @@ def without_outputs(notebook: NotebookNode) -> NotebookNode:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     return notebook
+
+
+def is_stub(cell: str) -> bool:
+    """Whether nothing was typed into an exercise: its functions have no body but their docstring.
+
+    Example:
+        >>> is_stub("def f(x):\n    return ...  # your code instead of this line")
+        True
+        >>> is_stub("def f(x):\n    return x + 1")
+        False
+    """
+    try:
+        tree = ast.parse(cell)
+    except SyntaxError:  # somebody is half way
+        return False
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    bodies = (f.body[ast.get_docstring(f) is not None :] for f in functions)
+    return all([ast.unparse(node) for node in body] == ["return ..."] for body in bodies)
 
 
 def _numbered(notebook: NotebookNode) -> NotebookNode:
