@@ -37,11 +37,13 @@ def environment(tier: str) -> Iterator[dict[str, str]]:
     Raises:
         OnlineError: On leaving, if at the replay or laptop tier a connection was attempted.
     """
-    variables = os.environ | ENVIRONMENT | {"MEDR1_TIER": tier}
-    if tier == "gpu":
-        yield variables
-        return
     with tempfile.TemporaryDirectory() as folder:
+        # No chapter finds what a student, or another chapter, wrote into the ledger.
+        ledger = {"MEDR1_LEDGER": str(Path(folder) / "ledger.json")}
+        variables = os.environ | ENVIRONMENT | ledger | {"MEDR1_TIER": tier}
+        if tier == "gpu":
+            yield variables
+            return
         record = Path(folder) / "connections"
         path = os.pathsep.join(filter(None, [str(GUARD), os.environ.get("PYTHONPATH")]))
         yield variables | SMALL_TIERS | {"PYTHONPATH": path, "MEDR1_CONNECTIONS": str(record)}
