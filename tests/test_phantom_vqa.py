@@ -121,7 +121,8 @@ def test_the_standard_data_are_what_they_were():
     for split in ("train", "test"):
         for question in questions(split, per_cell=32, shortcut=0.5):
             as_stored = repr(question.scene.to_json())
-            scenes.update(repr(question).replace(repr(question.scene), as_stored).encode())
+            told = repr(replace(question, id="-")).replace(repr(question.scene), as_stored)
+            scenes.update(told.replace(", id='-'", "").encode())
     assert scenes.hexdigest()[:16] == "7056b50e84ef1205"
     pictures = hashlib.sha256()
     for question in questions("test", per_cell=4):
@@ -134,7 +135,7 @@ def test_the_mark_changes_nothing_but_the_scanner(mark):
     for usual, other in zip(questions("test"), questions("test", mark=mark), strict=True):
         scene, marked = usual.scene, other.scene
         assert replace(scene, scanner=marked.scanner) == marked
-        assert replace(other, scene=usual.scene, image_id=usual.image_id) == usual
+        assert replace(other, scene=usual.scene, image_id=usual.image_id, id=usual.id) == usual
 
 
 def test_a_reversed_mark_is_always_that_of_the_next_value_which_is_an_option():

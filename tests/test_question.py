@@ -3,7 +3,7 @@ import pytest
 
 from medr1_lib.data.dataset import FEATURES
 from medr1_lib.data.phantoms import random_scene
-from medr1_lib.data.question import AXES, QUESTION_TYPES, Question, canonical
+from medr1_lib.data.question import AXES, QUESTION_TYPES, Question, canonical, in_order
 from medr1_lib.errors import InputError
 
 # the names of Med-R1's files and OmniMedVQA's `modality_type`, letter by letter
@@ -60,15 +60,15 @@ def test_two_or_three_options_and_a_repeated_wrong_one_are_fine(options):
     [
         ({"question": " "}, "the question is empty"),
         ({"options": ("lung",), "answer": "A"}, "1 options"),
-        ({"options": tuple("abcde")}, "5 options"),
+        ({"options": tuple("abcdefghi")}, "9 options"),
         ({"options": ("liver", "lung", " ")}, "an option is empty"),
         ({"options": ("Lung", "lung ", "heart")}, "the right option 'lung ' occurs twice"),
         ({"answer": "b"}, "answer 'b' is not the letter"),
         ({"answer": ""}, "answer '' is not the letter"),
         ({"answer": "AB"}, "answer 'AB' is not the letter"),
         ({"answer": "C", "options": ("yes", "no")}, "answer 'C' is not the letter of one of 2"),
-        ({"modality": "PET"}, "unknown modality 'PET'"),
-        ({"question_type": "Riddle"}, "unknown question type 'Riddle'"),
+        ({"modality": " "}, "its modality or question type is empty"),
+        ({"question_type": ""}, "its modality or question type is empty"),
     ],
 )
 def test_what_is_no_question_is_refused(changes, problem):
@@ -95,6 +95,33 @@ def test_a_question_type_by_its_initials():
 
 
 @pytest.mark.parametrize(("axis", "name"), [("modality", "Endoscopy"), ("question_type", "Riddle")])
-def test_another_name_is_refused_with_the_known_ones(axis, name):
-    with pytest.raises(InputError, match=f"'{name}' is not a known .*; use one of"):
-        canonical(axis, name)
+def test_another_name_is_taken_as_it_is_but_an_empty_one(axis, name):
+    assert canonical(axis, f"  {name} ") == name
+    assert getattr(question(**{axis: name}), axis) == name
+    with pytest.raises(InputError, match=f"{axis.replace('_', ' ')}: the name is empty"):
+        canonical(axis, " ")
+
+
+@pytest.mark.parametrize("code", ["XR", "DX", "CR", "Radiography", "MR", "MRI scan", "US", "ct"])
+def test_the_codes_of_dicom_name_the_study_s_modalities(code):
+    assert canonical("modality", code) in {"X-Ray", "MRI", "Ultrasound", "CT"}
+
+
+def test_names_are_told_in_the_study_s_order_and_strangers_after_them():
+    names = ["unknown", "PET", "MRI", "CT", "Endoscopy", "CT"]
+    assert in_order("modality", names) == ["CT", "MRI", "Endoscopy", "PET", "unknown"]
+
+
+def test_eight_options_have_eight_letters():
+    asked = question(options=tuple("abcdefgh"), answer="H")
+    assert (asked.letters, asked.answer_text) == ("ABCDEFGH", "h")
+
+
+def test_a_question_without_an_id_gets_one_from_its_content_also_when_it_comes_back():
+    asked, other = question(), question(options=("liver", "lung"))
+    assert asked.id == question().id != other.id
+    record = asked.record(None)
+    assert Question.from_record(record).id == asked.id
+    del record["id"]
+    assert Question.from_record(record).id == asked.id
+    assert Question.from_record(question(id="mine-7").record(None)).id == "mine-7"

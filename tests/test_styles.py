@@ -38,7 +38,7 @@ def test_a_form_pays_in_its_own_style_only(asked):
     [
         ("<answer>C)</answer>", NONE),
         ("<answer>C) CT</answer>", NONE),
-        ("<answer>E</answer>", NONE),
+        ("<answer>I</answer>", NONE),
         ("<answer></answer>", NONE),
         ("<answer>A</answer> hope it helps", NONE),
         ("<answer>A</answer><answer>A</answer>", NONE),

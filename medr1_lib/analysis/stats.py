@@ -4,14 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from medr1_lib.data.question import CONTROLS, DOMAINS, QUESTION_TYPES
+from medr1_lib.data.question import CONTROLS, in_order
 from medr1_lib.errors import InputError
 
 Z = 1.959964  # the normal quantile of a 95 % interval
@@ -70,8 +69,13 @@ def summary(records: pd.DataFrame) -> dict[str, Any]:
     real = records[records["control"] == "none"]
     found = share(real)
     for part, among, column, names in (
-        ("by_modality", real, "modality", (*chain(*DOMAINS.values()), "unknown")),
-        ("by_question_type", real, "question_type", (*QUESTION_TYPES, "unknown")),
+        ("by_modality", real, "modality", in_order("modality", real["modality"])),
+        (
+            "by_question_type",
+            real,
+            "question_type",
+            in_order("question_type", real["question_type"]),
+        ),
         ("controls", records, "control", CONTROLS),
     ):
         groups = {name: among[among[column] == name] for name in names}

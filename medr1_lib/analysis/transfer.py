@@ -13,7 +13,7 @@ from scipy.stats import t
 from medr1_lib.analysis.recorded import METHODS
 from medr1_lib.analysis.stats import holm, middle, paired, redraws, spread_factor, wilson
 from medr1_lib.data import audit
-from medr1_lib.data.question import AXES, BASES, Question
+from medr1_lib.data.question import AXES, BASES, Question, in_order
 from medr1_lib.data.styles import STYLES
 from medr1_lib.errors import InputError
 
@@ -104,10 +104,11 @@ def transfer_answers(
     right = found.pivot(index="item", columns=["train", "seed"], values="correct")
     if right.isna().any(axis=None):
         raise InputError(where, "its models were asked different items", "score them alike")
-    order = {name: place for place, name in enumerate((*AXES[axis], "all", "none"))}
+    trained = in_order(axis, {*found["train"]} - {"all", "none"})
+    order = {name: place for place, name in enumerate([*trained, "all", "none"])}
     right = right.astype(float).sort_index(axis=1, level="train", key=lambda n: n.map(order.get))
     test = found.drop_duplicates("item").set_index("item")[column]
-    test = test.astype(pd.CategoricalDtype([*AXES[column], "unknown"])).reindex(right.index)
+    test = test.astype(pd.CategoricalDtype(in_order(column, test))).reindex(right.index)
     asked = base.set_index("item")["correct"].astype(float).reindex(right.index)
     return TransferAnswers(right, asked, test.cat.remove_unused_categories())
 

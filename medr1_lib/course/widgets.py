@@ -22,7 +22,7 @@ from medr1_lib.analysis.transfer import column_of
 from medr1_lib.course.chapters.chapter_03 import ANSWER, OPTIONS, BenchRow
 from medr1_lib.data import images, styles
 from medr1_lib.data.phantoms import Scene, draw
-from medr1_lib.data.question import AXES, LETTERS, MODALITIES, QUESTION_TYPES, Question
+from medr1_lib.data.question import ALL_LETTERS, AXES, MODALITIES, QUESTION_TYPES, Question
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation.answers import KEY
 from medr1_lib.evaluation.items import EvalSet
@@ -69,7 +69,7 @@ def picture(image: Image.Image, alt: str, side: int = 224) -> str:
 
 def option_list(options: Sequence[str], right: str) -> str:
     """The options as HTML, that of the letter `right` set apart."""
-    texts = zip(LETTERS, map(escape, options), strict=False)
+    texts = zip(ALL_LETTERS, map(escape, options), strict=False)
     items = [f"<b>{text} (right)</b>" if letter == right else text for letter, text in texts]
     return f'<ol type="A"><li>{"</li><li>".join(items)}</li></ol>'
 

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from medr1_lib.data import dataset, omnimedvqa
-from medr1_lib.data.question import LETTERS, Question
+from medr1_lib.data.question import Question
 
 Questions = Sequence[Question]
 FOLDS = 5
@@ -31,7 +31,7 @@ def accuracy(test: Questions, score: Callable[[Question], Sequence[Any]]) -> flo
     for question in test:
         scores = score(question)
         best = max(scores)
-        winners = [letter for letter, n in zip(LETTERS, scores, strict=False) if n == best]
+        winners = [letter for letter, n in zip(question.letters, scores, strict=False) if n == best]
         credit += (question.answer in winners) / len(winners)
     return credit / len(test)
 
@@ -44,7 +44,7 @@ def uniform(train: Questions, test: Questions) -> float:
 def letter_majority(train: Questions, test: Questions) -> float:
     """Accuracy of the letter that was right most often. Built in chapter 01."""
     right = Counter(question.answer for question in train)
-    return accuracy(test, lambda q: [right[letter] for letter in LETTERS[: len(q.options)]])
+    return accuracy(test, lambda q: [right[letter] for letter in q.letters])
 
 
 def most_frequent_text(train: Questions, test: Questions) -> float:

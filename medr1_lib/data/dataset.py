@@ -25,7 +25,7 @@ FEATURES = datasets.Features(
         "question": _TEXT,
         "options": datasets.List(_TEXT),
         **dict.fromkeys(("answer", "answer_text", "modality", "question_type"), _TEXT),
-        **dict.fromkeys(("image_id", "source", "scene"), _TEXT),
+        **dict.fromkeys(("image_id", "source", "scene", "id"), _TEXT),
     }
 )
 Rows = Iterable[dict[str, Any]]

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from medr1_lib import files
 from medr1_lib.data import dataset, images
-from medr1_lib.data.question import LETTERS, Question, canonical
+from medr1_lib.data.question import ALL_LETTERS, Question, canonical
 from medr1_lib.errors import InputError
 
 MAX_BYTES = 2**30  # no image or JSON file of OmniMedVQA comes near one gibibyte
@@ -256,7 +256,10 @@ def parse_problem(problem: str) -> tuple[str, tuple[str, ...]]:
         >>> parse_problem("Which scan? A)CT, plain, B)MRI")
         ('Which scan?', ('CT, plain', 'MRI'))
     """
-    markers = [" A)", *(f", {letter})" for letter in LETTERS[1:] + "E")]  # `Question` refuses a 5th
+    markers = [
+        " A)",
+        *(f", {letter})" for letter in ALL_LETTERS[1:] + "I"),
+    ]  # a 9th is refused later
     for count in range(len(markers), 0, -1):
         for empty in (False, True):  # an empty option is found too, and refused by `Question`
             stem, options = problem, list[str]()
@@ -293,8 +296,8 @@ def _from_qa(record: dict[str, Any]) -> tuple[Question, str]:
     truth = _text(record, "gt_answer")
     if truth not in options:
         raise InputError("record", f"none of its options is the answer {truth!r}", _DROP)
-    # a fifth option has no letter; `Question` counts them before it looks at the letter
-    letter = f"{LETTERS}?"[min(options.index(truth), len(LETTERS))]
+    # a ninth option has no letter; `Question` counts them before it looks at the letter
+    letter = f"{ALL_LETTERS}?"[min(options.index(truth), len(ALL_LETTERS))]
     # one record of the release (in `Chest CT Scan.json`) calls the field `modality`
     named = "modality_type" if "modality_type" in record else "modality"
     modality = canonical("modality", _text(record, named))

@@ -1,15 +1,18 @@
 """A multiple-choice question about an image, drawn or real, and the words that its fields use."""
 
 import functools
+import hashlib
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from medr1_lib.data.phantoms.scene import EVERYDAY, Scene
 from medr1_lib.errors import InputError
 
-LETTERS = "ABCD"
+LETTERS = "ABCD"  # of phantoms and of OmniMedVQA, which offer four options at most
+ALL_LETTERS = "ABCDEFGH"  # a data set of one's own may offer eight
 BASES = ("base", "longer base", "larger base")  # methods of models that are not trained further
 CONTROLS = ("blank", "shuffled", "text")  # images that cannot help; "none" stands for the real one
 
@@ -18,8 +21,8 @@ CONTROLS = ("blank", "shuffled", "text")  # images that cannot help; "none" stan
 _ALIASES = {
     "modality": {
         "CT": "computedtomography ctscan",
-        "MRI": "mr magneticresonanceimaging",
-        "X-Ray": "xrays xrayimaging",
+        "MRI": "mr mriscan magneticresonanceimaging",
+        "X-Ray": "xrays xrayimaging xr cr dx radiography radiograph",
         "Ultrasound": "us ultrasoundimaging",
         "Dermoscopy": "der",
         "Fundus Photography": "fundus fp",
@@ -44,11 +47,11 @@ def canonical(axis: str, name: str) -> str:
     """The modality or question type behind any spelling of it met in OmniMedVQA or Med-R1.
 
     Case, punctuation and a second name in parentheses do not count; `unknown` stays `unknown`.
-    A spelling never met is an `InputError`.
+    Any other name is taken as it is; an empty one is an `InputError`.
 
     Example:
-        >>> canonical("modality", "OCT (Optical Coherence Tomography")
-        'OCT'
+        >>> canonical("modality", "OCT (Optical Coherence Tomography"), canonical("modality", "PET")
+        ('OCT', 'PET')
     """
 
     def key(text: str) -> str:
@@ -58,8 +61,16 @@ def canonical(axis: str, name: str) -> str:
     for known in (*AXES[axis], "unknown"):
         if keys and keys <= {key(known), *_ALIASES[axis].get(known, "").split()}:
             return known
-    kind = axis.replace("_", " ")
-    raise InputError(kind, f"{name!r} is not a known {kind}", f"use one of {', '.join(AXES[axis])}")
+    if not name.strip():
+        raise InputError(axis.replace("_", " "), "the name is empty", "name it, or write unknown")
+    return " ".join(name.split())
+
+
+def in_order(axis: str, names: Iterable[str]) -> list[str]:
+    """Different names of an axis: the study's own in its order, then others, `unknown` last."""
+    known = (*AXES[axis], *EVERYDAY)
+    place = {name: number for number, name in enumerate(known)} | {"unknown": len(known) + 1}
+    return sorted(set(names), key=lambda name: (place.get(name, len(known)), name))
 
 
 @dataclass(frozen=True)
@@ -73,15 +84,19 @@ class Question:
     """
 
     question: str  # the stem, without its options
-    options: tuple[str, ...]  # two to four; real files repeat a wrong one now and then
-    answer: str  # the right letter, `A` to `D`
-    modality: str  # of any of `DOMAINS`, or `unknown`
-    question_type: str  # one of `QUESTION_TYPES`, or `unknown`
+    options: tuple[str, ...]  # two to eight; real files repeat a wrong one now and then
+    answer: str  # the right one of `letters`
+    modality: str  # of any of `DOMAINS`, another name, or `unknown`
+    question_type: str  # one of `QUESTION_TYPES`, another name, or `unknown`
     image_id: str  # names the image without giving the answer away
     source: str  # `phantom`, or the name of a data set
     scene: Scene | None = None  # what a phantom shows; `None` for a real image
+    id: str = ""  # that of its source; without one, a hash of image, stem and options
 
     def __post_init__(self) -> None:
+        if not self.id:
+            told = json.dumps([self.image_id, self.question, self.options]).encode()
+            object.__setattr__(self, "id", hashlib.sha256(told).hexdigest()[:16])
         if problem := self._problem():
             where = f"question about {self.image_id}"
             raise InputError(where, problem, "correct the record or drop it")
@@ -89,25 +104,28 @@ class Question:
     def _problem(self) -> str | None:
         if not self.question.strip():
             return "the question is empty"
-        if not 2 <= len(self.options) <= len(LETTERS):
-            return f"{len(self.options)} options, expected 2 to {len(LETTERS)}"
+        if not 2 <= len(self.options) <= len(ALL_LETTERS):
+            return f"{len(self.options)} options, expected 2 to {len(ALL_LETTERS)}"
         if not all(option.strip() for option in self.options):
             return "an option is empty"
-        if len(self.answer) != 1 or self.answer not in LETTERS[: len(self.options)]:
+        if len(self.answer) != 1 or self.answer not in self.letters:
             return f"answer {self.answer!r} is not the letter of one of {len(self.options)} options"
         texts = [option.strip().casefold() for option in self.options]
         if texts.count(self.answer_text.strip().casefold()) > 1:
             return f"the right option {self.answer_text!r} occurs twice"
-        if self.modality not in (*MODALITIES, *EVERYDAY, "unknown"):
-            return f"unknown modality {self.modality!r}"
-        if self.question_type not in (*QUESTION_TYPES, "unknown"):
-            return f"unknown question type {self.question_type!r}"
+        if not (self.modality.strip() and self.question_type.strip()):
+            return "its modality or question type is empty; write unknown"
         return None
+
+    @property
+    def letters(self) -> str:
+        """The letters of its options, `ABCD` if there are four."""
+        return ALL_LETTERS[: len(self.options)]
 
     @property
     def answer_text(self) -> str:
         """The text of the right option."""
-        return self.options[LETTERS.index(self.answer)]
+        return self.options[self.letters.index(self.answer)]
 
     def record(self, image: object) -> dict[str, Any]:
         """This question as one row of a data set with `dataset.FEATURES`."""
@@ -116,7 +134,11 @@ class Question:
 
     @classmethod
     def from_record(cls, row: Mapping[str, Any]) -> "Question":
-        """The question of a row that `record` made; columns that it does not know are ignored."""
-        values = {field.name: row[field.name] for field in fields(cls)}
+        """The question of a row that `record` made; columns that it does not know are ignored.
+
+        Recorded answers hold no `id`; it is made again.
+        """
+        values = {field.name: row[field.name] for field in fields(cls) if field.name != "id"}
+        values["id"] = row.get("id", "")
         scene = Scene.from_json(row["scene"]) if row["scene"] else None
         return cls(**values | {"options": tuple(row["options"]), "scene": scene})

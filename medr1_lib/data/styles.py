@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from medr1_lib.data.question import LETTERS
+from medr1_lib.data.question import ALL_LETTERS
 from medr1_lib.errors import InputError
 
 _THOUGHT = r"<think>(?:(?!</?think>|</?answer>).)*</think>"
-_ANSWER = r"<answer>\s*([A-Da-d])\s*</answer>"
+_ANSWER = r"<answer>\s*([A-Ha-h])\s*</answer>"
 _BLOCK = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.DOTALL | re.IGNORECASE)
 # A thought that is never closed ends with the text.
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
 _PATTERNS = {"<think>reasons</think>": _THOUGHT, "<answer>X</answer>": _ANSWER}
 # `B`, `(B)`, `B.`, and the same before the option's text, as `B: lung`.
-_MARKED = re.compile(r"[(\[{]?([A-D])(?:[\"')\]}.: ]*|[)\].:]+ ?(.+))", re.IGNORECASE)
+_MARKED = re.compile(r"[(\[{]?([A-H])(?:[\"')\]}.: ]*|[)\].:]+ ?(.+))", re.IGNORECASE)
 _LABEL = re.compile(
     r'(?:(?:(?:final )?answer ?:|option|choice|\\boxed ?{|(?:json ?)?{ ?"answer" ?:)[ *"]*)+',
     re.IGNORECASE,
@@ -66,7 +66,7 @@ def check_style(name: str) -> None:
 
 def listed(options: Sequence[str]) -> str:
     """The options as OmniMedVQA writes them."""
-    return ", ".join(f"{letter}){text}" for letter, text in zip(LETTERS, options, strict=False))
+    return ", ".join(f"{letter}){text}" for letter, text in zip(ALL_LETTERS, options, strict=False))
 
 
 def prompt(question: str, options: Sequence[str], style: str) -> str:
@@ -116,15 +116,15 @@ def read(completion: str, options: Sequence[str]) -> str | None:
     answer, texts = _plain(blocks[-1] if blocks else spoken), [*map(_plain, options)]
     marked = _MARKED.fullmatch(answer)
     if answer in texts and answer and (not marked or marked[2]):
-        return LETTERS[texts.index(answer)] if texts.count(answer) == 1 else None
+        return ALL_LETTERS[texts.index(answer)] if texts.count(answer) == 1 else None
     marked = marked or _MARKED.fullmatch(_plain(_LABEL.sub("", answer, count=1)))
     if not marked:
         return None
-    place = LETTERS.index(marked[1].upper())
+    place = ALL_LETTERS.index(marked[1].upper())
     known = place < len(texts) and (
         not marked[2] or (bool(blocks) and _plain(marked[2]) == texts[place])
     )
-    return LETTERS[place] if known else None
+    return ALL_LETTERS[place] if known else None
 
 
 def thought(completion: str) -> str:

@@ -101,27 +101,30 @@ def letter_probs(
     style: str,
     batch_size: int = 64,
 ) -> pd.DataFrame:
-    """The probabilities of A to D where each reply has its letter. Used in chapter 11.
+    """The probabilities of the letters where each reply has its own. Used in chapter 11.
 
     What comes before the letter is the model's own: in `think_before` its reasoning too. Replies
-    (the column `completion` of an evaluation) in another form than that of `style` are left out.
-    Returns one row per reply in the form asked for: `item` (its place), columns `A` to `D`,
-    `chosen`, `confidence` (the probability of the chosen letter) and `correct`.
+    (the column `completion` of an evaluation) in another form than that of `style`, or with a
+    letter that the question has not, are left out. Returns one row per other reply: `item` (its
+    place), a column for each letter, `chosen`, `confidence` (the probability of the chosen letter)
+    and `correct`.
     """
     edge, in_form, rows = _edge(asker.processor.tokenizer), [], []
+    known = max(LETTERS, *(one.letters for one in questions), key=len)
     for item, reply in enumerate(replies):
-        if match := STYLES[style].pattern.fullmatch(reply):
+        match = STYLES[style].pattern.fullmatch(reply)
+        if match and match[1].upper() in questions[item].letters:
             before = reply[: match.start(1)].rstrip().removesuffix(edge)
             opened = asker.question_chat(questions[item], style) + before
             in_form.append((item, opened, match[1].upper()))
     for first in range(0, len(in_form), batch_size):
         items, chats, letters = zip(*in_form[first : first + batch_size], strict=True)
-        words = [edge + letter for letter in LETTERS]
+        words = [edge + letter for letter in known]
         probs = asker.next_token_probs(chats, [images[item] for item in items], words)
         for item, letter, row in zip(items, letters, probs.tolist(), strict=True):
-            confidence, correct = row[LETTERS.index(letter)], letter == questions[item].answer
+            confidence, correct = row[known.index(letter)], letter == questions[item].answer
             rows.append((item, *row, letter, confidence, correct))
-    return pd.DataFrame(rows, columns=["item", *LETTERS, "chosen", "confidence", "correct"])
+    return pd.DataFrame(rows, columns=["item", *known, "chosen", "confidence", "correct"])
 
 
 def _edge(tokenizer: PreTrainedTokenizerFast) -> str:
