@@ -579,49 +579,49 @@ def test_a_problem_of_many_markers_is_read_in_a_moment(text):
 
 # ---- replies in the forms that models write ---------------------------------------------------
 
-FORMS = {  # of letter X and its option's text T; the last column: also read without tags
-    "letter": ("X", True),
-    "period": ("X.", True),
-    "closing parenthesis": ("X)", True),
-    "parentheses": ("(X)", True),
-    "brackets": ("[X]", True),
-    "colon": ("X:", True),
-    "bold": ("**X**", True),
-    "italic": ("*X*", True),
-    "code": ("`X`", True),
-    "dollars": ("$X$", True),
-    "boxed": (r"\boxed{X}", True),
-    "boxed in dollars": (r"$\boxed{X}$", True),
-    "JSON": ('{"answer": "X"}', True),
-    "fenced JSON": ('```json\n{"answer": "X"}\n```', True),
-    "quoted": ('"X"', True),
-    "option": ("Option X", True),
-    "labelled": ("Answer: X", True),
-    "labelled, final": ("**Final Answer:** (X).", True),
-    "labelled, boxed": (r"Answer: \boxed{X}", True),
-    "no-break space": ("\u00a0X\u00a0", True),
-    "zero width": ("\u200bX", True),
-    "text": ("T", True),
-    "text, period": ("T.", True),
-    "bold text": ("**T**", True),
-    "letter and text": ("X) T", False),
-    "no space": ("X)T", False),
-    "period and text": ("X. T", False),
-    "colon and text": ("X: T", False),
-    "parentheses and text": ("(X) T.", False),
-    "wide parenthesis": ("X）T", False),
+FORMS = {  # of letter X and its option's text T
+    "letter": "X",
+    "period": "X.",
+    "closing parenthesis": "X)",
+    "parentheses": "(X)",
+    "brackets": "[X]",
+    "colon": "X:",
+    "bold": "**X**",
+    "italic": "*X*",
+    "code": "`X`",
+    "dollars": "$X$",
+    "boxed": r"\boxed{X}",
+    "boxed in dollars": r"$\boxed{X}$",
+    "JSON": '{"answer": "X"}',
+    "fenced JSON": '```json\n{"answer": "X"}\n```',
+    "quoted": '"X"',
+    "option": "Option X",
+    "labelled": "Answer: X",
+    "labelled, final": "**Final Answer:** (X).",
+    "labelled, boxed": r"Answer: \boxed{X}",
+    "no-break space": "\u00a0X\u00a0",
+    "zero width": "\u200bX",
+    "text": "T",
+    "text, period": "T.",
+    "bold text": "**T**",
+    "letter and text": "X) T",
+    "no space": "X)T",
+    "period and text": "X. T",
+    "colon and text": "X: T",
+    "parentheses and text": "(X) T.",
+    "wide parenthesis": "X）T",
 }
 CHOICES = ("liver", "Lung", "a clear, large mass", "C. difficile")
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_letter_is_read_in_any_form_and_never_as_another(form):
-    shape, bare = FORMS[form]
+    shape = FORMS[form]
     for letter, text in zip("ABCD", CHOICES, strict=True):
         for wide in (letter, letter.lower(), chr(ord(letter) + 0xFEE0)):
             said = shape.replace("X", wide).replace("T", text)
             assert read(f"<answer>{said}</answer>", CHOICES) == letter
-            assert read(f"<think>(A) or B</think>\n{said}", CHOICES) == (letter if bare else None)
+            assert read(f"<think>(A) or B</think>\n{said}", CHOICES) == letter
             wrong = shape.replace("X", wide).replace("T", "another")
             assert read(f"<answer>{wrong}</answer>", CHOICES) in (None, letter)
             if "T" in shape:
@@ -631,7 +631,18 @@ def test_a_letter_is_read_in_any_form_and_never_as_another(form):
             assert read(shape.replace("X", letter), ("yes", "no")) is None
 
 
-UNREAD = ["A or B", "(A) or (B)", "A, B", "the answer is C", "not B", "AB", "Е", "В", "B lung", "E"]
+UNREAD = [
+    "A or B",
+    "(A) or (B)",
+    "A, B",
+    "the answer is not C",
+    "not B",
+    "AB",
+    "Е",
+    "В",
+    "B lung",
+    "E",
+]
 
 
 @pytest.mark.parametrize("said", [*UNREAD, "", ".", "**", "Option", "Answer:", r"\boxed{}", "{}"])

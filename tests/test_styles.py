@@ -1,5 +1,7 @@
 """Styles: the form that a prompt shows pays, and no other form does."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,8 +84,8 @@ def test_white_space_and_case_are_free():
         ("<answer>A", None),
         (" c ", "C"),
         ("<think>so</think> c", "C"),
-        ("C) X-Ray", None),
-        ("the answer is C", None),
+        ("C) X-Ray", "C"),
+        ("the answer is C", "C"),
         ("", None),
     ],
 )
@@ -143,3 +145,101 @@ def test_a_rationale_keeps_its_own_letters():
 )
 def test_a_thought_is_found_though_it_is_not_closed(completion, text):
     assert thought(completion) == text
+
+
+# A reply, the letter that we read in it, and what VLMEvalKit's rules (`can_infer`, at e8e78f0 of
+# 2026-08-18, without a judge model) make of it; `Z` is their word for a refusal. Both know the
+# options of `ORGANS`.
+ORGANS = ("liver", "lung", "a mass", "cyst")
+REPLIES = [
+    ("B", "B", "B"),
+    ("b", "B", None),
+    ("B.", "B", "B"),
+    ("B)", "B", "B"),
+    ("(B)", "B", "B"),
+    ("[B]", "B", "B"),
+    ("**B**", "B", "B"),
+    ("Option B", "B", "B"),
+    ("option b", "B", None),
+    ("Answer: B", "B", "B"),
+    ("ANSWER: B", "B", "B"),
+    ("The answer is B.", "B", "B"),
+    ("The answer is B because air is dark", "B", "B"),
+    ("The best option is (B).", "B", "B"),
+    ("The correct answer is **B**. Here is why: air is black.", "B", "B"),
+    (r"\boxed{B}", "B", "B"),
+    ('{"answer": "B"}', "B", None),
+    ('{"answer": "B", "reason": "dark"}', "B", None),
+    ("B: lung", "B", "B"),
+    ("(B) lung", "B", "B"),
+    ("Lung.", "B", "B"),
+    ("\uff22", "B", None),  # full width
+    ("\uff08\uff42\uff09", "B", None),
+    ("Air is dark here.\n\nAnswer: B", "B", "B"),
+    ("B\n\nThe image shows air.", "B", None),
+    ("The answer is lung.", "B", "B"),
+    ("<think>A or C</think><answer>B</answer>", "B", None),
+    # Articles, denials and more than one: we read nothing rather than guess.
+    ("The answer is a mass.", "C", "A"),
+    ("A mass is seen.", None, "A"),
+    ("A scan of the chest", None, None),
+    ("not B", None, "B"),
+    ("The answer is not B", None, "B"),
+    ("vitamin B", None, "B"),
+    ("B lung", None, "B"),
+    ("B) liver", None, "B"),
+    ("The answer is B) liver.", None, "B"),
+    ("A or B", None, None),
+    ("The answer is A or B", None, "A"),
+    ("The answer is A. No, the answer is B.", None, "A"),
+    ("Option A is wrong, option B is right.", None, None),
+    ("I think it is the lung.", None, "B"),
+    ("It is a liver or a lung.", None, None),
+    ("A) liver\nB) lung\nC) a mass\nD) cyst", None, None),
+    ("A) liver\nB) lung\nC) a ma", None, None),
+    ("E", None, None),
+    ("", None, None),
+    ("I cannot tell.", None, None),
+    ("Sorry, I can't help with images of people yet.", None, "Z"),
+]
+
+
+@pytest.mark.parametrize(("reply", "ours", "theirs"), REPLIES)
+def test_what_models_write_is_read_or_left_beside_vlmevalkits_rules(reply, ours, theirs):
+    assert read(reply, ORGANS) == ours
+    if theirs in [*LETTERS]:  # where both read a letter of a plain statement they agree
+        assert ours in (None, theirs) or reply == "The answer is a mass."
+
+
+def test_the_column_of_vlmevalkit_is_what_it_says_itself():
+    rules = pytest.importorskip("vlmeval.utils.matching_util", reason="VLMEvalKit is not here")
+    for reply, _, theirs in REPLIES:
+        letters = dict(zip(LETTERS, ORGANS, strict=True))
+        assert (rules.can_infer(reply, letters) or None) == theirs, reply
+
+
+@pytest.mark.parametrize("letter", "EFGH")
+def test_a_question_of_eight_options_has_eight_letters(letter):
+    eight = [f"grade {n}" for n in range(8)]
+    for said in (
+        letter,
+        f"**{letter.lower()}**",
+        f"<answer>{letter}</answer>",
+        f"answer: {letter}",
+    ):
+        assert read(said, eight) == letter
+        assert read(said, eight[:4]) is None
+    assert read(f"grade {ord(letter) - 65}", eight) == letter
+
+
+@pytest.mark.parametrize(
+    "piece", ["answer is ", "answer: B ", "\n", "B\n", "option is B. ", 'answer:"']
+)
+def test_a_long_reply_is_read_in_linear_time(piece):
+    def seconds(count):
+        start = time.process_time()
+        read(piece * count, ORGANS)
+        return time.process_time() - start
+
+    seconds(10)
+    assert seconds(40_000) < 40 * max(seconds(4_000), 0.002)

@@ -25,6 +25,11 @@ _LABEL = re.compile(
     r'(?:(?:(?:final )?answer ?:|option|choice|\\boxed ?{|(?:json ?)?{ ?"answer" ?:)[ *"]*)+',
     re.IGNORECASE,
 )
+# What a sentence calls the answer: the rest of the sentence, or what is quoted.
+_STATED = re.compile(
+    r'\b(?:answer|option|choice)[*"]* ?(?:is|:)[*" :]*(.+?)(?:\.\s|"| because|$)',
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 @dataclass(frozen=True)
@@ -103,17 +108,28 @@ def read_strict(completion: str, style: str) -> str | None:
 def read(completion: str, options: Sequence[str]) -> str | None:
     """The letter that a completion means, the same for all styles, or `None` if it is unclear.
 
-    The last complete answer block outside the thinking counts: a letter in any of its usual forms
-    (`C)`, `**C**`, `Option C`, `C: text`) or the text of exactly one option. Without any tag the
-    whole reply is read so, but for a letter with a text.
+    The last complete answer block outside the thinking counts, else all outside the thinking. The
+    whole of it, its lines and what it calls the answer may be a letter in any of its usual forms
+    (`C)`, `**C**`, `Option C`, `C: text`) or the text of exactly one option. Two letters are none.
 
     Example:
         >>> read("I am sure. <answer>B) lung</answer>", ["liver", "lung"])
         'B'
+        >>> read("Air is black here. The answer is **B**.", ["liver", "lung"])
+        'B'
     """
     spoken = _THINKING.sub(" ", completion)
     blocks = _BLOCK.findall(spoken)
-    answer, texts = _plain(blocks[-1] if blocks else spoken), [*map(_plain, options)]
+    said = blocks[-1] if blocks else spoken
+    texts = [_plain(option) for option in options]
+    parts = {said, *said.splitlines(), *_STATED.findall(said)}
+    letters = {letter for part in parts if (letter := _letter(part, texts))}
+    return letters.pop() if len(letters) == 1 else None
+
+
+def _letter(part: str, texts: list[str]) -> str | None:
+    """The letter that a part of a reply is, or whose option's text it is."""
+    answer = _plain(part)
     marked = _MARKED.fullmatch(answer)
     if answer in texts and answer and (not marked or marked[2]):
         return ALL_LETTERS[texts.index(answer)] if texts.count(answer) == 1 else None
@@ -121,9 +137,7 @@ def read(completion: str, options: Sequence[str]) -> str | None:
     if not marked:
         return None
     place = ALL_LETTERS.index(marked[1].upper())
-    known = place < len(texts) and (
-        not marked[2] or (bool(blocks) and _plain(marked[2]) == texts[place])
-    )
+    known = place < len(texts) and (not marked[2] or _plain(marked[2]) == texts[place])
     return ALL_LETTERS[place] if known else None
 
 
