@@ -369,10 +369,9 @@ def _evaluate(options: argparse.Namespace) -> Report:
     report: Report = {}
     for style in settings.styles:
         replies = records[records["style"] == style]
-        unread = int(replies.loc[replies["control"] == "none", "parsed"].isna().sum())
-        report[style] = summary(replies) | {"unread": unread}
+        report[style] = summary(replies)
         print(f"\n{options.model}, {style}, greedy:\n{summary_table(report[style])}")
-        print(f"{unread} replies name no option; they count as wrong")
+        print("unread: replies that name no option; they count as wrong")
     return report
 
 

@@ -3,6 +3,8 @@
 Imports nothing that may be missing, since the doctor needs it in a broken environment too.
 """
 
+import csv
+import io
 import json
 import os
 import socket
@@ -78,6 +80,48 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputError(path, "holds no JSON object", remedy)
     return found
+
+
+def read_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """The records of a csv, tsv, jsonl or parquet file, each with the line on which it ends.
+
+    The cells of a csv file are cut at what its first line has most of: `,`, `;` or tabs. Records of
+    a parquet file are counted. Raises an `InputError` if the file is none of these, or damaged.
+    """
+    remedy = "save the table again, as UTF-8 where it is text"
+    try:
+        if path.suffix == ".parquet":
+            from pyarrow import parquet
+
+            return [*enumerate(parquet.read_table(path).to_pylist(), start=1)]
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            text = file.read()
+        if path.suffix == ".jsonl":
+            return [_json_row(path, n, line) for n, line in enumerate(text.split("\n"), 1) if line]
+        if path.suffix not in (".csv", ".tsv"):
+            raise InputError(path, "is no table", "name a .csv, .tsv, .jsonl or .parquet file")
+        csv.field_size_limit(2**30)  # an image in base64 is longer than the default allows
+        cut = max(",;\t", key=text.partition("\n")[0].count)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=cut)
+        rows = [(reader.line_num, row) for row in reader]
+    except InputError:
+        raise
+    except (OSError, ValueError, ImportError, csv.Error) as error:
+        raise InputError(path, f"cannot be read ({error})", remedy) from error
+    for line, row in rows:
+        if None in row or None in row.values():  # so the reader tells of cells too many or too few
+            raise InputError(f"{path}, line {line}", "has another number of cells", remedy)
+    return rows
+
+
+def _json_row(path: Path, line: int, text: str) -> tuple[int, dict[str, Any]]:
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError):
+        row = None
+    if not isinstance(row, dict):
+        raise InputError(f"{path}, line {line}", "is no JSON object", "mend or drop it")
+    return line, row
 
 
 def require_free(out: Path, *spare: str) -> None:

@@ -92,7 +92,8 @@ def frame(*answers, **columns):
     rows = {"item": range(len(answers)), "image_id": "x", "question": "?", "answer": "A"}
     defaults = {"control": "none", "modality": "CT", "question_type": "Lesion Grading"}
     right = [bool(answer) for answer in answers]
-    return pd.DataFrame(rows | {"correct": right, "format_ok": True} | defaults | columns)
+    read = {"correct": right, "format_ok": True, "parsed": ["A" if one else None for one in right]}
+    return pd.DataFrame(rows | read | defaults | columns)
 
 
 def test_a_summary_has_every_share_with_its_interval():
@@ -105,11 +106,13 @@ def test_a_summary_has_every_share_with_its_interval():
         "accuracy",
         "format_rate",
         "interval",
+        "unread",
         "by_modality",
         "by_question_type",
         "controls",
     }
     assert (found["n"], found["accuracy"], found["format_rate"]) == (3, 2 / 3, 2 / 3)
+    assert found["unread"] == 1 / 3
     assert found["interval"] == list(wilson(2, 3))
     assert {name: part["n"] for name, part in found["by_modality"].items()} == {"CT": 2, "MRI": 1}
     assert found["by_question_type"]["Lesion Grading"]["interval"] == list(wilson(2, 3))
@@ -122,7 +125,7 @@ def test_a_summary_has_every_share_with_its_interval():
 
 def test_a_table_shows_what_the_summary_says():
     lines = stats.summary_table(stats.summary(frame(*[1] * 8, *[0] * 12))).splitlines()
-    assert lines[1].split() == ["all", "20", "40.0", "21.9", "to", "61.3", "100.0"]
+    assert lines[1].split() == ["all", "20", "40.0", "21.9", "to", "61.3", "100.0", "60.0"]
     assert [line.split()[0] for line in lines[1:]] == ["all", "CT", "Lesion"]
 
 

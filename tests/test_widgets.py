@@ -159,8 +159,11 @@ def answered(items, item, style, control):
     said = REPLIES[style] if control == "none" else "no idea"
     parsed = read(said, question.options)
     return Answer(
-        **{name: getattr(question, name) for name in ("image_id", "question", "options", "answer")},
-        **{name: getattr(question, name) for name in ("modality", "question_type", "source")},
+        **{name: getattr(question, name) for name in ("id", "image_id", "question")},
+        **{
+            name: getattr(question, name)
+            for name in ("options", "answer", "modality", "question_type", "source")
+        },
         item=item,
         style=style,
         control=control,

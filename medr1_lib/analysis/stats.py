@@ -65,21 +65,21 @@ def share(records: pd.DataFrame) -> dict[str, Any]:
 
 
 def summary(records: pd.DataFrame) -> dict[str, Any]:
-    """The shares of one style of an evaluation: overall, by group, and of the controls."""
+    """The shares of one style of an evaluation: overall, by group, and of the controls.
+
+    Each part also says which share of its replies names no option; those count as wrong.
+    """
+
+    def shares(group: pd.DataFrame) -> dict[str, Any]:
+        return share(group) | {"unread": float(group["parsed"].isna().mean())}
+
     real = records[records["control"] == "none"]
-    found = share(real)
-    for part, among, column, names in (
-        ("by_modality", real, "modality", in_order("modality", real["modality"])),
-        (
-            "by_question_type",
-            real,
-            "question_type",
-            in_order("question_type", real["question_type"]),
-        ),
-        ("controls", records, "control", CONTROLS),
-    ):
-        groups = {name: among[among[column] == name] for name in names}
-        found[part] = {name: share(group) for name, group in groups.items() if len(group)}
+    found = shares(real)
+    for axis in ("modality", "question_type"):
+        groups = {name: real[real[axis] == name] for name in in_order(axis, real[axis])}
+        found[f"by_{axis}"] = {name: shares(group) for name, group in groups.items()}
+    blind = {name: records[records["control"] == name] for name in CONTROLS}
+    found["controls"] = {name: shares(group) for name, group in blind.items() if len(group)}
     return found
 
 
@@ -88,13 +88,13 @@ def summary_table(found: dict[str, Any]) -> str:
     parts = (found[part] for part in ("by_modality", "by_question_type", "controls"))
     rows = [("all", found), *(row for part in parts for row in part.items())]
     width = max(len(name) for name, _ in rows)
-    lines = [f"{'':<{width}}      n  accuracy  95 % interval  format"]
+    lines = [f"{'':<{width}}      n  accuracy  95 % interval  format  unread"]
     for name, row in rows:
         low, high = row["interval"]
         interval = f"{100 * low:.1f} to {100 * high:.1f}"
         lines.append(
             f"{name:<{width}}  {row['n']:>5}  {100 * row['accuracy']:>8.1f}  {interval:>13}"
-            f"  {100 * row['format_rate']:>6.1f}"
+            f"  {100 * row['format_rate']:>6.1f}  {100 * row['unread']:>6.1f}"
         )
     return "\n".join(lines)
 

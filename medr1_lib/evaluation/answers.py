@@ -20,7 +20,16 @@ from medr1_lib.evaluation.items import EvalPrompt
 KEY = ["item", "style", "control"]
 AGAIN = "copy the folder again, or remove it and repeat the command"
 DECIDES = {".safetensors", ".json", ".jinja", ".txt", ".model"}  # suffixes of a model's files
-OF_QUESTION = ["image_id", "question", "options", "answer", "modality", "question_type", "source"]
+OF_QUESTION = [
+    "id",
+    "image_id",
+    "question",
+    "options",
+    "answer",
+    "modality",
+    "question_type",
+    "source",
+]
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,7 @@ class Answer:
     """One answer of a model, with the question that it answers."""
 
     item: int  # the question's place in the split
+    id: str  # that of the question in its source
     image_id: str  # that of the question, also where a control showed another image
     question: str
     options: tuple[str, ...]
