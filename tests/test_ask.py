@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import draw
 from medr1_lib.data.styles import STYLES
-from medr1_lib.evaluation import ask
+from medr1_lib.evaluation import evaluate
 from medr1_lib.evaluation.ask import Asker, letter_probs
 from medr1_lib.evaluation.evaluate import start
 from medr1_lib.model.loading import load_policy
@@ -161,7 +161,7 @@ def test_a_tokenizer_that_joins_tag_and_letter_is_asked_for_both():
     pieces = [*"<answer>ABCD", *(">" + letter for letter in "ABCD")]
     vocabulary = {piece: place for place, piece in enumerate(dict.fromkeys(pieces))}
     joining = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE(vocabulary, merged)))
-    assert ask._edge(joining) == ">"
+    assert evaluate.shared_edge(joining) == ">"
     some = Tokenizer(models.BPE(vocabulary, merged[:3]))
-    assert ask._edge(PreTrainedTokenizerFast(tokenizer_object=some)) == ""
-    assert ask._edge(policies.processor().tokenizer) == ""
+    assert evaluate.shared_edge(PreTrainedTokenizerFast(tokenizer_object=some)) == ""
+    assert evaluate.shared_edge(policies.processor().tokenizer) == ""

@@ -152,6 +152,16 @@ def thought(completion: str) -> str:
     return found[1].strip() if found else ""
 
 
+def before_letter(completion: str, style: str) -> str:
+    """How a completion in the form asked for begins, up to its letter, with the same reasoning.
+
+    Example:
+        >>> before_letter("<think>a ring</think>It is C.", "think_before")
+        '<think>a ring</think><answer>'
+    """
+    return STYLES[style].form.partition("X")[0].replace("reasons", thought(completion))
+
+
 def _plain(text: str) -> str:
     """Text without case, markup, invisible signs and full stop; wide letters become narrow."""
     shown = (c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")

@@ -52,6 +52,7 @@ class Answer:
     modality: str
     question_type: str
     source: str
+    letter_probs: tuple[float, ...] = ()  # of its letters if the form is given; not for controls
 
 
 class AnswerLog:

@@ -2,19 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from transformers import GenerationConfig, PreTrainedTokenizerFast
+from transformers import GenerationConfig
 from transformers.feature_extraction_utils import BatchFeature
 
 from medr1_lib.data.question import LETTERS, Question
 from medr1_lib.data.styles import STYLES
-from medr1_lib.evaluation.evaluate import chat, start
+from medr1_lib.evaluation.evaluate import chat, encode, next_token_probs, shared_edge, start
 from medr1_lib.evaluation.items import GREY
 from medr1_lib.model.loading import Policy
 from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
@@ -42,8 +41,7 @@ class Asker:
 
     def encode(self, chats: Sequence[str], images: Sequence[Image.Image]) -> BatchFeature:
         """Tokens of the chats, padded on the left, and patches of the images, one for each."""
-        batch = {"text": list(chats), "images": list(images)}
-        return self.processor(**batch, padding=True, return_tensors="pt").to(self.model.device)
+        return encode(self.model, self.processor, chats, images)
 
     def reply(self, chats: Sequence[str], images: Sequence[Image.Image]) -> list[str]:
         """The likeliest continuation of each chat, token by token."""
@@ -57,15 +55,11 @@ class Asker:
         how = {"do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0}
         return self._continued(chats, images, count, **how)
 
-    @torch.inference_mode()
     def next_token_probs(
         self, chats: Sequence[str], images: Sequence[Image.Image], words: Sequence[str]
     ) -> NDArray[np.float64]:
         """Probability that the first token of each word comes next, (chats, words)."""
-        model: Any = self.model
-        logits = model(**self.encode(chats, images), logits_to_keep=1).logits[:, -1]
-        first = [self.processor.tokenizer.encode(word)[0] for word in words]
-        return logits.double().softmax(-1)[:, first].cpu().numpy()
+        return next_token_probs(self.model, self.processor, chats, images, words)
 
     def occlusion(
         self, chat: str, image: Image.Image, word: str, side: int = 28
@@ -109,7 +103,7 @@ def letter_probs(
     place), a column for each letter, `chosen`, `confidence` (the probability of the chosen letter)
     and `correct`.
     """
-    edge, in_form, rows = _edge(asker.processor.tokenizer), [], []
+    edge, in_form, rows = shared_edge(asker.processor.tokenizer), [], []
     known = max(LETTERS, *(one.letters for one in questions), key=len)
     for item, reply in enumerate(replies):
         match = STYLES[style].pattern.fullmatch(reply)
@@ -125,9 +119,3 @@ def letter_probs(
             confidence, correct = row[known.index(letter)], letter == questions[item].answer
             rows.append((item, *row, letter, confidence, correct))
     return pd.DataFrame(rows, columns=["item", *known, "chosen", "confidence", "correct"])
-
-
-def _edge(tokenizer: PreTrainedTokenizerFast) -> str:
-    """What of the tag shares a token with the letter after it, if the tokenizer joins them."""
-    joined = all(len(tokenizer.encode(f">{letter}")) == 1 for letter in LETTERS)
-    return ">" if joined else ""

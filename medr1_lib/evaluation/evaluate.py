@@ -2,15 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from tqdm.auto import tqdm
+from transformers import PreTrainedTokenizerFast
+from transformers.feature_extraction_utils import BatchFeature
 
 from medr1_lib.data import styles
-from medr1_lib.data.question import Question
+from medr1_lib.data.question import LETTERS, Question
 from medr1_lib.evaluation.answers import OF_QUESTION, Answer, AnswerLog
 from medr1_lib.evaluation.items import EvalPrompt, EvalSet, batches
 from medr1_lib.model.loading import Policy
@@ -56,28 +61,91 @@ def evaluate(
         tqdm(desc="evaluate", total=len(prompts), initial=len(prompts) - len(todo)) as bar,
     ):
         for replies in rounds(model, processor, items, todo, settings, batch_size):
-            log.add(_answer(items, prompt, reply, processor) for prompt, reply in replies)
+            log.add(_answers(model, processor, items, replies))
             bar.update(len(replies))
     return log.answers()
 
 
-def _answer(
-    items: EvalSet, prompt: EvalPrompt, reply: "PartialReply", processor: ImageOnlyQwen2VLProcessor
-) -> Answer:
-    question = items.questions[prompt.item]
-    completion = processor.tokenizer.decode(reply.tokens, skip_special_tokens=True)
-    parsed = styles.read(completion, question.options)
-    return Answer(
-        **{name: getattr(question, name) for name in OF_QUESTION},
-        item=prompt.item,
-        style=prompt.style,
-        control=prompt.control,
-        completion=completion,
-        tokens=len(reply.tokens),
-        parsed=parsed,
-        correct=parsed == question.answer,
-        format_ok=styles.read_strict(completion, prompt.style) is not None,
-    )
+def _answers(
+    model: Policy,
+    processor: ImageOnlyQwen2VLProcessor,
+    items: EvalSet,
+    replies: Sequence[tuple[EvalPrompt, "PartialReply"]],
+) -> Iterator[Answer]:
+    """The replies read, with the probabilities of the letters where the real image was shown."""
+    decode = partial(processor.tokenizer.decode, skip_special_tokens=True)
+    said = {one: decode(reply.tokens) for one, reply in replies}
+    opened = {
+        one: reply.prompt + styles.before_letter(said[one], one.style)
+        for one, reply in replies
+        if one.control == "none"
+    }
+    images = [image for one in opened if (image := items.image(one))]
+    letters = max((items.questions[one.item].letters for one in opened), key=len, default="")
+    probs = forced_probs(model, processor, [*opened.values()], images, letters).tolist()
+    forced = dict(zip(opened, probs, strict=True))
+    for prompt, reply in replies:
+        question = items.questions[prompt.item]
+        parsed = styles.read(said[prompt], question.options)
+        yield Answer(
+            **{name: getattr(question, name) for name in OF_QUESTION},
+            item=prompt.item,
+            style=prompt.style,
+            control=prompt.control,
+            completion=said[prompt],
+            tokens=len(reply.tokens),
+            parsed=parsed,
+            correct=parsed == question.answer,
+            format_ok=styles.read_strict(said[prompt], prompt.style) is not None,
+            letter_probs=tuple(forced.get(prompt, ())[: len(question.options)]),
+        )
+
+
+def forced_probs(
+    model: Policy,
+    processor: ImageOnlyQwen2VLProcessor,
+    opened: Sequence[str],
+    images: Sequence[Image.Image],
+    letters: str = LETTERS,
+) -> NDArray[np.float64]:
+    """Probability of each letter behind chats that end where one is due, (chats, letters)."""
+    if not opened:
+        return np.empty((0, len(letters)))
+    edge = shared_edge(processor.tokenizer)
+    chats = [text.removesuffix(edge) for text in opened]
+    return next_token_probs(model, processor, chats, images, [edge + one for one in letters])
+
+
+def shared_edge(tokenizer: PreTrainedTokenizerFast) -> str:
+    """What of the tag shares a token with the letter after it, if the tokenizer joins them."""
+    joined = all(len(tokenizer.encode(f">{letter}")) == 1 for letter in LETTERS)
+    return ">" if joined else ""
+
+
+@torch.inference_mode()
+def next_token_probs(
+    model: Policy,
+    processor: ImageOnlyQwen2VLProcessor,
+    chats: Sequence[str],
+    images: Sequence[Image.Image],
+    words: Sequence[str],
+) -> NDArray[np.float64]:
+    """Probability that the first token of each word comes next, (chats, words)."""
+    run: Any = model
+    logits = run(**encode(model, processor, chats, images), logits_to_keep=1).logits[:, -1]
+    first = [processor.tokenizer.encode(word)[0] for word in words]
+    return logits.double().softmax(-1)[:, first].cpu().numpy()
+
+
+def encode(
+    model: Policy,
+    processor: ImageOnlyQwen2VLProcessor,
+    chats: Sequence[str],
+    images: Sequence[Image.Image],
+) -> BatchFeature:
+    """Tokens of the chats, padded on the left, and patches of the images, one for each."""
+    batch = {"text": list(chats), "images": list(images)}
+    return processor(**batch, padding=True, return_tensors="pt").to(model.device)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,125 @@
+"""What a gain is made of: knowledge, a habit of some letters, or the form of the reply."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medr1_lib.analysis.stats import ITEM, bootstrap
+from medr1_lib.data.question import ALL_LETTERS, LETTERS
+from medr1_lib.errors import InputError
+
+READERS = ("strict", "tolerant", "forced", "corrected")
+PARTS = ("knowledge", "habit", "form", "strict")  # the first three add up to the fourth
+FOLDS, ENOUGH = 10, 200  # of pictures; questions, below which no letter habit is corrected
+
+
+def letter_constants(probs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A factor for each letter, with which the letters are equally probable on average.
+
+    No label is used. `probs` are those of the letters, (questions, letters), 0 for a letter that
+    stands for no option. Built in chapter 02.
+
+    Example:
+        >>> factors = letter_constants(np.array([[0.2, 0.8], [0.4, 0.6]]))
+        >>> (factors[1] / factors[0]).round(2)
+        np.float64(0.41)
+    """
+    there = probs > 0
+    wanted = (there / there.sum(1, keepdims=True)).mean(0)
+    factors = np.ones(probs.shape[1])
+    for _ in range(100):
+        scaled = probs * factors
+        now = (scaled / scaled.sum(1, keepdims=True)).mean(0)
+        factors = factors * np.divide(wanted, now, out=np.ones_like(now), where=now > 0)
+    return factors / factors.mean()
+
+
+def without_habit(probs: NDArray[np.float64], pictures: pd.Series) -> NDArray[np.float64] | None:
+    """Letter probabilities times factors that ten folds of pictures fit, each on the nine others.
+
+    `None` below 200 questions or 10 pictures. Built in chapter 02.
+    """
+    names, picture = np.unique(pictures.astype(str), return_inverse=True)
+    if len(probs) < ENOUGH or len(names) < FOLDS:
+        return None
+    fold = np.random.default_rng(0).permutation(len(names))[picture] % FOLDS
+    corrected = np.empty_like(probs)
+    for held_out in range(FOLDS):
+        own = fold == held_out
+        corrected[own] = probs[own] * letter_constants(probs[~own])
+    return corrected
+
+
+def read_all(answers: pd.DataFrame) -> pd.DataFrame:
+    """Four readers side by side: the answers of one model in one style, about the real images.
+
+    Adds columns that are 1 where a reader finds the right letter: `strict` (in exactly the form
+    asked for), `tolerant`, `forced` (the form is given, and the likeliest letter counts) and
+    `corrected` (as `forced`, by `without_habit`; not a number where that is `None`).
+    """
+    real = answers[answers["control"] == "none"]
+    probs = letter_matrix(real)
+    corrected, right = without_habit(probs, real["image_id"]), real["answer"].map(ALL_LETTERS.index)
+    found = {
+        "strict": real["correct"] & real["format_ok"],
+        "tolerant": real["correct"],
+        "forced": probs.argmax(1) == right,
+        "corrected": np.nan if corrected is None else corrected.argmax(1) == right,
+    }
+    return real.assign(**found).astype(dict.fromkeys(READERS, float))
+
+
+def letter_matrix(answers: pd.DataFrame) -> NDArray[np.float64]:
+    """The recorded `letter_probs`, (answers, letters), 0 for a letter that stands for no option.
+
+    Raises an `InputError` if there are none.
+    """
+    rows = list(answers["letter_probs"]) if "letter_probs" in answers else [[]]
+    if not all(map(len, rows)):
+        remedy = "evaluate the model again with this version"
+        raise InputError("answers", "have no probabilities of the letters", remedy)
+    return pd.DataFrame([*map(list, rows)]).fillna(0.0).to_numpy(float)
+
+
+def letter_habit(answers: pd.DataFrame) -> pd.DataFrame:
+    """How often each letter is answered, and how often questions with that right letter are right.
+
+    Returns one row per letter: `share` of all answers, and `accuracy` where the letter is right.
+    """
+    share = answers["parsed"].value_counts() / len(answers)
+    accuracy = answers.groupby("answer")["correct"].mean()
+    letters = sorted({*LETTERS, *share.index, *accuracy.index})
+    found = pd.DataFrame({"share": share, "accuracy": accuracy}, letters).rename_axis("letter")
+    return found.fillna({"share": 0.0})
+
+
+def change(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """What training changed in each question, by its parts; both have the columns of `read_all`.
+
+    `knowledge` is the change of the corrected forced letter, `habit` that of the forced letter
+    minus `knowledge`, `form` that of the strict reading minus that of the forced letter; they add
+    up to `strict`. Raises an `InputError` if the two do not cover the same items.
+    """
+    pairs = before.merge(after, on=ITEM, suffixes=("_before", ""), validate="one_to_one")
+    if not len(pairs) == len(before) == len(after):
+        problem = f"{len(before)} and {len(after)} answers have {len(pairs)} items in common"
+        raise InputError("comparison", problem, "evaluate both on the same data and limit")
+    moved = {name: pairs[name] - pairs[f"{name}_before"] for name in READERS}
+    knowledge, habit = moved["corrected"], moved["forced"] - moved["corrected"]
+    form, strict = moved["strict"] - moved["forced"], moved["strict"]
+    return pairs[ITEM].assign(knowledge=knowledge, habit=habit, form=form, strict=strict)
+
+
+def gain_table(changes: pd.DataFrame) -> pd.DataFrame:
+    """The mean of each part of a gain, with a 95 % interval over pictures and models.
+
+    `changes` are those of one model, or of several under a column `model`; models and pictures are
+    drawn independently. Returns one row per part: `n` (changes), `value`, `low`, `high`.
+    """
+    drawn = {"model": 0} | dict(changes) | {"item": changes["image_id"]}
+    rows = []
+    for part in PARTS:
+        known = pd.DataFrame(drawn).dropna(subset=part)
+        interval = bootstrap(known, part) if len(known) else (np.nan, np.nan)
+        rows.append((len(known), known[part].mean(), *interval))
+    return pd.DataFrame(rows, [*PARTS], ["n", "value", "low", "high"]).rename_axis("part")
