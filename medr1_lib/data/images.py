@@ -1,6 +1,7 @@
 """Any medical image file, as the small RGB image that a model sees."""
 
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +12,14 @@ import pydicom
 from PIL import Image, ImageOps, UnidentifiedImageError
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
 from pydicom.pixels.utils import pixel_array
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medr1_lib.errors import InputError
 
 SIDE = 384  # pixels; the longest side that Med-R1 trains on
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP")  # no others: Pillow starts Ghostscript for an EPS
+# No others: Pillow starts Ghostscript for an EPS.
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
+MANY = ("PNG", "TIFF", "GIF", "WEBP")  # may hold several pictures; a phone's JPEG has a thumbnail
 MAX_RATIO = 200  # of the sides; Qwen2-VL's processor refuses more
 MAX_PIXELS = 89_000_000  # about where Pillow begins to suspect a decompression bomb
 SMALLER = "cut it into tiles or export it smaller"
@@ -27,15 +31,31 @@ warnings.filterwarnings("ignore", module=r"(PIL|pydicom)\b")
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 _WIDE_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}  # grey values of more than 8 bits
+_FRAME = re.compile(r"(.+)#([1-9]\d{0,5})")
+_PIXELS = {"PixelData", "FloatPixelData", "DoubleFloatPixelData"}
+# Anonymizers leave these without a value, which says as little as leaving them out.
+_OFTEN_EMPTY = ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
+_OFTEN_EMPTY += ("VOILUTFunction", "PixelPaddingValue", "PhotometricInterpretation")
+_OFTEN_EMPTY += ("NumberOfFrames",)
+
+Limits = tuple[float, float]  # the values that become black and white
 
 
-def load(source: Path | bytes, side: int = SIDE, where: object = None) -> Image.Image:
-    """Read a PNG, JPEG, TIFF, BMP or DICOM image as RGB, made smaller if a side exceeds `side`.
+def load(
+    source: Path | bytes,
+    side: int = SIDE,
+    where: object = None,
+    frame: int | None = None,
+    limits: Limits | None = None,
+) -> Image.Image:
+    """Read a picture or a DICOM image as RGB, made smaller if a side exceeds `side`.
 
-    The format follows from the content, not from the name. EXIF orientation is applied. Grey images
-    of more than 8 bits are stretched from their darkest to their brightest value, DICOM images
-    (after rescale slope and intercept) over their first window if they have one. An image that is
-    empty, damaged, none or too large is an `InputError` about `where`, or about the file.
+    The format, one of `FORMATS`, follows from the content, not from the name. EXIF orientation is
+    applied, and what is transparent becomes black. Grey images of more than 8 bits are stretched
+    between `limits`; without any, DICOM images (after rescale slope and intercept) over their first
+    window, and those that have none from the 0.1th to the 99.9th per cent of their values. Of a
+    file with several frames, one is named, from 1. An image that is empty, damaged, none or too
+    large is an `InputError` about `where`, or about the file.
     """
     where = where or (source if isinstance(source, Path) else "image")
     try:
@@ -43,20 +63,34 @@ def load(source: Path | bytes, side: int = SIDE, where: object = None) -> Image.
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
         raise InputError(where, problem, "check the path and its permissions") from error
-    is_dicom = data[128:132] == b"DICM"
+    # Without its preamble a file begins with an element of group 2 or 8.
+    is_dicom = data[128:132] == b"DICM" or data[:2] in (b"\2\0", b"\x08\0", b"\0\x08")
     told = ("is a DICOM file that cannot be decoded", ONE_IMAGE) if is_dicom else ()
     with faults(where, *told):
         if is_dicom:
-            image = _read_dicom(data, where)
+            image = _read_dicom(data, where, frame, limits)
         else:
-            picture = opened(data, where)
-            picture.draft(None, (2 * side, 2 * side))  # a large JPEG is decoded at a fraction
-            image = ImageOps.exif_transpose(picture)
-            is_wide = image.mode in _WIDE_MODES
-            image = _grey(np.asarray(image), None, where) if is_wide else image.convert("RGB")
+            image = _read_picture(data, where, side, frame, limits)
         image.thumbnail((side, side), Image.Resampling.BICUBIC)
         _check_size(*image.size, where)  # rounding may have made it thinner still
     return image
+
+
+def framed(name: str) -> tuple[str, int | None]:
+    """The file and the frame that a name means.
+
+    Example:
+        >>> framed("scan.dcm#3"), framed("scan.dcm")
+        (('scan.dcm', 3), ('scan.dcm', None))
+    """
+    named = _FRAME.fullmatch(name)
+    return (named[1], int(named[2])) if named else (name, None)
+
+
+def is_flat(image: Image.Image) -> bool:
+    """Whether 99 % of the pixels lie within 16 grey levels, which a picture of something do not."""
+    low, high = np.percentile(np.asarray(image.convert("L")), (0.5, 99.5))
+    return bool(high - low < 16)
 
 
 @contextmanager
@@ -68,7 +102,7 @@ def faults(where: object, what: str = "is damaged", remedy: str = AGAIN) -> Iter
         raise
     except UnidentifiedImageError as error:
         problem = "is not an image that can be read"
-        raise InputError(where, problem, "use PNG, JPEG, TIFF, BMP or DICOM") from error
+        raise InputError(where, problem, f"use DICOM, {', '.join(FORMATS)}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(where, f"is too large ({error})", SMALLER) from error
     except Exception as error:  # damaged bytes make decoders raise anything
@@ -76,7 +110,7 @@ def faults(where: object, what: str = "is damaged", remedy: str = AGAIN) -> Iter
 
 
 def opened(data: bytes, where: object) -> Image.Image:
-    """A PNG, JPEG, TIFF or BMP of which the header is read, and the size looked at."""
+    """A picture, in one of `FORMATS`, of which the header is read, and the size looked at."""
     if not data:
         raise InputError(where, "is empty (zero bytes)", AGAIN)
     image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -101,42 +135,124 @@ def window(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.clip((values - low) / (high - low), 0, 1)
 
 
-def _read_dicom(data: bytes, where: object) -> Image.Image:
-    dataset = pydicom.dcmread(io.BytesIO(data))
-    if not dataset.get("PixelData"):
+def _read_picture(
+    data: bytes, where: object, side: int, frame: int | None, limits: Limits | None
+) -> Image.Image:
+    picture = opened(data, where)
+    frames = getattr(picture, "n_frames", 1) if picture.format in MANY else 1
+    picture.seek(_one_of(frames, frame, where))
+    picture.draft(None, (2 * side, 2 * side))  # a large JPEG is decoded at a fraction
+    image = ImageOps.exif_transpose(picture)
+    if image.mode in _WIDE_MODES:
+        values, tags = np.asarray(image), getattr(picture, "tag_v2", {})
+        if image.mode == "I" and tags.get(258) == (32,) and tags.get(339, (1,)) == (1,):
+            values = values.view(np.uint32)  # Pillow takes them for signed
+        wide = _grey(values, limits, where)
+        return ImageOps.invert(wide) if tags.get(262) == 0 else wide  # there, white is zero
+    if image.has_transparency_data:  # what is hidden under it may have any colour
+        return Image.alpha_composite(
+            Image.new("RGBA", image.size, "black"), image.convert("RGBA")
+        ).convert("RGB")
+    return image.convert("RGB")
+
+
+def _one_of(frames: int, frame: int | None, where: object) -> int:
+    """The place, from 0, of the frame that was asked for; which one is never guessed."""
+    if frames > 1 and frame is None:
+        raise InputError(where, f"holds {frames} images", "name one of them, the first as FILE#1")
+    if (frame or 1) > frames:
+        raise InputError(where, f"has no image number {frame}, only {frames}", "correct the number")
+    return (frame or 1) - 1
+
+
+def _read_dicom(
+    data: bytes, where: object, frame: int | None, limits: Limits | None
+) -> Image.Image:
+    dataset = pydicom.dcmread(io.BytesIO(data), force=True)
+    sides = dataset.get("Columns"), dataset.get("Rows")
+    if None in sides or not any(dataset.get(name) for name in _PIXELS):
         raise InputError(where, "is a DICOM file without pixel data", ONE_IMAGE)
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    if frames > 1:
-        raise InputError(where, f"is a DICOM file of {frames} frames", ONE_IMAGE)
-    _check_size(int(dataset.Columns), int(dataset.Rows), where)
-    pixels = pixel_array(dataset)  # RGB, should the file hold YBR colours
+    place = _one_of(int(dataset.get("NumberOfFrames") or 1), frame, where)
+    _complete(dataset, place)
+    _check_size(*map(int, sides), where)
+    try:
+        pixels = pixel_array(dataset, index=place)  # RGB, should the file hold YBR colours
+    except RuntimeError as error:
+        problem = f"cannot be decoded ({dataset.file_meta.TransferSyntaxUID.name})"
+        remedy = 'pip install "medr1[dicom]" adds decoders (pylibjpeg), or export it uncompressed'
+        raise InputError(where, problem, remedy) from error
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         pixels = apply_color_lut(pixels, dataset)
+        dataset.BitsStored = 8 * pixels.itemsize
     if pixels.ndim == 3:
-        return Image.fromarray((pixels >> (8 * (pixels.itemsize - 1))).astype(np.uint8))
-    values = apply_modality_lut(pixels, dataset)
-    said = dataset.get("WindowCenter"), dataset.get("WindowWidth")  # anonymizers leave them empty
-    if None in said:
-        limits, values = None, apply_voi_lut(values, dataset)
-    else:  # the first window of the file (PS3.3 C.11.2.1.2)
-        centre, width = (float(np.atleast_1d(value)[0]) for value in said)
-        if not (np.isfinite(centre) and 1 <= width < np.inf):
-            raise InputError(where, f"has a window of centre {centre} and width {width}", ONE_IMAGE)
-        limits = centre - width / 2, centre + width / 2 - 1
-    image = _grey(values, limits, where)
+        return Image.fromarray((pixels >> max(0, dataset.BitsStored - 8)).astype(np.uint8))
+    padded, values = _padding(pixels, dataset), apply_modality_lut(pixels, dataset)
+    if limits is None:
+        values, limits = _windowed(values, dataset)
+    image = _grey(values, limits, where, padded)
     inverted = dataset.PhotometricInterpretation == "MONOCHROME1"  # there, low values are bright
     return ImageOps.invert(image) if inverted else image
 
 
-def _grey(values: np.ndarray, limits: tuple[float, float] | None, where: object) -> Image.Image:
-    """Values as 8-bit grey in RGB, from the lowest to the highest where there are no `limits`.
+def _complete(dataset: pydicom.Dataset, place: int) -> None:
+    """Fill in what a frame's own groups say, and what files in the wild leave out."""
+    groups = [(dataset.get("SharedFunctionalGroupsSequence") or [None])[0]]
+    groups += (dataset.get("PerFrameFunctionalGroupsSequence") or [])[place : place + 1]
+    for group in filter(None, groups):
+        for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+            for item in group.get(name) or ():
+                dataset.update(item)
+    for name in _OFTEN_EMPTY:
+        if name in dataset and dataset[name].is_empty:
+            del dataset[name]
+    if "PhotometricInterpretation" not in dataset and dataset.get("SamplesPerPixel", 1) == 1:
+        dataset.PhotometricInterpretation = "MONOCHROME2"
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        syntaxes = {(False, True): ExplicitVRLittleEndian, (False, False): ExplicitVRBigEndian}
+        syntax = syntaxes.get(dataset.original_encoding, ImplicitVRLittleEndian)
+        dataset.file_meta.TransferSyntaxUID = syntax
 
-    An image of one value only becomes black; so do pixels that are no number.
+
+def _padding(pixels: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
+    """Where pixels are filling around the image, which must not decide its grey levels."""
+    filling = dataset.get("PixelPaddingValue")
+    if filling is None:
+        return np.zeros(pixels.shape, dtype=bool)
+    end = dataset.get("PixelPaddingRangeLimit", filling)
+    return (pixels >= min(filling, end)) & (pixels <= max(filling, end))
+
+
+def _windowed(values: np.ndarray, dataset: pydicom.Dataset) -> tuple[np.ndarray, Limits | None]:
+    """Values and the limits of the file's first window (PS3.3 C.11.2), or none where it has none.
+
+    A window without a width, as anonymizers leave it, is none.
     """
-    finite = values[np.isfinite(values)].astype(np.float64)
-    if not finite.size:
+    said = (dataset.get(name, np.nan) for name in ("WindowCenter", "WindowWidth"))
+    centre, width = (float(np.atleast_1d(value)[0]) for value in said)
+    kind = dataset.get("VOILUTFunction", "LINEAR")
+    less = 0 if kind in ("SIGMOID", "LINEAR_EXACT") else 1
+    if not (np.isfinite(centre) and 0 < width < np.inf and width >= less):
+        return apply_voi_lut(values, dataset) if "VOILUTSequence" in dataset else values, None
+    if kind == "SIGMOID":
+        return 1 / (1 + np.exp(-4 * (values - centre) / width)), (0, 1)
+    return values, (centre - width / 2, centre + width / 2 - less)
+
+
+def _grey(
+    values: np.ndarray, limits: Limits | None, where: object, padded: np.ndarray | None = None
+) -> Image.Image:
+    """Values as 8-bit grey in RGB, stretched over nearly all of them where there are no `limits`.
+
+    One pixel in a thousand at either end and what is `padded` do not decide. An image of one value
+    only becomes black; so do pixels that are no number.
+    """
+    counted = np.isfinite(values) if padded is None else np.isfinite(values) & ~padded
+    if not np.isfinite(values).any():
         raise InputError(where, "has no pixel that is a number", AGAIN)
-    low, high = limits or (finite.min(), finite.max())
+    inner = values[counted if counted.any() else np.isfinite(values)].astype(np.float64)
+    low, high = limits or np.percentile(inner, (0.1, 99.9))
+    if limits is None and low == high:  # nearly all are equal, as in a mask
+        low, high = inner.min(), inner.max()
     values = np.nan_to_num(values.astype(np.float64), posinf=high, neginf=low)
     grey = window(values, low, high) if high > low else values > low  # a width of 1 is a threshold
     return Image.fromarray((255 * grey).round().astype(np.uint8)).convert("RGB")
