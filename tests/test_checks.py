@@ -1,8 +1,10 @@
 """Every check of the course lets the library's answer pass and tells wrong answers apart."""
 
 import importlib
+import math
 import pkgutil
 
+import numpy as np
 import pytest
 import wrong_answers
 
@@ -63,6 +65,24 @@ def test_a_wrong_answer_is_told_why(name, words, capsys):
     line = line_of(capsys)
     assert words in line
     assert line.endswith("Going on with the library's version.")
+
+
+def test_a_rounded_z_is_right(capsys):
+    """The formula is printed with 1.96 in most books, and an answer with it is right."""
+
+    def wilson(right, n, z=1.96):
+        share, shrink = right / n, 1 + z**2 / n
+        half = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+        return [(share + z**2 / (2 * n) - half) / shrink, (share + z**2 / (2 * n) + half) / shrink]
+
+    def paired_interval(lost, won, n, z=1.96):
+        b, c, total = lost + 0.5, won + 0.5, n + 2
+        half = z / total * math.sqrt(b + c - (c - b) ** 2 / total)
+        return np.clip([(c - b) / total - half, (c - b) / total + half], -1, 1)
+
+    assert EXERCISES["wilson"](wilson) is wilson
+    assert EXERCISES["paired_interval"](paired_interval) is paired_interval
+    capsys.readouterr()
 
 
 @pytest.mark.parametrize("name", WRONG)

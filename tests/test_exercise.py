@@ -34,8 +34,9 @@ def leaves(x):
         (leaves, "raises SystemExit"),
         (lambda: 1, "raises TypeError"),
         (lambda x: None, "end in `return`"),
-        (lambda x: x, "fabs(-2) gives -2, not 2.0: distances have no sign"),
-        (lambda x: str(abs(x)), "gives '2', not 2.0: plain"),
+        (lambda x: x, "1 of 2 cases. fabs(-2) gives -2, not 2.0: distances have no sign"),
+        (lambda x: x if x > 0 else "no", "a number is asked for; distances have no sign"),
+        (lambda x: 2 * x, "right in 0 of 2 cases. fabs(2) gives 4, not 2.0: plain"),
         (..., "should be a function"),
         (math.fabs, "library's version already"),
     ],
@@ -77,6 +78,9 @@ def test_a_function_cannot_change_the_arguments_of_the_next_case(capsys):
     [
         (1.0000001, 1.0, True),
         (1.001, 1.0, False),
+        (1.96, 1.959964, True),
+        (1e-9, 0.0, True),
+        (1e-6, 0.0, False),
         (1, 1.0, True),
         (True, "A", False),
         (np.float32(0.1), 0.1, True),
@@ -91,3 +95,39 @@ def test_a_function_cannot_change_the_arguments_of_the_next_case(capsys):
 )
 def test_results_are_compared_by_value(got, expected, same):
     assert exercise._same(got, expected) is same
+
+
+def result(value):
+    """A function that gives a value back, so that a test can choose what is expected."""
+    return value
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "words"),
+    [
+        ([1.0, 2.0], [1.0], "its shape is (1,), not (2,)"),
+        (np.ones((2, 3)), np.ones((3, 2)), "its shape is (3, 2), not (2, 3)"),
+        ([[1.0], [2.0, 3.0]], [[1.0]], "its shape is (1, 1), not (2,)"),
+        ([1.0], 1.0, "a list is asked for"),
+        ({"n": 1}, [1], "a dictionary is asked for"),
+        ({"n": 1, "p": 0.5}, {"p": 0.5, "k": 2}, "it lacks 'n'"),
+        ({"p": 0.5}, {"p": 0.5, "rollouts": 2}, "it has 'rollouts' too much"),
+        ({"n": 4, "p": 0.5}, {"n": 4, "p": 50}, "it is in percent"),
+        ((0.0, 0.161), (0.0, 16.1), "it is in percent"),
+        (16.1, 0.161, "it is a share, and percent are asked for"),
+        ((0.0, 0.161), (0.1, 0.161), "look again"),
+        ("C", "c", "look again"),
+        (None, "", "look again"),
+    ],
+)
+def test_form_and_unit_come_before_values(monkeypatch, capsys, expected, got, words):
+    check = Exercise(f"{__name__}:result", (Case((expected,), "look again"),))
+    check(lambda value: got)
+    assert f": {words}" in capsys.readouterr().out
+
+
+def test_a_long_case_is_shown_whole(capsys):
+    numbers = list(range(-100, 100))
+    total = Exercise("builtins:sum", (Case((numbers,), "all count"),))
+    total(len)
+    assert f"sum({numbers}) gives 200, not -100: all count." in capsys.readouterr().out

@@ -31,7 +31,9 @@ def by_factorials(k, c, n):
 WRONG = {
     "share": {
         "interval is Wilson's": share_with(interval=plain_interval),
-        "between 0 and 1": share_with(accuracy=lambda records: 100 * records["correct"].mean()),
+        "in percent, and a share": share_with(
+            accuracy=lambda records: 100 * records["correct"].mean()
+        ),
         "a record like the others": lambda records: (
             stats.share(records[records["format_ok"]])
             | {"format_rate": float(records["format_ok"].mean())}
@@ -41,7 +43,7 @@ WRONG = {
         ),
     },
     "claims": {
-        "stands before its value": lambda text: {
+        "lacks 'finding'": lambda text: {
             value: name for name, _, value in (part.partition(": ") for part in text.split(", "))
         },
         "between two parts": lambda text: dict(

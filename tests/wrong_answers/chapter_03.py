@@ -66,7 +66,7 @@ WRONG = {
         ),
     },
     "accuracy_reward": {
-        "one number for each": lambda *arguments: sum(rewarded(*arguments)),
+        "a list is asked for": lambda *arguments: sum(rewarded(*arguments)),
         "raises TypeError": lambda score, style, completions, answer: [
             score(completion, letter, style)
             for completion, letter in zip(completions, answer, strict=True)

@@ -29,7 +29,7 @@ def weights_with(**divisors):
 
 WRONG = {
     "group_advantages": {
-        "less the mean": lambda rewards, group_size, scale=True: rewards.view(-1, group_size),
+        "its shape is (1, 2)": lambda rewards, group_size, scale=True: rewards.view(-1, group_size),
         "not of the batch": advantages_with(mean=lambda groups: groups.mean()),
         "over G - 1": advantages_with(std=lambda groups: groups.std(1, keepdim=True, correction=0)),
         "plus 1e-4": advantages_with(least=0.0),

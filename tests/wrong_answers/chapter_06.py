@@ -47,7 +47,7 @@ WRONG = {
         "rollouts of its own": budget_with(rollouts=lambda steps, batch, group: batch),
     },
     "running_mean": {
-        "one number for each value": lambda values, width: mean_with(back)(values, width)[
+        "its shape is (1,), not (2,)": lambda values, width: mean_with(back)(values, width)[
             width - 1 :
         ],
         "looks back only": mean_with(

@@ -46,7 +46,7 @@ CASES = {
     "medr1_lib.course.chapters.chapter_02:pass_at": (
         Case((1, [4, 0], 16), "with one try it is the mean share of right samples"),
         Case((2, [1], 4), "samples are drawn without replacement, none of them twice"),
-        Case((8, [8], 16), "eight wrong samples leave one choice of eight without a right one"),
+        Case((4, [4], 8), "four wrong samples leave one choice of four without a right one"),
         Case((8, [12], 16), "with fewer than `k` wrong samples one of `k` is always right"),
         Case((2, [2, 0], 4), "each question has its own chance, and the mean is taken of those"),
     ),
