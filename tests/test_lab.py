@@ -204,7 +204,9 @@ def test_progress_reads_what_a_check_prints(tmp_path, capsys):
     checks.wilson(lambda right, n: (0, 1))
     told = capsys.readouterr().out
     nbformat.write(notebook("a", text=told), tmp_path / "00_start.ipynb")
-    assert progress.report(tmp_path)[1].startswith("    wilson: not right yet. wilson(0, 20) gives")
+    assert progress.report(tmp_path)[1].startswith(
+        "    wilson: not right yet, right in 0 of 4 cases. wilson(0, 20) gives"
+    )
 
 
 @pytest.mark.parametrize("text", ["{", "{}", '{"cells": [1]}'])
