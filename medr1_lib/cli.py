@@ -16,11 +16,15 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medr1_lib.errors import InputError
 from medr1_lib.files import check_writable, one_writer, write_json
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 # Else it complains of a missing kernel when it is imported; before any module that imports it.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
@@ -305,15 +309,20 @@ def evaluate(arguments: list[str]) -> int:
     from medr1_lib.data.question import CONTROLS
     from medr1_lib.data.styles import STYLES
 
-    parser = _parser("evaluate", "Ask a model every question of a split, greedily.")
+    parser = _parser("evaluate", "Score a model, or answers that it gave elsewhere, on a split.")
     add = parser.add_argument
-    add("--model", **FOLDER, required=True, help="a Qwen2-VL, or an adapter of one")
+    whose = parser.add_mutually_exclusive_group(required=True).add_argument
+    whose("--model", **FOLDER, help="ask a Qwen2-VL, or an adapter of one, greedily")
+    about = "score a table of answers: csv, tsv, jsonl or parquet with id (or index) and prediction"
+    whose("--answers", **FILE, help=about)
     add("--data", **FOLDER, required=True, help="data set made by build or import")
-    add("--out", **FOLDER, required=True, help="folder for records and card")
+    add("--out", **FOLDER, help="folder for records and card; needed with --model")
     add("--split", default="test", help="train to see how much was learned by heart (test)")
-    add("--style", nargs="+", choices=STYLES, required=True, help="one or more reasoning styles")
+    about = "one or more reasoning styles; needed with --model"
+    add("--style", nargs="+", choices=STYLES, help=about)
     controls = "ask again with a grey image, another image of the modality, no image"
     add("--controls", nargs="*", choices=CONTROLS, default=[], help=controls)
+    add("--compare", **FOLDER, help="pair the answers with those of this evaluation, item by item")
     add("--limit", **COUNT, help="N questions drawn at random instead of all")
     add("--seed", type=natural, default=0, metavar="S", help="of that draw and of shuffled (0)")
     add("--batch-size", **COUNT, default=64, help="questions at once (64)")
@@ -322,19 +331,78 @@ def evaluate(arguments: list[str]) -> int:
     add("--quantize", choices=("nf4",), help="load the language model in 4 bits")
     add("--json", **FILE, help="write the report here too, with several styles one under each name")
     options = parser.parse_args(arguments)
+    missing = [name for name in ("--style", "--out") if not getattr(options, name[2:])]
+    if options.model and missing:
+        parser.error(f"the following arguments are required: {', '.join(missing)}")
     if options.json:
         check_writable(options.json)
-    report = _evaluate(options)
+    other = _other(options.compare) if options.compare else None
+    report = _report(_asked(options) if options.model else _outside(options), other, options)
     if options.json:
         write_json(options.json, next(iter(report.values())) if len(report) == 1 else report)
     return 0
 
 
-def _evaluate(options: argparse.Namespace) -> Report:
+def _other(folder: Path) -> "DataFrame":
+    from medr1_lib.analysis.recorded import ANSWERS, read_table
+    from medr1_lib.analysis.stats import ITEM
+
+    return read_table(folder / ANSWERS, [*ITEM, "style", "control", "correct"], "evaluate it again")
+
+
+def _report(records: "DataFrame", other: "DataFrame | None", options: argparse.Namespace) -> Report:
     """The summary of every style, printed as well."""
+    from medr1_lib.analysis.stats import compare, summary, summary_table
+    from medr1_lib.evaluation.outside import OUTSIDE
+
+    report: Report = {}
+    for style, replies in records.groupby("style", sort=False):
+        report[style] = summary(replies)
+        print(f"\n{options.model or options.answers}, {style}:\n{summary_table(report[style])}")
+        print("unread: replies that name no option; they count as wrong")
+        real = replies[replies["control"] == "none"]
+        for name, answers in () if other is None else other.groupby("style", sort=False):
+            if name == style or OUTSIDE in (name, style):
+                pair = compare(answers[answers["control"] == "none"], real)
+                low, high = (100 * end for end in pair.interval)
+                print(
+                    f"against {options.compare}, {name}: {100 * pair.difference:+.1f} points",
+                    end="",
+                )
+                print(f" [{low:+.1f}, {high:+.1f}], p = {pair.p:.2g}, n = {pair.n}")
+                report[style].setdefault("compared", {})[name] = asdict(pair)
+    return report
+
+
+def _outside(options: argparse.Namespace) -> "DataFrame":
+    """The answers in a table, and a line about those that are missing."""
+    import pandas as pd
+
+    from medr1_lib.evaluation.answers import AnswerLog
+    from medr1_lib.evaluation.items import EvalSet
+    from medr1_lib.evaluation.outside import outside_answers
+
+    items = EvalSet(options.data, options.split)
+    found, missing = outside_answers(options.answers, items.questions)
+    share = f"{missing} of {len(found)} answers are missing ({missing / len(found):.1%})"
+    print(f"{share}; they count as wrong and as unread")
+    if options.out:
+        determines = {
+            "answers_sha256": sha256(options.answers.read_bytes()).hexdigest(),
+            "data_sha256": items.sha256,
+        }
+        notes = {"answers": str(options.answers), "data": f"{options.data}, {options.split}"}
+        with one_writer(options.out):
+            log = AnswerLog(options.out, determines, notes | {"use": NOT_CLINICAL})
+            log.add(found)
+            return log.finish({"finished": time.strftime("%Y-%m-%d")})
+    return pd.DataFrame([asdict(answer) for answer in found])
+
+
+def _asked(options: argparse.Namespace) -> "DataFrame":
+    """The answers of a model, all that were not given yet asked for now."""
     import torch
 
-    from medr1_lib.analysis.stats import summary, summary_table
     from medr1_lib.evaluation.answers import AnswerLog, fingerprint
     from medr1_lib.evaluation.evaluate import Settings, evaluate
     from medr1_lib.evaluation.items import EvalSet
@@ -365,14 +433,7 @@ def _evaluate(options: argparse.Namespace) -> Report:
             remedy = "choose a smaller one; the same command goes on from here"
             raise InputError(where, "the GPU's memory is full", remedy) from error
         seconds = time.perf_counter() - start
-        records = log.finish({"seconds": round(seconds, 1), "finished": time.strftime("%Y-%m-%d")})
-    report: Report = {}
-    for style in settings.styles:
-        replies = records[records["style"] == style]
-        report[style] = summary(replies)
-        print(f"\n{options.model}, {style}, greedy:\n{summary_table(report[style])}")
-        print("unread: replies that name no option; they count as wrong")
-    return report
+        return log.finish({"seconds": round(seconds, 1), "finished": time.strftime("%Y-%m-%d")})
 
 
 def _notes(options: argparse.Namespace) -> Report:
@@ -439,6 +500,6 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "progress": (progress, "say which exercises of your copies are solved"),
     "data": (data, "build phantoms, import real data, audit either"),
     "train": (train, "train by GRPO or by supervised fine-tuning"),
-    "evaluate": (evaluate, "score a model on a test split"),
+    "evaluate": (evaluate, "score a model, or answers given elsewhere, on a test split"),
     "sweep": (sweep, "train and score a plan of many models"),
 }

@@ -20,16 +20,8 @@ from medr1_lib.evaluation.items import EvalPrompt
 KEY = ["item", "style", "control"]
 AGAIN = "copy the folder again, or remove it and repeat the command"
 DECIDES = {".safetensors", ".json", ".jinja", ".txt", ".model"}  # suffixes of a model's files
-OF_QUESTION = [
-    "id",
-    "image_id",
-    "question",
-    "options",
-    "answer",
-    "modality",
-    "question_type",
-    "source",
-]
+OF_QUESTION = ["id", "image_id", "question", "options", "answer"]
+OF_QUESTION += ["modality", "question_type", "source"]
 
 
 @dataclass(frozen=True)
