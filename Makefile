@@ -15,8 +15,9 @@ help:  ## list the targets
 
 setup: $(INSTALLED)  ## make the environment .venv, once
 
-course: setup  ## execute every chapter and print the results (TIER=replay|laptop|gpu, RECORD=1)
-	$(BIN)/python -m notebooks.tools.run --tier $(TIER) $(if $(RECORD),--record)
+course: setup  ## execute the chapters, print the results (TIER=, CHAPTERS=03,05, KEEP_GOING=1, RECORD=1)
+	$(BIN)/python -m notebooks.tools.run --tier $(TIER) $(if $(RECORD),--record) \
+	    $(if $(CHAPTERS),--chapters $(CHAPTERS)) $(if $(KEEP_GOING),--keep-going)
 
 check: static  ## the checks of a few minutes: all but the tests marked `slow` and the chapters
 	$(PYTEST) -m "not slow" medr1_lib tests

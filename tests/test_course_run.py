@@ -14,7 +14,8 @@ from notebooks.tools import run, validate
 @pytest.mark.slow
 def test_a_course_is_run_beside_the_notebooks(course, tmp_path, capsys):
     before = {path: path.read_bytes() for path in course.rglob("*") if path.is_file()}
-    (result,) = run.course(course, tmp_path / "out", "laptop")
+    (result,), failed = run.course(run.chosen(course), tmp_path / "out", "laptop")
+    assert failed == []
     assert {path: path.read_bytes() for path in course.rglob("*") if path.is_file()} == before
     assert capsys.readouterr().out.startswith("[1/1] 01_clean ... ")
     assert result.cells == 5
@@ -30,22 +31,54 @@ def test_a_chapter_that_fails_stops_the_course(course, tmp_path, capsys):
     broken = nbformat.read(course / "01_clean.ipynb", as_version=4)
     broken.cells.insert(3, nbformat.v4.new_code_cell("share = 1 / 0"))
     nbformat.write(broken, course / "00_breaks.ipynb")
-    assert run.course(course, tmp_path / "out", "laptop") is None
+    both = run.chosen(course)
+    assert run.course(both, tmp_path / "out", "laptop") == ([], ["00_breaks"])
     told = capsys.readouterr().out
     assert "[1/2] 00_breaks ... FAILED" in told
     assert "share = 1 / 0\n\nZeroDivisionError: division by zero" in told
     assert "01_clean" not in told, "it went on"
     assert (tmp_path / "out" / "00_breaks.ipynb").exists()
+    results, failed = run.course(both, tmp_path / "out", "laptop", keep_going=True)
+    assert [result.chapter for result in results] == ["01_clean"]
+    assert failed == ["00_breaks"]
 
 
-def test_main_says_by_its_status_that_a_chapter_failed(monkeypatch):
-    monkeypatch.setattr(run, "course", lambda *arguments: None)
-    assert run.main([]) == 1
+@pytest.mark.parametrize("flags", [[], ["--keep-going"]])
+def test_main_says_by_its_status_that_a_chapter_failed(monkeypatch, capsys, flags):
+    monkeypatch.setattr(run, "course", lambda *arguments: (RESULTS, ["03_x"]))
+    assert run.main(flags) == 1
+    told = capsys.readouterr().out
+    assert "failed: 03_x" in told
+    assert ("00_start_here" in told) == bool(flags)
+
+
+def test_chapters_are_chosen_by_number(monkeypatch, capsys):
+    seen = []
+
+    def remember(chapters, *others):
+        seen.append([path.name[:2] for path in chapters])
+        return RESULTS, []
+
+    monkeypatch.setattr(run, "course", remember)
+    assert run.main(["--chapters", "03,01"]) == 0
+    assert seen == [["01", "03"]]
+    with pytest.raises(InputError, match="chapter '77': there is none; use some of 00, 01"):
+        run.main(["--chapters", "77"])
+    with pytest.raises(SystemExit):
+        run.main(["--chapters", "03", "--record"])
+    assert "--chapters cannot be said" in capsys.readouterr().err
+    assert len(seen) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_a_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot be written .* with --out"):
+        run.course([], tmp_path / "file" / "out", "replay")
 
 
 def test_a_folder_without_chapters_is_an_error(tmp_path):
     with pytest.raises(InputError, match="holds no chapters"):
-        run.course(tmp_path, tmp_path / "out", "laptop")
+        run.chosen(tmp_path)
     with pytest.raises(InputError, match="holds no chapters"):
         validate.main([], tmp_path)
 

@@ -52,18 +52,25 @@ def environment(tier: str) -> Iterator[dict[str, str]]:
             raise OnlineError(f"the {tier} tier runs offline, but something asked for {hosts}")
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file of a tool, its folder too.
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Tell in one line what cannot be written, as in a checkout that is read-only.
 
     Raises:
-        InputError: If it cannot be written, as in a checkout that is read-only.
+        InputError: If the system refuses.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", newline="\n")
+        yield
     except OSError as error:
         problem = f"cannot be written ({error.strerror})"
         raise InputError(path, problem, "choose another folder with --out") from error
+
+
+def write(path: Path, text: str) -> None:
+    """Write a text in UTF-8 with plain line ends, whatever the system; make its folder."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def execute(notebook: NotebookNode, tier: str, minutes: float = 30) -> None:

@@ -1,7 +1,7 @@
 """Execute the course, chapter after chapter: `make course`.
 
 Works on copies in `_output/course`, never on the notebooks themselves. Stops at the first chapter
-that fails, with the cell that failed.
+that fails, with the cell that failed, unless `--keep-going` is said.
 """
 
 import argparse
@@ -50,33 +50,63 @@ def main(arguments: list[str]) -> int:
     """Execute all chapters and print the table; 1 if one fails."""
     parser = argparse.ArgumentParser(prog="notebooks.tools.run", description=__doc__)
     parser.add_argument("--tier", choices=tiers.TIERS, default="laptop")
+    parser.add_argument(
+        "--chapters",
+        type=lambda text: tuple(text.split(",")),
+        default=(),
+        metavar="03,05",
+        help="only these",
+    )
+    parser.add_argument(
+        "--keep-going", action="store_true", help="go on with the next chapter where one fails"
+    )
+    parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="folder to write to")
     parser.add_argument("--record", action="store_true", help=f"write the minutes to {COSTS.name}")
     options = parser.parse_args(arguments)
-    results = course(kernel.NOTEBOOKS, OUT, options.tier)
-    if results is None:
+    if options.record and options.chapters:
+        parser.error("--record takes the minutes of all chapters, so --chapters cannot be said")
+    chapters = chosen(kernel.NOTEBOOKS, options.chapters)
+    results, failed = course(chapters, options.out, options.tier, options.keep_going)
+    if results and (options.keep_going or not failed):
+        figures = sum(len(result.figures) for result in results)
+        print(f"\n{table(results)}\n\nExecuted notebooks: {options.out}; {figures} figures there")
+    if failed:
+        print(f"failed: {', '.join(failed)}")
         return 1
-    print(f"\n{table(results)}\n")
-    figures = sum(len(result.figures) for result in results)
-    print(f"Executed notebooks: {_relative(OUT)}; {figures} figures: {_relative(OUT / 'figures')}")
     if options.record:
         record(results, options.tier, COSTS)
-        print(
-            f"Minutes recorded in {_relative(COSTS)}; `make notebooks` brings them into the banners"
-        )
+        print(f"Minutes recorded in {COSTS}; `make notebooks` brings them into the banners")
     return 0
 
 
-def course(notebooks: Path, out: Path, tier: str) -> list[Result] | None:
-    """Execute all chapters of a folder in order; `None` if one failed, which is then explained.
+def chosen(notebooks: Path, numbers: tuple[str, ...] = ()) -> list[Path]:
+    """The chapters of a folder with these numbers, all if none is named.
 
     Raises:
-        InputError: If there are no chapters.
+        InputError: If the folder holds no chapters, or none with a number.
     """
     chapters = sorted(notebooks.glob("[0-9]*.ipynb"))
     if not chapters:
         raise InputError(notebooks, "holds no chapters", "build them with `make notebooks`")
-    (out / "figures").mkdir(parents=True, exist_ok=True)
-    results = []
+    for number in numbers:
+        if not any(path.name.startswith(f"{number}_") for path in chapters):
+            known = ", ".join(path.name[:2] for path in chapters)
+            raise InputError(f"chapter {number!r}", "there is none", f"use some of {known}")
+    return [path for path in chapters if not numbers or path.name[:2] in numbers]
+
+
+def course(
+    chapters: list[Path], out: Path, tier: str, keep_going: bool = False
+) -> tuple[list[Result], list[str]]:
+    """Execute chapters in order and explain what fails; return the results and names of failures.
+
+    Raises:
+        InputError: If the folder cannot be written.
+    """
+    results: list[Result] = []
+    failed: list[str] = []
+    with kernel.writing(out):
+        (out / "figures").mkdir(parents=True, exist_ok=True)
     for number, path in enumerate(chapters, start=1):
         print(f"[{number}/{len(chapters)}] {path.stem} ... ", end="", flush=True)
         notebook = sources.without_outputs(nbformat.read(path, as_version=4))
@@ -84,14 +114,17 @@ def course(notebooks: Path, out: Path, tier: str) -> list[Result] | None:
         try:
             kernel.execute(notebook, tier)
         except FAILURES as error:
-            print(f"FAILED\n\n{failure(notebook, error)}")
-            return None
+            print(f"FAILED\n\n{failure(notebook, error)}\n")
+            failed.append(path.stem)
+            if keep_going:
+                continue
+            break
         finally:
-            nbformat.write(notebook, out / path.name)
+            kernel.write(out / path.name, nbformat.writes(notebook) + "\n")
         minutes = (time.monotonic() - begin) / 60
         results.append(_result(path.stem, minutes, notebook, out / "figures"))
         print(f"{minutes:.1f} min, {results[-1].cells} cells")
-    return results
+    return results, failed
 
 
 def failure(notebook: NotebookNode, error: Exception) -> str:
@@ -155,15 +188,11 @@ def _pictures(chapter: str, cells: list[NotebookNode], folder: Path) -> list[Pat
     return paths
 
 
-def _relative(path: Path) -> Path:
-    return path.relative_to(kernel.ROOT)
-
-
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except InputError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        print(f"\ninterrupted; the chapters that were finished are in {_relative(OUT)}")
+        print("\ninterrupted; the chapters that were finished are kept")
         sys.exit(130)
