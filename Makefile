@@ -1,6 +1,9 @@
-# `make` lists what there is. Needs Python 3.11 with venv; README says how to do without make.
+# `make` lists what there is. Needs Python 3.11 to 3.13 with venv; README says how without make.
 
-PYTHON ?= $(or $(shell command -v python3.11),python3)
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,\
+    $(shell $(name) --version > /dev/null 2>&1 && command -v $(name))) python3)
+# The release that the course is tested with; TORCH= keeps what the platform brings.
+TORCH ?= torch==2.13.0
 TIER ?= laptop
 BIN := .venv/bin
 INSTALLED := .venv/installed
@@ -49,18 +52,22 @@ book:  ## build the Jupyter Book site
 
 lock:  ## write requirements.lock anew; needs uv (https://docs.astral.sh/uv)
 	@command -v uv > /dev/null || { echo "make lock needs uv: pip install uv"; exit 1; }
-	uv pip compile pyproject.toml --extra dev --no-emit-package torch --python-version 3.11 \
-	    --no-annotate --output-file requirements.lock --custom-compile-command "make lock"
+	uv pip compile pyproject.toml --extra dev --universal --fork-strategy fewest \
+	    --python-version 3.11 --no-annotate --output-file requirements.lock \
+	    --custom-compile-command "make lock"
+	@# torch and its CUDA libraries are left to the platform.
+	grep -vE '^(torch|triton|nvidia-|cuda-)' requirements.lock > requirements.part
+	mv requirements.part requirements.lock
 
 clean:  ## remove the environments and everything that was made
 	rm -rf .venv .venv-book _output book/_static/vendor .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(INSTALLED): pyproject.toml requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
-	    echo "The course needs Python 3.11, and $(PYTHON) is not. Where it lies elsewhere:"; \
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	    echo "The course needs Python 3.11 to 3.13, and $(PYTHON) is not. Where it lies elsewhere:"; \
 	    echo "    make setup PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Installing into .venv: a few minutes, and 2 GB or more on disk."
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -r requirements.lock -e ".[dev]"
+	$(PYTHON) -m venv $(if $(TORCH),,--system-site-packages) .venv
+	$(BIN)/python -m pip install --quiet $(TORCH) -r requirements.lock -e ".[dev]"
 	$(BIN)/python -c "import matplotlib.font_manager"  # finds the fonts now, not in a notebook
 	@touch $@

@@ -35,7 +35,8 @@ def test_the_status_says_that_the_laptop_tier_cannot_run(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("version", "status"), [((3, 11, 0), "OK"), ((3, 10, 9), "FAIL"), ((3, 12, 1), "FAIL")]
+    ("version", "status"),
+    [((3, 11, 0), "OK"), ((3, 13, 5), "OK"), ((3, 10, 9), "FAIL"), ((3, 14, 1), "FAIL")],
 )
 def test_python(version, status):
     item = doctor.machine(version)[0]

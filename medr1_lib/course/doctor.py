@@ -57,12 +57,12 @@ def _judge(name: str, good: bool, found: str, remedy: str, stops: tuple[str, ...
 
 
 def machine(version: tuple[int, int, int]) -> list[Item]:
-    """The interpreter (the pinned packages are tested on 3.11 only), all memory, the free disk."""
+    """The interpreter (all is tested on 3.11, what needs no torch to 3.13), memory, free disk."""
     found = ".".join(map(str, version))
     memory, disk = _memory() / GIB, shutil.disk_usage(HERE).free / GIB
     more = f"training needs {MEMORY} GiB; the replay tier runs with less"
     return [
-        _judge("Python", version[:2] == (3, 11), found, "make the environment with Python 3.11"),
+        _judge("Python", (3, 11) <= version[:2] <= (3, 13), found, "use Python 3.11 to 3.13"),
         _judge("memory", memory >= MEMORY, f"{memory:.1f} GiB", more, TRAINING),
         _judge("disk", disk >= DISK, f"{disk:.1f} GiB free", f"free {DISK} GiB", TRAINING),
     ]
