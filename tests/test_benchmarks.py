@@ -10,12 +10,24 @@ import torch
 import trainings
 
 from benchmarks.speed import evaluate, gpu, parse_records, phantoms
-from benchmarks.study import budget, captions, failures, learning, letter_probs, loop, oracle, probe
+from benchmarks.study import (
+    budget,
+    captions,
+    failures,
+    learning,
+    letter_probs,
+    loop,
+    oracle,
+    probe,
+    rejection,
+)
 from medr1_lib.analysis import recorded
 from medr1_lib.cli import exit_status
 from medr1_lib.course.tiers import material
+from medr1_lib.data.dataset import read_split
 from medr1_lib.evaluation import sweep
 from medr1_lib.rl.recipe import load_recipe
+from medr1_lib.rl.train import training_questions
 
 BASE = str(material("tiny-qwen2-vl"))
 SMALL = {"num_generations": 2, "per_device_train_batch_size": 4, "max_completion_length": 4}
@@ -30,25 +42,67 @@ def _same_threads():
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory):
-    """What `learning` writes about one step in one style."""
+    """What `learning` writes about one step in one style, and the same again."""
     folder = tmp_path_factory.mktemp("learning")
-    changes = json.dumps(SMALL | {"max_steps": 1, "model": BASE, "rules": "published"})
     asked = ["--data", trainings.data(), "--out", folder / "runs", "--record", folder]
-    asked += ["--styles", "no_think", "--seeds", "0", "--limit", "2", "--changes", changes]
-    assert learning.main([*map(str, asked)]) == 0
+    asked += ["--base", BASE, "--styles", "no_think", "--seeds", "0", "--questions", "2"]
+    asked += ["--steps", "1", "--arms", "grpo", "random", "sft-time"]
+    asked += ["--changes", json.dumps(SMALL)]
+    seconds = {"grpo": 3.0, "sft": 1.0}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learning, "usual", lambda run: seconds[run.recipe.method])
+        for _ in range(2):  # the second time everything is there already
+            assert learning.main([*map(str, asked)]) == 0
     return folder
 
 
 def test_learning(learned):
-    found = json.loads((learned / "learning.json").read_text())
-    (run,) = found["runs"]
-    assert run["n"] == found["base"]["no_think"]["n"] == 2
-    assert run["steps"] == 1
-    answers = pd.read_parquet(learned / "learning.parquet")
-    assert answers.groupby(["recipe", "seed"]).size().to_dict() == {
-        ("base", -1): 2,
-        ("course", 0): 2,
-    }
+    found = json.loads((learned / "learning.json").read_text(), parse_constant=pytest.fail)
+    base, *runs = found["runs"]
+    assert base["arm"] == "base"
+    assert [run["arm"] for run in runs] == ["grpo", "random", "sft-time"]
+    assert [run["steps"] for run in runs] == [1, 1, 3]  # three in the time of one of GRPO
+    assert {run["n"] for run in found["runs"]} == {2}
+    assert base["reliance"]["shuffled"]["HVRR"] is None  # there is no rationale
+    parts = {(row["arm"], row["part"]): row for row in found["table"]}
+    assert parts["grpo", "knowledge"]["value"] is None  # two questions are too few
+    assert {"strict", "IS", "VRS blank"} <= {part for _, part in parts}
+    answers = pd.read_parquet(learned / "answers.parquet")
+    assert answers.groupby(["arm", "control"]).size().eq(2).all()
+    assert answers.loc[answers["control"] == "none", "letter_probs"].map(len).eq(4).all()
+
+
+def test_rejection(tmp_path, monkeypatch):
+    recipe = load_recipe("course", style="no_think", data=str(trainings.data()), model=BASE)
+    recipe = recipe.replace(max_steps=1, **SMALL)
+    asked = []
+
+    def sampled(recipe, table, count):
+        asked.append((len(table), count))
+        return {table["scene"][0]: "<answer>A</answer>"}
+
+    monkeypatch.setattr(rejection, "sampled", sampled)
+    for _ in range(2):
+        found = rejection.own_replies(recipe, tmp_path / "replies")
+    assert asked == [(2, 2)]  # once, and as many as GRPO sees in its step
+    (scene,) = read_split(found.data, "train")["scene"]
+    assert found.target("no_think", "B", "", scene) == "<answer>A</answer>"
+
+
+def test_right_rollouts_are_kept(monkeypatch):
+    recipe = load_recipe("course", style="no_think", data=str(trainings.data()), model=BASE)
+    table = training_questions(recipe).select(range(3))
+    letters = [["A", "B"], ["C", "D"], ["A", "A"]]
+
+    def sample(self, chats, images, count, seed):
+        return [[f"<answer>{letter}</answer>" for letter in group] for group in letters]
+
+    monkeypatch.setattr(rejection.Asker, "sample", sample)
+    found = rejection.sampled(recipe, table, 2)
+    right = [row["answer"] in group for row, group in zip(table, letters, strict=True)]
+    assert len(found) == sum(right)
+    for row, kept in zip(table, right, strict=True):
+        assert found.get(row["scene"]) == (f"<answer>{row['answer']}</answer>" if kept else None)
 
 
 def test_captions(learned, tmp_path):

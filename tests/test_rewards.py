@@ -4,6 +4,7 @@ import copy
 import pickle
 import re
 import time
+from operator import mul
 
 import pytest
 from hypothesis import assume, given
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from medr1_lib.data.question import LETTERS
 from medr1_lib.data.styles import STYLES, prompt
 from medr1_lib.errors import InputError
+from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.rewards import (
+    NULL_WEIGHTS,
     RULES,
     accuracy_published,
     accuracy_strict,
@@ -201,3 +204,30 @@ def test_unknown_rules_are_refused(ask):
 
 def test_a_message_is_read_as_its_content():
     assert text(message("so")) == text("so") == "so"
+
+
+def test_a_random_reward_knows_nothing_and_stays_the_same():
+    said = [f"<answer>{letter}</answer>" for letter in "ABCD"] * 500
+    images = [f"p{place // 8}" for place in range(len(said))]
+    columns = {"completions": said, "image_id": images, "answer": ["A"] * len(said)}
+    coins = rewards("no_think", "random")[-1](**columns)
+    assert coins == rewards("no_think", "random")[-1](**columns)
+    assert set(coins) == {0.0, 1.0}
+    for letter in "ABCD":  # no letter is luckier
+        own = [coin for coin, text in zip(coins, said, strict=True) if letter in text]
+        assert 0.42 < sum(own) / len(own) < 0.58
+    junk = rewards("no_think", "random")[-1](completions=["junk"] * 400, image_id=["p"] * 400)
+    assert 150 < sum(junk) < 250
+
+
+@pytest.mark.parametrize("rules", [*NULL_WEIGHTS])
+def test_null_rewards_log_the_accuracy_and_pay_nothing_for_it(rules, tmp_path):
+    functions = rewards("no_think", rules)
+    weights = load_recipe("course", rules=rules).grpo_config(tmp_path).reward_weights
+    columns = {"completions": ["<answer>A</answer>"], "image_id": ["p"], "answer": ["A"]}
+    right, wrong = (
+        [function(**columns | {"answer": [letter]})[0] for function in functions] for letter in "AB"
+    )
+    assert right[1] == 1 != wrong[1]
+    assert sum(map(mul, weights, right)) == sum(map(mul, weights, wrong))
+    assert load_recipe("course").grpo_config(tmp_path).reward_weights is None

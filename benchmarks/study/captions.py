@@ -1,12 +1,11 @@
 """Ask the base and what `learning.py` trained for captions, which no reward reads, and record them.
 
     python -m medr1_lib data build --out _output/phantoms
-    python -m benchmarks.study.learning --data _output/phantoms --out _output/learning
+    python -m benchmarks.study.learning --data _output/phantoms --out _output/learning \
+        --base data/tiny-qwen2-vl
     python -m benchmarks.study.captions --data _output/phantoms --learning _output/learning
-    python -m benchmarks.study.learning --data _output/phantoms --out _output/learning_sft \
-        --name learning_sft --recipes course-sft --styles no_think
-    python -m benchmarks.study.captions --data _output/phantoms --learning _output/learning_sft \
-        --recipe course-sft --styles no_think --json data/recorded/learning_sft_captions.json
+    python -m benchmarks.study.captions --data _output/phantoms --learning _output/learning \
+        --models tiny-qwen2-vl-sft --json data/recorded/learning_sft_captions.json
 
 A caption counts if it names the right option of the question about its image; the questions are
 those that `learning.py` asks.
@@ -44,7 +43,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--learning", type=Path, required=True, help="the --out of learning.py")
     parser.add_argument("--json", type=Path, default=Path("data/recorded/learning_captions.json"))
-    parser.add_argument("--recipe", default="course", help="one of those of learning.py")
+    parser.add_argument(
+        "--models", default="tiny-qwen2-vl-grpo", help="base and arm of learning.py"
+    )
     parser.add_argument("--styles", nargs="+", choices=STYLES, default=list(STYLES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--limit", type=int, default=1280)
@@ -53,7 +54,7 @@ def main(arguments: list[str]) -> int:
     torch.set_num_threads(1)
     items = EvalSet(asked.data)
     plan = list(product(asked.styles, asked.seeds))
-    names = [f"{asked.recipe}-{style}-{seed}" for style, seed in plan]
+    names = [f"{asked.models}-{style}-{seed}" for style, seed in plan]
     adapters = [Run.load(asked.learning / name).adapter for name in names]
     before = named(items, base_directory(adapters[0]), asked.limit)
     runs = []

@@ -1,94 +1,237 @@
-"""Train the base by several recipes, styles and seeds, score all on the same questions, record it.
+"""What GRPO gains and what the gain is made of, beside rewards that know no answer and imitation.
 
     python -m medr1_lib data build --out _output/phantoms
-    python -m benchmarks.study.learning --data _output/phantoms --out _output/learning
+    python -m benchmarks.study.learning --data _output/phantoms --out _output/learning \
+        --base data/tiny-qwen2-vl
 
-Goes on where it was interrupted. Writes `learning.json` and `learning.parquet` (one row per item
-and model) to `--record`, so that every figure can be computed again from the items.
+Every model is trained on questions of the train split and asked the same test questions, about the
+real image, a blank one and another of the modality. The arms:
+
+    grpo       the recipe
+    format     the same with the format reward alone
+    random     the same with the format reward and a random one
+    sft        supervised fine-tuning on the letters (no reasons), as many updates
+    sft-time   the same for as long as GRPO takes
+    rft        the same on the base's own right rollouts (rejection sampling), as many updates
+    rft-time   the same for as long as GRPO takes, with the time of sampling
+
+With several bases, the arms beside `grpo` are done on the first alone. Goes on where it was
+interrupted. Writes to `--record` after each model: `learning.json` (every model, and the table) and
+`answers.parquet` (every answer, with the probabilities of the letters).
 """
 
 import argparse
 import json
 import sys
-from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 import yaml
 from tqdm import tqdm
 
+from benchmarks.study.rejection import own_replies
 from benchmarks.study.runs import score, train_and_score
-from medr1_lib.analysis.stats import ITEM, compare, share
+from medr1_lib.analysis.gains import PARTS, READERS, change, letter_habit, read_all
+from medr1_lib.analysis.reliance import MEASURES, reliance
+from medr1_lib.analysis.stats import ITEM, mean_table
 from medr1_lib.cli import exit_status
 from medr1_lib.data.styles import STYLES
 from medr1_lib.evaluation.evaluate import Settings
 from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.files import write_json
+from medr1_lib.model.vision_cache import Features
 from medr1_lib.provenance import run_stamp
-from medr1_lib.rl.recipe import Recipe, load_recipe
+from medr1_lib.rl.recipe import load_recipe
+from medr1_lib.rl.run import Run
+from medr1_lib.rl.train import sft_target
 
-CHANGES = "settings in place of the recipes' own, as in '{beta: 0.0}'"
-KEPT = [*ITEM[:1], "parsed", "correct", "format_ok", "modality", "question_type"]
+ARMS = ("grpo", "format", "random", "sft", "rft", "sft-time", "rft-time")
+LABELS = ["base", "arm", "style", "seed"]
+KEPT = [*ITEM, "modality", "question_type", "control", "completion", "tokens", "parsed"]
+KEPT += ["correct", "format_ok", "letter_probs"]
+CONTROLS = ("blank", "shuffled")
+TOKENS = 64  # of the longest reply
+CHANGES = "settings in place of the recipe's own, as in '{beta: 0.0}'"
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--record", type=Path, default=Path("data/recorded"))
-    parser.add_argument("--name", default="learning", help="of the recorded files")
-    parser.add_argument("--recipes", nargs="+", default=["course"])
-    parser.add_argument("--styles", nargs="+", choices=STYLES, default=list(STYLES))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--changes", type=yaml.safe_load, default={}, metavar="YAML", help=CHANGES)
-    parser.add_argument("--limit", type=int, default=1280)
-    asked = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    items = EvalSet(asked.data)
-    base = Path(recipe_of(asked, asked.recipes[0]).model)
-    settings = {style: Settings((style,), limit=asked.limit) for style in asked.styles}
-    before = {
-        style: score(base, None, items, settings[style], asked.out / f"base-{style}")
-        for style in asked.styles
-    }
-    rows = [labelled(records, "base", style, -1) for style, records in before.items()]
-    shares = {style: share(records) for style, records in before.items()}
-    runs = []
-    plan = list(product(asked.recipes, asked.styles, asked.seeds))
-    for name, style, seed in tqdm(plan, desc="runs"):
-        recipe, out = recipe_of(asked, name, style=style, seed=seed), f"{name}-{style}-{seed}"
-        run, after = train_and_score(recipe, asked.out / out, items, settings[style])
-        minutes = round(run.log["seconds"].sum() / 60, 2)
-        paired = asdict(compare(before[style], after))
-        told = {"recipe": name, "style": style, "seed": seed, "steps": len(run.log)}
-        runs.append(told | {"minutes": minutes} | share(after) | {"paired": paired})
-        rows.append(labelled(after, name, style, seed))
-        print(json.dumps(runs[-1]), flush=True)
-    record(asked, {"base": shares, "runs": runs}, pd.concat(rows))
+    asked = parsed(arguments)
+    torch.set_num_threads(asked.threads)
+    study = Study(asked)
+    plan = [
+        (base, arm, style, seed)
+        for seed, base, arm, style in product(asked.seeds, asked.base, asked.arms, asked.styles)
+        if arm == "grpo" or base == asked.base[0]
+    ]
+    for number, (base, arm, style, seed) in enumerate(tqdm(plan, desc="models")):
+        told = study.add(base, arm, style, seed)
+        print(f"{number + 1}/{len(plan)} {json.dumps(told)}", flush=True)
+    print(study.table().round(3).to_string(index=False))
     return 0
 
 
-def recipe_of(asked: argparse.Namespace, name: str, **values: object) -> Recipe:
-    return load_recipe(name).replace(data=str(asked.data), **asked.changes, **values)
+class Study:
+    """The models that are trained and scored so far."""
+
+    def __init__(self, asked: argparse.Namespace) -> None:
+        self.asked, self.items = asked, EvalSet(asked.data)
+        self.features = {base: Features() for base in asked.base}
+        self.before: dict[tuple[Path, str], pd.DataFrame] = {}
+        self.runs: list[dict[str, Any]] = []
+        self.answers: list[pd.DataFrame] = []
+        self.moved: list[pd.DataFrame] = []  # what each question's answer changed
+
+    def add(self, base: Path, arm: str, style: str, seed: int) -> dict[str, Any]:
+        """Train and score one model, or take it up, and write down everything so far."""
+        label = dict(zip(LABELS, (base.name, arm, style, seed), strict=True))
+        before = self.base(base, style)
+        run, after = self.trained(base, arm, style, seed)
+        changes = change(read_all(before), read_all(after))
+        for control in CONTROLS:
+            there, here = (reliance(of, control).set_index("item") for of in (before, after))
+            for name in MEASURES:
+                column = name if control == "shuffled" else f"{name} {control}"
+                changes[column] = changes["item"].map(here[name] - there[name])
+        self.moved.append(changes.assign(**label))
+        self.answers.append(after[KEPT].assign(**label))
+        gain = changes[[*PARTS]].mean().round(4).replace({np.nan: None}).to_dict()
+        told = label | {"steps": len(run.log), "minutes": minutes(run), "gain": gain}
+        self.runs.append(told | summary(after))
+        self.record()
+        return told
+
+    def base(self, base: Path, style: str) -> pd.DataFrame:
+        """The answers of a base."""
+        if (base, style) not in self.before:
+            out = self.asked.out / f"{base.name}-base-{style}"
+            settings, features = self.settings(style), self.features[base]
+            answers = score(base, None, self.items, settings, out, features)
+            self.before[base, style] = answers
+            label = dict(zip(LABELS, (base.name, "base", style, -1), strict=True))
+            self.answers.append(answers[KEPT].assign(**label))
+            self.runs.append(label | summary(answers))
+        return self.before[base, style]
+
+    def settings(self, style: str) -> Settings:
+        """What the answers of every model in this style depend on."""
+        return Settings((style,), CONTROLS, self.asked.questions, max_new_tokens=TOKENS)
+
+    def trained(self, base: Path, arm: str, style: str, seed: int) -> tuple[Run, pd.DataFrame]:
+        """The run of one arm, and the answers of its model."""
+        asked, method = self.asked, arm.split("-")[0]
+        out = asked.out / f"{base.name}-{arm}-{style}-{seed}"
+        own = {"style": style, "seed": seed, "model": str(base), "data": str(asked.data)}
+        recipe = load_recipe(asked.recipe).replace(max_steps=asked.steps, **asked.changes | own)
+        target, spent = sft_target, 0.0
+        if method in ("format", "random"):
+            recipe = recipe.replace(rules=method)
+        if method in ("sft", "rft"):
+            if method == "rft":
+                replies = own_replies(recipe, asked.out / f"{base.name}-replies-{style}-{seed}")
+                own, target, spent = (
+                    own | {"data": str(replies.data)},
+                    replies.target,
+                    replies.seconds,
+                )
+            else:
+                target = letters_only
+            steps = asked.steps
+            if arm.endswith("-time"):
+                grpo, short = (self.trained(base, one, style, seed)[0] for one in ("grpo", method))
+                left = usual(grpo) * asked.steps - spent
+                steps = max(1, round(left / usual(short)))
+            recipe = load_recipe(asked.sft_recipe).replace(max_steps=steps, **own)
+        recipe = recipe.replace(save_steps=asked.save_steps)
+        scoring = self.items, self.settings(style), target, self.features[base]
+        return train_and_score(recipe, out, *scoring, force=True)
+
+    def table(self) -> pd.DataFrame:
+        """The parts of the gain and the change of image reliance of each arm, in each style.
+
+        The interval is over pictures, and over bases where there are several, else over seeds.
+        """
+        moved = pd.concat(self.moved)
+        columns = [*PARTS, *(name for name in moved if str(name).split()[0] in MEASURES)]
+        rows = []
+        for (style, arm), group in moved.groupby(["style", "arm"], sort=False):
+            unit = "base" if group["base"].nunique() > 1 else "seed"
+            found = mean_table(group.assign(model=group[unit]), columns).rename_axis("part")
+            models = len(group[LABELS].drop_duplicates())
+            head = {"style": style, "arm": arm, "models": models, "over": unit}
+            rows.append(found.reset_index().assign(**head))
+        return pd.concat(rows)[["style", "arm", "models", "over", "part", "value", "low", "high"]]
+
+    def record(self) -> None:
+        """Write down everything so far."""
+        asked = self.asked
+        asked.record.mkdir(parents=True, exist_ok=True)
+        names = ("recipe", "sft_recipe", "changes", "steps", "questions", "seeds")
+        head = run_stamp(asked.threads) | {name: getattr(asked, name) for name in names}
+        table = self.table().replace({np.nan: None}).to_dict("records")
+        write_json(asked.record / "learning.json", head | {"table": table, "runs": self.runs})
+        rows = pd.concat(self.answers, ignore_index=True)
+        rows["letter_probs"] = [np.asarray(probs, np.float32) for probs in rows["letter_probs"]]
+        path = asked.record / "answers.parquet"
+        rows.to_parquet(path, index=False, compression="zstd")
 
 
-def labelled(records: pd.DataFrame, recipe: str, style: str, seed: int) -> pd.DataFrame:
-    return records[KEPT].assign(recipe=recipe, style=style, seed=seed)
+def letters_only(style: str, answer: str, question_type: str, scene: str | None) -> str:
+    """The letter alone, in the form of the style: its reasoning is empty."""
+    return STYLES[style].completion(answer)
 
 
-def record(asked: argparse.Namespace, found: dict[str, Any], rows: pd.DataFrame) -> None:
-    head = {
-        **run_stamp(threads=1),
-        "recipes": {
-            name: load_recipe(name).replace(**asked.changes).to_dict() for name in asked.recipes
-        },
+def usual(run: Run) -> float:
+    """The median seconds of a step, which other work on the machine moves less than the mean."""
+    return float(run.log["seconds"].median())
+
+
+def minutes(run: Run) -> float:
+    return round(usual(run) * len(run.log) / 60, 2)
+
+
+def summary(answers: pd.DataFrame) -> dict[str, Any]:
+    """The readers, the letters, the form and the image reliance of one model."""
+    found = read_all(answers)
+    shares = found[[*READERS, "format_ok"]].astype(float).mean().round(4)
+    relied = {
+        control: mean_table(reliance(answers, control), MEASURES)["value"].round(4)
+        for control in CONTROLS
     }
-    asked.record.mkdir(parents=True, exist_ok=True)
-    write_json(asked.record / f"{asked.name}.json", head | found)
-    rows.to_parquet(asked.record / f"{asked.name}.parquet", index=False, compression="zstd")
+    return {
+        "n": len(found),
+        **shares.rename({"format_ok": "form"}).replace({np.nan: None}).to_dict(),
+        "letters": letter_habit(found)["share"].round(4).to_dict(),
+        "reliance": {name: of.replace({np.nan: None}).to_dict() for name, of in relied.items()},
+    }
+
+
+def parsed(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--data", type=Path, required=True)
+    add("--out", type=Path, required=True, help="a folder for each model goes here")
+    add("--base", type=Path, action="append", required=True, help="give it once for each base")
+    add("--record", type=Path, default=Path("data/recorded/learning"))
+    add("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    add("--styles", nargs="+", choices=STYLES, default=list(STYLES))
+    add("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    add("--questions", type=int, default=1280, help="of the test split, drawn at random")
+    add("--steps", type=int, default=150)
+    add("--recipe", default="course", help="of GRPO: a preset or a YAML file")
+    add("--sft-recipe", default="course-sft")
+    add("--changes", type=yaml.safe_load, default={}, metavar="YAML", help=CHANGES)
+    add("--save-steps", type=int, default=10)
+    add("--threads", type=int, default=1)
+    asked = parser.parse_args(arguments)
+    if len({base.name for base in asked.base}) < len(asked.base):
+        parser.error("two bases are folders of one name")
+    return asked
 
 
 if __name__ == "__main__":

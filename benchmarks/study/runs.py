@@ -11,6 +11,7 @@ from medr1_lib.evaluation.answers import AnswerLog
 from medr1_lib.evaluation.evaluate import Settings, evaluate
 from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.model.loading import load_policy
+from medr1_lib.model.vision_cache import Features
 from medr1_lib.rl.recipe import Recipe
 from medr1_lib.rl.run import Run, begun
 from medr1_lib.rl.train import Target, sft_target, train
@@ -19,20 +20,31 @@ BATCH = 128  # questions at once
 
 
 def train_and_score(
-    recipe: Recipe, out: Path, items: EvalSet, settings: Settings, target: Target = sft_target
+    recipe: Recipe,
+    out: Path,
+    items: EvalSet,
+    settings: Settings,
+    target: Target = sft_target,
+    features: Features | None = None,
+    force: bool = False,
 ) -> tuple[Run, pd.DataFrame]:
     """The run in `out` and the model's answers, which are kept in `out` with `-scored` after it."""
-    run = train(recipe, out, resume=begun(out), target=target)
+    run = train(recipe, out, resume=begun(out), force=force, target=target)
     scored = out.with_name(out.name + "-scored")
-    return run, score(run.adapter, recipe.quantize, items, settings, scored)
+    return run, score(run.adapter, recipe.quantize, items, settings, scored, features)
 
 
 def score(
-    model: Path, quantize: Literal["nf4"] | None, items: EvalSet, settings: Settings, out: Path
+    model: Path,
+    quantize: Literal["nf4"] | None,
+    items: EvalSet,
+    settings: Settings,
+    out: Path,
+    features: Features | None = None,
 ) -> pd.DataFrame:
-    """A model's answers, one row each."""
+    """A model's answers, one row each; `features` are shared with other models of its base."""
     told = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(settings).items()}
     log = AnswerLog(out, {"model": str(model)} | told, {})
     policy, processor = load_policy(model, quantize)
-    evaluate(policy, processor, items, log, settings, BATCH)
+    evaluate(policy, processor, items, log, settings, BATCH, features)
     return log.finish({"finished": time.strftime("%Y-%m-%d")})

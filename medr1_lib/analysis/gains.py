@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medr1_lib.analysis.stats import ITEM, bootstrap
+from medr1_lib.analysis.stats import ITEM, mean_table
 from medr1_lib.data.question import ALL_LETTERS, LETTERS
 from medr1_lib.errors import InputError
 
@@ -111,15 +111,8 @@ def change(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
 
 
 def gain_table(changes: pd.DataFrame) -> pd.DataFrame:
-    """The mean of each part of a gain, with a 95 % interval over pictures and models.
+    """The mean of each part of a gain, as a `stats.mean_table`.
 
-    `changes` are those of one model, or of several under a column `model`; models and pictures are
-    drawn independently. Returns one row per part: `n` (changes), `value`, `low`, `high`.
+    `changes` are those of one model, or of several under a column `model`.
     """
-    drawn = {"model": 0} | dict(changes) | {"item": changes["image_id"]}
-    rows = []
-    for part in PARTS:
-        known = pd.DataFrame(drawn).dropna(subset=part)
-        interval = bootstrap(known, part) if len(known) else (np.nan, np.nan)
-        rows.append((len(known), known[part].mean(), *interval))
-    return pd.DataFrame(rows, [*PARTS], ["n", "value", "low", "high"]).rename_axis("part")
+    return mean_table(changes, PARTS).rename_axis("part")

@@ -230,6 +230,21 @@ def redraws(rng: np.random.Generator, n: int) -> np.ndarray:
     return rng.multinomial(n, np.full(n, 1 / n), size=DRAWS)
 
 
+def mean_table(answers: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """The mean of each column with a 95 % interval over pictures and models.
+
+    `answers` are those of one model, or of several under a column `model`. Models, and pictures
+    with all their questions, are drawn independently. Answers without a number do not count.
+    Returns one row per column: `n`, `value`, `low`, `high`.
+    """
+    rows, drawn = [], pd.DataFrame({"model": 0} | dict(answers) | {"item": answers["image_id"]})
+    for column in columns:
+        known = drawn.dropna(subset=column)
+        interval = bootstrap(known, column) if len(known) else (np.nan, np.nan)
+        rows.append((len(known), known[column].mean(), *interval))
+    return pd.DataFrame(rows, list(columns), ["n", "value", "low", "high"])
+
+
 def spread_factor(models: int) -> float:
     """By how much models are moved away from their mean before a bootstrap draws them.
 

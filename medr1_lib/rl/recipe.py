@@ -23,7 +23,7 @@ from trl.trainer.sft_config import SFTConfig
 from medr1_lib.data.question import canonical
 from medr1_lib.data.styles import STYLES, check_style
 from medr1_lib.errors import InputError
-from medr1_lib.rl.rewards import RULES
+from medr1_lib.rl.rewards import NULL_WEIGHTS, RULES
 
 CONFIGS: dict[str, type[GRPOConfig] | type[SFTConfig]] = {"grpo": GRPOConfig, "sft": SFTConfig}
 Config = TypeVar("Config", bound=GRPOConfig | SFTConfig)
@@ -89,7 +89,9 @@ class Recipe:
     style: str = _key(f"reasoning style: {', '.join(STYLES)}")
     model: str = _key("directory of the base model", metavar="DIR")
     data: str = _key("data set made by `data build` or `data import`", metavar="DIR")
-    rules: Literal["strict", "published"] = _key(f"reward rules: {', '.join(RULES)}", "strict")
+    rules: Literal["strict", "published", "format", "random"] = _key(
+        f"reward rules: {', '.join((*RULES, *NULL_WEIGHTS))}", "strict"
+    )
     modality: tuple[str, ...] = _key("only these", (), nargs="+", action="extend")
     question_type: tuple[str, ...] = _key("only these", (), nargs="+", action="extend")
     seed: int = 0  # of question order, LoRA initialization and sampling; TRL has this flag
@@ -174,7 +176,9 @@ class Recipe:
             raise _refused(problem, "use another one")
         if not self.config.get("use_cpu") and not torch.cuda.is_available():
             raise _refused("it needs a GPU, and torch finds none", "set use_cpu: true, or use one")
-        own = {"output_dir": str(out), "seed": self.seed}
+        own: dict[str, Any] = {"output_dir": str(out), "seed": self.seed}
+        if self.rules in NULL_WEIGHTS and kind is GRPOConfig:
+            own["reward_weights"] = NULL_WEIGHTS[self.rules]
         try:
             config = kind(**{**self.config, **FIXED[self.method], **own})
             given: Any = config.lr_scheduler_kwargs

@@ -3,6 +3,7 @@
 A completion earns a point for its form and a point for its answer. Chapter 03 builds all of it.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, update_wrapper
@@ -75,6 +76,8 @@ _SCORES = {
     "published": (format_published, accuracy_published),
 }
 RULES = tuple(_SCORES)
+# Rewards that know no answer, to compare with. The accuracy is still logged, and weighs nothing.
+NULL_WEIGHTS = {"format": [1.0, 0.0], "random": [1.0, 0.0, 1.0]}
 
 
 def _scores(rules: str) -> tuple[FormatScore, AccuracyScore]:
@@ -102,16 +105,20 @@ def points(completion: str, answer: str, style: str, rules: str = "strict") -> t
 def rewards(style: str, rules: str = "strict") -> list[RewardFunction]:
     """The format and the accuracy reward of a style, for `reward_funcs` of TRL's `GRPOTrainer`.
 
+    The rules `format` and `random` of `NULL_WEIGHTS` are the strict ones, with a random reward
+    beside them in the second; `Recipe` sets the weights.
+
     Example:
         >>> form, accuracy = rewards("no_think")
         >>> accuracy(completions=["<answer>A</answer>", "<answer>B</answer>"], answer=["B", "B"])
         [0.0, 1.0]
     """
-    form, accuracy = _scores(rules)
-    return [  # TRL logs each under the name of its function
+    form, accuracy = _scores("strict" if rules in NULL_WEIGHTS else rules)
+    found = [  # TRL logs each under the name of its function
         update_wrapper(partial(format_reward, form, style), format_reward),
         update_wrapper(partial(accuracy_reward, accuracy, style), accuracy_reward),
     ]
+    return [*found, random_reward] if rules == "random" else found
 
 
 # TRL passes every column of the data set by its name. What stands before the slash cannot be
@@ -134,6 +141,19 @@ def accuracy_reward(
     """The accuracy points of a batch; `answer` is a column with the right letters."""
     pairs = zip(completions, answer, strict=True)
     return [score(text(completion), letter, style) for completion, letter in pairs]
+
+
+def random_reward(
+    completions: Sequence[Completion], image_id: Sequence[str], **columns: object
+) -> list[float]:
+    """A coin for each completion of a batch, which knows neither form nor answer.
+
+    It is thrown by a hash of image, place and completion, so that a resumed run has the same coins
+    and no letter has luckier ones.
+    """
+    thrown = zip(image_id, map(text, completions), strict=True)
+    names = (f"{image} {place} {said}" for place, (image, said) in enumerate(thrown))
+    return [float(hashlib.sha256(name.encode()).digest()[0] % 2) for name in names]
 
 
 def text(completion: Completion) -> str:
