@@ -159,11 +159,9 @@ def test_medical_pictures_have_a_code_of_their_own_and_general_ones_words(vlm):
 @pytest.mark.slow
 def test_training_resumes_where_it_stopped(vlm, seen, tmp_path):
     def trainer(of):
-        args = seen["general"], seen["medical"], words, language.Schedule(300, mix), 0
+        args = seen["general"], seen["medical"], language.Schedule(300), 0
         return language.Trainer(of, *args, tmp_path / "state.pt")
 
-    mix = language.MIXED
-    words = attributes.word_vectors(vlm.model, vlm.tokenizer)  # those that the tower learned
     once = trainer(vlm)
     once.steps = language.LOOK_UP_STEPS - 2
     once.run(language.LOOK_UP_STEPS)  # the second is the last of the look-ups
@@ -186,10 +184,9 @@ def test_a_schedule_warms_up_and_ends_at_nothing():
 
 
 def test_questions_come_in_two_orders_of_their_options(vlm, seen, tmp_path):
-    words = attributes.word_vectors(vlm.model, vlm.tokenizer)
-    args = seen["general"], seen["medical"], words, language.Schedule(300), 0, tmp_path / "state.pt"
+    args = seen["general"], seen["medical"], language.Schedule(300), 0, tmp_path / "state.pt"
     trainer = language.Trainer(vlm, *args)
-    rows = trainer._rows(language.Rows(0, {"no_think": 8}), trainer._exchanged)
+    rows = trainer._rows(language.Rows(0, {"no_think": 8}), seen["general"])
     assert len(rows) == 8
     for (one, shown), (other, same) in zip(rows[::2], rows[1::2], strict=True):
         assert torch.equal(shown, same)
@@ -197,29 +194,18 @@ def test_questions_come_in_two_orders_of_their_options(vlm, seen, tmp_path):
         assert one.named[0] != other.named[0]
 
 
-def test_reading_practice_puts_the_words_of_another_scene_in_a_general_picture(vlm, seen, tmp_path):
-    words = attributes.word_vectors(vlm.model, vlm.tokenizer)
-    mix = replace(language.MIXED, exchanged=1.0)
-    args = (
-        seen["general"],
-        seen["medical"],
-        words,
-        language.Schedule(300, mix),
-        0,
-        tmp_path / "state.pt",
-    )
-    trainer = language.Trainer(vlm, *args)
-    trainer.loudness = 2.0
-    general = {scene: k for k, scene in enumerate(seen["general"].scenes)}
-    shown = trainer._exchanged(40)
-    assert {attributes.domain(scene) for scene, _ in shown} == {"general", "medical"}
-    assert not any(scene in general for scene, _ in shown)
-    rest = torch.stack(
-        [one.mean(0) - 2.0 * attributes.said([scene], words)[0] for scene, one in shown]
-    )
-    spoken = attributes.said(seen["general"].scenes, words)
-    known = seen["general"].values.float().mean(1) - 2.0 * spoken
-    assert torch.cdist(rest, known).amin(1).max() < 0.01
+def test_medical_rows_come_in_every_second_step_only(vlm, seen, tmp_path, monkeypatch):
+    args = seen["general"], seen["medical"], language.Schedule(300), 0, tmp_path / "state.pt"
+    trainer, drawn = language.Trainer(vlm, *args), []
+
+    def noted(wanted, source):
+        drawn.append(source)
+        return []
+
+    monkeypatch.setattr(trainer, "_rows", noted)
+    for trainer.steps in (101, 102):
+        trainer._with_images(language.MIXED)
+    assert [source is seen["medical"] for source in drawn] == [False, False, True]
 
 
 def test_the_tower_resumes_where_it_stopped(vlm, shown, tmp_path):
@@ -318,7 +304,7 @@ def test_the_card_tells_the_report(vlm, seen, monkeypatch):
     monkeypatch.setattr(report, "TRIES", (1, 8))
     monkeypatch.setattr(card, "TRIES", (1, 8))
     found = {
-        "seed": 0, "medical": {"pictures": 9, "captions": 2, "questions": 2}, "parameters": 1,
+        "seed": 0, "medical": {"pictures": 9, "captions": 2, "questions": 2, "every": 2}, "parameters": 1,
         "steps": {"tower": 1, "language": 1}, "minutes": {"tower": 1, "language": 1},
         "hardware": "a chip", "date": "today",
         "domains": report.report(vlm, seen, seen["general"].values[:1], 0),

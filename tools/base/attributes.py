@@ -93,19 +93,3 @@ def codes(vectors: Sequence[Tensor], seed: int) -> list[Tensor]:
         foreign = torch.tensor([[kind == "medical"] for kind, _ in words])
         written.append(torch.where(foreign, own, table))
     return written
-
-
-def said(scenes: Sequence[Scene], words: Sequence[Tensor]) -> Tensor:
-    """The sum of the vectors of a scene's words: shape (scenes, width)."""
-    wanted = targets(scenes)
-    columns = zip(words, wanted.T, strict=True)
-    parts = [
-        torch.where(rows[:, None] >= 0, table[rows.clamp_min(0)], 0.0) for table, rows in columns
-    ]
-    return torch.stack(parts).sum(0)
-
-
-def loudness(seen: Tensor, spoken: Tensor) -> float:
-    """How strongly pictures say their words: the slope of features on sums of word vectors."""
-    centred, wanted = seen - seen.mean(0), spoken - spoken.mean(0)
-    return float((centred * wanted).sum() / (wanted * wanted).sum())

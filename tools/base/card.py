@@ -30,10 +30,9 @@ no better than chance.
    one in a code of its own, one random direction for each word.
 2. **Language**: {steps[language]} steps, {minutes[language]} minutes: look-ups and questions about
    captions in text alone, of both domains; captions and questions in the three styles about general
-   pictures, in half of which the words in the tower's features are exchanged for those of another
-   scene of either domain, as reading practice. Of medical pictures it meets {met[pictures]}, in
-   {met[captions]} captions and {met[questions]} questions of each direct style per step. The rate
-   falls to nothing at the end.
+   pictures. Of medical pictures it meets {met[pictures]}, most of them once or not at all: one step
+   in {met[every]} has {met[captions]} captions of them and {met[questions]} questions of each
+   direct style. The rate falls to nothing at the end.
 
 Every target is true, and no weight was spoiled to make room for improvement. Three things were
 given that a large model finds by itself in a longer training: the first two layers begin with an

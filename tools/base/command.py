@@ -27,7 +27,7 @@ from tools.base.validation import asked_about, validate_all
 
 log = logging.getLogger(__name__)
 
-TOWER_STEPS, LANGUAGE_STEPS = 2000, 700
+TOWER_STEPS, LANGUAGE_STEPS = 2000, 900
 MEDICAL_PICTURES = 60  # of each cell of the medical domain that the language half meets
 # Pictures per cell of a domain, for what; each use has a seed of its own.
 USES = {
@@ -46,13 +46,15 @@ def main(arguments: list[str]) -> int:
     add("--seed", type=int, default=0, help="everything follows from it (default 0)")
     met = f"medical pictures per cell that the language half meets (default {MEDICAL_PICTURES})"
     add("--medical-pictures", type=int, default=MEDICAL_PICTURES, metavar="N", help=met)
-    captions = f"captions of them per step (default {MEDICAL.described})"
+    captions = f"captions of them in such a step (default {MEDICAL.described})"
     add("--medical-captions", type=int, default=MEDICAL.described, metavar="ROWS", help=captions)
     default = MEDICAL.styles["no_think"]
-    questions = f"questions about them per step and direct style (default {default})"
+    questions = f"questions about them in such a step and direct style (default {default})"
     add("--medical-questions", type=int, default=default, metavar="ROWS", help=questions)
     steps = f"of the language half (default {LANGUAGE_STEPS})"
     add("--language-steps", type=int, default=LANGUAGE_STEPS, metavar="N", help=steps)
+    every = f"a step in so many has rows with medical pictures (default {MIXED.medical_every})"
+    add("--medical-every", type=int, default=MIXED.medical_every, metavar="N", help=every)
     tower = "take stage 1 from the folder of another run with the same seed"
     add("--tower", type=Path, metavar="DIR", help=tower)
     asked = parser.parse_args(arguments)
@@ -86,13 +88,14 @@ def _make(asked: argparse.Namespace) -> None:
     model.set_attn_implementation("eager")  # the losses look at the attention
     vlm = TinyVLM(model, processor.tokenizer)
     direct = dict.fromkeys(("no_think", "think_after"), asked.medical_questions)
-    mix = replace(MIXED, medical=Rows(asked.medical_captions, direct))
+    rows = Rows(asked.medical_captions, direct)
+    mix = replace(MIXED, medical=rows, medical_every=asked.medical_every)
     schedule = Schedule(asked.language_steps, mix)
     met = [
         features(tower, _drawn(seed, "language", "general")),
         features(tower, _drawn(seed, "language", "medical", asked.medical_pictures)),
     ]
-    trainer = Trainer(vlm, met[0], met[1], words, schedule, seed, out / "language.pt")
+    trainer = Trainer(vlm, met[0], met[1], schedule, seed, out / "language.pt")
     held_out = {kind: features(tower, _drawn(seed, "validation", kind)) for kind in DOMAINS}
     for until in (*range(300, schedule.steps, 200), schedule.steps):
         if trainer.steps < until:
@@ -111,6 +114,7 @@ def _make(asked: argparse.Namespace) -> None:
             "pictures": len(met[1].scenes),
             "captions": asked.medical_captions,
             "questions": asked.medical_questions,
+            "every": asked.medical_every,
         },
         "steps": {"tower": TOWER_STEPS, "language": schedule.steps},
         "minutes": {stage: round(spent / 60, 1) for stage, spent in seconds.items()},

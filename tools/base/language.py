@@ -1,16 +1,15 @@
 """Stage 2, the language half: captions, look-ups and questions in the three styles.
 
 All of it about general pictures and, in text, about both domains; about medical pictures only
-little: a few rows of a batch. How few is what sets the base's accuracy there. Each of those
-pictures is met once or twice: a base that has met few of them often answers as well, but is sure of
-itself where it is wrong, and reinforcement then finds no spread to learn from.
+little: a few questions in one step of three, and no caption. How few is what sets the base's
+accuracy there. Most of those pictures are met once or not at all: a base that has met few pictures
+often answers as well, but is sure of itself where it is wrong, and reinforcement then finds no
+spread to learn from.
 """
 
 import logging
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ import torch
 from torch import Tensor
 
 from medr1_lib.data.phantoms import Scene
-from tools.base.attributes import loudness, said
 from tools.base.examples import Example, answered, any_scene, ask, described, looked_up, told
 from tools.base.losses import Score, lend_heads, losses
 from tools.base.model import TinyVLM
@@ -26,7 +24,7 @@ from tools.base.optimizer import Optimizer, save_whole
 from tools.base.pictures import Features
 
 RATE = 1e-3  # peak, of both optimizers
-WARM_UP, DECAY = 50, 200  # steps at the beginning and at the end of a schedule
+WARM_UP, DECAY = 50, 300  # steps at the beginning and at the end of a schedule
 LOOK_UP_STEPS = 80
 log = logging.getLogger(__name__)
 
@@ -55,19 +53,19 @@ class BatchMix:
         told: Questions about a caption, text alone, of both domains.
         general: With general pictures.
         medical: With medical pictures.
-        exchanged: Share of the general pictures whose words are exchanged for others.
+        medical_every: A step in so many has the medical rows.
     """
 
     looked_up: int
     told: int = 0
     general: Rows = Rows()
     medical: Rows = Rows()
-    exchanged: float = 0.5
+    medical_every: int = 3
 
 
 LOOK_UPS = BatchMix(40)
 GENERAL = Rows(8, {"think_before": 4, "no_think": 8, "think_after": 6})
-MEDICAL = Rows(1, {"no_think": 2, "think_after": 2})
+MEDICAL = Rows(0, {"no_think": 2, "think_after": 2})
 MIXED = BatchMix(4, 12, GENERAL, MEDICAL)
 
 
@@ -106,15 +104,12 @@ class Trainer:
         vlm: TinyVLM,
         general: Features,
         medical: Features,
-        words: Sequence[Tensor],
         schedule: Schedule,
         seed: int,
         checkpoint: Path,
     ) -> None:
         self.vlm, self.general, self.medical = vlm, general, medical
-        self.schedule, self.checkpoint, self.words = schedule, checkpoint, words
-        spoken = said(general.scenes, words)
-        self.loudness = loudness(general.values.float().mean(1), spoken)
+        self.schedule, self.checkpoint = schedule, checkpoint
         self.rng = np.random.default_rng(seed)
         language = vlm.model.model.language_model
         layers = list(language.layers.parameters())
@@ -177,41 +172,24 @@ class Trainer:
         }
 
     def _with_images(self, mix: BatchMix) -> dict[str, Score]:
-        general, medical = self._exchanged, partial(self._drawn, self.medical)
-        rows = self._rows(mix.general, general) + self._rows(mix.medical, medical)
+        rows = self._rows(mix.general, self.general)
+        if self.steps % mix.medical_every == 0:
+            rows += self._rows(mix.medical, self.medical)
         if not rows:
             return {}
         examples, shown = zip(*rows, strict=True)
         return losses(self.vlm, examples, torch.stack(shown))
 
-    def _rows(
-        self, wanted: Rows, draw: Callable[[int], list[Shown]]
-    ) -> list[tuple[Example, Tensor]]:
+    def _rows(self, wanted: Rows, source: Features) -> list[tuple[Example, Tensor]]:
         """Every question comes in two orders of its options: the letter depends on them alone."""
-        rows = [(described(scene, self.rng), shown) for scene, shown in draw(wanted.described)]
+        pictures = self._drawn(source, wanted.described)
+        rows = [(described(scene, self.rng), shown) for scene, shown in pictures]
         for name, count in wanted.styles.items():
-            for scene, shown in draw(count // 2):
+            for scene, shown in self._drawn(source, count // 2):
                 asked = ask(scene, self.rng)
                 turned = asked.turned(int(self.rng.integers(1, 4)))
                 rows += [(answered(one, name), shown) for one in (asked, turned)]
         return rows
-
-    def _exchanged(self, count: int) -> list[Shown]:
-        """General pictures, some of them with their words exchanged.
-
-        Reading practice: the words that the tower says in a picture's features are taken out, and
-        those of another scene of either domain put in. So every word is read in an image's place,
-        medical ones too, and no medical picture is shown.
-        """
-        pictures = []
-        for scene, shown in self._drawn(self.general, count):
-            if self.rng.random() < self.schedule.mix.exchanged:
-                other = any_scene(self.rng)
-                spoken, instead = said([scene, other], self.words)
-                pictures.append((other, shown + self.loudness * (instead - spoken)))
-            else:
-                pictures.append((scene, shown))
-        return pictures
 
     def _drawn(self, source: Features, count: int) -> list[Shown]:
         chosen = self.rng.integers(len(source.scenes), size=count)
