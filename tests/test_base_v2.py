@@ -304,7 +304,8 @@ def test_the_card_tells_the_report(vlm, seen, monkeypatch):
     monkeypatch.setattr(report, "TRIES", (1, 8))
     monkeypatch.setattr(card, "TRIES", (1, 8))
     found = {
-        "seed": 0, "medical": {"pictures": 9, "captions": 2, "questions": 2, "every": 2}, "parameters": 1,
+        "seed": 0, "parameters": 1,
+        "medical": {"pictures": 9, "captions": 2, "questions": 2, "every": 2},
         "steps": {"tower": 1, "language": 1}, "minutes": {"tower": 1, "language": 1},
         "hardware": "a chip", "date": "today",
         "domains": report.report(vlm, seen, seen["general"].values[:1], 0),
