@@ -306,7 +306,7 @@ def evaluate(arguments: list[str]) -> int:
 
     The same command on the same folder goes on where an interrupted one stopped.
     """
-    from medr1_lib.data.question import CONTROLS
+    from medr1_lib.data.question import CIRCULAR, CONTROLS
     from medr1_lib.data.styles import STYLES
 
     parser = _parser("evaluate", "Score a model, or answers that it gave elsewhere, on a split.")
@@ -320,8 +320,10 @@ def evaluate(arguments: list[str]) -> int:
     add("--split", default="test", help="train to see how much was learned by heart (test)")
     about = "one or more reasoning styles; needed with --model"
     add("--style", nargs="+", choices=STYLES, help=about)
-    controls = "ask again with a grey image, another image of the modality, no image"
-    add("--controls", nargs="*", choices=CONTROLS, default=[], help=controls)
+    controls = (
+        "ask again with a grey image, another image of the modality, no image; turned options"
+    )
+    add("--controls", nargs="*", choices=(*CONTROLS, CIRCULAR), default=[], help=controls)
     add("--compare", **FOLDER, help="pair the answers with those of this evaluation, item by item")
     add("--limit", **COUNT, help="N questions drawn at random instead of all")
     add("--seed", type=natural, default=0, metavar="S", help="of that draw and of shuffled (0)")
@@ -352,14 +354,16 @@ def _other(folder: Path) -> "DataFrame":
 
 def _report(records: "DataFrame", other: "DataFrame | None", options: argparse.Namespace) -> Report:
     """The summary of every style, printed as well."""
+    from medr1_lib.analysis.profile import profile, profile_text
     from medr1_lib.analysis.stats import compare, summary, summary_table
     from medr1_lib.evaluation.outside import OUTSIDE
 
     report: Report = {}
     for style, replies in records.groupby("style", sort=False):
-        report[style] = summary(replies)
+        report[style] = summary(replies) | profile(replies)
         print(f"\n{options.model or options.answers}, {style}:\n{summary_table(report[style])}")
         print("unread: replies that name no option; they count as wrong")
+        print(profile_text(report[style]))
         real = replies[replies["control"] == "none"]
         for name, answers in () if other is None else other.groupby("style", sort=False):
             if name == style or OUTSIDE in (name, style):

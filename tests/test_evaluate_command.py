@@ -19,7 +19,7 @@ from medr1_lib.data.phantoms import draw
 from medr1_lib.evaluation import evaluate
 
 SHARE = {"n", "accuracy", "format_rate", "interval", "unread"}
-REPORT = SHARE | {"by_modality", "by_question_type", "controls"}
+REPORT = SHARE | {"by_modality", "by_question_type", "controls", "readers", "letters"}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,13 @@ def test_records_card_and_report_agree(data, tmp_path, capsys):
     asked = ("--style", "no_think", "--controls", "blank", "shuffled", "text", "--limit", 9)
     assert main(command(data, out, *asked, "--seed", 4, "--json", report)) == 0
     found, records = json.loads(report.read_text()), pd.read_parquet(out / "answers.parquet")
-    assert set(found) == REPORT
+    assert set(found) == REPORT | {"reliance"}
+    assert set(found["reliance"]) == {"blank", "shuffled"}
+    assert found["reliance"]["blank"]["HVRR"] is None  # there is no rationale
+    assert found["readers"]["tolerant"] == found["accuracy"]
+    assert found["readers"]["corrected"] is None  # nine questions are too few
+    assert 0 <= found["readers"]["forced"] <= 1
+    assert sum(found["letters"].values()) == pytest.approx(1 - found["unread"])
     assert set(found["controls"]) == {"blank", "shuffled", "text"}
     assert all(set(part) == SHARE for part in found["controls"].values())
     assert found["n"] == 9 == sum(part["n"] for part in found["by_modality"].values())
@@ -58,8 +64,23 @@ def test_records_card_and_report_agree(data, tmp_path, capsys):
     assert card["seconds"] > 0
     assert {"torch", "hardware", "finished"} <= set(card)
     printed = capsys.readouterr().out
-    assert "no_think, greedy:" in printed
+    assert "no_think:" in printed
     assert all(name in printed for name in ("all", "CT", "MRI", "shuffled"))
+
+
+def test_options_are_asked_in_every_order(data, tmp_path, capsys):
+    out, report = tmp_path / "out", tmp_path / "report.json"
+    asked = ("--style", "no_think", "--controls", "circular", "--limit", 3, "--json", report)
+    assert main(command(data, out, *asked)) == 0
+    found, records = json.loads(report.read_text()), pd.read_parquet(out / "answers.parquet")
+    assert set(found) == REPORT | {"circular"}
+    assert found["n"] == 3
+    assert set(records["control"]) == {"none", "rotated 1", "rotated 2", "rotated 3"}
+    for _, orders in records.groupby("item"):
+        assert len({tuple(options) for options in orders["options"]}) == 4
+        right = {row.options["ABCD".index(row.answer)] for row in orders.itertuples()}
+        assert len(right) == 1  # the letter moves with the text
+    assert "order of options: original" in capsys.readouterr().out
 
 
 def test_several_styles_are_reported_by_name(data, tmp_path):

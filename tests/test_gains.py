@@ -8,6 +8,7 @@ from medr1_lib.analysis.gains import (
     PARTS,
     READERS,
     change,
+    circular,
     gain_table,
     letter_constants,
     letter_habit,
@@ -181,14 +182,43 @@ def test_the_habit_of_a_letter_is_counted():
     assert letter_habit(answers(form=0.5))["share"].sum() == 0.5
 
 
-def test_other_questions_and_answers_without_probabilities_are_refused():
-    one, other = read_all(answers()), read_all(answers(n=N - 4))
+def test_other_questions_are_refused():
     with pytest.raises(InputError, match="items in common"):
-        change(one, other)
-    with pytest.raises(InputError, match="no probabilities"):
-        read_all(answers().drop(columns="letter_probs"))
-    with pytest.raises(InputError, match="no probabilities"):
-        read_all(answers().assign(letter_probs=[[]] * N))
+        change(read_all(answers()), read_all(answers(n=N - 4)))
+
+
+def test_without_probabilities_only_what_was_said_is_read():
+    outside = answers(known=0.5).assign(letter_probs=[()] * N)
+    found = read_all(outside)
+    assert found[["forced", "corrected"]].isna().all(axis=None)
+    assert found["strict"].mean() > 0.5
+    table = parts(outside, answers(known=0.5))
+    assert table["n"].to_dict() == {"knowledge": 0, "habit": 0, "form": 0, "strict": N}
+
+
+def turned(choose):
+    """Answers to 8 questions in four orders, by a model that chooses so among the options."""
+    rows = []
+    for item in range(8):
+        options = [f"{item}{name}" for name in "pqrs"]
+        for places in range(4):
+            shown = options[places:] + options[:places]
+            said, right = choose(shown), "ABCD"[shown.index(f"{item}p")]
+            control = f"rotated {places}" if places else "none"
+            row = {"item": item, "control": control, "options": shown, "parsed": said}
+            rows.append(row | {"correct": said == right})
+    return circular(pd.DataFrame([*rows, rows[0] | {"control": "blank", "correct": False}]))
+
+
+def test_the_circular_test_tells_a_letter_from_a_text():
+    always_b = turned(lambda shown: "B")
+    assert always_b == {"original": 0, "all_orders": 0.25, "circular": 0, "same_text": 0}
+    known = turned(lambda shown: "ABCD"[[text[1] for text in shown].index("p")])
+    assert known == {"original": 1, "all_orders": 1, "circular": 1, "same_text": 1}
+    steady = turned(lambda shown: "ABCD"[[text[1] for text in shown].index("q")])
+    assert steady == {"original": 0, "all_orders": 0, "circular": 0, "same_text": 1}
+    assert turned(lambda shown: None)["same_text"] == 0
+    assert turned(lambda shown: None if shown[0][1] == "p" else "A")["same_text"] == 0
 
 
 def test_controls_are_left_out():

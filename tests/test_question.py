@@ -125,3 +125,12 @@ def test_a_question_without_an_id_gets_one_from_its_content_also_when_it_comes_b
     del record["id"]
     assert Question.from_record(record).id == asked.id
     assert Question.from_record(question(id="mine-7").record(None)).id == "mine-7"
+
+
+def test_options_turn_and_the_right_one_stays_right():
+    question = Question("Which?", ("a", "b", "c"), "A", "CT", "Anatomy Identification", "ct", "x")
+    found = [question.rotated(places) for places in range(3)]
+    assert [one.options for one in found] == [("a", "b", "c"), ("b", "c", "a"), ("c", "a", "b")]
+    assert [one.answer for one in found] == ["A", "C", "B"]
+    assert {one.answer_text for one in found} == {"a"}
+    assert {one.id for one in found} == {question.id}

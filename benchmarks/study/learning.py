@@ -35,7 +35,8 @@ from tqdm import tqdm
 
 from benchmarks.study.rejection import own_replies
 from benchmarks.study.runs import score, train_and_score
-from medr1_lib.analysis.gains import PARTS, READERS, change, letter_habit, read_all
+from medr1_lib.analysis.gains import PARTS, change, read_all
+from medr1_lib.analysis.profile import profile
 from medr1_lib.analysis.reliance import MEASURES, reliance
 from medr1_lib.analysis.stats import ITEM, mean_table
 from medr1_lib.cli import exit_status
@@ -194,19 +195,9 @@ def minutes(run: Run) -> float:
 
 
 def summary(answers: pd.DataFrame) -> dict[str, Any]:
-    """The readers, the letters, the form and the image reliance of one model."""
-    found = read_all(answers)
-    shares = found[[*READERS, "format_ok"]].astype(float).mean().round(4)
-    relied = {
-        control: mean_table(reliance(answers, control), MEASURES)["value"].round(4)
-        for control in CONTROLS
-    }
-    return {
-        "n": len(found),
-        **shares.rename({"format_ok": "form"}).replace({np.nan: None}).to_dict(),
-        "letters": letter_habit(found)["share"].round(4).to_dict(),
-        "reliance": {name: of.replace({np.nan: None}).to_dict() for name, of in relied.items()},
-    }
+    """How the model was read: form, readers, letters and image reliance."""
+    real = answers[answers["control"] == "none"]
+    return {"n": len(real), "form": float(real["format_ok"].mean())} | profile(answers)
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:

@@ -5,7 +5,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medr1_lib.analysis.stats import ITEM, mean_table
-from medr1_lib.data.question import ALL_LETTERS, LETTERS
+from medr1_lib.data.question import ALL_LETTERS, LETTERS, ROTATED
 from medr1_lib.errors import InputError
 
 READERS = ("strict", "tolerant", "forced", "corrected")
@@ -55,30 +55,28 @@ def read_all(answers: pd.DataFrame) -> pd.DataFrame:
 
     Adds columns that are 1 where a reader finds the right letter: `strict` (in exactly the form
     asked for), `tolerant`, `forced` (the form is given, and the likeliest letter counts) and
-    `corrected` (as `forced`, by `without_habit`; not a number where that is `None`).
+    `corrected` (as `forced`, by `without_habit`). The last two are not numbers where the letters'
+    probabilities are not known, or there are too few questions.
     """
     real = answers[answers["control"] == "none"]
-    probs = letter_matrix(real)
-    corrected, right = without_habit(probs, real["image_id"]), real["answer"].map(ALL_LETTERS.index)
+    probs, right = letter_matrix(real), real["answer"].map(ALL_LETTERS.index)
+    corrected = None if probs is None else without_habit(probs, real["image_id"])
     found = {
         "strict": real["correct"] & real["format_ok"],
         "tolerant": real["correct"],
-        "forced": probs.argmax(1) == right,
+        "forced": np.nan if probs is None else probs.argmax(1) == right,
         "corrected": np.nan if corrected is None else corrected.argmax(1) == right,
     }
     return real.assign(**found).astype(dict.fromkeys(READERS, float))
 
 
-def letter_matrix(answers: pd.DataFrame) -> NDArray[np.float64]:
+def letter_matrix(answers: pd.DataFrame) -> NDArray[np.float64] | None:
     """The recorded `letter_probs`, (answers, letters), 0 for a letter that stands for no option.
 
-    Raises an `InputError` if there are none.
+    `None` if an answer has none, as those of a model that was asked elsewhere.
     """
-    rows = list(answers["letter_probs"]) if "letter_probs" in answers else [[]]
-    if not all(map(len, rows)):
-        remedy = "evaluate the model again with this version"
-        raise InputError("answers", "have no probabilities of the letters", remedy)
-    return pd.DataFrame([*map(list, rows)]).fillna(0.0).to_numpy(float)
+    rows = [*map(list, answers["letter_probs"])]
+    return pd.DataFrame(rows).fillna(0.0).to_numpy(float) if all(rows) else None
 
 
 def letter_habit(answers: pd.DataFrame) -> pd.DataFrame:
@@ -91,6 +89,28 @@ def letter_habit(answers: pd.DataFrame) -> pd.DataFrame:
     letters = sorted({*LETTERS, *share.index, *accuracy.index})
     found = pd.DataFrame({"share": share, "accuracy": accuracy}, letters).rename_axis("letter")
     return found.fillna({"share": 0.0})
+
+
+def circular(answers: pd.DataFrame) -> dict[str, float]:
+    """What turning the options changes, in answers under the control `circular`.
+
+    Accuracy in the `original` order and over `all_orders`; `circular`, the share of questions that
+    are right in every order; `same_text`, the share that get the same option in every order.
+    """
+    turned = answers["control"].str.startswith(ROTATED)
+    asked = answers[turned | answers["control"].eq("none")]
+    texts = [
+        row.options[ALL_LETTERS.index(row.parsed)] if isinstance(row.parsed, str) else None
+        for row in asked.itertuples()
+    ]
+    items = asked.assign(text=texts).groupby("item")
+    same = items["text"].nunique().eq(1) & items["text"].count().eq(items.size())
+    return {
+        "original": float(answers.loc[answers["control"] == "none", "correct"].mean()),
+        "all_orders": float(asked["correct"].mean()),
+        "circular": float(items["correct"].all().mean()),
+        "same_text": float(same.mean()),
+    }
 
 
 def change(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:

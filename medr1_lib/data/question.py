@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from medr1_lib.data.phantoms.scene import EVERYDAY, Scene
@@ -15,6 +15,7 @@ LETTERS = "ABCD"  # of phantoms and of OmniMedVQA, which offer four options at m
 ALL_LETTERS = "ABCDEFGH"  # a data set of one's own may offer eight
 BASES = ("base", "longer base", "larger base")  # methods of models that are not trained further
 CONTROLS = ("blank", "shuffled", "text")  # images that cannot help; "none" stands for the real one
+CIRCULAR, ROTATED = "circular", "rotated "  # asked again in every order; a control for each of them
 
 # Every name with its spellings in OmniMedVQA's records and in Med-R1's file names, typos included
 # ("Mag-netic", the parenthesis that never closes), reduced to letters and digits.
@@ -126,6 +127,12 @@ class Question:
     def answer_text(self) -> str:
         """The text of the right option."""
         return self.options[self.letters.index(self.answer)]
+
+    def rotated(self, places: int) -> "Question":
+        """The same question with its options moved up by some places, the first ones to the end."""
+        options = self.options[places:] + self.options[:places]
+        answer = self.letters[(self.letters.index(self.answer) - places) % len(options)]
+        return replace(self, options=options, answer=answer)
 
     def record(self, image: object) -> dict[str, Any]:
         """This question as one row of a data set with `dataset.FEATURES`."""

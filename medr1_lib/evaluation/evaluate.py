@@ -85,7 +85,7 @@ def _answers(
     probs = forced_probs(model, processor, [*opened.values()], images, letters).tolist()
     forced = dict(zip(opened, probs, strict=True))
     for prompt, reply in replies:
-        question = items.questions[prompt.item]
+        question = items.question(prompt)
         parsed = styles.read(said[prompt], question.options)
         yield Answer(
             **{name: getattr(question, name) for name in OF_QUESTION},
@@ -181,7 +181,7 @@ def rounds(
 ) -> Iterator[list[tuple[EvalPrompt, PartialReply]]]:
     """Yield finished replies, batch by batch: first all of them up to 32 tokens, then to 64 ..."""
     replies = {
-        one: start(processor, items.questions[one.item], one.style, one.shown is not None)
+        one: start(processor, items.question(one), one.style, one.shown is not None)
         for one in prompts
     }
     length, waiting = 0, prompts

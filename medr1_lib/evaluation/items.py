@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from medr1_lib.data import dataset
-from medr1_lib.data.question import Question
+from medr1_lib.data.question import CIRCULAR, ROTATED, Question
 from medr1_lib.errors import InputError
 
 CHUNK = 512  # items; their features fit into the memory of `VisionCache`
@@ -61,7 +61,7 @@ class EvalPrompt:
     item: int  # the question's place in the split
     shown: int | None  # the item whose image is shown; None for no image at all
     style: str
-    control: str  # "none" for the real image, or one of `question.CONTROLS`
+    control: str  # "none", one of `question.CONTROLS`, or "rotated 1" and so on
 
 
 class EvalSet:
@@ -92,7 +92,8 @@ class EvalSet:
 
         Neighbours share a style too, since replies in one style are of similar length. All that is
         asked of 512 items comes before the next 512, so that their images need not be remembered
-        for longer. `controls` are asked beside the real image. With a `limit` so many questions are
+        for longer. `controls` are asked beside the real image; `circular` asks again with the
+        options in every other order that turning them gives. With a `limit` so many questions are
         drawn at random; `seed` is that of the draw and of the shuffled control.
         """
         chosen = list(range(len(self.questions)))
@@ -108,13 +109,23 @@ class EvalSet:
             EvalPrompt(item, shown[control][item] if control in shown else item, style, control)
             for item in chosen
             for style in styles
-            for control in ("none", *controls)
+            for control in self._controls(item, controls)
         ]
         rank = {item: place for place, item in enumerate(sorted(chosen, key=self._length))}
         return sorted(
             prompts,
             key=lambda one: (rank[one.item] // CHUNK, one.shown is None, one.style, rank[one.item]),
         )
+
+    def _controls(self, item: int, controls: tuple[str, ...]) -> list[str]:
+        places = range(1, len(self.questions[item].options)) if CIRCULAR in controls else ()
+        asked = [name for name in controls if name != CIRCULAR]
+        return ["none", *asked, *(f"{ROTATED}{number}" for number in places)]
+
+    def question(self, prompt: EvalPrompt) -> Question:
+        """What the model is asked, its options turned if the control says so."""
+        question, places = self.questions[prompt.item], prompt.control.removeprefix(ROTATED)
+        return question if places == prompt.control else question.rotated(int(places))
 
     def image(self, prompt: EvalPrompt) -> Image.Image | None:
         """What the model is shown."""
