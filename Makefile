@@ -11,10 +11,10 @@ INSTALLED := .venv/installed
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --doctest-modules \
     --durations=10 --durations-min=2
 
-.PHONY: help setup course check test test-all static lab notebooks bench lock book clean
+.PHONY: help setup course check test test-all static lab progress notebooks bench lock book class slides e2e clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED)  ## make the environment .venv, once
 
@@ -41,14 +41,28 @@ static: setup
 lab: setup  ## open JupyterLab on copies of the chapters that are yours, in work/
 	$(BIN)/python -m notebooks.tools.lab --tier $(TIER)
 
+progress: setup  ## say which exercises of your copies are open
+	$(BIN)/python -m medr1_lib progress
+
 notebooks: setup  ## build the notebooks from notebooks/_src, outputs included
 	$(BIN)/python -m notebooks.tools.build
 
 bench: setup  ## time a step of GRPO, TRL's and ours, and write the figures (JSON=FILE)
 	$(BIN)/python -m benchmarks.speed.bench $(if $(JSON),--json $(JSON))
 
-book:  ## build the Jupyter Book site
-	book/build.sh
+book:  ## build the Jupyter Book site (EDITION=class: no solutions; EDITION=solutions: all of them)
+	EDITION=$(EDITION) bash book/build.sh
+
+class: setup  ## write what a class gets, without solutions, as one zip file (OUT=FILE)
+	$(BIN)/python -m notebooks.tools.classroom $(if $(OUT),--out $(OUT))
+
+slides: setup  ## write slides of every chapter to _output/slides
+	$(BIN)/python -m notebooks.tools.slides
+
+e2e:  ## open every page of the built site in Chromium (after make book)
+	test -d .venv-e2e || $(PYTHON) -m venv .venv-e2e
+	.venv-e2e/bin/python -m pip install --quiet playwright==1.65.2
+	.venv-e2e/bin/python tests/e2e/site_check.py _output/book/_build/html
 
 lock:  ## write requirements.lock anew; needs uv (https://docs.astral.sh/uv)
 	@command -v uv > /dev/null || { echo "make lock needs uv: pip install uv"; exit 1; }
@@ -60,7 +74,7 @@ lock:  ## write requirements.lock anew; needs uv (https://docs.astral.sh/uv)
 	mv requirements.part requirements.lock
 
 clean:  ## remove the environments and everything that was made
-	rm -rf .venv .venv-book _output book/_static/vendor .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-book .venv-e2e _output book/_static/vendor .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(INSTALLED): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \

@@ -1,12 +1,17 @@
 #!/usr/bin/env bash
 # Build the course site from the stored outputs of the notebooks; run by `make book`.
-# SOLUTIONS=1 builds the instructors' edition, with every solution in its place, in a folder of its own.
+# EDITION=solutions builds the instructors' edition, with every solution in its place, EDITION=class one
+# without any, in its downloads too; each in a folder of its own.
 # The first run needs PyPI and npm; later ones need no network.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-edition=book notebooks=notebooks
-if [[ ${SOLUTIONS:-0} == 1 ]]; then edition=book-solutions notebooks=notebooks/solutions; fi
+case ${EDITION:-} in
+    "") edition=book notebooks=notebooks ;;
+    solutions) edition=book-solutions notebooks=notebooks/solutions ;;
+    class) edition=book-class notebooks=_output/handouts ;;
+    *) echo "EDITION=$EDITION: say class, solutions or nothing" >&2; exit 2 ;;
+esac
 out=$PWD/_output/$edition
 venv=.venv-book
 
@@ -19,6 +24,10 @@ fi
 bin=$(echo "$venv"/[bS]*)  # bin, or Scripts on Windows
 "$bin/python" book/vendor.py
 
+if [[ ${EDITION:-} == class ]]; then  # copies without solutions, made in the course's environment
+    rm -rf "$notebooks"
+    "$(echo .venv/[bS]*)/python" -m notebooks.tools.build --no-solutions
+fi
 rm -rf "$out/source"
 mkdir -p "$out/source/notebooks"
 cp -R book "$out/source/"

@@ -56,11 +56,11 @@ def test_the_recorded_audit_is_what_the_command_finds():
 
 
 @pytest.mark.parametrize("name", LEARNING["base"])
-def test_the_readme_says_what_was_learned(name):
+def test_the_results_say_what_was_learned(name):
     runs = [run for run in LEARNING["runs"] if run["style"] == name]
     after = ", ".join(f"{100 * run['accuracy']:.1f}" for run in runs)
     row = f"| `{name}` | {100 * LEARNING['base'][name]['accuracy']:.1f} | {after} |"
-    assert row in (ROOT / "README.md").read_text()
+    assert row in (ROOT / "book" / "results.md").read_text()
 
 
 def test_what_was_learned_follows_from_the_answers():

@@ -5,7 +5,7 @@ is, and is to be run only where values are meant to change:
 
     python -m tests.test_golden --write            # or only some: --write study blocks
 
-- `study.json`: every figure of the README's account of the study, as printed there.
+- `study.json`: every figure of book/results.md, as printed there; writing it fills that page too.
 - `chapters.json`: the tables of chapters 10, 11 and 12 that come from records.
 - `blocks.json`: maps, summaries, tests and rates of each recorded block.
 - `base.json`: the language half of the shipped base after a few steps of teaching.
@@ -235,11 +235,11 @@ def figure(drawn):
     return {"table": plain(table), "alt": said}
 
 
-# --- 1 the README -------------------------------------------------------------------------------
+# --- 1 the page of results ----------------------------------------------------------------------
 
 WORDS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 PARTS = {1: "as much", 2: "half", 3: "a third", 4: "a quarter", 10: "a tenth", 13: "a thirteenth"}
-# Texts that stand in README.md or book/results.md, with the values that are held in their places.
+# Texts of the page, with the values that are held in their places.
 TEXTS = [
     "{steps.long} steps of GRPO with {rollouts} rollouts each",
     "on {items.long} held-out questions (half-width {half} points at most)",
@@ -300,7 +300,7 @@ def points(value):
 
 
 def interval(row, sign=""):
-    """A gain with its interval, as the README prints it."""
+    """A gain with its interval, as the page prints it."""
     value, low, high = (f"{100 * number:{sign}.1f}" for number in row)
     return f"{value} points [{low}, {high}]" if sign else f"{value} [{low}, {high}]"
 
@@ -454,15 +454,35 @@ def spaced(text):
     return " ".join(text.split())
 
 
-def pages():
-    files = ROOT / "README.md", ROOT / "book/results.md"
-    return [spaced(file.read_text()) for file in files if file.exists()]
+def page():
+    return (ROOT / "book/results.md").read_text(encoding="utf-8")
 
 
 def absent(values, texts, written):
-    """Those texts, with the values in their places, that no page has."""
+    """Those texts, with the values in their places, that the page has not."""
     told = [spaced(filled(text, values)) for text in texts]
-    return [text for text in told if not any(text in page for page in written)]
+    return [text for text in told if text not in spaced(written)]
+
+
+def refilled(written, before, after):
+    """The page with new values in the places of those that it holds now; lines break as before."""
+    for text in TEXTS:
+        parts = re.split(r"(\{[\w.]+\})", text)
+        held = "".join(
+            f"({loose(before[part[1:-1]])})" if part[:1] == "{" else loose(part) for part in parts
+        )
+        names = [part[1:-1] for part in parts if part[:1] == "{"]
+        found = re.search(held, written)
+        for number in range(len(names), 0, -1):  # from the last, so that places stay
+            (begin, end), name = found.span(number), names[number - 1]
+            if after[name] != before[name]:
+                written = written[:begin] + after[name] + written[end:]
+    return written
+
+
+def loose(text):
+    """A pattern for a text that may break its lines anywhere between words."""
+    return r"\s+".join(map(re.escape, re.split(r"\s+", text)))
 
 
 def test_every_figure_of_the_study_follows_from_the_records():
@@ -470,7 +490,7 @@ def test_every_figure_of_the_study_follows_from_the_records():
 
 
 def test_the_account_of_the_study_has_these_figures():
-    assert absent(golden("study"), TEXTS, pages()) == []
+    assert absent(golden("study"), TEXTS, page()) == []
 
 
 def test_every_value_of_the_study_stands_in_a_text():
@@ -480,16 +500,21 @@ def test_every_value_of_the_study_stands_in_a_text():
 
 def test_no_figure_of_the_account_is_left_out():
     """Take away what is held: only numbers that are no result may be left."""
-    page = (ROOT / "README.md").read_text()
-    begin, end = page.find("**What it reaches.**"), page.find("## Two commands")
-    if begin < 0:
-        pytest.skip("the account is no longer in README.md")
-    rest = spaced(page[begin:end])
+    rest = spaced(page().partition("## What training reaches")[2])
     for text in TEXTS:
         rest = rest.replace(spaced(filled(text, golden("study"))), " ")
     rest = re.sub(r"`[^`]*`|H200|NF4|Qwen2|Chapters 00 to 12", " ", rest)
     numbers = re.findall(r"(?<![\w.])[+-]?\d[\d,.-]*\d|(?<![\w.])\d", rest)
     assert sorted(set(numbers) - NO_RESULT) == []
+
+
+def test_the_page_takes_new_values_in_the_places_of_the_old():
+    old = golden("study")
+    assert refilled(page(), old, old) == page()
+    new = {key: f"<{key}>" for key in old}
+    written = refilled(page(), old, new)
+    assert absent(new, TEXTS, written) == []
+    assert spaced(refilled(written, new, old)) == spaced(page())
 
 
 def test_a_changed_record_is_noticed():
@@ -502,7 +527,7 @@ def test_a_changed_record_is_noticed():
         lines = differences(first_table(), golden("study"))
     assert any("after.no_think" in line for line in lines)
     other = golden("study") | {"false.grpo": "12.2"}
-    assert absent(other, TEXTS, pages()) != []
+    assert absent(other, TEXTS, page()) != []
     kept = {"a": [1, 0.123456]}
     assert differences({"a": [1, 0.1234561]}, kept) == []
     assert differences({"a": [1, 0.12346]}, kept) == ["/a/1: 0.12346 instead of 0.123456"]
@@ -1050,5 +1075,8 @@ if __name__ == "__main__":
     parser.add_argument("--write", nargs="*", choices=WRITERS, required=True)
     GOLDEN.mkdir(exist_ok=True)
     for part in parser.parse_args().write or WRITERS:
+        if part == "study":
+            results = refilled(page(), golden("study"), study())
+            (ROOT / "book/results.md").write_text(results, encoding="utf-8")
         (GOLDEN / f"{part}.json").write_text(text_of(WRITERS[part]()))
         print(f"tests/golden/{part}.json")

@@ -1,0 +1,95 @@
+"""The first page: short, true, and filled in by a command."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from medr1_lib.cli import COMMANDS
+from notebooks.tools import kernel
+from tools import readme
+
+ROOT = kernel.ROOT
+PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
+PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)]+)\)", re.S)
+LINK = re.compile(r"\]\(([^)#\s]+)\)")
+FIRST_COMMAND = "```bash"
+
+
+def words(text):
+    """What a reader reads: no addresses, comments, nor text for pictures."""
+    text = re.sub(r"<!--.*?-->", " ", PICTURE.sub(" ", text), flags=re.S)
+    return re.findall(r"[^\s|]*\w[^\s|]*", LINK.sub("]", text))
+
+
+def test_it_is_short_and_begins_with_what_to_do():
+    assert len(words(PAGE)) < 900
+    assert len(words(PAGE.partition(FIRST_COMMAND)[0])) <= 120
+
+
+def test_its_one_picture_is_low_and_has_a_text():
+    ((alt, path),) = PICTURE.findall(PAGE)
+    assert Image.open(ROOT / path).height <= 300
+    assert len(alt.split()) >= 15
+
+
+def test_links_lead_to_files():
+    targets = [target for target in LINK.findall(PAGE) if "://" not in target]
+    assert len(targets) >= 15
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_every_chapter_has_a_row_with_its_minutes():
+    rows = dict(re.findall(r"^\| \[(\d\d) .*?\| ([^|]+ \| [^|]+) \|$", PAGE, re.M))
+    assert sorted(rows) == [path.name[:2] for path in sorted(ROOT.glob("notebooks/[0-9]*.ipynb"))]
+    costs = json.loads((ROOT / "data/recorded/course_costs.json").read_text())["laptop"]["minutes"]
+    for number, row in rows.items():
+        run, work = row.split(" | ")
+        assert run == str(costs.get(number, "-")), number
+        assert abs(int(work) - readme.work(number)) <= 20, f"{number}: `python -m tools.readme`"
+
+
+def test_commands_are_those_that_exist():
+    code = "\n".join(re.findall(r"```bash\n(.*?)```", PAGE, re.S)) + " ".join(
+        re.findall(r"`([^`\n]+)`", PAGE)
+    )
+    named = set(re.findall(r"-m medr1_lib (\w+)", code))
+    assert named
+    assert named <= set(COMMANDS)
+    modules = set(re.findall(r"-m ((?:notebooks|tools)\.[\w.]+)", code))
+    assert modules
+    assert [m for m in modules if not (ROOT / f"{m.replace('.', '/')}.py").exists()] == []
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"(?<![\w.])make ([a-z][a-z-]+)", code)) <= targets
+
+
+def test_filling_it_again_changes_nothing_but_minutes():
+    number = re.compile(r"\d+(\.\d+)?")
+    assert number.sub("0", readme.filled(PAGE)) == number.sub("0", PAGE)
+
+
+@pytest.mark.parametrize("where", ["", "https://github.com/owner/name"])
+def test_badges_and_the_address_come_with_the_repository(monkeypatch, where):
+    monkeypatch.setattr(readme, "repository", lambda: where)
+    page = readme.filled(PAGE)
+    assert ("mybinder" in page) == ("shields" in page) == bool(where)
+    assert f"git clone {where or 'ADDRESS'} medr1" in page
+    assert readme.filled(page) == page
+    monkeypatch.setattr(readme, "repository", lambda: "")
+    assert readme.filled(page) == readme.filled(PAGE)
+
+
+def test_the_citation_is_of_this_version():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])
+    assert cited["title"] == PAGE.partition("\n")[0].removeprefix("# ")
+
+
+def test_can_it_fail():
+    assert len(words("one [two](three.md) ![four](five.png) | six |")) == 3
+    assert Path(ROOT / "CONTRIBUTING.md").exists()
