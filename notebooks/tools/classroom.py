@@ -21,7 +21,7 @@ FILES = ("pyproject.toml", "requirements.lock", "environment.yml", "LICENSE", "L
 FOLDERS = ("medr1_lib", "data")
 TOOLS = ("kernel.py", "lab.py", "run.py", "sources.py", "offline/sitecustomize.py")
 PAGES = ("glossary.md", "troubleshooting.md")  # that chapters link
-README, MAKEFILE = "book/instructor/class_readme.md", "book/instructor/class.mk"
+HANDOUT = "notebooks/tools/handout"  # its README and Makefile take the places of ours
 DATE = (2026, 1, 1, 0, 0, 0)  # of every entry, so that the same course gives the same bytes
 
 
@@ -53,8 +53,7 @@ def contents(root: Path) -> dict[str, bytes]:
     if not chapters:
         raise InputError(root / "notebooks", "holds no chapters", "build them: `make notebooks`")
     found = {name: (root / name).read_bytes() for name in FILES}
-    found["README.md"] = (root / README).read_bytes()
-    found["Makefile"] = (root / MAKEFILE).read_bytes()
+    found |= {name: (root / HANDOUT / name).read_bytes() for name in ("README.md", "Makefile")}
     found |= {f"book/{name}": (root / "book" / name).read_bytes() for name in PAGES}
     found |= {f"notebooks/tools/{n}": (root / "notebooks/tools" / n).read_bytes() for n in TOOLS}
     for folder in FOLDERS:
