@@ -143,6 +143,7 @@ def progress(arguments: list[str]) -> int:
     return 0
 
 
+EXPORTS = ("vlmevalkit", "lmms-eval", "inspect", "parquet", "jsonl")
 SKIPPED_SHOWN = 20  # records printed; all of them are in card.json and in the --json file
 
 
@@ -175,6 +176,12 @@ def data(arguments: list[str]) -> int:
     add("--out", **FOLDER, required=True, help="folder to make")
     add("--size", type=positive, default=SIDE, metavar="PX", help=f"longest side ({SIDE})")
 
+    add = commands.add_parser("export", help="a data set, or answers, for others").add_argument
+    add("folder", **FOLDER, help="data set, or folder of an evaluation")
+    add("--to", choices=EXPORTS, required=True, help="who is to read it")
+    add("--out", **FOLDER, required=True, help="folder to make; its name is theirs for the data")
+    add("--split", default="test", help="of a data set (test)")
+
     add = commands.add_parser("audit", help="leakage and image-blind baselines").add_argument
     add("data", **FOLDER, nargs="?", help="data set made by build or import")
     add("--splits", **ZIPPED, help="instead: Med-R1's Splits/, text only")
@@ -186,7 +193,9 @@ def data(arguments: list[str]) -> int:
         parser.error("audit takes either the folder of a data set or --splits DIR")
     if options.json:
         check_writable(options.json)
-    text, report = {"build": _build, "import": _import, "audit": _audit}[options.command](options)
+    text, report = {"build": _build, "import": _import, "audit": _audit, "export": _export}[
+        options.command
+    ](options)
     print(text)
     if options.json:
         write_json(options.json, report)
@@ -228,6 +237,14 @@ def _audit(options: argparse.Namespace) -> tuple[str, Report]:
         with opened(options.splits) as source:
             report = audit.of_splits(source)
     return audit.table(report), report
+
+
+def _export(options: argparse.Namespace) -> tuple[str, Report]:
+    from medr1_lib.evaluation.export import export
+
+    made = export(options.folder, options.to, options.out, options.split)
+    shown = [name for name in made if not name.startswith("images/")]
+    return f"{options.out}: {', '.join(shown)}", {"out": str(options.out), "files": made}
 
 
 def _written(report: Report) -> str:
@@ -502,7 +519,7 @@ def sweep(arguments: list[str]) -> int:
 COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "doctor": (doctor, "say what this machine can run"),
     "progress": (progress, "say which exercises of your copies are solved"),
-    "data": (data, "build phantoms, import real data, audit either"),
+    "data": (data, "build phantoms, import real data, audit or export either"),
     "train": (train, "train by GRPO or by supervised fine-tuning"),
     "evaluate": (evaluate, "score a model, or answers given elsewhere, on a test split"),
     "sweep": (sweep, "train and score a plan of many models"),

@@ -289,6 +289,12 @@ def card(recipe: Recipe, notes: Mapping[str, Any], log: pd.DataFrame) -> str:
         forced = " Trained all the same (`--force`)." if notes["forced"] else ""
         loss += f"Before the first step: {notes['preflight']['text']}.{forced}\n\n"
     return f"""\
+---
+base_model: {recipe.model}
+library_name: peft
+pipeline_tag: image-text-to-text
+tags: [medical, lora, {recipe.method}]
+---
 # LoRA adapter: {KINDS[recipe.method]}, style {recipe.style}
 
 Teaching and research; not for clinical use.

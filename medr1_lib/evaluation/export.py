@@ -1,0 +1,287 @@
+"""Data sets and answers in the forms that other evaluators and the hub read."""
+
+import base64
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pandas._libs.parsers import STR_NA_VALUES
+
+from medr1_lib import files
+from medr1_lib.analysis.recorded import ANSWERS, read_table
+from medr1_lib.data import dataset
+from medr1_lib.data.question import Question
+from medr1_lib.errors import InputError
+from medr1_lib.evaluation.answers import Answer
+
+TURN = 10**6  # VLMEvalKit: the k-th circular copy of question i has the index i + k * TURN
+Row = dict[str, Any]
+# A task of lmms-eval, with the simplest rule of reading. `evaluate --answers` reads its samples by
+# ours.
+TASK = """\
+task: {name}
+dataset_path: {root}
+test_split: {split}
+output_type: generate_until
+doc_to_visual: !function utils.doc_to_visual
+doc_to_text: !function utils.doc_to_text
+doc_to_target: answer
+process_results: !function utils.process_results
+generation_kwargs: {{max_new_tokens: 256, do_sample: false}}
+metric_list:
+  - {{metric: accuracy, aggregation: mean, higher_is_better: true}}
+"""
+UTILS = """\
+def doc_to_visual(doc):
+    return [doc["image"].convert("RGB")]
+
+
+def doc_to_text(doc, lmms_eval_specific_kwargs=None):
+    options = "\\n".join(f"{l}. {text}" for l, text in zip("ABCDEFGH", doc["options"]))
+    return f"{doc['question']}\\n{options}\\nAnswer with the letter of the right option."
+
+
+def process_results(doc, results):
+    return {"accuracy": float(results[0].strip().rstrip(".)").upper() == doc["answer"])}
+"""
+
+
+def export(folder: Path, form: str, out: Path, split: str = "test") -> list[str]:
+    """Write a split of a data set, or all answers of an evaluation, in one of `FORMS`.
+
+    `folder` is either's. Returns the names of the files in `out`, which must be free.
+    """
+    files.require_free(out)
+    partial = Path(f"{out}.partial")
+    whole = partial / "whole"
+    with files.one_writer(partial):
+        try:
+            shutil.rmtree(whole, ignore_errors=True)
+            whole.mkdir()
+            if (folder / ANSWERS).is_file():
+                table = read_table(folder / ANSWERS, [*Answer.__annotations__], "evaluate it again")
+                table = table.astype(object).where(table.notna(), None)  # JSON knows no NaN
+                for (style, control), rows in table.groupby(["style", "control"]):
+                    answers = [Answer(**row) for row in rows.to_dict("records")]
+                    FORMS[form][1](f"{out.name}_{style}_{control}", answers, whole)
+            else:
+                FORMS[form][0](Split(folder, split, out), whole)
+            if out.exists():
+                out.rmdir()
+            whole.rename(out)
+        finally:
+            shutil.rmtree(whole, ignore_errors=True)  # it has another name if all went well
+    return sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split of a data set on its way out."""
+
+    folder: Path
+    name: str
+    out: Path  # where it will be; its name is that of the data set for others
+
+    def rows(self) -> Iterator[tuple[Question, bytes]]:
+        """The questions with their images as PNG."""
+        for row in dataset.read_split(self.folder, self.name):
+            yield Question.from_record(row), row["image"]["bytes"]
+
+
+def circular(options: Sequence[str], answer: str, turn: int) -> tuple[list[str], str]:
+    """Options moved up by so many places, and the letter of the right one after that.
+
+    Example:
+        >>> circular(["liver", "lung", "spleen"], "A", 1)
+        (['lung', 'spleen', 'liver'], 'C')
+    """
+    place = (ord(answer) - ord("A") - turn) % len(options)
+    return [*options[turn:], *options[:turn]], chr(ord("A") + place)
+
+
+def _asked(one: Question | Answer, split: str, turn: int = 0) -> Row:
+    """What VLMEvalKit's tables say of a question, or of an answer to one."""
+    options, answer = circular(one.options, one.answer, turn)
+    # It reads tables by pandas, to which an option `None` or `NA` would be an empty cell.
+    letters = {
+        chr(ord("A") + n): text + " " * (text in STR_NA_VALUES) for n, text in enumerate(options)
+    }
+    groups = {"category": one.question_type, "l2-category": one.modality, "split": split}
+    return {"id": one.id, "question": one.question, **letters, "answer": answer, **groups}
+
+
+def _tsv(split: Split, whole: Path) -> None:
+    """A table for VLMEvalKit, and one with circular copies; by its name it knows how to score."""
+    shown, plain, copies = dict[str, int](), list[Row](), list[Row]()
+    for index, (question, image) in enumerate(split.rows()):
+        first = shown.setdefault(question.image_id, index)  # an image may name another row instead
+        cell = base64.b64encode(image).decode() if first == index else str(first)
+        plain.append({"index": index, "image": cell} | _asked(question, split.name))
+        for turn in range(1, len(question.options)):
+            row = {"index": index + turn * TURN, "image": str(first), "g_index": index}
+            copies.append(row | _asked(question, split.name, turn))
+    _table(plain, whole / f"{split.out.name}.tsv")
+    originals = [row | {"g_index": row["index"]} for row in plain]
+    _table(originals + copies, whole / f"{split.out.name}_circular.tsv")
+
+
+def _table(rows: list[Row], path: Path) -> None:
+    pd.DataFrame(rows).to_csv(path, sep="\t", index=False)
+
+
+def _parquet(split: Split, whole: Path) -> None:
+    (whole / "data").mkdir()
+    table = dataset.read(split.folder)
+    if split.name not in table:
+        raise InputError(split.folder, f"has no {split.name} split", f"use {', '.join(table)}")
+    table[split.name].to_parquet(whole / "data" / f"{split.name}.parquet")
+    _card(split, whole, f"data/{split.name}.parquet")
+
+
+def _task(split: Split, whole: Path) -> None:
+    _parquet(split, whole)
+    named = {"name": split.out.name, "root": split.out.absolute(), "split": split.name}
+    (whole / f"{split.out.name}.yaml").write_text(TASK.format(**named), encoding="utf-8")
+    (whole / "utils.py").write_text(UTILS, encoding="utf-8")
+
+
+def _images(split: Split, whole: Path) -> Iterator[tuple[Question, str]]:
+    """The questions, and where each image now lies."""
+    (whole / "images").mkdir()
+    for question, image in split.rows():
+        path = f"images/{question.image_id}.png"
+        (whole / path).write_bytes(image)
+        yield question, path
+
+
+def _jsonl(split: Split, whole: Path) -> None:
+    lines = [
+        {"file_name": path, **{k: v for k, v in vars(q).items() if k != "scene"}}
+        for q, path in _images(split, whole)
+    ]
+    _lines(lines, whole / "metadata.jsonl")
+    _card(split, whole, "metadata.jsonl", "images/*")
+
+
+def _samples(split: Split, whole: Path) -> None:
+    """A data set of Inspect, for its solver `multiple_choice` and its scorer `choice`."""
+    lines = []
+    for question, path in _images(split, whole):
+        shown = [{"type": "image", "image": path}, {"type": "text", "text": question.question}]
+        lines.append({"input": [{"role": "user", "content": shown}]} | _target(question))
+    _lines(lines, whole / f"{split.out.name}.jsonl")
+
+
+def _target(one: Question | Answer) -> Row:
+    groups = {"modality": one.modality, "question_type": one.question_type}
+    return {"id": one.id, "choices": [*one.options], "target": one.answer, "metadata": groups}
+
+
+def _lines(rows: list[Row], path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def _card(split: Split, whole: Path, *data: str) -> None:
+    """A card in the hub's form. The licence is its owner's to say."""
+    known = files.read_json(split.folder / dataset.CARD, dataset.AGAIN)
+    paths = "".join(f"\n          - {path}" for path in data)
+    text = f"""\
+---
+license: other
+license_name: see-the-sources
+task_categories: [visual-question-answering]
+tags: [medical]
+configs:
+  - config_name: default
+    data_files:
+      - split: {split.name}
+        path:{paths}
+---
+# {split.out.name}
+
+Multiple-choice questions about medical images, exported by `medr1_lib`. Teaching and research; not
+for clinical use. Say here, before you share it: who owns the images and under which licence, how
+they were de-identified, who was asked, and how patients were kept apart between train and test.
+
+```json
+{json.dumps(known, indent=1)}
+```
+"""
+    (whole / "README.md").write_text(text, encoding="utf-8")
+
+
+# ---- answers: one file for each style and control ---------------------------------------------
+
+
+def _predictions(run: str, answers: list[Answer], whole: Path) -> None:
+    """A table of predictions, as VLMEvalKit scores it again."""
+    rows = [
+        {"index": one.item} | _asked(one, "test") | {"prediction": one.completion}
+        for one in answers
+    ]
+    _table(rows, whole / f"{run}.tsv")
+
+
+def _logged(run: str, answers: list[Answer], whole: Path) -> None:
+    """Samples and results, as lmms-eval writes them with `--log_samples`."""
+    lines = [
+        {"doc_id": one.item, "id": one.id, "input": one.question, "target": one.answer}
+        | {"filtered_resps": one.completion, "accuracy": float(one.correct)}
+        for one in answers
+    ]
+    count, day = len(lines), time.strftime("%Y%m%d_%H%M%S")
+    _lines(lines, whole / run / f"{day}_samples_{run}.jsonl")
+    found = {"alias": run, "accuracy,none": sum(one.correct for one in answers) / count}
+    counts = {run: {"original": count, "effective": count}}
+    report = {"model_name": run, "date": day, "results": {run: found}, "n-samples": counts}
+    files.write_json(whole / run / f"{day}_results.json", report | {"config": {}})
+
+
+def _log(run: str, answers: list[Answer], whole: Path) -> None:
+    """A log of Inspect."""
+    samples = [
+        {"epoch": 1, "input": one.question}
+        | _target(one)
+        | {"scores": {"choice": {"value": "C" if one.correct else "I", "answer": one.parsed}}}
+        | {"output": {"model": run, "choices": [_choice(one)]}}
+        for one in answers
+    ]
+    count = len(samples)
+    mean = {"name": "accuracy", "value": sum(one.correct for one in answers) / count}
+    scores = [{"name": "choice", "scorer": "choice", "metrics": {"accuracy": mean}}]
+    created = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+    spec = {"created": created, "task": run, "model": run, "config": {}, "dataset": {"name": run}}
+    results = {"total_samples": count, "completed_samples": count, "scores": scores}
+    log = {"version": 2, "status": "success", "eval": spec, "results": results}
+    files.write_json(whole / f"{run}.json", log | {"samples": samples})
+
+
+def _choice(one: Answer) -> Row:
+    said = {"role": "assistant", "content": one.completion}
+    return {"message": said, "stop_reason": "stop"}
+
+
+def _answers_parquet(run: str, answers: list[Answer], whole: Path) -> None:
+    pd.DataFrame(map(vars, answers)).to_parquet(whole / f"{run}.parquet", index=False)
+
+
+def _answers_jsonl(run: str, answers: list[Answer], whole: Path) -> None:
+    rows = pd.DataFrame(map(vars, answers))
+    rows.to_json(whole / f"{run}.jsonl", orient="records", lines=True, force_ascii=False)
+
+
+# name: (how a data set is written, how answers are)
+ToData, ToAnswers = Callable[[Split, Path], None], Callable[[str, list[Answer], Path], None]
+FORMS: dict[str, tuple[ToData, ToAnswers]] = {
+    "vlmevalkit": (_tsv, _predictions),
+    "lmms-eval": (_task, _logged),
+    "inspect": (_samples, _log),
+    "parquet": (_parquet, _answers_parquet),
+    "jsonl": (_jsonl, _answers_jsonl),
+}

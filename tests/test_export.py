@@ -1,0 +1,266 @@
+"""Data sets and answers as others read them: by their own package where it is, by hand always."""
+
+import asyncio
+import base64
+import io
+import json
+
+import datasets
+import numpy as np
+import pandas as pd
+import pytest
+from layouts import picture
+from PIL import Image
+
+from medr1_lib.cli import EXPORTS, main
+from medr1_lib.data import dataset
+from medr1_lib.data.images import png
+from medr1_lib.data.question import Question
+from medr1_lib.evaluation.export import FORMS, circular
+
+QUESTIONS = [
+    Question(
+        "Which organ?", ("liver", "None", "kidney"), "B", "CT", "Anatomy", "a", "own", id="x1"
+    ),
+    Question("Which\torgan?", ("yes", "no"), "A", "CT", "Anatomy", "a", "own", id="x2"),
+    Question('Which "grade"?', tuple("01234567"), "H", "PET", "Grade", "b", "own", id="x3"),
+]
+SAID = {"x1": "B", "x2": "I cannot tell", "x3": "**H**"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "own"
+    rows = [one.record({"bytes": png(picture(ord(one.image_id)))}) for one in QUESTIONS]
+    dataset.write(folder, {"test": rows, "train": rows}, {"source": "own"})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answers(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("answers")
+    rows = [
+        {"id": name, "prediction": said, "control": control}
+        for name, said in SAID.items()
+        for control in ("none", "blank")
+    ]
+    pd.DataFrame(rows).to_csv(folder / "preds.csv", index=False)
+    asked = ["evaluate", "--answers", folder / "preds.csv", "--data", data, "--out", folder / "out"]
+    assert main([*map(str, asked)]) == 0
+    return folder / "out"
+
+
+def exported(folder, form, tmp_path, *more):
+    out = tmp_path / "mine"
+    asked = ["data", "export", folder, "--to", form, "--out", out, *more]
+    assert main([*map(str, asked)]) == 0
+    return out
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+# ---- VLMEvalKit ------------------------------------------------------------------------------
+
+
+def circular_by_their_words(row, letters, turn):
+    """Each letter's text moves to the letter before it, the first one's to the end; `tools.py`."""
+    moved = dict(zip(letters, np.roll(list(letters), turn), strict=True))
+    return {moved[s]: row[s] for s in letters}, moved[row["answer"]]
+
+
+def test_vlmevalkit_gets_its_table_and_circular_copies(data, tmp_path):
+    out = exported(data, "vlmevalkit", tmp_path)
+    plain = pd.read_csv(out / "mine.tsv", sep="\t")  # as `vlmeval.smp.load` does
+    whole = pd.read_csv(out / "mine_circular.tsv", sep="\t")
+    assert list(plain["question"]) == [one.question for one in QUESTIONS]
+    assert list(plain["index"]) == [0, 1, 2]
+    assert list(plain["split"].unique()) == ["test"]
+    seen = Image.open(io.BytesIO(base64.b64decode(plain["image"][0])))
+    np.testing.assert_array_equal(seen, picture(ord("a")))
+    assert plain["image"][1] == "0"  # the same image: they look it up in that row
+    assert len(plain["image"][2]) > 64
+    assert len(whole) == 3 + 2 + 8 == len(set(whole["index"]))
+    for row in whole.to_dict("records"):
+        question = QUESTIONS[row["g_index"]]
+        turn, place = divmod(row["index"], 10**6)
+        assert place == row["g_index"]
+        letters = question.letters
+        assert [key for key in "ABCDEFGH" if not pd.isna(row.get(key))] == list(letters)
+        if turn:
+            texts, answer = circular_by_their_words(
+                dict(zip(letters, question.options, strict=True)) | {"answer": question.answer},
+                letters,
+                turn,
+            )
+            assert {key: str(row[key]).strip() for key in letters} == texts
+            assert row["answer"] == answer
+            assert len(row["image"]) < 64
+        assert str(row[row["answer"]]).strip() == question.answer_text
+    assert circular(("a", "b", "c"), "A", 3) == (["a", "b", "c"], "A")
+
+
+def test_vlmevalkit_itself_builds_the_data_set(data, tmp_path, monkeypatch):
+    vlmeval = pytest.importorskip("vlmeval.dataset", reason="VLMEvalKit is not here")
+    out = exported(data, "vlmevalkit", tmp_path)
+    monkeypatch.setenv("LMUData", str(out))
+    found = vlmeval.build_dataset("mine_circular")
+    assert len(found) == 13
+    message = found.build_prompt(1)
+    assert "A. yes" in message[-1]["value"]
+
+
+def test_predictions_are_scored_again_by_vlmevalkits_columns(answers, data, tmp_path):
+    out = exported(answers, "vlmevalkit", tmp_path)
+    assert len(list(out.iterdir())) == 2
+    table = pd.read_csv(out / "mine_outside_none.tsv", sep="\t")
+    assert {"index", "question", "A", "B", "answer", "category", "prediction"} <= set(table)
+    assert list(table["prediction"]) == list(SAID.values())
+    again = ["evaluate", "--answers", out / "mine_outside_none.tsv", "--data", data]
+    assert main([*map(str, again), "--json", str(tmp_path / "again.json")]) == 0
+    assert json.loads((tmp_path / "again.json").read_text())["accuracy"] == 2 / 3
+
+
+# ---- lmms-eval -------------------------------------------------------------------------------
+
+
+def test_lmms_eval_gets_a_task_over_a_parquet_file(data, tmp_path):
+    out = exported(data, "lmms-eval", tmp_path)
+    task, code = (out / "mine.yaml").read_text(), {}
+    exec((out / "utils.py").read_text(), code)
+    assert f"dataset_path: {out}" in task
+    rows = datasets.load_dataset(str(out), split="test")
+    called = [
+        line.split()[-1].removeprefix("utils.") for line in task.splitlines() if "!fun" in line
+    ]
+    assert {"doc_to_visual", "doc_to_text", "process_results"} == {*called} <= {*code}
+    for row, question in zip(rows, QUESTIONS, strict=True):
+        assert f"{question.answer}. {question.answer_text}" in code["doc_to_text"](row)
+        assert code["doc_to_visual"](row)[0].size == picture().size
+        assert code["process_results"](row, [f"{question.answer}."]) == {"accuracy": 1}
+        assert code["process_results"](row, ["Z"]) == {"accuracy": 0}
+
+
+def test_its_samples_hold_what_it_logs_and_ours_read_them_again(answers, data, tmp_path):
+    out = exported(answers, "lmms-eval", tmp_path) / "mine_outside_none"
+    (results,) = out.glob("*_results.json")
+    samples = out / results.name.replace("results.json", f"samples_{out.name}.jsonl")
+    found = json.loads(results.read_text())
+    assert found["results"][out.name]["accuracy,none"] == 2 / 3
+    assert found["n-samples"][out.name]["effective"] == 3
+    assert [row["doc_id"] for row in lines(samples)] == [0, 1, 2]
+    assert {"input", "target", "filtered_resps"} <= set(lines(samples)[0])
+    again = ["evaluate", "--answers", samples, "--data", data, "--json", tmp_path / "again.json"]
+    assert main([*map(str, again)]) == 0
+    assert json.loads((tmp_path / "again.json").read_text())["accuracy"] == 2 / 3
+
+
+def test_lmms_eval_lists_runs_and_samples_itself(answers, tmp_path):
+    server = pytest.importorskip("lmms_eval.tui.server", reason="lmms-eval is not here")
+    out = exported(answers, "lmms-eval", tmp_path)
+    runs = asyncio.run(server.list_log_runs(str(out)))
+    assert {name for run in runs for name in run.tasks} == {
+        "mine_outside_none",
+        "mine_outside_blank",
+    }
+    for run in runs:
+        (task,) = run.tasks
+        assert run.metrics[task]["accuracy,none"] == 2 / 3
+        shown = server.get_log_run_samples(run.run_id, task, str(out), 0, 50)
+        assert [one["filtered_resps"] for one in asyncio.run(shown).samples] == [*SAID.values()]
+
+
+# ---- Inspect ---------------------------------------------------------------------------------
+
+
+def test_inspect_gets_samples_and_images(data, tmp_path):
+    out = exported(data, "inspect", tmp_path)
+    rows = lines(out / "mine.jsonl")
+    assert [row["id"] for row in rows] == list(SAID)
+    for row, question in zip(rows, QUESTIONS, strict=True):
+        assert (row["target"], row["choices"]) == (question.answer, list(question.options))
+        image, text = row["input"][0]["content"]
+        assert (out / image["image"]).read_bytes() == png(picture(ord(question.image_id)))
+        assert text["text"] == question.question
+
+
+def test_inspect_reads_both_itself(data, answers, tmp_path):
+    pytest.importorskip("inspect_ai", reason="inspect-ai is not here")
+    from inspect_ai.dataset import json_dataset
+    from inspect_ai.log import read_eval_log
+
+    out = exported(data, "inspect", tmp_path)
+    samples = [*json_dataset(str(out / "mine.jsonl"))]
+    assert [(one.id, one.target) for one in samples] == [(q.id, q.answer) for q in QUESTIONS]
+    assert samples[0].input[0].content[0].image == str(out / "images/a.png")
+    logs = exported(answers, "inspect", tmp_path / "answers")
+    log = read_eval_log(str(logs / "mine_outside_none.json"))
+    assert log.status == "success"
+    assert log.results.scores[0].metrics["accuracy"].value == 2 / 3
+    assert [one.output.completion for one in log.samples] == list(SAID.values())
+    assert [one.scores["choice"].value for one in log.samples] == ["C", "I", "C"]
+
+
+def test_a_log_says_what_the_answers_were(answers, tmp_path):
+    log = json.loads(
+        (exported(answers, "inspect", tmp_path) / "mine_outside_blank.json").read_text()
+    )
+    assert log["eval"]["task"] == "mine_outside_blank"
+    assert [one["scores"]["choice"]["answer"] for one in log["samples"]] == ["B", None, "H"]
+    assert log["results"]["completed_samples"] == 3
+
+
+# ---- parquet, jsonl, cards -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_datasets_reads_a_split_and_its_card(data, tmp_path, form):
+    out = exported(data, form, tmp_path, "--split", "train")
+    rows = datasets.load_dataset(str(out), split="train")
+    assert [row["id"] for row in rows] == list(SAID)
+    assert rows[2]["options"] == list("01234567")
+    np.testing.assert_array_equal(rows[0]["image"], picture(ord("a")))
+    card = (out / "README.md").read_text()
+    assert card.startswith("---\nlicense: other\n")
+    assert "not\nfor clinical use" in card
+    pytest.importorskip("huggingface_hub")
+    from huggingface_hub import DatasetCard
+
+    assert DatasetCard.load(out / "README.md").data.license == "other"
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_answers_leave_as_a_table_that_is_scored_alike(answers, data, tmp_path, form):
+    out = exported(answers, form, tmp_path)
+    again = ["evaluate", "--answers", out / f"mine_outside_none.{form}", "--data", data]
+    assert main([*map(str, again), "--json", str(tmp_path / "again.json")]) == 0
+    found = json.loads((tmp_path / "again.json").read_text())
+    assert (found["accuracy"], found["unread"]) == (2 / 3, 1 / 3)
+
+
+# ---- all of them -----------------------------------------------------------------------------
+
+
+def test_the_command_offers_what_there_is():
+    assert tuple(FORMS) == EXPORTS
+
+
+@pytest.mark.parametrize("form", EXPORTS)
+def test_no_answer_is_lost_and_no_folder_written_over(data, tmp_path, form, capsys):
+    out = exported(data, form, tmp_path)
+    before = sorted(out.rglob("*"))
+    assert main(["data", "export", str(data), "--to", form, "--out", str(out)]) == 2
+    assert "is already in use" in capsys.readouterr().err
+    assert sorted(out.rglob("*")) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("form", EXPORTS)
+def test_what_is_no_data_set_is_refused(tmp_path, form, capsys):
+    (tmp_path / "nothing").mkdir()
+    out = tmp_path / "out"
+    asked = ["data", "export", tmp_path / "nothing", "--to", form, "--out", out]
+    assert main([*map(str, asked)]) == 2
+    assert "holds no data set" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["nothing"]
