@@ -477,6 +477,42 @@ def _notes(options: argparse.Namespace) -> Report:
     }
 
 
+def ask(arguments: list[str]) -> int:
+    """Ask about one picture; print the reply, its letter and the probability of each letter."""
+    from medr1_lib.data.styles import STYLES
+
+    parser = _parser("ask", f"Ask a model about one picture ({NOT_CLINICAL}).")
+    add = parser.add_argument
+    add("--model", **FOLDER, required=True, help="a Qwen2-VL, or an adapter of one")
+    add("--image", **FILE, required=True, help="PNG, JPEG, TIFF, BMP or DICOM")
+    add("--question", required=True, metavar="TEXT", help="the question, without its options")
+    add("--options", nargs="+", required=True, metavar="TEXT", help="two to eight answers")
+    add("--style", choices=STYLES, default="no_think", help="a reasoning style (no_think)")
+    add("--max-new-tokens", **COUNT, default=256, help="longest reply (256)")
+    add("--quantize", choices=("nf4",), help="load the language model in 4 bits")
+    options = parser.parse_args(arguments)
+
+    from medr1_lib.data import images, styles
+    from medr1_lib.data.question import Question
+    from medr1_lib.evaluation.ask import Asker
+    from medr1_lib.evaluation.evaluate import forced_probs
+    from medr1_lib.model.loading import load_policy
+
+    texts = (options.question, tuple(options.options), "A")  # which is right is not known
+    question = Question(*texts, "unknown", "unknown", options.image.name, "asked")
+    image = images.load(options.image)
+    asker = Asker(*load_policy(options.model, options.quantize), options.max_new_tokens)
+    chat = asker.question_chat(question, options.style)
+    (reply,) = asker.reply([chat], [image])
+    opened = [chat + styles.before_letter(reply, options.style)]
+    probs = forced_probs(asker.model, asker.processor, opened, [image], question.letters)[0]
+    print(f"reply: {reply}\nread as: {styles.read(reply, question.options) or 'no option'}")
+    for letter, text, prob in zip(question.letters, question.options, probs, strict=True):
+        print(f"{prob:6.1%}  {letter}) {text}")
+    print(f"{1 - probs.sum():6.1%}  anything else in that place; {NOT_CLINICAL}")
+    return 0
+
+
 def sweep(arguments: list[str]) -> int:
     """Train and score what is not done yet, and say what failed; 1 if anything did.
 
@@ -522,5 +558,6 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "data": (data, "build phantoms, import real data, audit or export either"),
     "train": (train, "train by GRPO or by supervised fine-tuning"),
     "evaluate": (evaluate, "score a model, or answers given elsewhere, on a test split"),
+    "ask": (ask, "ask about one picture"),
     "sweep": (sweep, "train and score a plan of many models"),
 }

@@ -23,7 +23,9 @@ QUESTIONS = [
         "Which organ?", ("liver", "None", "kidney"), "B", "CT", "Anatomy", "a", "own", id="x1"
     ),
     Question("Which\torgan?", ("yes", "no"), "A", "CT", "Anatomy", "a", "own", id="x2"),
-    Question('Which "grade"?', tuple("01234567"), "H", "PET", "Grade", "b", "own", id="x3"),
+    Question(
+        'Which "grade"?', tuple(f"g{n}" for n in range(8)), "H", "PET", "Grade", "b", "own", id="x3"
+    ),
 ]
 SAID = {"x1": "B", "x2": "I cannot tell", "x3": "**H**"}
 
@@ -219,7 +221,7 @@ def test_datasets_reads_a_split_and_its_card(data, tmp_path, form):
     out = exported(data, form, tmp_path, "--split", "train")
     rows = datasets.load_dataset(str(out), split="train")
     assert [row["id"] for row in rows] == list(SAID)
-    assert rows[2]["options"] == list("01234567")
+    assert rows[2]["options"] == [f"g{n}" for n in range(8)]
     np.testing.assert_array_equal(rows[0]["image"], picture(ord("a")))
     card = (out / "README.md").read_text()
     assert card.startswith("---\nlicense: other\n")

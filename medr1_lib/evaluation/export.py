@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import pandas as pd
@@ -21,34 +22,7 @@ from medr1_lib.evaluation.answers import Answer
 
 TURN = 10**6  # VLMEvalKit: the k-th circular copy of question i has the index i + k * TURN
 Row = dict[str, Any]
-# A task of lmms-eval, with the simplest rule of reading. `evaluate --answers` reads its samples by
-# ours.
-TASK = """\
-task: {name}
-dataset_path: {root}
-test_split: {split}
-output_type: generate_until
-doc_to_visual: !function utils.doc_to_visual
-doc_to_text: !function utils.doc_to_text
-doc_to_target: answer
-process_results: !function utils.process_results
-generation_kwargs: {{max_new_tokens: 256, do_sample: false}}
-metric_list:
-  - {{metric: accuracy, aggregation: mean, higher_is_better: true}}
-"""
-UTILS = """\
-def doc_to_visual(doc):
-    return [doc["image"].convert("RGB")]
-
-
-def doc_to_text(doc, lmms_eval_specific_kwargs=None):
-    options = "\\n".join(f"{l}. {text}" for l, text in zip("ABCDEFGH", doc["options"]))
-    return f"{doc['question']}\\n{options}\\nAnswer with the letter of the right option."
-
-
-def process_results(doc, results):
-    return {"accuracy": float(results[0].strip().rstrip(".)").upper() == doc["answer"])}
-"""
+FORM = Path(__file__).with_name("forms")  # what a task and a card begin with
 
 
 def export(folder: Path, form: str, out: Path, split: str = "test") -> list[str]:
@@ -146,8 +120,12 @@ def _parquet(split: Split, whole: Path) -> None:
 def _task(split: Split, whole: Path) -> None:
     _parquet(split, whole)
     named = {"name": split.out.name, "root": split.out.absolute(), "split": split.name}
-    (whole / f"{split.out.name}.yaml").write_text(TASK.format(**named), encoding="utf-8")
-    (whole / "utils.py").write_text(UTILS, encoding="utf-8")
+    (whole / f"{split.out.name}.yaml").write_text(_filled("task.yaml", **named), encoding="utf-8")
+    shutil.copy(FORM / "utils.txt", whole / "utils.py")
+
+
+def _filled(form: str, **named: object) -> str:
+    return Template((FORM / form).read_text(encoding="utf-8")).substitute(named)
 
 
 def _images(split: Split, whole: Path) -> Iterator[tuple[Question, str]]:
@@ -191,28 +169,8 @@ def _card(split: Split, whole: Path, *data: str) -> None:
     """A card in the hub's form. The licence is its owner's to say."""
     known = files.read_json(split.folder / dataset.CARD, dataset.AGAIN)
     paths = "".join(f"\n          - {path}" for path in data)
-    text = f"""\
----
-license: other
-license_name: see-the-sources
-task_categories: [visual-question-answering]
-tags: [medical]
-configs:
-  - config_name: default
-    data_files:
-      - split: {split.name}
-        path:{paths}
----
-# {split.out.name}
-
-Multiple-choice questions about medical images, exported by `medr1_lib`. Teaching and research; not
-for clinical use. Say here, before you share it: who owns the images and under which licence, how
-they were de-identified, who was asked, and how patients were kept apart between train and test.
-
-```json
-{json.dumps(known, indent=1)}
-```
-"""
+    named = {"name": split.out.name, "split": split.name, "paths": paths}
+    text = _filled("card.md", known=json.dumps(known, indent=1), **named)
     (whole / "README.md").write_text(text, encoding="utf-8")
 
 
