@@ -16,7 +16,7 @@ from medr1_lib.cli import EXPORTS, main
 from medr1_lib.data import dataset
 from medr1_lib.data.images import png
 from medr1_lib.data.question import Question
-from medr1_lib.evaluation.export import FORMS, circular
+from medr1_lib.evaluation.export import FORMS
 
 QUESTIONS = [
     Question(
@@ -100,7 +100,6 @@ def test_vlmevalkit_gets_its_table_and_circular_copies(data, tmp_path):
             assert row["answer"] == answer
             assert len(row["image"]) < 64
         assert str(row[row["answer"]]).strip() == question.answer_text
-    assert circular(("a", "b", "c"), "A", 3) == (["a", "b", "c"], "A")
 
 
 def test_vlmevalkit_itself_builds_the_data_set(data, tmp_path, monkeypatch):
@@ -124,6 +123,18 @@ def test_predictions_are_scored_again_by_vlmevalkits_columns(answers, data, tmp_
     assert json.loads((tmp_path / "again.json").read_text())["accuracy"] == 2 / 3
 
 
+def test_answers_to_its_circular_copies_are_scored_in_every_order(data, tmp_path):
+    table = pd.read_csv(exported(data, "vlmevalkit", tmp_path) / "mine_circular.tsv", sep="\t")
+    turned = (table["index"] >= 10**6) & (table["g_index"] == 1)
+    table["prediction"] = table["answer"].where(~turned, "A")  # one order of one question is wrong
+    table[["index", "prediction"]].to_csv(tmp_path / "said.csv", index=False)
+    asked = ["evaluate", "--answers", tmp_path / "said.csv", "--data", data]
+    assert main([*map(str, asked), "--json", str(tmp_path / "said.json")]) == 0
+    found = json.loads((tmp_path / "said.json").read_text())
+    assert found["accuracy"] == 1
+    assert found["circular"]["circular"] == pytest.approx(2 / 3)
+
+
 # ---- lmms-eval -------------------------------------------------------------------------------
 
 
@@ -132,7 +143,7 @@ def test_lmms_eval_gets_a_task_over_a_parquet_file(data, tmp_path):
     task, code = (out / "mine.yaml").read_text(), {}
     exec((out / "utils.py").read_text(), code)
     assert f"dataset_path: {out}" in task
-    rows = datasets.load_dataset(str(out), split="test")
+    rows = datasets.load_dataset(str(out), split="test", cache_dir=str(tmp_path / "cache"))
     called = [
         line.split()[-1].removeprefix("utils.") for line in task.splitlines() if "!fun" in line
     ]
@@ -219,7 +230,7 @@ def test_a_log_says_what_the_answers_were(answers, tmp_path):
 @pytest.mark.parametrize("form", ["parquet", "jsonl"])
 def test_datasets_reads_a_split_and_its_card(data, tmp_path, form):
     out = exported(data, form, tmp_path, "--split", "train")
-    rows = datasets.load_dataset(str(out), split="train")
+    rows = datasets.load_dataset(str(out), split="train", cache_dir=str(tmp_path / "cache"))
     assert [row["id"] for row in rows] == list(SAID)
     assert rows[2]["options"] == [f"g{n}" for n in range(8)]
     np.testing.assert_array_equal(rows[0]["image"], picture(ord("a")))

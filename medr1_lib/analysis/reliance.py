@@ -32,7 +32,8 @@ def reliance(answers: pd.DataFrame, control: str = "shuffled") -> pd.DataFrame:
         problem = f"{len(real)} answers about real images, {len(other)} under {control}"
         raise InputError("reliance", problem, f"evaluate with --controls {control}")
     same = pairs["parsed"].fillna("") == pairs["parsed_control"].fillna("")
-    reasons = "<think>" in STYLES[pairs["style"].iloc[0]].form
+    style = STYLES.get(pairs["style"].iloc[0])  # none of ours for replies given elsewhere
+    reasons = style is not None and "<think>" in style.form
     sees = pairs["completion"].map(lambda said: bool(claimed(thought(said))[0]))
     return pairs[ITEM].assign(
         VRS=pairs["correct"].astype(float) - pairs["correct_control"].astype(float),

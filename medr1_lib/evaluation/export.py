@@ -4,7 +4,7 @@ import base64
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -16,11 +16,11 @@ from pandas._libs.parsers import STR_NA_VALUES
 from medr1_lib import files
 from medr1_lib.analysis.recorded import ANSWERS, read_table
 from medr1_lib.data import dataset
-from medr1_lib.data.question import Question
+from medr1_lib.data.question import ROTATED, Question
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation.answers import Answer
+from medr1_lib.evaluation.outside import TURN
 
-TURN = 10**6  # VLMEvalKit: the k-th circular copy of question i has the index i + k * TURN
 Row = dict[str, Any]
 FORM = Path(__file__).with_name("forms")  # what a task and a card begin with
 
@@ -42,7 +42,8 @@ def export(folder: Path, form: str, out: Path, split: str = "test") -> list[str]
                 table = table.astype(object).where(table.notna(), None)  # JSON knows no NaN
                 for (style, control), rows in table.groupby(["style", "control"]):
                     answers = [Answer(**row) for row in rows.to_dict("records")]
-                    FORMS[form][1](f"{out.name}_{style}_{control}", answers, whole)
+                    run = f"{out.name}_{style}_{control}".replace(" ", "_")
+                    FORMS[form][1](run, answers, whole)
             else:
                 FORMS[form][0](Split(folder, split, out), whole)
             if out.exists():
@@ -67,26 +68,15 @@ class Split:
             yield Question.from_record(row), row["image"]["bytes"]
 
 
-def circular(options: Sequence[str], answer: str, turn: int) -> tuple[list[str], str]:
-    """Options moved up by so many places, and the letter of the right one after that.
-
-    Example:
-        >>> circular(["liver", "lung", "spleen"], "A", 1)
-        (['lung', 'spleen', 'liver'], 'C')
-    """
-    place = (ord(answer) - ord("A") - turn) % len(options)
-    return [*options[turn:], *options[:turn]], chr(ord("A") + place)
-
-
-def _asked(one: Question | Answer, split: str, turn: int = 0) -> Row:
+def _asked(one: Question | Answer, split: str) -> Row:
     """What VLMEvalKit's tables say of a question, or of an answer to one."""
-    options, answer = circular(one.options, one.answer, turn)
     # It reads tables by pandas, to which an option `None` or `NA` would be an empty cell.
     letters = {
-        chr(ord("A") + n): text + " " * (text in STR_NA_VALUES) for n, text in enumerate(options)
+        chr(ord("A") + n): text + " " * (text in STR_NA_VALUES)
+        for n, text in enumerate(one.options)
     }
     groups = {"category": one.question_type, "l2-category": one.modality, "split": split}
-    return {"id": one.id, "question": one.question, **letters, "answer": answer, **groups}
+    return {"id": one.id, "question": one.question, **letters, "answer": one.answer, **groups}
 
 
 def _tsv(split: Split, whole: Path) -> None:
@@ -98,7 +88,7 @@ def _tsv(split: Split, whole: Path) -> None:
         plain.append({"index": index, "image": cell} | _asked(question, split.name))
         for turn in range(1, len(question.options)):
             row = {"index": index + turn * TURN, "image": str(first), "g_index": index}
-            copies.append(row | _asked(question, split.name, turn))
+            copies.append(row | _asked(question.rotated(turn), split.name))
     _table(plain, whole / f"{split.out.name}.tsv")
     originals = [row | {"g_index": row["index"]} for row in plain]
     _table(originals + copies, whole / f"{split.out.name}_circular.tsv")
@@ -180,10 +170,16 @@ def _card(split: Split, whole: Path, *data: str) -> None:
 def _predictions(run: str, answers: list[Answer], whole: Path) -> None:
     """A table of predictions, as VLMEvalKit scores it again."""
     rows = [
-        {"index": one.item} | _asked(one, "test") | {"prediction": one.completion}
+        {"index": one.item + TURN * _turn(one)}
+        | _asked(one, "test")
+        | {"prediction": one.completion}
         for one in answers
     ]
     _table(rows, whole / f"{run}.tsv")
+
+
+def _turn(one: Answer) -> int:
+    return int(one.control.removeprefix(ROTATED)) if one.control.startswith(ROTATED) else 0
 
 
 def _logged(run: str, answers: list[Answer], whole: Path) -> None:

@@ -7,13 +7,16 @@ from typing import Any
 
 from medr1_lib import files
 from medr1_lib.data import styles
-from medr1_lib.data.question import CONTROLS, Question
+from medr1_lib.data.question import CONTROLS, ROTATED, Question
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation.answers import OF_QUESTION, Answer
 
 NAMES = ("id", "item", "index", "doc_id")  # of the column that names the question; all but the
 # first hold its place in the split, as in our records, VLMEvalKit's and lmms-eval's
 REPLIES = ("completion", "prediction", "filtered_resps")  # of the column that holds the reply
+TURN = (
+    10**6
+)  # VLMEvalKit: question i with its options turned by k places has the index i + k * TURN
 OUTSIDE = "outside"  # the style of replies to a prompt that is not ours
 
 
@@ -27,9 +30,13 @@ def outside_answers(path: Path, questions: Sequence[Question]) -> tuple[list[Ans
     """
     rows = files.read_rows(path)
     name, reply = _column(path, rows, NAMES), _column(path, rows, REPLIES)
-    places: dict[Any, int] = {str(place): place for place in range(len(questions))}
+    places = {
+        str(place + turn * TURN): (place, turn)
+        for place, question in enumerate(questions)
+        for turn in range(len(question.options))
+    }
     if name == "id":
-        places = {question.id: place for place, question in enumerate(questions)}
+        places = {question.id: (place, 0) for place, question in enumerate(questions)}
         twice = [one for one, count in Counter(q.id for q in questions).items() if count > 1]
         if twice:
             problem = f"the data have several questions of the id {twice[0]!r}"
@@ -37,13 +44,15 @@ def outside_answers(path: Path, questions: Sequence[Question]) -> tuple[list[Ans
     said: dict[tuple[str, str], dict[int, tuple[int, str]]] = {}
     for line, row in rows:
         where = f"{path}, line {line}"
-        control, style = (row.get("control") or "none"), (row.get("style") or OUTSIDE)
-        if control not in ("none", *CONTROLS):
-            raise InputError(where, f"no control {control!r}", f"use one of {', '.join(CONTROLS)}")
-        item = places.get(str(row[name]).strip())
-        if item is None:
+        item, turn = places.get(str(row[name]).strip(), (-1, 0))
+        if item < 0:
             remedy = "choose the data and --split that were asked, or drop the line"
             raise InputError(where, f"no question has the {name} {row[name]!r}", remedy)
+        control = row.get("control") or (f"{ROTATED}{turn}" if turn else "none")
+        if control not in _controls(questions[item]):
+            remedy = f"use one of {', '.join(_controls(questions[item]))}"
+            raise InputError(where, f"no control {control!r}", remedy)
+        style = row.get("style") or OUTSIDE
         known = said.setdefault((style, control), {})
         if item in known:
             problem = f"the {name} {row[name]!r} has an answer in line {known[item][0]} already"
@@ -53,8 +62,14 @@ def outside_answers(path: Path, questions: Sequence[Question]) -> tuple[list[Ans
         _answer(questions[item], item, *asked, known.get(item, (0, ""))[1])
         for asked, known in said.items()
         for item in range(len(questions))
+        if asked[1] in _controls(questions[item])
     ]
     return found, len(found) - len(rows)
+
+
+def _controls(question: Question) -> list[str]:
+    turns = range(1, len(question.options))
+    return ["none", *CONTROLS, *(f"{ROTATED}{turn}" for turn in turns)]
 
 
 def _column(path: Path, rows: list[tuple[int, dict[str, Any]]], names: Sequence[str]) -> str:
@@ -74,6 +89,8 @@ def _text(reply: object) -> str:
 
 
 def _answer(question: Question, item: int, style: str, control: str, completion: str) -> Answer:
+    if control.startswith(ROTATED):
+        question = question.rotated(int(control.removeprefix(ROTATED)))
     parsed = styles.read(completion, question.options)
     forms = (style,) if style in styles.STYLES else styles.STYLES
     return Answer(
