@@ -144,12 +144,11 @@ def progress(arguments: list[str]) -> int:
 
 
 EXPORTS = ("vlmevalkit", "lmms-eval", "inspect", "parquet", "jsonl")
-SKIPPED_SHOWN = 20  # records printed; all of them are in card.json and in the --json file
+SHOWN = 20  # records printed; all of them are in card.json and in the --json file
 
 
 def data(arguments: list[str]) -> int:
     """Build, import or audit a data set, print the report and write it where `--json` says."""
-    from medr1_lib.data.images import SIDE
     from medr1_lib.data.question import DOMAINS
 
     parser = _parser("data", "Make a data set, bring one in, or look one over.")
@@ -168,13 +167,8 @@ def data(arguments: list[str]) -> int:
     about = "scanner mark of the test images (random); reversed: always that of another option"
     add("--mark", choices=("random", "absent", "reversed"), default="random", help=about)
 
-    add = commands.add_parser("import", help="import OmniMedVQA, or data laid out so").add_argument
-    add("--root", **ZIPPED, required=True, help="where the images are")
-    add("--splits", **ZIPPED, help="Med-R1's Splits/, else QA_information/")
-    about = "which of the two released splits (default: modality)"
-    add("--by", choices=("modality", "question_type"), default="modality", help=about)
-    add("--out", **FOLDER, required=True, help="folder to make")
-    add("--size", type=positive, default=SIDE, metavar="PX", help=f"longest side ({SIDE})")
+    about = "import a table of your own, or OmniMedVQA"
+    _import_options(commands.add_parser("import", help=about, description=about).add_argument)
 
     add = commands.add_parser("export", help="a data set, or answers, for others").add_argument
     add("folder", **FOLDER, help="data set, or folder of an evaluation")
@@ -185,12 +179,19 @@ def data(arguments: list[str]) -> int:
     add = commands.add_parser("audit", help="leakage and image-blind baselines").add_argument
     add("data", **FOLDER, nargs="?", help="data set made by build or import")
     add("--splits", **ZIPPED, help="instead: Med-R1's Splits/, text only")
+    add("--pairs", **FILE, help="write which images or patients are on both sides, as CSV")
 
     for command in commands.choices.values():
         command.add_argument("--json", **FILE, help="write the report here too")
     options = parser.parse_args(arguments)
     if options.command == "audit" and (options.data is None) == (options.splits is None):
         parser.error("audit takes either the folder of a data set or --splits DIR")
+    if options.command == "audit" and options.pairs:
+        if not options.data:
+            parser.error("--pairs takes the folder of a data set")
+        check_writable(options.pairs)
+    if options.command == "import" and not (options.table or options.root):
+        parser.error("import takes --table FILE, --root DIR|ZIP or both")
     if options.json:
         check_writable(options.json)
     text, report = {"build": _build, "import": _import, "audit": _audit, "export": _export}[
@@ -199,7 +200,53 @@ def data(arguments: list[str]) -> int:
     print(text)
     if options.json:
         write_json(options.json, report)
-    return 0
+    return 1 if report.get("skipped") else 0
+
+
+def _import_options(add: Callable[..., Any]) -> None:
+    from medr1_lib.data.images import SIDE
+
+    about = "csv, tsv, json, jsonl, parquet; a folder of pictures by label; one that datasets saved"
+    add("--table", type=Path, metavar="FILE|DIR", help=about)
+    add("--root", **ZIPPED, help="where the images are (beside the table)")
+    about = "what the table calls image, question, answer, choices, label, patient, split, ..."
+    add("--columns", type=_pairs, default={}, metavar="image=NAME,...", help=about)
+    add("--modality", default="unknown", metavar="NAME", help="of rows that name none (unknown)")
+    add("--question", default="", metavar="TEXT", help="what is asked of labels")
+    add("--splits", **ZIPPED, help="Med-R1's Splits/, else QA_information/; without --table")
+    about = "which of the two released splits (default: modality)"
+    add("--by", choices=("modality", "question_type"), default="modality", help=about)
+    add("--out", **FOLDER, required=True, help="folder to make")
+    add("--size", type=positive, default=SIDE, metavar="PX", help=f"longest side ({SIDE})")
+    about = "grey window, as 40,400 for CT, of images of more than 8 bits (that of the file)"
+    add("--window", type=_window, metavar="C,W", help=about)
+    for name, about in {
+        "strict": "write nothing if a record is bad",
+        "allow-leaks": "let a given split have a patient or an image on both sides",
+        "drop-leaks": "leave those of train out",
+        "again": "replace what an import wrote there; images already converted are kept",
+    }.items():
+        add(f"--{name}", action="store_true", help=about)
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """A type for argparse: `image=Figure_path,label=dx`."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(name and column for name, _, column in pairs):
+        raise argparse.ArgumentTypeError(f"{text} is not of the form image=NAME,label=NAME")
+    return {name.strip(): column for name, _, column in pairs}
+
+
+def _window(text: str) -> tuple[float, float]:
+    """A type for argparse: centre and width as the limits of black and white."""
+    centre, _, width = text.partition(",")
+    try:
+        low, high = (float(centre) + side * float(width) / 2 for side in (-1, 1))
+    except ValueError:
+        low = high = math.nan
+    if not low < high < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no centre and width, such as 40,400")
+    return low, high
 
 
 def _build(options: argparse.Namespace) -> tuple[str, Report]:
@@ -212,30 +259,69 @@ def _build(options: argparse.Namespace) -> tuple[str, Report]:
 
 
 def _import(options: argparse.Namespace) -> tuple[str, Report]:
-    from medr1_lib.data import omnimedvqa
+    from medr1_lib.data import audit, omnimedvqa, tables
+    from medr1_lib.data.importing import Settings
 
-    given = options.root, options.out, options.splits, options.by, options.size
-    done = omnimedvqa.import_data(*given)
-    kept = {key: done[key] for key in ("records", "images", "skipped")}
-    report = {"out": str(options.out)} | kept
-    skipped, shown = done["skipped"], done["skipped"][:SKIPPED_SHOWN]
-    count = f"skipped {len(skipped)} records:" if skipped else "nothing was skipped"
-    width = max((len(entry["where"]) for entry in shown), default=0)
-    lines = [f"{entry['where']:<{width}}  {entry['problem']}" for entry in shown]
-    if len(skipped) > len(shown):
-        lines.append(f"... and {len(skipped) - len(shown)} more, all of them in card.json")
-    return "\n".join([_written(report), count, *lines]), report
+    named = ("strict", "allow_leaks", "drop_leaks", "again")
+    flags = {name: getattr(options, name) for name in named}
+    settings = Settings(options.size, options.window, **flags)
+    if options.table:
+        beside = options.table if options.table.is_dir() else options.table.parent
+        root = options.root or beside
+        given = options.columns, options.modality, options.question
+        done = tables.import_data(options.table, root, options.out, *given, settings)
+    else:
+        given = options.root, options.out, options.splits, options.by
+        done = omnimedvqa.import_data(*given, settings)
+    audited = audit.of_data_set(options.out)
+    report = {"out": str(options.out), **done, "audit": audited}
+    lines = [_written(report)]
+    for name, told in IMPORT_SHOWN.items():
+        if found := done.get(name):
+            count = found if isinstance(found, int) else len(found)
+            lines.append(f"{count} {told}")
+            lines += _shown(found if isinstance(found, list) else [])
+    if not done["skipped"]:
+        lines.append("nothing was skipped")
+    return "\n".join([*lines, "", audit.table(audited)]), report
+
+
+# what an import did to some records, and how it is told
+IMPORT_SHOWN = {
+    "skipped": "records skipped; mend them and repeat the command with --again:",
+    "open_questions": "questions left out, whose answers are free text",
+    "dropped_leaks": "records left out, of a patient or an image on both sides",
+    "suspicious": "pictures with hardly any contrast; look at them, a --window may help:",
+    "one_sided": "right answers that only one side has, of which no score can speak:",
+}
+
+
+def _shown(found: list[Any]) -> list[str]:
+    pairs = [
+        (one["where"], one["problem"]) if isinstance(one, dict) else (one, "") for one in found
+    ]
+    width = max((len(where) for where, _ in pairs[:SHOWN]), default=0)
+    lines = [f"  {where:<{width}}  {problem}".rstrip() for where, problem in pairs[:SHOWN]]
+    more = len(found) - SHOWN
+    return [*lines, f"  ... and {more} more, all of them in card.json"] if more > 0 else lines
 
 
 def _audit(options: argparse.Namespace) -> tuple[str, Report]:
+    import csv
+
     from medr1_lib.data import audit
-    from medr1_lib.data.omnimedvqa import opened
+    from medr1_lib.data.source import opened
 
     if options.data:
         report = audit.of_data_set(options.data)
     else:
         with opened(options.splits) as source:
             report = audit.of_splits(source)
+    if options.pairs:
+        with options.pairs.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(
+                [audit.PAIR, *audit.pairs(options.data)]
+            )
     return audit.table(report), report
 
 

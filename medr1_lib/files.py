@@ -83,10 +83,10 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
 
 
 def read_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """The records of a csv, tsv, jsonl or parquet file, each with the line on which it ends.
+    """The records of a csv, tsv, json, jsonl or parquet file, each with the line where it ends.
 
     The cells of a csv file are cut at what its first line has most of: `,`, `;` or tabs. Records of
-    a parquet file are counted. Raises an `InputError` if the file is none of these, or damaged.
+    a parquet or json file are counted. An `InputError` tells if the file is none or damaged.
     """
     remedy = "save the table again, as UTF-8 where it is text"
     try:
@@ -96,17 +96,24 @@ def read_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
             return [*enumerate(parquet.read_table(path).to_pylist(), start=1)]
         with path.open(encoding="utf-8-sig", newline="") as file:
             text = file.read()
+        if path.suffix == ".json":
+            found = json.loads(text)
+            if not (isinstance(found, list) and all(isinstance(row, dict) for row in found)):
+                raise InputError(path, "is not a list of records", "wrap the records in [ ]")
+            return [*enumerate(found, start=1)]
         if path.suffix == ".jsonl":
             return [_json_row(path, n, line) for n, line in enumerate(text.split("\n"), 1) if line]
         if path.suffix not in (".csv", ".tsv"):
-            raise InputError(path, "is no table", "name a .csv, .tsv, .jsonl or .parquet file")
+            raise InputError(
+                path, "is no table", "name a .csv, .tsv, .json, .jsonl or .parquet file"
+            )
         csv.field_size_limit(2**30)  # an image in base64 is longer than the default allows
         cut = max(",;\t", key=text.partition("\n")[0].count)
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=cut)
         rows = [(reader.line_num, row) for row in reader]
     except InputError:
         raise
-    except (OSError, ValueError, ImportError, csv.Error) as error:
+    except (OSError, ValueError, RecursionError, ImportError, csv.Error) as error:
         raise InputError(path, f"cannot be read ({error})", remedy) from error
     for line, row in rows:
         if None in row or None in row.values():  # so the reader tells of cells too many or too few

@@ -7,9 +7,10 @@ import pytest
 from layouts import REAL, needs_real, split_record, write_splits
 from PIL import Image, ImageFilter
 
+from medr1_lib.cli import main
 from medr1_lib.data import audit, dataset
-from medr1_lib.data.omnimedvqa import opened
 from medr1_lib.data.question import Question
+from medr1_lib.data.source import opened
 
 TRAIN = "Splits/modality/train/X-Ray_train.json"
 TEST = "Splits/modality/test/X-Ray_test.json"
@@ -134,7 +135,7 @@ def data_set(folder, test_images):
 
 
 def scan(seed):
-    noise = np.random.default_rng(seed).normal(128, 60, (96, 96)).clip(0, 255).astype(np.uint8)
+    noise = np.random.default_rng(int(seed)).normal(128, 60, (96, 96)).clip(0, 255).astype(np.uint8)
     return Image.fromarray(noise).convert("RGB").filter(ImageFilter.GaussianBlur(4))
 
 
@@ -161,7 +162,7 @@ def test_near_is_what_counting_bits_says():
         hashed ^ (2**bits - 1) for hashed, bits in zip(train, rng.integers(0, 9, 300), strict=True)
     ]
     expected = [any((a ^ b).bit_count() <= 4 for b in train) for a in test]
-    assert audit.near(test, train).tolist() == expected
+    assert audit.near([(one,) for one in test], [(one,) for one in train]).tolist() == expected
     assert 0 < sum(expected) < 300
 
 
@@ -186,3 +187,58 @@ def test_the_real_sample_has_no_image_on_both_sides():
     report = audited(REAL / "medvqa")
     assert report["records"] == 564
     assert {f["leak_share"] for p, f in report["files"].items() if "/test/" in p} == {0.0}
+
+
+def test_the_leaks_of_every_test_file_with_every_train_file(tmp_path):
+    other = "Splits/modality/{0}/OCT_{0}.json"
+    write_splits(tmp_path, [split_record(n) for n in (0, 1)], TRAIN)
+    write_splits(tmp_path, [split_record(n) for n in (2, 3)], other.format("train"))
+    write_splits(tmp_path, [split_record(n) for n in (0, 2, 3, 4)], TEST)
+    write_splits(tmp_path, [split_record(2)], "Splits/modality/test/CT_test.json")
+    report = audited(tmp_path)
+    assert report["leaks"] == {
+        "modality": {"X-Ray": {"OCT": 0.5, "X-Ray": 0.25}, "CT": {"OCT": 1.0, "X-Ray": 0.0}}
+    }
+    found = report["files"][TEST], report["files"]["Splits/modality/test/CT_test.json"]
+    assert [one["leak_share"] for one in found] == [0.25, None]
+    assert [one["leak_any_share"] for one in found] == [0.75, 1.0]
+    assert found[1]["fitted_on"].startswith("no train file")
+    (line,) = (line for line in audit.table(report).splitlines() if "CT_test" in line)
+    assert line.split()[9:12] == ["-", "100.0", "-"]
+
+
+def test_mirrored_and_rotated_copies_are_near_duplicates(tmp_path):
+    turns = [scan(0).transpose(turn) for turn in Image.Transpose]
+    report = data_set(tmp_path / "data", [*turns, scan(1)])
+    assert report["files"]["test/modality/CT"]["near_duplicate_share"] == pytest.approx(7 / 8)
+    assert report["files"]["test/modality/CT"]["leak_share"] == 0
+
+
+def test_pairs_say_which_images_are_on_both_sides(tmp_path):
+    rows = {
+        "train": [ask("ab", "A", image_id=n).record(scan(n)) for n in "012"],
+        "test": [
+            ask("ab", "A", image_id="same").record(scan(0)),
+            ask("ab", "A", image_id="turned").record(scan(1).transpose(Image.Transpose.ROTATE_90)),
+            ask("ab", "A", image_id="patient").record(scan(7)),
+            ask("ab", "A", image_id="new").record(scan(8)),
+        ],
+    }
+    known = "image_id,path,patient\n2,c.png,p\npatient,d.png,p\nsame,e.png,\n"
+    dataset.write(tmp_path / "data", rows, {}, beside={dataset.IMAGES: known})
+    assert [*audit.pairs(tmp_path / "data")] == [
+        ("pixels", "same", "e.png", "0", ""),
+        ("near", "turned", "", "1", ""),
+        ("patient", "patient", "d.png", "2", "c.png"),
+    ]
+    report = audit.of_data_set(tmp_path / "data")
+    assert report["files"]["test/modality/CT"]["patient_leak_share"] == 0.25
+    assert report["patients"] == 1
+    assert main(["data", "audit", str(tmp_path / "data"), "--pairs", str(tmp_path / "p.csv")]) == 0
+    assert (tmp_path / "p.csv").read_text().splitlines()[1] == "pixels,same,e.png,0,"
+
+
+def test_unknown_patients_are_said(tmp_path):
+    report = data_set(tmp_path / "data", [scan(1)])
+    assert "patients are not known" in audit.table(report)
+    assert "patients are not known" not in audit.table(report | {"patients": 3})

@@ -40,12 +40,12 @@ def test_import_ends_with_a_table_and_writes_the_same_as_json(tmp_path, capsys):
     (tmp_path / "data/Images/Toy/3.png").write_bytes(b"")
     out, report = tmp_path / "out", tmp_path / "report.json"
     command = ["data", "import", "--root", str(tmp_path / "data"), "--out", str(out)]
-    assert main([*command, "--json", str(report)]) == 0
+    assert main([*command, "--json", str(report)]) == 1
     printed, written = capsys.readouterr(), json.loads(report.read_text())
     assert written["records"] == {"train": 3, "test": 1}
     assert written["images"] == 4
     assert f"{out}: 3 train, 1 test" in printed.out
-    assert "skipped 2 records:" in printed.out
+    assert "2 records skipped; mend them" in printed.out
     for entry, what in zip(written["skipped"], ("'Foot'", "zero bytes"), strict=True):
         assert f"{entry['where']}  {entry['problem']}" in printed.out
         assert what in entry["problem"]
@@ -56,7 +56,7 @@ def test_import_ends_with_a_table_and_writes_the_same_as_json(tmp_path, capsys):
 def test_a_long_list_of_skipped_records_is_cut_on_the_screen_only(tmp_path, capsys):
     write_qa(tmp_path / "data", [qa_record(0)] + [qa_record(n, question="") for n in range(1, 31)])
     out = tmp_path / "out"
-    assert main(["data", "import", "--root", str(tmp_path / "data"), "--out", str(out)]) == 0
+    assert main(["data", "import", "--root", str(tmp_path / "data"), "--out", str(out)]) == 1
     assert "... and 10 more, all of them in card.json" in capsys.readouterr().out
     assert len(json.loads((out / dataset.CARD).read_text())["skipped"]) == 30
 

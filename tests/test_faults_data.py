@@ -42,8 +42,8 @@ def run(capsys, *arguments):
 def imported(capsys, root, out, *more):
     """What an import kept, by question, and what it says of the others, by record."""
     status, line = run(capsys, "data", "import", "--root", root, "--out", out, *more)
-    assert status == 0, line
     card = json.loads((out / "card.json").read_text())
+    assert status == (1 if card["skipped"] else 0), line
     splits = dataset.read(out)
     kept = [Question.from_record(row) for table in splits.values() for row in table]
     assert len(kept) == sum(card["records"].values())
@@ -72,9 +72,9 @@ VALUES = {  # as JSON text, since some of them cannot be written from Python
     "emoji": r'"\ud83d\ude00"',
     "script": '"<script>alert(1)</script>"',
 }
-# Odd but sound: a text is a text. No file has such a name, and no label such a spelling.
-SOUND = {"right to left", "emoji", "script"}
-TEXTS = {"dataset", "question", "option_A"}
+# Odd but sound: a text is a text, and a number is its digits. No file has such a name.
+SOUND = {"number", "right to left", "emoji", "script"}
+TEXTS = {"dataset", "question", "option_A", "question_type", "modality_type"}
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -145,7 +145,7 @@ FILES = {
     "nested": (lambda text: b"[" * 100_000 + b"]" * 100_000, "not sound JSON"),
     "a nested record": (lambda text: text[:-1] + b", " + b"[" * 99_999, "not sound JSON"),
     "trailing": (lambda text: text + b"x", "not sound JSON"),
-    "lines": (lambda text: text[1:-1].replace(b"}, ", b"}\n"), "not sound JSON"),
+    "lines": (lambda text: text[1:-1].replace(b"}, ", b"}\n"), None),
     "NUL": (lambda text: b"\0" * 1000, "not sound JSON"),
     "comment": (lambda text: b"// x\n" + text, "not sound JSON"),
     "quotes": (lambda text: text.replace(b'"', b"'"), "not sound JSON"),
@@ -234,7 +234,9 @@ def damaged_images():
             found[f"{name}, {size}"] = encoded(picture(1, size), name), None
         for size in ((201, 1), (1, 201), (20_000, 1), (1, 20_000), (4000, 8)):
             found[f"{name}, {size}"] = encoded(Image.new("RGB", size), name), "long and thin"
-    for name in ("GIF", "WEBP", "PPM", "TGA", "ICO", "SGI", "PCX"):
+    for name in ("GIF", "WEBP", "PPM", "JPEG2000"):
+        found[name] = encoded(picture(9, (64, 64)), name), None
+    for name in ("TGA", "ICO", "SGI", "PCX"):
         found[name] = encoded(picture(9, (64, 64)), name), "not an image that can be read"
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
     for name, data in {
@@ -291,9 +293,7 @@ def test_an_image_of_any_damage_is_imported_as_it_is_or_skipped_by_name(tmp_path
     assert black <= {name for name, (_, expected) in found.items() if expected is ...}
 
 
-@pytest.mark.parametrize(
-    "kind", ["EPS", "GIF", "bomb (60000, 60000)", "PNG, (20000, 1)", "nothing"]
-)
+@pytest.mark.parametrize("kind", ["EPS", "bomb (60000, 60000)", "PNG, (20000, 1)", "nothing"])
 @pytest.mark.parametrize("pixels", [True, False])
 def test_a_data_set_s_image_of_any_kind_is_named_when_it_is_opened(kind, pixels):
     with pytest.raises(InputError, match=r"^test record 3, its image: ") as caught:
@@ -466,10 +466,10 @@ def test_a_data_set_with_a_damaged_file_is_read_or_named(sound, tmp_path, capsys
 
 VALUES_OF_A_ROW = {
     "question": [None, "", "  "],
-    "options": [None, [], ["a"], ["a", None], ["a", ""], ["a", "A"], list("abcde")],
+    "options": [None, [], ["a"], ["a", None], ["a", ""], ["a", "A"], list("abcdefghi")],
     "answer": [None, "", "C", "AB", "b", "é"],
-    "modality": [None, "", "PET"],
-    "question_type": [None, "Riddle"],
+    "modality": [None, "", " "],
+    "question_type": [None, ""],
     "image_id": [None],
     "source": [None],
     "scene": ["", "[", "[]", "{}", "7", '{"modality": []}', "[" * 100_000, "1" * 5000],

@@ -9,8 +9,10 @@ import zipfile
 import pytest
 from layouts import REAL, needs_real, picture, qa_record, split_record, write_qa, write_splits
 
-from medr1_lib.data import dataset, images, omnimedvqa
+from medr1_lib.data import dataset, images, importing, omnimedvqa
+from medr1_lib.data.importing import Settings
 from medr1_lib.data.question import Question
+from medr1_lib.data.source import opened
 
 TRAIN = "Splits/modality/train/X-Ray_train.json"
 
@@ -60,7 +62,7 @@ def test_the_split_does_not_change_with_the_order_of_the_records(tmp_path):
 
 def test_the_card_says_how_the_data_was_split_and_what_was_skipped(tmp_path):
     root = write_qa(tmp_path / "data", [qa_record(0), qa_record(1, gt_answer="Foot"), qa_record(2)])
-    omnimedvqa.import_data(root, tmp_path / "out", side=64)
+    omnimedvqa.import_data(root, tmp_path / "out", settings=Settings(side=64))
     card = json.loads((tmp_path / "out" / dataset.CARD).read_text())
     assert "one image in five" in card["split_rule"]
     assert card["longest_side_px"] == 64
@@ -103,13 +105,13 @@ def test_an_interrupted_import_goes_on_where_it_stopped(tmp_path, monkeypatch):
     whole = imported(root, tmp_path / "whole")
     read, load = [], images.load
 
-    def interrupted(data, side, where):
+    def interrupted(data, side, where, frame, limits):
         if len(read) == 5:
             raise KeyboardInterrupt
         read.append(where)
-        return load(data, side, where)
+        return load(data, side, where, frame, limits)
 
-    monkeypatch.setattr(omnimedvqa.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(importing.os, "cpu_count", lambda: 1)
     monkeypatch.setattr(images, "load", interrupted)
     with pytest.raises(KeyboardInterrupt):
         omnimedvqa.import_data(root, tmp_path / "out")
@@ -147,21 +149,21 @@ def test_an_import_killed_midway_loses_no_converted_image(tmp_path):
     process.wait()
     kept = {path: path.stat().st_mtime_ns for path in converted.glob("*.png")}
     assert 4 <= len(kept) < 200
-    omnimedvqa.convert(*_conversion(root, converted))
+    importing.convert(*_conversion(root, converted))
     assert len(list(converted.glob("*.png"))) == 200
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert imported(root, tmp_path / "out").num_rows == {"train": 160, "test": 40}
 
 
 def _conversion(root, folder):
-    with omnimedvqa.opened(root) as source:
-        return source, [f"Images/Toy/{n}.png" for n in range(200)], folder, images.SIDE
+    with opened(root) as source:
+        return source, [f"Images/Toy/{n}.png" for n in range(200)], folder
 
 
 def test_a_changed_image_is_converted_anew(tmp_path):
     root = write_qa(tmp_path / "data", [qa_record(0)])
-    source, _, folder, side = _conversion(root, tmp_path / "out.converted")
-    omnimedvqa.convert(source, ["Images/Toy/0.png"], folder, side)
+    source, _, folder = _conversion(root, tmp_path / "out.converted")
+    importing.convert(source, ["Images/Toy/0.png"], folder)
     picture(7, size=(50, 50)).save(root / "Images/Toy/0.png")
     (image,) = imported(root, tmp_path / "out")["train"]["image"]
     assert image.tobytes() == picture(7, size=(50, 50)).tobytes()

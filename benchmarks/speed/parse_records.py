@@ -16,6 +16,7 @@ from pathlib import Path
 
 from medr1_lib.cli import exit_status
 from medr1_lib.data import omnimedvqa
+from medr1_lib.data.source import opened
 from medr1_lib.files import write_json
 from medr1_lib.provenance import hardware
 
@@ -53,7 +54,7 @@ def main(arguments: list[str]) -> int:
 def measure(root: Path) -> tuple[int, float]:
     """Records read, every one of them checked, and the seconds that took."""
     start = time.perf_counter()
-    with omnimedvqa.opened(root) as source:
+    with opened(root) as source:
         files = omnimedvqa.strict(omnimedvqa.read_splits(source))
     return sum(len(file.items) for file in files), time.perf_counter() - start
 

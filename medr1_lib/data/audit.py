@@ -2,17 +2,19 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import imagehash
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from medr1_lib.data import dataset, omnimedvqa
 from medr1_lib.data.question import Question
+from medr1_lib.data.source import Source
 
 Questions = Sequence[Question]
 FOLDS = 5
@@ -101,71 +103,105 @@ _RULES = uniform, letter_majority, most_frequent_text, option_ratio, option_rati
 BASELINES = {rule.__name__: rule for rule in _RULES}
 
 
+Name = tuple[str, str, str]  # axis, label, split: ("modality", "CT", "test")
+
+
 @dataclass(frozen=True)
 class Group:
-    """The questions of one file, or of one label of a data set, and their images."""
+    """The questions of one file, or of one label of a data set, and their images.
 
-    questions: list[Question]
-    images: list[str]  # names that tell images apart: by path, or by pixels
-    perceptual: list[int]  # a perceptual hash of each image; empty where only the text is at hand
+    `perceptual` and `patients` are empty where only the text is at hand.
+    """
+
+    questions: list[Question] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)  # tell images apart: by path, or by pixels
+    perceptual: list[tuple[int, ...]] = field(default_factory=list)  # as `hashes` has them
+    patients: list[str] = field(default_factory=list)  # empty texts where nobody says
 
 
-def of_splits(source: omnimedvqa.Source) -> dict[str, Any]:
+def of_splits(source: Source) -> dict[str, Any]:
     """Audit the text of Med-R1's split files, where an image is known by its path.
 
-    Gives `{"records": N, "files": {path: what `describe` says}}`; a bad record is an error.
+    Gives `{"records": N, "files": {path: what `describe` says}, "leaks": what `leaks` says}`; a bad
+    record is an error.
     """
-    groups = {}
-    for file in (files := omnimedvqa.strict(omnimedvqa.read_splits(source))):
+    groups, paths = {}, {}
+    for file in omnimedvqa.strict(omnimedvqa.read_splits(source)):
         questions = [item.question for item in file.items]
-        images = [question.image_id for question in questions]
-        groups[file.kind, file.name, file.split] = Group(questions, images, [])
-    described = {}
-    for file in files:
-        train = groups.get((file.kind, file.name, "train")) if file.split == "test" else None
-        described[file.path] = describe(groups[file.kind, file.name, file.split], train)
-    return {"records": sum(one["records"] for one in described.values()), "files": described}
+        name = file.kind, file.name, file.split
+        groups[name] = Group(questions, [question.image_id for question in questions])
+        paths[name] = file.path
+    report = _report(groups, paths)
+    return {"records": sum(one["records"] for one in report["files"].values()), **report}
 
 
 def of_data_set(root: Path) -> dict[str, Any]:
     """Audit a data set that `dataset.write` made, where an image is known by its pixels.
 
-    Gives as `of_splits`, with paths `<split>/modality/<name>` and `<split>/question_type/<name>`.
+    Gives as `of_splits`, with paths `<split>/modality/<name>` and `<split>/question_type/<name>`;
+    and `patients`, how many are known.
     """
-    tables = {name: dataset.read_split(root, name) for name in dataset.read(root)}
-    groups: dict[str, dict[str, Group]] = {}
-    for split, table in tables.items():
-        groups[split] = defaultdict(lambda: Group([], [], []))
-        hashes: dict[bytes, tuple[str, int]] = {}  # an image of many questions is read once
+    known = dataset.images_behind(root)
+    groups: dict[Name, Group] = defaultdict(Group)
+    for split in dataset.read(root):
+        table = dataset.read_split(root, split)
+        met: dict[bytes, tuple[str, tuple[int, ...]]] = {}  # an image of many questions: read once
         for row in tqdm(table, desc="images", unit="image", delay=1):
             key = hashlib.sha256(row["image"]["bytes"]).digest()
-            if key not in hashes:
+            if key not in met:
                 where = f"{root}, {split} record {row['image_id']}"
                 image = dataset.open_image(row["image"]["bytes"], where)
-                pixels = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
-                # the pHash of 64 bits (Zauner 2010), which differs little between similar images
-                hashes[key] = pixels[:16], int(str(imagehash.phash(image)), 16)
-            pixels, perceptual = hashes[key]
-            for label in (f"modality/{row['modality']}", f"question_type/{row['question_type']}"):
-                groups[split][label].questions.append(Question.from_record(row))
-                groups[split][label].images.append(pixels)
-                groups[split][label].perceptual.append(perceptual)
-    train = groups.get("train", {})
-    described = {
-        f"{split}/{label}": describe(group, train.get(label) if split != "train" else None)
-        for split, labelled in groups.items()
-        for label, group in sorted(labelled.items())
+                met[key] = dataset.image_hash(image), hashes(image, split != "train")
+            for axis in ("modality", "question_type"):
+                group = groups[axis, row[axis], split]
+                group.questions.append(Question.from_record(row))
+                group.images.append(met[key][0])
+                group.perceptual.append(met[key][1])
+                group.patients.append(known.get(row["image_id"], {}).get("patient", ""))
+    ordered = dict(sorted(groups.items(), key=lambda item: (item[0][2] != "train", item[0])))
+    paths = {name: f"{name[2]}/{name[0]}/{name[1]}" for name in ordered}
+    patients = {patient for group in groups.values() for patient in group.patients} - {""}
+    counts = {"records": sum(dataset.read(root).num_rows.values()), "patients": len(patients)}
+    return counts | _report(ordered, paths)
+
+
+def _report(groups: Mapping[Name, Group], paths: Mapping[Name, str]) -> dict[str, Any]:
+    trained = {
+        (axis, label): one for (axis, label, split), one in groups.items() if split == "train"
     }
-    return {"records": sum(map(len, tables.values())), "files": described}
+    files = {}
+    for name, group in groups.items():
+        axis, label, split = name
+        tested = split != "train"
+        train = trained.get((axis, label)) if tested else None
+        others = [one for (kind, _), one in trained.items() if kind == axis] if tested else []
+        files[paths[name]] = describe(group, train, others, tested)
+    axes = sorted({axis for axis, _, split in groups if split != "train"})
+    return {"files": files, "leaks": {axis: leaks(groups, axis) for axis in axes}}
 
 
-def describe(group: Group, train: Group | None) -> dict[str, Any]:
+def leaks(groups: Mapping[Name, Group], axis: str) -> dict[str, dict[str, float]]:
+    """For each test file of an axis and each train file, `leak_share`."""
+    sides: dict[bool, dict[str, list[str]]] = {True: {}, False: {}}
+    for (kind, label, split), group in groups.items():
+        if kind == axis:
+            sides[split == "train"].setdefault(label, []).extend(group.images)
+    return {
+        label: {other: leak_share(train, test) for other, train in sides[True].items()}
+        for label, test in sides[False].items()
+    }
+
+
+def describe(
+    group: Group, train: Group | None, trained: Sequence[Group] = (), tested: bool = False
+) -> dict[str, Any]:
     """What can be said of a group, its baselines fitted on `train` or else within the group.
 
     Gives `records`; `baselines`, the accuracy of each image-blind rule; `hard`, the size of the
     hard subset and the option ratio's accuracy on it; `leak_share`, the share of questions whose
-    image is in `train`; `near_duplicate_share`, of the others whose image has a near duplicate
-    there; `fitted_on`. Shares lie between 0 and 1; what cannot be known is `None`.
+    image is in `train`; `leak_any_share`, in one of the groups `trained`; `patient_leak_share`,
+    whose patient is; `near_duplicate_share`, of the others whose image has a near duplicate in
+    `train`; `fitted_on`. Shares lie between 0 and 1; what cannot be known is `None`.
     """
     fits = [(train.questions, group.questions)] if train else cross_validation(group.questions)
     hard = [(known, hard_subset(known, test)) for known, test in fits]
@@ -173,6 +209,9 @@ def describe(group: Group, train: Group | None) -> dict[str, Any]:
     if train and group.perceptual:
         new = ~np.isin(group.images, train.images)
         near_share = float((near(group.perceptual, train.perceptual) & new).mean())
+    seen = {name for one in trained for name in one.images}
+    patients = {name for one in trained for name in one.patients} - {""}
+    within = f"cross-validated within, {FOLDS} folds"
     return {
         "records": len(group.questions),
         "baselines": {name: pooled(rule, fits) for name, rule in BASELINES.items()},
@@ -181,9 +220,21 @@ def describe(group: Group, train: Group | None) -> dict[str, Any]:
             "option_ratio": pooled(option_ratio, hard),
         },
         "leak_share": leak_share(train.images, group.images) if train else None,
+        "leak_any_share": leak_share([*seen], group.images) if trained else None,
+        "patient_leak_share": leak_share([*patients], group.patients) if patients else None,
         "near_duplicate_share": near_share,
-        "fitted_on": "train" if train else f"cross-validated within, {FOLDS} folds",
+        "fitted_on": "train" if train else f"no train file, {within}" if tested else within,
     }
+
+
+def hashes(image: Image.Image, turned: bool) -> tuple[int, ...]:
+    """A perceptual hash, pHash of 64 bits (Zauner 2010), which differs little between like images.
+
+    If `turned`, those of the image mirrored and rotated follow, eight in all.
+    """
+    small = image.convert("L").resize((32, 32), Image.Resampling.LANCZOS)
+    turns = [small, *(small.transpose(turn) for turn in Image.Transpose)] if turned else [small]
+    return tuple(int(str(imagehash.phash(one)), 16) for one in turns)
 
 
 def cross_validation(questions: list[Question]) -> list[tuple[list[Question], list[Question]]]:
@@ -201,12 +252,60 @@ def pooled(
     return sum(share * size for share, size in scored) / total if total else None
 
 
-def near(hashes: Sequence[int], others: Sequence[int]) -> np.ndarray:
-    """For each hash, whether one of `others` differs from it in at most `NEAR` bits."""
-    mine, theirs = np.array(hashes, dtype=np.uint64), np.array(others, dtype=np.uint64)
-    blocks = (mine[start : start + 64] for start in range(0, len(mine), 64))  # keeps memory small
-    found = [(np.bitwise_count(block[:, None] ^ theirs) <= NEAR).any(axis=1) for block in blocks]
-    return np.concatenate(found) if found else np.zeros(0, dtype=bool)
+def near(turned: Sequence[Sequence[int]], others: Sequence[Sequence[int]]) -> np.ndarray:
+    """For each image, by its `hashes`, whether an image of `others` is nearly the same."""
+    return nearest(turned, others) >= 0
+
+
+def nearest(turned: Sequence[Sequence[int]], others: Sequence[Sequence[int]]) -> np.ndarray:
+    """The place in `others` of the first hash at most `NEAR` bits from one of an image, or -1."""
+    theirs = np.array([one[0] for one in others], dtype=np.uint64)
+    found = np.full(len(turned), -1)
+    for start in range(0, len(turned), 64):  # keeps memory small
+        mine = np.array(turned[start : start + 64], dtype=np.uint64)
+        for turn in mine.T:
+            like = np.bitwise_count(turn[:, None] ^ theirs) <= NEAR
+            new = (found[start : start + 64] < 0) & like.any(axis=1)
+            found[start : start + 64][new] = like.argmax(axis=1)[new]
+    return found
+
+
+PAIR = ("what", "test_image", "test_path", "train_image", "train_path")
+
+
+def pairs(root: Path) -> Iterator[tuple[str, ...]]:
+    """Which images of a data set are on both sides, as `PAIR`: one row for each test image.
+
+    `what` is `pixels`, `patient` or `near`, the first of them that holds.
+    """
+    known = dataset.images_behind(root)
+    sides: dict[bool, dict[str, tuple[str, tuple[int, ...], str]]] = {True: {}, False: {}}
+    for split in dataset.read(root):
+        for row in dataset.read_split(root, split):
+            side, name = sides[split == "train"], row["image_id"]
+            if name not in side:
+                image = dataset.open_image(row["image"]["bytes"], f"{root}, {name}")
+                turned = hashes(image, split != "train")
+                side[name] = (
+                    dataset.image_hash(image),
+                    turned,
+                    known.get(name, {}).get("patient", ""),
+                )
+    train, test = sides[True], sides[False]
+    by_pixels = {pixels: name for name, (pixels, _, _) in train.items()}
+    by_patient = {patient: name for name, (_, _, patient) in train.items() if patient}
+    places, names = (
+        nearest([one[1] for one in test.values()], [one[1] for one in train.values()]),
+        [*train],
+    )
+    for place, (name, (pixels, _, patient)) in zip(places, test.items(), strict=True):
+        like = names[place] if place >= 0 else None
+        found = {"pixels": by_pixels.get(pixels), "patient": by_patient.get(patient), "near": like}
+        for what, other in found.items():
+            if other:
+                paths = (known.get(one, {}).get("path", "") for one in (name, other))
+                yield (what, name, next(paths), other, next(paths))
+                break
 
 
 def table(report: dict[str, Any]) -> str:
@@ -215,12 +314,17 @@ def table(report: dict[str, Any]) -> str:
     def percent(*shares: float | None) -> str:
         return "".join(f"{'-':>8}" if one is None else f"{100 * one:>8.1f}" for one in shares)
 
-    heads = ("n", "guess", "letter", "text", "ratio", "+stem", "hard", "solved", "leak", "near")
+    heads = ("n", "guess", "letter", "text", "ratio", "+stem", "hard", "solved")
+    heads += ("leak", "any", "patient", "near")
     width = max(len(path) for path in report["files"])
     lines = [" " * width + "".join(f"{head:>8}" for head in heads) + "  fitted on"]
     for path, found in report["files"].items():
         hard = f"{found['hard']['records']:>8}{percent(found['hard']['option_ratio'])}"
-        overlap = percent(found["leak_share"], found["near_duplicate_share"])
+        shared = ("leak_share", "leak_any_share", "patient_leak_share", "near_duplicate_share")
         line = f"{path:<{width}}{found['records']:>8}{percent(*found['baselines'].values())}"
-        lines.append(f"{line}{hard}{overlap}  {found['fitted_on']}")
-    return "\n".join([*lines, f"{report['records']} records; shares in %"])
+        shown = percent(*(found[name] for name in shared))
+        lines.append(f"{line}{hard}{shown}  {found['fitted_on']}")
+    lines.append(f"{report['records']} records; shares in %")
+    if not report.get("patients", 1):
+        lines.append("patients are not known: those in test may be in train too")
+    return "\n".join(lines)

@@ -1,5 +1,6 @@
 """Data sets on disk: a folder with the splits `train` and `test`, written whole or not at all."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Mapping
@@ -14,9 +15,10 @@ from PIL import Image
 from medr1_lib.data import images
 from medr1_lib.data.question import Question
 from medr1_lib.errors import InputError
-from medr1_lib.files import one_writer, require_free
+from medr1_lib.files import one_writer, read_rows, require_free
 
 CARD = "card.json"  # beside the splits: the command, seed and counts behind the data
+IMAGES = "images.csv"  # beside the splits of real data: file and patient behind every image
 AGAIN = "build or import it again"
 _TEXT = datasets.Value("string")
 FEATURES = datasets.Features(
@@ -36,14 +38,18 @@ def write(
     splits: Mapping[str, Rows],
     card: Mapping[str, Any],
     inner: Mapping[str, Mapping[str, Rows]] | None = None,
+    beside: Mapping[str, str] | None = None,
+    again: bool = False,
 ) -> datasets.DatasetDict:
     """Write rows (`Question.record`) as a data set that `datasets.load_from_disk` reads.
 
     Rows are streamed, so they may be drawn while they are written. The folder, which must not exist
-    yet or be empty, gets its name only when it is complete, with `card` as its `card.json` and
-    further data sets, `inner`, in folders inside it.
+    yet or be empty, gets its name only when it is complete, with `card` as its `card.json`, text
+    files that lie `beside` it, and further data sets, `inner`, in folders inside it. With `again`,
+    it takes the place of what was there.
     """
-    require_free(out)
+    if not again:
+        require_free(out)
     partial = Path(f"{out}.partial")
     whole = partial / "whole"
     try:
@@ -52,7 +58,11 @@ def write(
                 shutil.rmtree(whole, ignore_errors=True)
                 for name, rows in {"": splits, **(inner or {})}.items():
                     _fill(whole / name, rows, card)
-                if out.exists():
+                for name, text in (beside or {}).items():
+                    (whole / name).write_text(text, encoding="utf-8")
+                if again:
+                    shutil.rmtree(out, ignore_errors=True)
+                elif out.exists():
                     out.rmdir()
                 whole.rename(out)
             finally:
@@ -128,6 +138,18 @@ def read_split(root: Path, split: str) -> datasets.Dataset:
             where = f"{root}, {split} record {row} ({record['image_id']})"
             raise InputError(where, error.problem, AGAIN) from error
     return table
+
+
+def images_behind(root: Path) -> dict[str, dict[str, str]]:
+    """What `images.csv` tells of each `image_id`: `path`, `patient` ...; empty if there is none."""
+    if not (root / IMAGES).is_file():
+        return {}
+    return {str(row["image_id"]): row for _, row in read_rows(root / IMAGES) if row.get("image_id")}
+
+
+def image_hash(image: Image.Image) -> str:
+    """A hash that two images share if all their pixels are equal."""
+    return hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()[:16]
 
 
 def open_image(content: bytes, where: str, pixels: bool = True) -> Image.Image:

@@ -1,0 +1,403 @@
+"""Records with pictures become a data set: converted, split, checked for leaks, and written."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import sys
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tqdm import tqdm
+
+from medr1_lib import files
+from medr1_lib.data import dataset, images
+from medr1_lib.data.question import ALL_LETTERS, Question
+from medr1_lib.data.source import Source, is_outside
+from medr1_lib.errors import InputError
+
+MADE_BY = "python -m medr1_lib data import"
+TEST_EVERY = 5  # one group in five is for testing, where the data has no split of its own
+SAMPLE = 32  # images whose size tells how much disk all will need
+LONGEST = 10_000  # characters of a text; the longest of OmniMedVQA has under 1,000
+DRAWN = "one image in five is test, with all its questions, stratified by answer"
+DRAWN_PATIENTS = "one patient in five is test, with all images, stratified by answer"
+SPLITS = ("train", "val", "test")
+DROP = "correct the record or drop it"
+_UNSOUND = re.compile(r"[\0\ud800-\udfff]")  # no UTF-8 text, and no file name, can hold these
+
+
+@dataclass(frozen=True)
+class Item:
+    """A question, where its image lies, and where the record stands."""
+
+    question: Question
+    image: str  # as the record gives it; often holds the diagnosis, so no model ever sees it
+    where: str  # the file and the number of the record, from 1, for messages
+    patient: str = ""  # whose images stay on one side of the split; empty where nobody says
+    split: str = ""  # empty if it has to be drawn
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an import goes about it."""
+
+    side: int = images.SIDE  # the longest that an image keeps, in pixels
+    limits: images.Limits | None = (
+        None  # values that become black and white, for grey of over 8 bits
+    )
+    strict: bool = False  # write nothing if a record is bad
+    allow_leaks: bool = False  # a split that is given may have a patient or an image on both sides
+    drop_leaks: bool = False  # leave such records out of the larger side
+    again: bool = False  # replace what an import wrote before
+
+
+DEFAULT = Settings()
+
+
+@dataclass(frozen=True)
+class Converted:
+    """An image as PNG, and what its file is known by."""
+
+    png: Path
+    sha256: str  # of the file that it was made from
+    bytes: int  # size of that file
+    width: int
+    height: int
+    pixels: str  # a hash; equal where two images are
+    flat: bool  # see `images.is_flat`
+
+
+def image_id(path: str) -> str:
+    """A name for the image at `path` that gives nothing of the path, and so no label, away."""
+    return hashlib.sha256(path.encode()).hexdigest()[:16]
+
+
+def text(record: Mapping[str, Any], key: str) -> str:
+    """A field as text without white space around it; an `InputError` if there is none."""
+    found = record.get(key)
+    if isinstance(found, int | float) and not isinstance(found, bool) and abs(found) < 1e15:
+        found = f"{found:.15g}"
+    if not isinstance(found, str) or not found.strip():
+        problem = f"{key!r} is no text or empty" if key in record else f"has no {key!r}"
+        raise InputError("record", problem, "complete the record or drop it")
+    if len(found) > LONGEST or _UNSOUND.search(found):
+        problem = f"{key!r} is no sound text, or over {LONGEST} characters long"
+        raise InputError("record", problem, DROP)
+    return found.strip()
+
+
+def image_path(record: Mapping[str, Any], key: str) -> str:
+    """The path of an image in a field; an `InputError` if it leads out of the data."""
+    path = text(record, key).replace("\\", "/")  # as programs on Windows write it
+    if is_outside(path) or not path.isprintable():
+        raise InputError("record", f"its image {path!r} points outside the data", DROP)
+    return str(PurePosixPath(path))
+
+
+def letter_of(answer: str, options: Sequence[str]) -> str:
+    """The letter of the right option, from that letter or the option's text in either case.
+
+    Example:
+        >>> letter_of("Benign ", ["malignant", "benign"]), letter_of("a", ["malignant", "benign"])
+        ('B', 'A')
+    """
+
+    def plain(words: str) -> str:
+        return " ".join(words.split()).casefold()
+
+    # a ninth option has no letter; `Question` counts them before it looks at the letter
+    lettered = [*zip(f"{ALL_LETTERS}?", options, strict=False)]
+    told = answer.strip(" .:()").upper()
+    meant = {letter for letter, _ in lettered if letter == told}
+    for same in (str, plain):
+        found = {letter for letter, option in lettered if same(option) == same(answer)}
+        if found:
+            break
+    if found and meant - found:
+        problem = f"the answer {answer!r} is a letter and the text of another option"
+        raise InputError("record", problem, "give the letter of the right option and other texts")
+    if not found | meant:
+        raise InputError("record", f"none of its options is the answer {answer!r}", DROP)
+    return min(found | meant)  # `Question` refuses a right option that occurs twice
+
+
+def write(
+    source: Source,
+    items: list[Item],
+    bad: list[InputError],
+    out: Path,
+    rule: str,
+    about: Mapping[str, Any],
+    settings: Settings = DEFAULT,
+) -> dict[str, Any]:
+    """Convert the images of records, split the records, and write them as a data set.
+
+    With a `rule` the records come with a split; without one, a fifth is drawn for testing: whole
+    patients where they are known, else images, stratified by the right answer. Converted images
+    stay in `<out>.converted` until the data set is whole, so that the same call goes on where an
+    interrupted one stopped, and after that if a record was bad, so that `again` is quick.
+
+    Gives what `card.json` says. Bad records are `skipped`; it is an error if all of them are, or if
+    a patient or an image is on both sides of a split that was given.
+    """
+    made = out / dataset.CARD
+    if not (settings.again and made.is_file() and MADE_BY in made.read_text(encoding="utf-8")):
+        files.require_free(out)
+    converted = Path(f"{out}.converted")
+    with files.one_writer(converted):
+        results = _convert_all(source, items, converted, out, settings)
+        bad = [*bad, *_without_image(items, results)]
+        done = {path: one for path, one in results.items() if isinstance(one, Converted)}
+        items = _with_own_ids([item for item in items if item.image in done])
+        if bad and (settings.strict or not items):
+            problem = f"{bad[0].problem} (of {len(bad)} bad records, {len(items)} are sound)"
+            raise InputError(bad[0].where, problem, bad[0].remedy)
+        sides = _apart(items, done, settings) if rule else _drawn(items, done)
+        parts = {name: [one for one in sides if one.split == name] for name in SPLITS}
+        parts = {name: part for name, part in parts.items() if part}  # an empty one cannot be read
+        card = {
+            "made_by": MADE_BY,
+            "root": source.root.name,
+            **about,
+            "split_rule": rule
+            or (DRAWN_PATIENTS if any(item.patient for item in items) else DRAWN),
+            "longest_side_px": settings.side,
+            "grey_limits": settings.limits,
+            "records": {name: len(part) for name, part in parts.items()},
+            "images": len({item.image for item in sides}),
+            "patients": len({item.patient for item in sides} - {""}),
+            "skipped": [vars(error) for error in bad],
+            "dropped_leaks": len(items) - len(sides),
+            "suspicious": sorted(path for path, one in done.items() if one.flat),
+            "one_sided": _one_sided(parts),
+            "use": "research under the licences of the source data; not for clinical use",
+        }
+
+        def row(item: Item) -> dict[str, Any]:
+            content = done[item.image].png.read_bytes()
+            return item.question.record({"bytes": content, "path": None})
+
+        rows = {name: map(row, part) for name, part in parts.items()}
+        beside = {dataset.IMAGES: _images_table(sides, done)}
+        dataset.write(out, rows, card, beside=beside, again=settings.again)
+    if not bad:
+        shutil.rmtree(converted)
+    return card
+
+
+def _convert_all(
+    source: Source, items: list[Item], converted: Path, out: Path, settings: Settings
+) -> dict[str, Converted | InputError]:
+    """Convert all images, but first a few, which tell whether the disk has room for the rest."""
+    paths = sorted({item.image for item in items})
+    few = paths[:: len(paths) // SAMPLE] if len(paths) > 4 * SAMPLE else []
+    first = convert(source, few, converted, settings)
+    sizes = [one.png.stat().st_size for one in first.values() if isinstance(one, Converted)]
+    if sizes:
+        each = sum(sizes) / len(sizes)
+        after, extra = each * len(items), each * (len(paths) + len(items))
+        free = shutil.disk_usage(converted).free
+        need = f"about {(after + extra) / 2**30:.1f} GiB while it works, {after / 2**30:.1f} after"
+        print(f"disk: {need}, {free / 2**30:.1f} free", file=sys.stderr)
+        if free < after + extra:
+            problem = f"needs {need}; {free / 2**30:.1f} GiB are free"
+            raise InputError(out, problem, "make room or choose another disk")
+    return first | convert(source, paths, converted, settings)
+
+
+def convert(
+    source: Source, paths: Sequence[str], folder: Path, settings: Settings = DEFAULT
+) -> dict[str, Converted | InputError]:
+    """Convert images to PNG files, in parallel; those already in `folder` are kept.
+
+    Gives each path's PNG file and what it is known by, or what is wrong with the image.
+    """
+    log, lock, known = folder / "done.jsonl", threading.Lock(), dict[str, Converted]()
+
+    def converted(path: str) -> Converted | InputError:
+        try:
+            name, frame = source.locate(path)
+            # changes with the image, so that an old conversion is never taken for a new one
+            made_from = f"{path} {source.stamp(name)} {settings.side} {settings.limits}"
+            key = hashlib.sha256(made_from.encode()).hexdigest()[:32]
+            target = folder / f"{key}.png"
+            if key in known and target.exists():
+                return known[key]
+            data = source.read(name)
+            image = images.load(data, settings.side, path, frame, settings.limits)
+        except InputError as error:
+            return error
+        files.atomic_write(target, images.png(image))
+        digest, pixels = hashlib.sha256(data).hexdigest(), dataset.image_hash(image)
+        flat = images.is_flat(image)
+        found = Converted(target, digest, len(data), image.width, image.height, pixels, flat)
+        line = json.dumps(asdict(found) | {"png": target.name})
+        with lock, log.open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+        return found
+
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        log.touch()
+        for line in log.read_text(encoding="utf-8").splitlines():
+            with suppress(ValueError, TypeError, KeyError):  # the last line may be cut
+                one = json.loads(line)
+                known[Path(one["png"]).stem] = Converted(**one | {"png": folder / one["png"]})
+        with log.open("a", encoding="utf-8") as file:
+            file.write("\n")
+        shown = {"desc": "images", "total": len(paths), "unit": "image", "disable": not paths}
+        return dict(zip(paths, tqdm(pool.map(converted, paths), **shown), strict=True))
+    except OSError as error:
+        problem = f"cannot be written ({error.strerror or error})"
+        remedy = "make room or choose another folder; the same command goes on from here"
+        raise InputError(folder, problem, remedy) from error
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C waits for the images at hand, not for all
+
+
+def _without_image(
+    items: Iterable[Item], results: Mapping[str, Converted | InputError]
+) -> Iterator[InputError]:
+    for item in items:
+        if isinstance(error := results[item.image], InputError):
+            problem = f"its image {item.image} {error.problem}"
+            yield InputError(item.where, problem, error.remedy)
+
+
+def _with_own_ids(items: list[Item]) -> list[Item]:
+    """The same records; what is asked a second time gets an id of its own."""
+    met, found = Counter[str](), []
+    for item in items:
+        name = item.question.id
+        met[name] += 1
+        if met[name] > 1:
+            item = replace(item, question=replace(item.question, id=f"{name}-{met[name]}"))
+        found.append(item)
+    return found
+
+
+Key = tuple[str, str]
+
+
+def _keys(item: Item, done: Mapping[str, Converted]) -> list[Key]:
+    """What must not be on both sides: the image by its pixels, and the patient if known."""
+    image = ("image", done[item.image].pixels)
+    return [image, ("patient", item.patient)] if item.patient else [image]
+
+
+def _apart(items: list[Item], done: Mapping[str, Converted], settings: Settings) -> list[Item]:
+    """The records of a given split, which is refused or cut down where its sides share something.
+
+    Of two sides, the records of the test side are kept, then those of `val`.
+    """
+    sides: dict[Key, dict[str, Item]] = defaultdict(dict)
+    for item in items:
+        for key in _keys(item, done):
+            sides[key].setdefault(item.split, item)
+    crossing = [key for key in sorted(sides) if len(sides[key]) > 1]
+    if crossing and not (settings.allow_leaks or settings.drop_leaks):
+        (kind, name), (one, other) = crossing[0], [*sides[crossing[0]].values()][:2]
+        what = f"patient {name}" if kind == "patient" else "an image of the same pixels"
+        problem = f"{what} is in {one.split}, and in {other.split} at {other.where}"
+        remedy = f"move one of them, or use --drop-leaks or --allow-leaks ({len(crossing)} such)"
+        raise InputError(one.where, problem, remedy)
+    if not settings.drop_leaks:
+        return items
+    rank = SPLITS[::-1].index
+    return [
+        item
+        for item in items
+        if all(rank(item.split) <= min(map(rank, sides[key])) for key in _keys(item, done))
+    ]
+
+
+def _drawn(items: list[Item], done: Mapping[str, Converted]) -> list[Item]:
+    """The records with a split; what shares a patient or pixels falls on one side."""
+    parent: dict[Key, Key] = {}
+
+    def root(key: Key) -> Key:
+        while parent.setdefault(key, key) != key:
+            parent[key] = key = parent[parent[key]]
+        return key
+
+    for item in items:
+        first, *others = (root(key) for key in _keys(item, done))
+        parent |= dict.fromkeys(others, first)
+    members = defaultdict(list)
+    for item in items:
+        members[root(("image", done[item.image].pixels))].append(item)
+    # by a hash of pixels, so that the order of the records does not matter
+    names = {min(done[one.image].pixels for one in part): part for part in members.values()}
+    labels = {
+        name: {label for one in part for label in _labels(one)} for name, part in names.items()
+    }
+    free = {
+        name: labels[name] for name, part in names.items() if {one.split for one in part} != {"val"}
+    }
+    test = {item.image for name in held_out(free) for item in names[name]}
+    return [
+        replace(item, split="test" if item.image in test else item.split or "train")
+        for item in items
+    ]
+
+
+def _labels(item: Item) -> Iterator[Hashable]:
+    """By what a split is balanced, fine and coarse."""
+    asked = item.question
+    yield asked.modality, asked.question_type, asked.answer_text.casefold()
+    yield asked.modality
+    yield ""
+
+
+def held_out(groups: Mapping[str, set[Hashable]]) -> set[str]:
+    """The names of the groups for testing: one in five of each label, rare labels first.
+
+    A label of fewer than three groups has none of its own there, but counts among coarser ones.
+    """
+    members = defaultdict(list)
+    for name in sorted(groups):
+        for label in groups[name]:
+            members[label].append(name)
+    test, train = set[str](), set[str]()
+    for label in sorted(members, key=lambda one: (len(members[one]), repr(one))):
+        share = (len(members[label]) + TEST_EVERY // 2) // TEST_EVERY  # to the nearest
+        missing = max(0, share - len(test.intersection(members[label])))
+        free = [name for name in members[label] if name not in test | train]
+        if share:
+            test.update(free[:missing])
+            train.update(free[missing:])
+    return test or set(sorted(groups)[: len(groups) > 1])
+
+
+def _one_sided(parts: Mapping[str, list[Item]]) -> list[str]:
+    """Right answers that training or testing never shows, which no score can speak of."""
+    shown = {
+        name: {(one.question.modality, one.question.answer_text) for one in part}
+        for name, part in parts.items()
+    }
+    sides = [shown[name] for name in ("train", "test") if name in shown]
+    lost = sides[0] ^ sides[1] if len(sides) == 2 else set()
+    return sorted(f"{answer} ({modality})" for modality, answer in lost)
+
+
+def _images_table(items: Iterable[Item], done: Mapping[str, Converted]) -> str:
+    """The way back from an `image_id` to its source, as CSV."""
+    columns = ("sha256", "bytes", "width", "height")
+    table = io.StringIO()
+    rows = csv.writer(table, lineterminator="\n")
+    rows.writerow(["image_id", "path", *columns, "patient"])
+    for item in {item.question.image_id: item for item in items}.values():
+        known = [getattr(done[item.image], name) for name in columns]
+        rows.writerow([item.question.image_id, item.image, *known, item.patient])
+    return table.getvalue()

@@ -1,0 +1,156 @@
+"""Real data where it lies: a folder, or a zip file that is not unpacked."""
+
+import errno
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from fsspec import AbstractFileSystem
+from fsspec.implementations.dirfs import DirFileSystem
+from fsspec.implementations.zip import ZipFileSystem
+
+from medr1_lib.data import images
+from medr1_lib.errors import InputError
+
+MAX_BYTES = 2**30  # no image or JSON file of OmniMedVQA comes near one gibibyte
+_DROP = "correct the record or drop it"
+_AGAIN = "download the zip file again"
+
+
+class Source:
+    """Real data in a folder, or in a zip file that is not unpacked; names are relative paths."""
+
+    def __init__(self, root: Path, files: AbstractFileSystem) -> None:
+        self.root, self._files = root, files
+        self._top = [*map(PurePosixPath, files.find("", maxdepth=2, withdirs=True))]
+        found = [path for path in self._top if path.name.lower() == "images"]
+        self._images = min(found, key=lambda path: (len(path.parts), path), default=None)
+
+    def json_files(self, folder: str) -> list[str]:
+        """The JSON files anywhere below `folder`, which lies at the root or one level under it."""
+        places = [str(path) for path in self._top if path.name == folder]
+        names = {name for place in places for name in self._files.find(place)}
+        # macOS leaves `._name.json` beside `name.json`
+        return sorted(name for name in names if name.endswith(".json") and "/._" not in name)
+
+    def locate(self, image: str) -> tuple[str, int | None]:
+        """The file that a record means and, as in `scan.dcm#3`, the frame in it.
+
+        `Images/...` may be `images/...` here. A name that no file has may be the end of a path,
+        lack its suffix, or be spelled as another system spells it, if only one file fits.
+        """
+        head, _, rest = image.partition("/")
+        if self._images and head.lower() == "images":
+            image = f"{self._images}/{rest}"
+        named = dict.fromkeys([(image, None), images.framed(image)])
+        for name, frame in named:
+            if self._files.exists(name):
+                return name, frame
+        for name, frame in named:
+            if found := self._alike(_spelled(name)):
+                if len(found) > 1:
+                    problem = f"may be any of {len(found)} files, such as {found[0]} or {found[1]}"
+                    raise InputError(image, problem, "write more of its path")
+                return found[0], frame
+        return image, None  # reading it says that it is not there
+
+    def _alike(self, name: str) -> list[str]:
+        ends = self._by_end.get(name.rpartition("/")[2], ())
+        fits = {path: whole for whole, path in ends if f"/{whole}".endswith(f"/{name}")}
+        exact = [path for path, whole in fits.items() if whole == name]
+        return exact or sorted(fits)
+
+    @cached_property
+    def _by_end(self) -> dict[str, list[tuple[str, str]]]:
+        """The last part of a path, with and without suffix: (path up to there, file)."""
+        found = defaultdict(list)
+        for path in self._files.find(""):
+            for whole in {*map(_spelled, _decodings(path))}:
+                for form in {whole, str(PurePosixPath(whole).with_suffix(""))}:
+                    found[form.rpartition("/")[2]].append((form, path))
+        return found
+
+    def read(self, name: str) -> bytes:
+        """The content of one file; an `InputError` if it is missing or damaged."""
+        size = self._info(name)["size"]
+        if size > MAX_BYTES:
+            raise InputError(name, f"claims to unpack to {size / 2**30:.0f} GiB", _AGAIN)
+        try:
+            data: bytes = self._files.cat_file(name)
+            if len(data) != size:
+                raise EOFError(f"{len(data)} bytes, not {size}")
+        except Exception as error:  # a damaged archive makes its decoders raise anything
+            if self.root.is_file():
+                raise InputError(name, f"is damaged in the zip file ({error})", _AGAIN) from error
+            problem = f"cannot be read ({getattr(error, 'strerror', error)})"
+            raise InputError(name, problem, "check the file and its permissions") from error
+        return data
+
+    def stamp(self, name: str) -> str:
+        """Changes when the file changes, without reading it; an `InputError` as of `read`."""
+        info = self._info(name)
+        return "-".join(str(info[key]) for key in ("size", "CRC", "mtime") if key in info)
+
+    def _info(self, name: str) -> dict[str, Any]:
+        try:
+            info: dict[str, Any] = self._files.info(name)
+        except FileNotFoundError as error:
+            remedy = "restore the file or drop the record"
+            raise InputError(name, f"is not in {self.root}", remedy) from error
+        except OSError as error:  # a name too long, links in a circle
+            raise InputError(name, f"cannot be read ({error.strerror})", _DROP) from error
+        if info["type"] != "file":  # reading a pipe would wait for ever
+            raise InputError(name, "cannot be read (it is no regular file)", _DROP)
+        return info
+
+
+@contextmanager
+def opened(root: Path) -> Iterator[Source]:
+    """Open a folder or a zip file of real data; an `InputError` if it is neither."""
+    if root.is_dir():
+        yield Source(root, DirFileSystem(str(root.absolute())))
+        return
+    try:
+        if root.exists() and not root.is_file():
+            raise OSError(errno.EINVAL, "neither a folder nor a file")
+        file = root.open("rb")
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        problem = "does not exist" if missing else f"cannot be read ({error.strerror})"
+        raise InputError(root, problem, "give the folder or zip file of the data") from error
+    with file:
+        try:
+            archive = ZipFileSystem(file)
+        except Exception as error:  # as in `Source.read`
+            remedy = "give a folder, or download the zip file again"
+            raise InputError(root, f"is not a sound zip file ({error})", remedy) from error
+        for entry in archive.zip.infolist():
+            if is_outside(entry.filename):
+                problem = f"holds an entry that points outside it ({entry.filename})"
+                raise InputError(root, problem, "do not use this file; download the published one")
+            entry.filename = entry.filename.replace("\\", "/")  # as Windows programs write it
+        archive.zip.NameToInfo = {entry.filename: entry for entry in archive.zip.infolist()}
+        yield Source(root, archive)
+
+
+def _spelled(name: str) -> str:
+    """A path in one spelling; macOS takes letters and accents apart, Windows ignores case."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _decodings(name: str) -> Iterator[str]:
+    """The names that a zip file of macOS or of a Chinese Windows may mean by one."""
+    yield name
+    for encoding in ("utf-8", "gb18030"):
+        with suppress(UnicodeError):
+            yield name.encode("cp437").decode(encoding)
+
+
+def is_outside(name: str) -> bool:
+    """Whether a path leaves the folder it is relative to, as `Images/../../key` does."""
+    parts = name.replace("\\", "/").split("/")
+    return parts[0] == "" or ".." in parts or name[1:2] == ":"

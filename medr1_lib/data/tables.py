@@ -1,0 +1,338 @@
+"""One table in: questions or labels in rows, and their images in a folder, a zip or the table."""
+
+import ast
+import base64
+import hashlib
+import random
+import re
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow.parquet as pq
+
+from medr1_lib import files
+from medr1_lib.data import importing
+from medr1_lib.data.importing import DROP, Item, Settings, image_id, image_path, letter_of, text
+from medr1_lib.data.question import ALL_LETTERS, Question, canonical
+from medr1_lib.data.source import Source, opened
+from medr1_lib.errors import InputError
+
+# What a column is called in the wild, in small letters and with `_` for spaces; the first counts.
+NAMES = {
+    "image": "image image_path figure_path img_name image_name file_name filename img_path "
+    "image_file image_index path image_id isic_id",
+    "question": "question problem",
+    "answer": "answer_label gt_answer answer correct_answer",
+    "choices": "choices options",
+    "label": "label labels diagnosis dx class finding_labels",
+    "patient": "patient patient_id patientid subject subject_id lesion_id case_id",
+    "split": "split phrase_type",
+    "modality": "modality modality_type image_modality",
+    "question_type": "question_type content_type category",
+    "id": "id question_id qid index",
+    "source": "source dataset",
+    "open": "answer_type",
+}
+LETTERED = ("{}", "option_{}", "choice_{}")  # columns of single options, by their letter
+DISTRACTORS = 3  # beside the right label, where a modality has more
+YES_NO = ("yes", "no")
+_SPLITS = {"train": "train", "val": "val", "dev": "val", "test": "test"}  # by their beginning
+_SPLITS |= {"freeform": "train", "para": "train"}  # as VQA-RAD calls what is not `test_...`
+_BASE64 = re.compile(r"[A-Za-z0-9+/\s]{200,}={0,2}\s*")
+_PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows, each with the place where it stands, and pictures that some of them hold."""
+
+    name: str
+    rows: list[tuple[str, Row]]
+    pictures: dict[str, bytes]
+
+
+class _Within(Source):
+    """Pictures that a table holds itself, and beside them those of a folder or zip file."""
+
+    def __init__(self, pictures: Mapping[str, bytes], beside: Source) -> None:
+        self.root, self._pictures, self._beside = beside.root, pictures, beside
+
+    def locate(self, image: str) -> tuple[str, int | None]:
+        return (image, None) if image in self._pictures else self._beside.locate(image)
+
+    def read(self, name: str) -> bytes:
+        return self._pictures.get(name) or self._beside.read(name)
+
+    def stamp(self, name: str) -> str:
+        return name if name in self._pictures else self._beside.stamp(name)
+
+
+def import_data(
+    table: Path,
+    root: Path,
+    out: Path,
+    columns: Mapping[str, str] | None = None,
+    modality: str = "unknown",
+    question: str = "",
+    settings: Settings = importing.DEFAULT,
+) -> dict[str, Any]:
+    """Import a table of questions or of labels as a data set for `dataset.read`.
+
+    `table` is a csv, tsv, json, jsonl or parquet file; or a folder with a folder of pictures for
+    each label, with `metadata.csv`, with parquet files, or saved by `datasets`. The images lie in
+    the folder or zip file `root`. `columns` gives what the table calls the names of `NAMES`, if
+    none in that list; `modality` and `question` are those of rows without. See `importing.write`.
+    """
+    rows = read(table)
+    found = _columns(rows, columns or {})
+    with opened(root) as beside:
+        reader = _Reader(rows, found, modality, question)
+        items, bad = reader.items()
+        splits = {item.split for item in items}
+        rule = "the table's own split" if "test" in splits else ""
+        about = {"table": table.name, "columns": found, "open_questions": reader.left_open}
+        source = _Within(rows.pictures, beside) if rows.pictures else beside
+        return importing.write(source, items, bad, out, rule, about, settings)
+
+
+def read(path: Path) -> Table:
+    """All rows of a table in any of the forms that `import_data` takes."""
+    if not path.exists():
+        raise InputError(path, "does not exist", "name a file or folder with a table")
+    parts: list[tuple[str, list[tuple[str, Row]]]] = []
+    if path.is_file():
+        parts = [("", _file_rows(path))]
+    elif (path / "dataset_dict.json").is_file() or (path / "dataset_info.json").is_file():
+        parts = [*_saved(path)]
+    elif found := sorted([*path.rglob("metadata.csv"), *path.rglob("metadata.jsonl")]):
+        for file in found:
+            below = file.parent.relative_to(path)
+            rows = [(where, _moved(row, below)) for where, row in _file_rows(file)]
+            parts.append((below.parts[0] if below.parts else "", rows))
+    elif found := sorted(path.rglob("*.parquet")):  # as the hub has them: data/train-00000-...
+        parts = [(file.stem.partition("-")[0], _file_rows(file)) for file in found]
+    else:
+        parts = [("", [*_by_folder(path)])]
+    pictures = dict[str, bytes]()
+    rows = []
+    for split, part in parts:
+        for where, row in part:
+            if split and "split" not in row:
+                row = {"split": split, **row}
+            rows.append((where, {name: _outside(value, pictures) for name, value in row.items()}))
+    if not rows:
+        raise InputError(path, "holds no row", "name a table with rows")
+    return Table(path.stem, rows, pictures)
+
+
+def _file_rows(path: Path) -> list[tuple[str, Row]]:
+    word = {".parquet": "row", ".json": "record"}.get(path.suffix, "line")
+    rows = [(f"{path.name}, {word} {number}", row) for number, row in files.read_rows(path)]
+    if path.suffix == ".parquet":
+        _name_classes(rows, datasets.Features.from_arrow_schema(pq.read_schema(path)))
+    return rows
+
+
+def _saved(path: Path) -> Iterator[tuple[str, list[tuple[str, Row]]]]:
+    try:
+        loaded = datasets.load_from_disk(str(path))
+    except Exception as error:  # damaged files make their readers raise anything
+        raise InputError(path, f"cannot be read ({error})", "save it again") from error
+    splits = loaded if isinstance(loaded, dict) else {"": loaded}
+    for split, data in splits.items():
+        for name, kind in data.features.items():
+            if isinstance(kind, datasets.Image):
+                data = data.cast_column(name, datasets.Image(decode=False))
+        rows = [(f"{path.name}, {split} row {n}", row) for n, row in enumerate(data.to_list(), 1)]
+        _name_classes(rows, data.features)
+        yield split, rows
+
+
+def _name_classes(rows: list[tuple[str, Row]], features: datasets.Features) -> None:
+    """Put the names of labels in the place of their numbers."""
+    for name, kind in features.items():
+        if isinstance(kind, datasets.ClassLabel):
+            for _, row in rows:
+                row[name] = None if row[name] is None else kind.int2str(row[name])
+
+
+def _moved(row: Row, below: Path) -> Row:
+    """A row whose file name starts at the root and not at a folder below it."""
+    return row | {"file_name": (below / str(row.get("file_name", ""))).as_posix()}
+
+
+def _by_folder(path: Path) -> Iterator[tuple[str, Row]]:
+    """A row for each picture: its folder is the label, and the one above that may be a split."""
+    for file in sorted(path.rglob("*")):
+        inner = file.relative_to(path)
+        if file.suffix.lower() in _PICTURES and len(inner.parts) > 1:
+            split = _split_of(inner.parts[0]) if len(inner.parts) > 2 else None
+            row: Row = {"image": inner.as_posix(), "label": inner.parts[-2]}
+            yield inner.as_posix(), row | ({"split": split} if split else {})
+
+
+def _outside(value: object, pictures: dict[str, bytes]) -> object:
+    """The value, or the name of the picture that it is, which is kept apart."""
+    content = value.get("bytes") if isinstance(value, dict) and "path" in value else None
+    if isinstance(value, dict) and "path" in value and not content:
+        return value["path"]
+    if isinstance(value, str) and len(value) > 200 and _BASE64.fullmatch(value):
+        content = base64.b64decode(value)
+    if content is None:
+        return value
+    name = f"in the table, {hashlib.sha256(content).hexdigest()[:16]}"
+    pictures.setdefault(name, content)
+    return name
+
+
+def _columns(table: Table, own: Mapping[str, str]) -> dict[str, str]:
+    """Which column is what: `image`, `question` ... and the letters of options."""
+    head = list(dict.fromkeys(name for _, row in table.rows for name in row if name))
+    plain = {re.sub(r"[\s\-]+", "_", str(name).strip().lower()): name for name in reversed(head)}
+    known = {key: names.split() for key, names in NAMES.items()}
+    known |= {letter: [form.format(letter.lower()) for form in LETTERED] for letter in ALL_LETTERS}
+    for key, name in own.items():
+        if key not in known or name not in head:
+            problem = f"cannot take {name!r} for {key!r}; its columns are {', '.join(head)}"
+            raise InputError(
+                table.name, problem, f"say --columns with {', '.join(NAMES)} or A to H"
+            )
+    found = {
+        key: own.get(key) or next((plain[name] for name in names if name in plain), "")
+        for key, names in known.items()
+    }
+    found = {key: name for key, name in found.items() if name}
+    told = f"it has {', '.join(head)}"
+    if "image" not in found:
+        raise InputError(
+            table.name, f"has no column for the image ({told})", "--columns image=NAME"
+        )
+    asks = "question" in found and "answer" in found
+    if asks == ("label" in found):
+        if asks and plain.get("label") != found["label"] and "label" not in own:
+            del found["label"]  # such as `class`, which is no label beside an answer
+            return found
+        problem = "has both answers and labels" if asks else "has neither labels nor answers"
+        remedy = "name a label, or question and answer, by --columns; leave the other out"
+        raise InputError(table.name, f"{problem} ({told})", remedy)
+    return found
+
+
+def _split_of(said: str) -> str | None:
+    low = said.strip().lower()
+    return next((split for start, split in _SPLITS.items() if low.startswith(start)), None)
+
+
+class _Reader:
+    """Makes records of the rows of one table."""
+
+    def __init__(self, table: Table, columns: Mapping[str, str], modality: str, stem: str) -> None:
+        self._table, self._columns = table, columns
+        self._modality, self._stem = canonical("modality", modality), stem
+        self.left_open = 0  # questions whose answer is free text, which nothing here can score
+        self._labels: dict[str, dict[str, str]] = defaultdict(dict)  # modality, plain: as spelled
+        if "label" in columns:
+            if "question" not in columns and not stem:
+                raise InputError(table.name, "asks nothing", 'say --question "What is shown?"')
+            for _, row in table.rows:
+                if (label := self._told(row, "label", "")) and (of := self._modality_of(row)):
+                    self._labels[of].setdefault(label.casefold(), label)
+            for of, labels in self._labels.items():
+                if len(labels) < 2:
+                    problem = f"has one label only in modality {of}: {[*labels.values()]}"
+                    raise InputError(table.name, problem, "leave it out, or name two or more")
+
+    def items(self) -> tuple[list[Item], list[InputError]]:
+        """The sound records, and what is wrong with the others."""
+        items, bad = list[Item](), list[InputError]()
+        known = dict[tuple[str, Hashable], str]()
+        for where, row in self._table.rows:
+            try:
+                if item := self._item(where, row):
+                    pair = item.image, item.question.question
+                    for what, met in (("image and question", pair), ("id", item.question.id)):
+                        if (first := known.setdefault((what, met), where)) != where:
+                            raise InputError(where, f"has the {what} of {first}", DROP)
+                    items.append(item)
+            except InputError as error:
+                bad.append(InputError(where, error.problem, error.remedy))
+        return items, bad
+
+    def _told(self, row: Row, key: str, default: str | None = None) -> str:
+        """The cell of a row; where there is no such column, or the cell may be empty, `default`."""
+        name = self._columns.get(key)
+        if default is not None and (name is None or row.get(name) in (None, "")):
+            return default
+        return text(row, name or key)
+
+    def _modality_of(self, row: Row) -> str:
+        return canonical("modality", self._told(row, "modality", self._modality))
+
+    def _item(self, where: str, row: Row) -> Item | None:
+        named = self._columns["image"]
+        image = (
+            text(row, named) if row.get(named) in self._table.pictures else image_path(row, named)
+        )
+        modality = self._modality_of(row)
+        stem = self._told(row, "question", self._stem)
+        if "label" in self._columns:
+            options, letter = self._of_label(text(row, self._columns["label"]), modality, image)
+        else:
+            options = self._options(row)
+            answer = self._told(row, "answer")
+            if not options:
+                closed = answer.strip(" .").lower() in YES_NO
+                if not closed or self._told(row, "open", "").upper() == "OPEN":
+                    self.left_open += 1
+                    return None
+                options, answer = self._shuffled(YES_NO, image + stem), answer.strip(" .")
+            letter = letter_of(answer, options)
+        kind = canonical("question_type", self._told(row, "question_type", "unknown"))
+        source = self._told(row, "source", self._table.name)
+        labels = modality, kind, image_id(image), source
+        asked = Question(stem, options, letter, *labels, id=self._told(row, "id", ""))
+        patient = self._told(row, "patient") if "patient" in self._columns else ""
+        said = self._told(row, "split") if "split" in self._columns or "split" in row else ""
+        split = _split_of(said) if said else ""
+        if split is None:
+            raise InputError(where, f"its split {said!r} is none of train, val, test", DROP)
+        return Item(asked, image, where, patient, split)
+
+    def _of_label(self, label: str, modality: str, image: str) -> tuple[tuple[str, ...], str]:
+        """The label among others of its modality, in an order that says nothing."""
+        known = self._labels[modality]
+        others = [name for plain, name in sorted(known.items()) if plain != label.casefold()]
+        wrong = self._shuffled(others, image)[:DISTRACTORS]
+        right = known[label.casefold()]
+        options = self._shuffled([right, *wrong], image + right)
+        return options, ALL_LETTERS[options.index(right)]
+
+    def _options(self, row: Row) -> tuple[str, ...]:
+        if "choices" in self._columns and row.get(self._columns["choices"]):
+            given = row[self._columns["choices"]]
+            if isinstance(given, str):
+                try:
+                    given = ast.literal_eval(given)
+                except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+                    raise InputError("row", f"its choices {given:.60} are no list", DROP) from error
+            given = [*given.values()] if isinstance(given, dict) else [*given]
+        else:
+            cells = [row.get(self._columns.get(letter, "")) for letter in ALL_LETTERS]
+            given = [cell for cell in cells if cell not in (None, "")]
+        told = [text({"option": one}, "option") for one in given]
+        marked = [re.fullmatch(r"([A-H])\s*[:.)]\s*(.+)", one, re.DOTALL) for one in told]
+        if all(
+            mark and mark[1] == letter for mark, letter in zip(marked, ALL_LETTERS, strict=False)
+        ):
+            told = [mark[2] for mark in marked if mark]  # PMC-VQA writes ` A: kidney `
+        return tuple(told)
+
+    @staticmethod
+    def _shuffled(names: Sequence[str], key: str) -> tuple[str, ...]:
+        return tuple(random.Random(key).sample([*names], len(names)))
