@@ -10,7 +10,7 @@ from medr1_lib.data import dataset, phantom_vqa
 def test_help_names_the_commands(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["data", "--help"])
-    assert "{build,import,audit}" in capsys.readouterr().out
+    assert "{build,import,export,audit}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
