@@ -4,7 +4,6 @@ import numpy as np
 import policies
 import pytest
 import torch
-from PIL import Image
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
@@ -71,31 +70,6 @@ def test_the_probabilities_of_some_words_leave_room_for_others(asker, chats):
     words = list(asker.processor.tokenizer.get_vocab())[:50]
     assert (asker.next_token_probs(chats, PICTURES, words) > 0).all()
     assert (asker.next_token_probs(chats, PICTURES, "ABCD").sum(1) < 1).all()
-
-
-def test_occlusion_covers_one_tile_after_the_other(asker, chats, monkeypatch):
-    """If the grey pixels of a corner decide, only its tile makes a difference."""
-    seen = []
-
-    def probs(self, chats, pictures, words):
-        seen.extend(np.asarray(picture) for picture in pictures)
-        assert len(chats) == len(pictures)
-        return np.array([[(np.asarray(p)[:14, 14:28] != 128).any()] for p in pictures], float)
-
-    monkeypatch.setattr(Asker, "next_token_probs", probs)
-    picture = Image.new("RGB", (42, 28), "white")
-    fall = asker.occlusion(chats[0], picture, "A", side=14)
-    np.testing.assert_array_equal(fall, [[0, 1, 0], [0, 0, 0]])
-    assert [int((image == 128).all(2).sum()) for image in seen] == [0, *[14 * 14] * 6]
-    assert (np.asarray(picture) == 255).all()
-
-
-def test_occlusion_is_in_units_of_probability(asker, chats):
-    fall = asker.occlusion(chats[0], PICTURES[0], "A")
-    whole = asker.next_token_probs(chats[:1], PICTURES[:1], "A")[0, 0]
-    assert fall.shape == (4, 4)
-    assert (whole - fall > 0).all()
-    assert fall.std() > 0
 
 
 # The letters of replies

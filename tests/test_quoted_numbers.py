@@ -22,7 +22,8 @@ def numbers(pattern, text):
 
 def quoted(notebook):
     """The percentages and points in the prose."""
-    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    prose = "\n".join(text for text in cells if not text.startswith("## Quiz"))  # made-up cases
     found = numbers(RESULT, FOLDED.sub("", prose))
     return [(text, value) for text, value in found if value not in GIVEN]
 

@@ -9,10 +9,10 @@ from importlib import import_module
 from medr1_lib.course.exercise import Exercise
 
 CHAPTERS = {
-    "chapter_00": ("wilson", "questions_needed"),
-    "chapter_01": ("window", "normalise", "option_ratios", "leak_share"),
-    "chapter_02": ("share", "claims", "pass_at"),
-    "chapter_03": ("accuracy_published", "read_strict", "accuracy_reward"),
+    "chapter_00": ("wilson", "questions_needed", "coverage"),
+    "chapter_01": ("window", "normalise", "option_ratios", "split_by_image"),
+    "chapter_02": ("share", "claims", "letter_constants", "pass_at"),
+    "chapter_03": ("accuracy_published", "read_strict", "shortest_hack", "accuracy_reward"),
     "chapter_05": ("group_advantages", "clipped_objective", "kl_k3", "token_weights"),
     "chapter_06": ("budget", "running_mean", "mcnemar_p", "gap_closed"),
     "chapter_07": ("zero_std_groups", "unearned", "diagnose"),

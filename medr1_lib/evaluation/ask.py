@@ -14,7 +14,6 @@ from transformers.feature_extraction_utils import BatchFeature
 from medr1_lib.data.question import LETTERS, Question
 from medr1_lib.data.styles import STYLES
 from medr1_lib.evaluation.evaluate import chat, encode, next_token_probs, shared_edge, start
-from medr1_lib.evaluation.items import GREY
 from medr1_lib.model.loading import Policy
 from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
 from medr1_lib.rl.generation import sample_group
@@ -60,22 +59,6 @@ class Asker:
     ) -> NDArray[np.float64]:
         """Probability that the first token of each word comes next, (chats, words)."""
         return next_token_probs(self.model, self.processor, chats, images, words)
-
-    def occlusion(
-        self, chat: str, image: Image.Image, word: str, side: int = 28
-    ) -> NDArray[np.float64]:
-        """How much the probability of `word` after `chat` falls when a tile of the image is grey.
-
-        Tiles have `side` pixels, by default those of one token. Returns the probability with all
-        tiles less that without this one, (rows, columns).
-        """
-        rows, columns = image.height // side, image.width // side
-        shown = [image.copy() for _ in range(1 + rows * columns)]
-        for tile, copy in enumerate(shown[1:]):
-            x, y = side * (tile % columns), side * (tile // columns)
-            copy.paste(GREY, (x, y, x + side, y + side))
-        probs = self.next_token_probs([chat] * len(shown), shown, [word])
-        return (probs[0] - probs[1:]).reshape(rows, columns)
 
     @torch.inference_mode()
     def _continued(

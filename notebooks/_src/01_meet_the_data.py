@@ -8,68 +8,75 @@
 #
 # ## What you will do
 #
-# Draw a benchmark whose truth you know, open real medical images, and read records in the form of
-# OmniMedVQA, on which Med-R1 was trained; its paper (arXiv 2503.13939) is the one this course follows.
-# Then find out how much of that benchmark can be answered with closed eyes.
+# You will draw a benchmark of which you know the whole truth, open real medical images, and read
+# records in the form of OmniMedVQA, the data set on which Med-R1 was trained. Then you find out how
+# many of its questions can be answered without looking at the image.
 #
 # ## What you will learn
 #
 # After this chapter you can
 #
 # - draw a phantom and change one thing about it at a time,
-# - open a CT slice through a window instead of as grey mush,
+# - show a CT image through a window, so that its tissues can be told apart,
 # - parse OmniMedVQA records as Med-R1 released them,
-# - build an image-blind baseline, compare it with three others, and say what a high score means,
-# - detect images that sit on both sides of a split.
+# - build an image-blind baseline and say what a high score of it means,
+# - find images that are in both splits, and split a data set so that none is.
 #
 # ## What you will need
 #
-# Chapter 00 (intervals). Nothing is downloaded: the real pixels come with two installed packages,
-# the real benchmark as a table of recorded results.
+# Chapter 00 (intervals). Nothing is downloaded. The real images come with two installed packages, and
+# the results on the real benchmark are recorded in a table.
 
 # %%
 import json
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
 
-from medr1_lib.course import checks, tiers
+from medr1_lib.analysis.stats import wilson
+from medr1_lib.course import checks, ledger, tiers
+from medr1_lib.course.sketch import sketch
 from medr1_lib.data import images, omnimedvqa, phantom_vqa, phantoms
+from medr1_lib.data.audit import UNSEEN, accuracy
 from medr1_lib.data.phantoms import draw, random_scene
-from medr1_lib.data.question import MODALITIES
+from medr1_lib.data.question import MODALITIES, canonical
 
 tier = tiers.start(1)
 sns.set_theme(style="white", palette="colorblind")
 
 
-# %% [markdown]
-# One small function first: a row of pictures. It is the only plotting code of this chapter that
-# you will see twice, so it gets a name.
-
-
-# %%
 def show_row(pictures, titles, rows=1):
     """Pictures side by side, each under its title."""
     columns = len(pictures) // rows
     _, axes = plt.subplots(
-        rows, columns, figsize=(7, rows * (7 / columns + 0.3)), dpi=72
+        rows,
+        columns,
+        figsize=(7, rows * (7 / columns + 0.3)),
+        dpi=144,
+        layout="constrained",
     )
     for axis, picture, title in zip(axes.flat, pictures, titles, strict=True):
-        axis.imshow(picture, cmap="gray")
+        axis.imshow(picture, cmap="gray", interpolation="nearest")
         axis.set_title(title, fontsize=9)
         axis.axis("off")
     plt.show()
 
 
 # %% [markdown]
+# The function `show_row` shows several images side by side. It enlarges each phantom to more than twice
+# its size and draws every pixel as a small square, so that you see what a model gets.
+#
 # ## 1 Eight ways to look into a body
 #
-# Med-R1 studies eight imaging modalities. PhantomMedVQA imitates the look of each: the table under
-# a CT patient, the noise of MRI, the fan of ultrasound, stained cells. Eight phantoms follow, one
-# per modality, in random order and without labels. Name them before you run the cell after it. If
-# you can, a model can; if you cannot, the benchmark would be at fault and not the model.
+# The way in which an image was made is called its *modality*. Med-R1 studies eight modalities, and
+# PhantomMedVQA imitates the look of each: the table under a CT patient, the noise of MRI, the fan of
+# ultrasound, stained cells. The next cell draws one phantom of each modality, in random order and
+# without names. Try to name them before you run the cell after it. If you can do it, a model can
+# learn it.
 
 # %% mystnb={"image": {"alt": "Eight phantoms in two rows, numbered 1 to 8, without their modality: each looks like a medical image of another kind, for example a fan of grey speckle, a round orange fundus or pink cells."}}
 rng = np.random.default_rng(8)
@@ -81,17 +88,15 @@ show_row(sheet, range(1, 9), rows=2)
 print(", ".join(f"{number} {name}" for number, name in enumerate(order, start=1)))
 
 # %% [markdown]
-# ## 2 One thing at a time
+# ## 2 Change one thing at a time
 #
-# A `Scene` is the latent truth of a phantom: change one field and only that changes. Below, the
-# finding of a CT slice of the abdomen takes each of its four values. Behind the names stand four
-# visual primitives, *none*, *solid*, *ring* and *scattered*, which all modalities share. What a
-# primitive is called belongs to the modality. The names are borrowed; a drawn ring is no abscess,
-# and none of this is for clinical use.
+# A `Scene` describes everything that is true about a phantom. If you change one field, only this one
+# thing changes in the image. In the next figure, the finding in a CT image of the abdomen takes each
+# of its four values. The four shapes are *none*, *solid*, *ring* and *scattered*, and all
+# modalities use the same four. Only their names differ. The names are borrowed: a drawn ring is no
+# abscess, and none of this is for clinical use.
 
 # %% mystnb={"image": {"alt": "Four CT-like phantoms of the abdomen that differ only in the finding at the upper left: none, a solid disk called mass, a ring called abscess, and scattered dots called metastases."}}
-from dataclasses import replace
-
 size_and_place = {"grade": "severe", "place": "upper left"}
 mass = random_scene(rng, "CT", anatomy="abdomen", finding="mass", **size_and_place)
 mass = replace(mass, acquisition="soft tissue window")
@@ -100,21 +105,22 @@ ill = [replace(mass, finding=name) for name in phantoms.FINDINGS["CT"][1:]]
 show_row([draw(s) for s in (healthy, *ill)], phantoms.FINDINGS["CT"])
 
 # %% [markdown]
-# The table shows the whole vocabulary of findings. Two kinds of knowledge sit in it. Columns are
-# shared: whoever can tell a ring from a disk in one modality can do so in the next. Rows are owned:
-# that a ring is *edema* in OCT must be learned in OCT. Grades and places are shared by all. When
-# chapter 12 trains on one modality and tests on another, this is the structure to look for.
+# The next table lists all names of findings. It contains two kinds of knowledge. A column is shared
+# knowledge: a model that can tell a ring from a disk in one modality can do so in the next. A row is
+# knowledge about one modality: that a ring is called *edema* in OCT must be learned in OCT. Remember
+# this when chapter 12 trains on one modality and tests on another.
 
 # %%
 pd.DataFrame(phantoms.FINDINGS, index=phantoms.PRIMITIVES).T
 
 # %% [markdown]
-# ## 3 Questions that need eyes
+# ## 3 Questions that need the image
 #
-# Each modality gets the five question types of OmniMedVQA. All four options of a question are right
-# somewhere else in the same cell, and each value stands equally often at each letter. Count it: in
-# the crosstable of one cell every number has to be the same. A benchmark that is balanced by
-# construction can be checked by counting, and needs no trust.
+# Each modality has the five question types of OmniMedVQA. *Modality Recognition* asks how an image
+# was acquired; in PhantomMedVQA this means the acquisition inside one modality, such as the window of
+# a CT or the sequence of an MRI. A *cell* is one modality with one question type. Within a cell, each
+# option is right equally often, and equally often at each letter. You can check this by counting: in
+# the next table, all numbers must be the same.
 
 # %%
 test = list(phantom_vqa.questions("test", seed=0))
@@ -125,8 +131,8 @@ right = pd.Series([q.answer_text for q in cell], name="right option")
 pd.crosstab(right, pd.Series([q.answer for q in cell], name="its letter"))
 
 # %% [markdown]
-# Leaf through the questions below, guess, and ask for the answer. The browser lists everything that
-# the truth behind the picture says. In the book this view is frozen; in JupyterLab it is alive.
+# The browser below shows questions one by one. Guess, then ask for the answer. It also shows the scene
+# behind the image. In the book this view is a still picture; in JupyterLab you can use it.
 
 # %% tags=["nbval-ignore-output"]
 from medr1_lib.course.widgets import DataBrowser
@@ -134,14 +140,14 @@ from medr1_lib.course.widgets import DataBrowser
 DataBrowser(test[::8])
 
 # %% [markdown]
-# ## 4 Real pixels
+# ## 4 Real images
 #
-# A loader that has only met drawings is not ready for a hospital. Two packages of the course carry
-# real images: scikit-image a retina and stained tissue, pydicom a CT slice. `images.load` opens PNG,
-# JPEG, TIFF, BMP and DICOM, turns them upright, never enlarges, and limits the longest side, here
-# to 112 pixels to match the phantoms.
+# A program that has only met drawings is not ready for real data. Two packages of the course contain
+# real images: scikit-image has a retina and stained tissue, pydicom has a CT image. `images.load`
+# opens PNG, JPEG, TIFF, BMP and DICOM files, turns them upright, never enlarges them, and limits the
+# longest side, here to the 112 pixels of the phantoms.
 
-# %% mystnb={"image": {"alt": "Four pictures: a real photograph of a retina beside a fundus phantom, and real stained tissue beside a microscopy phantom. The phantoms share colour and layout with the real images but are plainly drawings."}}
+# %% mystnb={"image": {"alt": "Four pictures: a real photograph of a retina beside a fundus phantom, and real stained tissue beside a microscopy phantom. The phantoms share color and layout with the real images but are plainly drawings."}}
 from PIL import Image
 from skimage import data as samples
 
@@ -157,11 +163,11 @@ titles = ["real retina", "phantom", "real tissue", "phantom"]
 show_row([real[0], drawn[0], real[1], drawn[1]], titles)
 
 # %% [markdown]
-# The CT slice needs more care. DICOM stores numbers of a scanner; a slope and an intercept turn
-# them into Hounsfield units, in which air is -1000, water 0 and dense bone above 1000. Those are
-# more than 2000 steps, and a screen or a model has 256 grey levels. Spread over the whole range,
-# soft tissues, from fat at about -100 to muscle at about 50, come out as nearly one grey. A *window* spends the grey
-# levels where they matter and lets the rest go black or white.
+# CT images need more care. A DICOM file stores the numbers of the scanner. A slope and an intercept
+# turn them into *Hounsfield units*: air is -1000, water is 0 and dense bone is above 1000. These are
+# more than 2000 values, but a screen or a model has only 256 grey levels. If the full range is
+# shown, all soft tissues, from fat (about -100) to muscle (about 50), have nearly the same grey. A
+# *window* uses the grey levels where they matter. Everything outside becomes black or white.
 
 # %%
 import pydicom
@@ -177,13 +183,13 @@ print(f"{hounsfield.shape} pixels from {lowest:.0f} to {highest:.0f} HU")
 # ### Exercise 1: open a window
 # *easy, 5 minutes*
 #
-# Map `low` and everything below it to 0, `high` and everything above it to 1, and rise straight in
-# between. Radiologists name a window by its centre and width; centre 40 and width 400 is `low` -160
-# and `high` 240.
+# Map `low` and everything below it to 0, `high` and everything above it to 1, and rise in a straight
+# line in between. Radiologists name a window by its centre and its width: centre 40 and width 400
+# means `low` -160 and `high` 240.
 #
 # <details><summary>Hint</summary>
 #
-# Subtract, divide, and cut off with `np.clip`.
+# Subtract, divide, and limit the result with `np.clip`.
 #
 # </details>
 
@@ -199,7 +205,7 @@ def window(values, low, high):
 # %%
 window = checks.window(window)
 
-# %% mystnb={"image": {"alt": "One real CT slice three times: over its full range most tissue is nearly the same grey; in the soft tissue window muscle, fat and a large vessel can be told apart; in the bone window only the densest structures are bright."}}
+# %% mystnb={"image": {"alt": "One real CT image three times: over its full range most tissue is nearly the same grey; in the soft tissue window muscle, fat and a large vessel can be told apart; in the bone window only the densest structures are bright."}}
 ranges = {
     "full range": (-1000, 2000),
     "soft tissue": (-160, 240),
@@ -208,16 +214,15 @@ ranges = {
 show_row([window(hounsfield, *ends) for ends in ranges.values()], ranges)
 
 # %% [markdown]
-# The first picture is the failure to remember. Nothing crashed, the file opened, a model would have
-# trained on it, and the difference between tissues was thrown away before the first gradient step.
-# The phantoms have their own CT windows, so that a model has to cope with them.
+# Remember the first picture. Nothing crashed, the file opened, and a model would have trained on it.
+# But the difference between the tissues was lost before training began.
 #
 # ## 5 Records as Med-R1 released them
 #
-# Med-R1 trains on OmniMedVQA, split into JSON files by modality and by question type. A record has
-# three strings, and the modality is known from the name of the file alone. The one below is written
-# for this chapter in exactly that format, commas inside an option included, which is where parsers
-# that split at commas come to grief.
+# Med-R1 uses OmniMedVQA, cut into JSON files by modality and by question type. A record is three
+# strings. Its modality is known from the name of the file only. The next record was written for this
+# chapter in exactly that format. One of its options contains a comma, so a parser that splits at
+# commas fails.
 
 # %%
 record = {
@@ -229,15 +234,13 @@ stem, options = omnimedvqa.parse_problem(record["problem"])
 print(stem, *options, sep="\n  ")
 
 # %% [markdown]
-# Look at the path of the image: it contains the diagnosis. In the released files this is common, so
-# a prompt that mentions the file name leaks the answer. The library names an image by a hash of its
-# path and never shows the path to a model. The names of the released files have traps of their own,
-# among them a hyphenated *Mag-netic* and a parenthesis that nobody closed. One table of aliases
-# takes care of them, and an unknown name is an error instead of a new modality.
+# Look at the path of the image: it contains the diagnosis. This is common in the released files, so a
+# prompt that contains the path gives the answer away. The library names an image by a hash of its
+# path and never shows the path to a model. The file names have problems of their own, such as the
+# hyphen in *Mag-netic* and a parenthesis that is never closed. A table of aliases handles them. A name
+# that is not in the table is an error, not a new modality.
 
 # %%
-from medr1_lib.data.question import canonical
-
 for name in (
     "MR (Mag-netic Resonance Imaging)",
     "OCT (Optical Coherence Tomography",
@@ -246,20 +249,45 @@ for name in (
 print(f"{record['image']!r} -> {omnimedvqa.image_id(record['image'])}")
 
 # %% [markdown]
-# ## 6 Answering with closed eyes
+# ## 6 Answer without the image
 #
-# How far does somebody get who reads the options and never opens an image? Such a rule learns from
-# the training questions which texts tend to be right. To compare texts, bring them into one form
-# first: in real data the same answer is typed `CT`, `ct` and `CT.`.
-#
+# A good score can have two causes, as the figure shows. The model may have looked at the image. Or it
+# may have learned which option texts are often right, and never have looked. To know how much the
+# second way gives, we build a rule that uses it and nothing else: an *image-blind baseline*.
+
+# %% mystnb={"image": {"alt": "A record splits into image, question and options. The model gets all of them, the image-blind rule only the options. Both give an answer, and both answers get a score."}}
+sketch(
+    {
+        "image": (0, 1, "image"),
+        "question": (0, 0.5, "question"),
+        "options": (0, 0, "options"),
+        "model": (1.2, 0.75, "model"),
+        "rule": (1.2, 0, "image-blind rule"),
+        "high": (2.4, 0.75, "score"),
+        "low": (2.4, 0, "score without image"),
+    },
+    [
+        ("image", "model", ""),
+        ("question", "model", ""),
+        ("options", "model", ""),
+        ("options", "rule", ""),
+        ("model", "high", ""),
+        ("rule", "low", ""),
+    ],
+    tints={"model": "blue", "rule": "orange", "image": "green"},
+)
+plt.show()
+
+# %% [markdown]
 # ### Exercise 2: one form for all
 # *easy, 5 minutes*
 #
-# Remove white space around the text, lower its case, and drop one final period.
+# In real data the same option is written `CT`, `ct` and `CT.`. To compare options, bring them into one
+# form: remove white space around the text, make it lower case, and remove one final period.
 #
 # <details><summary>Hint</summary>
 #
-# `str.removesuffix` takes away nothing where there is nothing to take away.
+# `str.removesuffix` changes nothing if the suffix is not there.
 #
 # </details>
 
@@ -279,20 +307,17 @@ normalise = checks.normalise(normalise)
 # ### Exercise 3: the option ratio
 # *medium, 15 minutes*
 #
-# The strongest of the simple rules asks of each text: of the times it was offered in training, how
-# often was it right? Return a dictionary from every text that was offered, in its normal form, to
-# (times right + 0.25) / (times offered + 1). The quarter stands for a guess, so that a text offered
-# once and right once does not beat everything.
+# Our rule asks about each text: of all the times that it was offered in training, how often was it
+# right? Return a dictionary. Its keys are all texts that were offered, in their normal form. Its
+# values are (times right + 0.25) / (times offered + 1). The added numbers stand for one guess, so
+# that a text offered once and right once does not get the ratio 1.
 #
 # <details><summary>Hint</summary>
 #
-# Two `Counter`s over normalised texts: one over `q.answer_text` of all training questions, one over
-# every option of every training question. A `Counter` gives 0 for what it has not seen.
+# Use two `Counter`s over normalised texts: one over `q.answer_text` of all training questions, and one
+# over every option of every training question. A `Counter` gives 0 for a text that it has not seen.
 #
 # </details>
-
-# %%
-from collections import Counter
 
 
 # %% tags=["exercise"]
@@ -309,14 +334,12 @@ def option_ratios(train):
 option_ratios = checks.option_ratios(option_ratios)
 
 # %% [markdown]
-# The rule then chooses the option with the highest ratio, and an unseen text counts as `UNSEEN`, a
-# quarter. `accuracy(test, score)` does the choosing: `score(question)` returns one number per
-# option, and ties share the credit.
+# The rule chooses the option with the highest ratio. A text that it has never seen gets `UNSEEN`, a
+# quarter. The function `accuracy(test, score)` does the choosing: `score(question)` returns a number
+# for each option. If several options have the same number, they share the credit.
+
 
 # %%
-from medr1_lib.data.audit import UNSEEN, accuracy
-
-
 def option_ratio(train, test):
     """Accuracy of the option with the highest of `option_ratios`."""
     ratios = option_ratios(train)
@@ -326,32 +349,29 @@ def option_ratio(train, test):
 
 
 # %% [markdown]
-# Try it on the phantoms, and beside it on a *leaky* variant that reproduces a habit of real
-# benchmarks: the right answers come from a short list of labels, the wrong ones are made up for the
-# question and are never right anywhere. The pictures of both variants are equally hard. The rule
-# reads the options only; a second flaw of the leaky variant comes in exercise 4.
+# We try the rule on the phantoms, and on a *leaky* variant with a fault that is common in real
+# benchmarks: the right answers come from a short list of labels, and the wrong ones were invented for
+# one question and are never right anywhere. The images of both variants are equally hard.
 
 # %% tags=["headline"]
-from medr1_lib.analysis.stats import wilson
-
 for name, leaky in (("standard", False), ("leaky", True)):
     train, asked = (
         list(phantom_vqa.questions(s, leaky=leaky)) for s in ("train", "test")
     )
     share = option_ratio(train, asked)
     low, high = wilson(round(share * len(asked)), len(asked))
-    print(f"{name:>8} phantoms without eyes: {share:.1%} right", end=" ")
+    print(f"{name:>8} phantoms without images: {share:.1%} right", end=" ")
     print(f"[{low:.1%}, {high:.1%}], n = {len(asked)}")
 
 # %% [markdown]
-# ## 7 The real benchmark with closed eyes
+# ## 7 The real benchmark without images
 #
-# Now the same audit of the 13 test files that Med-R1 released, 17,662 questions by modality and
-# 17,919 by type. Their texts are not ours to ship, so this is a recorded result, made by
-# `python -m medr1_lib data audit --splits DIR --json FILE` on the released files; run it on your
-# copy and compare. Each rule was fitted on four fifths of a test file and scored on the last fifth,
-# in turn. `uniform` guesses, above 25 % where some questions have fewer than four options;
-# `letter_majority` takes the commonest letter; `most_frequent_text` the option that was right most often.
+# The same audit was made on the 13 test files that Med-R1 released: 17,662 questions by modality and
+# 17,919 by question type. We may not ship their texts, so the result is recorded. The command
+# `python -m medr1_lib data audit --splits DIR --json FILE` made it; run it on your copy and compare.
+# Each rule was fitted on four fifths of a test file and scored on the last fifth, in turn. `uniform`
+# guesses; it is above 25 % where some questions have fewer than four options. `letter_majority` takes
+# the most frequent letter, and `most_frequent_text` the option that was right most often.
 
 # %%
 recorded = json.loads(tiers.material("recorded/omnimedvqa_audit.json").read_text())
@@ -388,63 +408,102 @@ axis.legend(
 )
 plt.show()
 
-# %% [markdown]
-# Read the bars slowly. A rule without eyes passes the test. So accuracy on these files, for a model
-# trained on the same kind of questions, is no evidence that the model looks at the image. This does
-# not mean that models took this way. It means that the test cannot tell. An option that
-# belongs to one modality is seldom offered in the next, so such a rule should travel badly. This is one
-# reason why this course, after the paper, looks so hard at transfer, and why chapter 12 sets image-blind
-# rows under its accuracies.
-
 # %%
 macro = table[
     ["uniform", "letter_majority", "most_frequent_text", "option_ratio"]
 ].mean()
 print("mean of the eight files, %:", macro.round(1).to_dict())
 worst = table.option_ratio.idxmin()
-print(f"hardest without eyes: {worst}, {table.option_ratio[worst]:.1f} %")
+print(f"hardest without images: {worst}, {table.option_ratio[worst]:.1f} %")
 
 # %% [markdown]
-# ### Exercise 4: the same image on both sides
-# *easy, 5 minutes*
+# A rule that sees no image passes this test. So if a model was trained on questions of the same kind,
+# a high accuracy on these files does not show that it looks at the image. It does not show the
+# opposite either: the test cannot tell. Note also that an option text of one modality is rarely
+# offered in another. So the rule should fail on a new modality. This is one reason why the paper, and
+# this course, look at generalization.
 #
-# The second way to look good is to have seen the test image in training, with another question. The
-# released splits cut between questions and not between images, so it happens there too. Given the
-# image of every training question and of every test question, return the share of test questions
-# whose image also occurs in training.
+# What does this mean for the first claim in your ledger, which the paper tests on this benchmark? If
+# you have changed your mind, write a new probability in place of `None`. If not, leave it.
+
+# %%
+ledger.page(1, generalizes=None)
+
+# %% [markdown]
+# ## 8 The same image in both splits
+#
+# There is a second way to get a score that is too high: the test image was also in the training
+# split, with another question. The released files were split by question and not by image, so this
+# happens there. The next function counts it.
+
+
+# %%
+def leak_share(train, test):
+    """Share of test questions whose image is also in `train`."""
+    known = set(train)
+    return sum(image in known for image in test) / len(test)
+
+
+leaky = [list(phantom_vqa.questions(s, leaky=True)) for s in ("train", "test")]
+share = leak_share(*([q.image_id for q in split] for split in leaky))
+print(f"leaky phantoms: {share:.1%} of the test questions show a training image")
+
+# %% [markdown]
+# ### Exercise 4: split by image
+# *hard, 40 minutes*
+#
+# Write the split that the released files should have had. `image_ids` holds the image of each
+# question. Return a list with one truth value for each question: `True` if it belongs to the test
+# split. All questions about one image go to the same side. Take the different images in sorted
+# order, shuffle them with `np.random.default_rng(seed).permutation`, and put one after the other
+# into the test split, until it holds at least `share` of all questions. (With real data, replace the
+# image by the patient: two images of one patient are not independent.)
+#
+# Before you run the cell after the check, write down two predictions for the leaky phantoms: which
+# share of the new test questions will show a training image, and how well will the option ratio do?
 #
 # <details><summary>Hint</summary>
 #
-# A `set` of training images; then count test questions, not test images.
+# Count the questions of each image with a `Counter`. Check *before* you add an image whether the test
+# split is large enough. At the end, one list comprehension over `image_ids` gives the result.
 #
 # </details>
 
 
 # %% tags=["exercise"]
-def leak_share(train, test):
-    """Share of test questions whose image is also in `train`."""
+def split_by_image(image_ids, share, seed):
+    """Which questions go to the test split, so that no image is on both sides."""
     # solution
-    known = set(train)
-    return sum(image in known for image in test) / len(test)
+    count = Counter(image_ids)
+    chosen, size = set(), 0
+    for image in np.random.default_rng(seed).permutation(sorted(count)):
+        if size >= share * len(image_ids):
+            break
+        chosen.add(image)
+        size += count[image]
+    return [image in chosen for image in image_ids]
     # end solution
 
 
 # %%
-leak_share = checks.leak_share(leak_share)
+split_by_image = checks.split_by_image(split_by_image)
 
 # %%
-for name, leaky in (("standard", False), ("leaky", True)):
-    pair = (phantom_vqa.questions(s, leaky=leaky) for s in ("train", "test"))
-    share = leak_share(*([q.image_id for q in split] for split in pair))
-    print(f"{name:>8} phantoms: {share:.1%} of test questions on a training image")
+pool = leaky[0] + leaky[1]
+in_test = split_by_image([q.image_id for q in pool], 0.2, seed=0)
+train = [q for q, held in zip(pool, in_test, strict=True) if not held]
+asked = [q for q, held in zip(pool, in_test, strict=True) if held]
+share = leak_share([q.image_id for q in train], [q.image_id for q in asked])
+print(f"{share:.1%} of {len(asked)} test questions show a training image")
+print(f"option ratio: {option_ratio(train, asked):.1%} right without images")
 
 # %% [markdown]
-# ## 8 What a glance can tell
+# No image is on both sides any more, and the image-blind rule is as good as before. The two faults are
+# independent: the split repairs one of them and not the other. So an audit has to look for both.
 #
-# Balanced options are half of the matter; the picture must not give the answer away at a glance
-# either. Give a linear classifier an 8 x 8 thumbnail of each OCT phantom, a quarter of the phantoms
-# held out in turn. It should read what a glance can read, the anatomy, and stay near chance on the finding,
-# which takes a closer look. Chance is about 25 % for both: four anatomies, four findings.
+# One more check: can a quick glance at the image give the answer away? We give a linear classifier an
+# 8 x 8 thumbnail of each OCT phantom. It should read what a glance can tell, the anatomy, and be close
+# to chance (25 %) for the finding, which needs a closer look.
 
 # %%
 from sklearn.linear_model import LogisticRegression
@@ -465,18 +524,81 @@ for attribute in ("anatomy", "finding"):
     )
 
 # %% [markdown]
+# ## Quiz
+# Decide first, then open the choice that you take.
+#
+# ### Question 1
+# A model that was trained on OmniMedVQA questions scores 95 % on one of its released test files. What
+# does this show?
+#
+# <details><summary>A. The model can answer such questions; whether it looks at the image is open</summary>
+#
+# Right. A rule without images also reaches about 95 %, so the score cannot tell the two apart.
+#
+# </details>
+# <details><summary>B. The model understands medical images, since chance with four options is 25 % and not 95 %</summary>
+#
+# Wrong. Chance is the wrong comparison here. Compare with the best image-blind baseline.
+#
+# </details>
+# <details><summary>C. The model does not look at the image</summary>
+#
+# Wrong. It may look. A high image-blind baseline means only that this test cannot show it.
+#
+# </details>
+#
+# ### Question 2
+# A CT image is stored with the range from -1000 to 2000 HU stretched over 256 grey levels. What
+# happens?
+#
+# <details><summary>A. Reading the file fails with an error</summary>
+#
+# Wrong. Everything runs, and this is the danger: no error tells you about the loss.
+#
+# </details>
+# <details><summary>B. The model learns the right window by itself</summary>
+#
+# Wrong. Fat and muscle are about 13 of 256 grey levels apart; noise of that size hides them.
+#
+# </details>
+# <details><summary>C. Soft tissues become nearly the same grey</summary>
+#
+# Right. The difference is lost before the first training step, so no training can bring it back.
+#
+# </details>
+#
+# ### Question 3
+# You split a data set by image, and the option ratio still scores 95 %. Why?
+#
+# <details><summary>A. Because some images are still in both splits</summary>
+#
+# Wrong. A split by image makes sure that no image is on both sides.
+#
+# </details>
+# <details><summary>B. Because the option texts still tell which option is right</summary>
+#
+# Right. The rule never reads an image, so it does not matter where the images are.
+#
+# </details>
+# <details><summary>C. Because the test split is too small for a good estimate of the accuracy</summary>
+#
+# Wrong. A small test makes the interval wide, but it does not move the score towards 95 %.
+#
+# </details>
+
+# %% [markdown]
 # ## What you saw
 #
-# - A phantom is drawn from a scene; its questions are balanced by construction, and counting proves
-#   it.
-# - Loading can fail silently: a CT without its window is the example.
-# - On the released OmniMedVQA test files, a rule that never sees an image is right on 95.5 % of the
+# - A phantom is drawn from a scene. Its questions are balanced by construction, and counting proves it.
+# - Reading an image can fail without an error. The CT image without a window is the example.
+# - On the released OmniMedVQA test files, a rule that sees no image is right on 95.5 % of the
 #   questions, averaged over the eight files. High accuracy there does not show that a model looks.
-# - Leaks are found by counting, too.
+# - Images in both splits are found by counting. A split by image removes them, and leaves the fault in
+#   the options.
 #
 # ## Where to go next
 #
-# Chapter 02 puts these questions to a model, with the picture and, as a control, without it. To try
-# your own data: `python -m medr1_lib data import --help` reads OmniMedVQA's folder or zip file and
-# anything laid out like it, and `data audit` prints the table of section 7 for it. On text priors in
-# visual question answering, read Y. Goyal et al., *Making the V in VQA matter* (CVPR 2017).
+# Chapter 02 asks a model these questions, with the image and, as a control, without it. To try your
+# own data, see `python -m medr1_lib data import --help`; `data audit` prints the table of section 7
+# for it. To read more about text that gives answers away: Y. Goyal et al., *Making the V in VQA
+# matter* (CVPR 2017).

@@ -8,27 +8,28 @@
 #
 # ## What you will do
 #
-# Load a small vision-language model, look at what it is really sent, ask it questions in three
-# reasoning styles, and measure its answers with the ruler of all later chapters. Then find out
-# whether it looks at the picture, what it knows but does not say, and how sure it is.
+# You will load a small vision-language model, look at what it is really given, ask it questions in three
+# reasoning styles, and measure its answers. Then you find out whether it looks at the image, whether
+# it knows more than it says, and how much of its score depends on the way in which answers are read.
 #
 # ## What you will learn
 #
 # After this chapter you can
 #
-# - count the tokens that a picture becomes, and read a prompt with its special tokens,
-# - read a letter out of a completion, and show how a poor reader ruins a score,
+# - count the tokens that an image becomes, and read a prompt with its special tokens,
+# - read a letter out of a completion in four ways, and say what each of them measures,
 # - report accuracy and form with intervals, by modality and by question type,
-# - use three controls to tell a model that looks from one that guesses,
-# - measure the gap between what a model knows and what it answers,
-# - estimate pass@k without bias, and say why a high pass@8 proves nothing by itself.
+# - use three controls to tell a model that looks at the image from one that guesses,
+# - find the habit of a model to give one letter too often, and correct it without labels,
+# - estimate pass@k without bias, and say why a high pass@8 alone proves nothing.
 #
 # ## What you will need
 #
-# Chapters 00 (intervals) and 01 (phantoms). Some idea of a language model: it turns tokens into
-# probabilities of the next token. Nothing is trained here, so the replay tier asks a model as well.
-# The small tiers ask the tiny Qwen2-VL in `data/tiny-qwen2-vl`. Set the variable `MEDR1_MODEL` to a
-# directory to ask another one; the gpu tier needs that, with a directory of Qwen2-VL-2B.
+# Chapters 00 (intervals) and 01 (phantoms). You should know roughly what a language model does: it reads
+# tokens and gives a probability to each possible next token. Nothing is trained in this chapter, so the
+# replay tier asks a model as well. The small tiers ask the tiny Qwen2-VL in `data/tiny-qwen2-vl`. To ask
+# another model, set the variable `MEDR1_MODEL` to its directory. The gpu tier needs that, with a
+# directory of Qwen2-VL-2B.
 
 # %%
 import re
@@ -44,13 +45,15 @@ from matplotlib import pyplot as plt
 from PIL import Image
 from skimage import data as samples
 
-from medr1_lib.course import checks, tiers
+from medr1_lib.course import checks, ledger, tiers
+from medr1_lib.course.sketch import sketch
 from medr1_lib.course.widgets import AnswerViewer
 from medr1_lib.data import images, phantom_vqa
+from medr1_lib.analysis import gains
 from medr1_lib.analysis.stats import wilson
-from medr1_lib.data.phantoms import PLACES, draw
-from medr1_lib.data.question import CONTROLS, LETTERS, MODALITIES, QUESTION_TYPES
-from medr1_lib.data.styles import STYLES, listed, prompt, read, read_strict
+from medr1_lib.data.phantoms import draw
+from medr1_lib.data.question import CONTROLS, MODALITIES, QUESTION_TYPES
+from medr1_lib.data.styles import STYLES, prompt, read, read_strict
 from medr1_lib.model.loading import load_policy
 from medr1_lib.model.vision_cache import VisionCache
 from medr1_lib.evaluation.ask import Asker
@@ -60,7 +63,7 @@ from medr1_lib.evaluation.answers import AnswerLog
 from medr1_lib.analysis.stats import summary, summary_table
 
 tier = tiers.start(2)
-sns.set_theme(style="white", palette="colorblind", rc={"figure.dpi": 72})
+sns.set_theme(style="white", palette="colorblind", rc={"figure.dpi": 100})
 pd.set_option("display.max_colwidth", None)
 model, processor = load_policy(tier.model_path, tier.quantize)
 cache = VisionCache(model)
@@ -68,27 +71,25 @@ millions = model.num_parameters() / 1e6
 print(f"{type(model).__name__}, {millions:.2f} million parameters")
 
 # %% [markdown]
-# The tiny model is no imitation. It is the class that Hugging Face loads for Qwen2-VL, with a vision
-# tower, a language model and the same processor, only narrower and with fewer layers. Its images
-# were phantoms alone: it was taught to see, then to look up letters in a text, to describe, and to answer a
-# little. Some attention heads were set by hand, to save hours. Its model card,
-# `data/tiny-qwen2-vl/README.md`, tells which and how. The cache encodes each picture once, however often we ask
-# about it; the answers stay the same.
+# The tiny model is the class that Hugging Face loads for Qwen2-VL, with a vision tower, a language model
+# and the same processor. It is only narrower and has fewer layers. Its model card,
+# `data/tiny-qwen2-vl/README.md`, says how it was made and what it was trained on. The cache encodes each
+# image once, however often we ask about it. The answers stay the same.
 #
-# ## 1 What a processor makes of a picture
+# ## 1 What a processor does with an image
 #
-# A language model reads tokens, so a picture has to become some. The processor cuts it into patches
-# of 14 x 14 pixels. The vision tower gives every patch a vector and lets each look at all others;
-# then it merges squares of 2 x 2 patches into one token each. Everything that the language model
-# will ever know about the picture is in these few vectors. How large is the lesion beside a token?
+# A language model reads tokens, so an image has to become tokens. The processor cuts it into patches of
+# 14 x 14 pixels. The vision tower turns each patch into a vector. Then it merges squares of 2 x 2 patches
+# into one token each. The language model gets these few vectors and nothing else of the image. The next
+# cell shows question 221, which we picked because its lesion is small. Compare the lesion with a token.
 
 # %% mystnb={"image": {"alt": "One phantom twice, in the style of a green fundus photograph with dark vessels and a small dark dot at the lower left. At the left, a grid cuts it into 8 by 8 patches; at the right, a grid of 4 by 4 squares shows what becomes one token each."}}
 asked = list(phantom_vqa.questions("test", seed=2, per_cell=8))
 question = asked[221]
 picture = draw(question.scene)
-_, axes = plt.subplots(1, 2, figsize=(6, 3))
+_, axes = plt.subplots(1, 2, figsize=(6.5, 3.3))
 for axis, side, name in zip(axes, (14, 28), ("patches", "tokens"), strict=True):
-    axis.imshow(picture, extent=(0, 112, 112, 0))
+    axis.imshow(picture, extent=(0, 112, 112, 0), interpolation="nearest")
     lines = np.arange(0, 113, side)
     axis.set(xticks=lines, yticks=lines, title=f"{(112 // side) ** 2} {name}")
     axis.grid(color="yellow", linewidth=0.4)
@@ -96,11 +97,12 @@ for axis, side, name in zip(axes, (14, 28), ("patches", "tokens"), strict=True):
 plt.show()
 
 # %% [markdown]
-# Now the text. A chat model was trained on conversations with marks in them, and has to be asked in
-# the same way. The *chat template*, a file that comes with the model, sets the marks: who speaks,
-# where a turn ends, where the picture stands. Qwen2-VL's own template adds a line that calls it a
-# helpful assistant; the tiny one has none, to keep prompts short. What is printed ends with the
-# opening of the reply, for the model to continue.
+# Now the text. A chat model was trained on conversations with special marks, and we have to ask it in
+# the same way. The *chat template*, a file that comes with the model, sets these marks. They say who
+# speaks, where a turn ends and where the image stands. Qwen2-VL's own template adds a line that calls the
+# model a helpful assistant. The tiny model has no such line, to keep prompts short. The text below
+# ends where the model's turn begins. The model continues from there, and what it writes is called the
+# *completion*.
 
 # %% tags=["nbval-check-output"]
 text = prompt(question.question, question.options, "no_think")
@@ -112,14 +114,13 @@ chat = processor.apply_chat_template(
 print(chat)
 
 # %% [markdown]
-# One `<|image_pad|>` stands for the picture. The processor replaces it by as many as the picture has
-# tokens, and the model puts the vectors of the tower in their place. Below are the names and shapes
-# that come out. A patch is a row of 1,176 numbers: 14 x 14 pixels times 3 colors, times 2, because
-# Qwen2-VL reads everything as video and shows a still picture as two frames.
+# One `<|image_pad|>` stands for the image. The processor replaces it by as many copies as the image has
+# tokens, and the model puts the vectors of the tower in their place. The next cell prints the names and
+# shapes that the model gets. A patch is a row of 1,176 numbers: 14 x 14 pixels times 3 colors times 2,
+# because Qwen2-VL reads everything as video and shows a still image as two frames.
 #
-# The last line has the tokens of the text, between bars. In the tiny model's tokenizer each letter
-# and each option of the phantoms is one token; a large model cuts the same words into more pieces.
-# Find the letter B: it is the same token in front of its option as it will be in an answer.
+# The last line shows the tokens of the text, separated by bars. In the tokenizer of the tiny model, each
+# letter and each option is one token. A large model cuts the same words into more pieces.
 
 # %% tags=["nbval-check-output"]
 batch = processor(text=[chat], images=[picture], return_tensors="pt")
@@ -132,10 +133,10 @@ print("|".join(map(processor.decode, words)))
 # %% [markdown]
 # ## 2 Ask for a description
 #
-# `Asker` wraps what you just saw: it builds the chat, encodes it, calls the model and decodes what
-# comes back. Its `reply` is greedy: always the likeliest next token, so that the same question has
-# the same reply. Before any multiple choice, let the model say what it sees, and compare that with
-# the scene. It names one attribute after the other, as it was taught to.
+# `Asker` does for you what you just saw: it builds the chat, encodes it, calls the model and decodes
+# the completion. Its method `reply` is *greedy*: it always takes the most likely next token, so the
+# same question always gets the same completion. Before we ask multiple-choice questions, let the model
+# describe the image. Compare the description with the scene.
 
 # %%
 asker = Asker(model, processor, tier.max_new_tokens)
@@ -144,13 +145,13 @@ print("it says:", *asker.reply([DESCRIBE], [picture]))
 print("it is:  ", question.scene)
 
 # %% [markdown]
-# ## 3 Three styles
+# ## 3 Three reasoning styles
 #
-# Med-R1 compares where a model reasons: before its answer, not at all, or after it. The prompt asks
-# for one of three forms; everything else about the question stays the same. Here is ours in each of
-# them. Look at two things: is the letter right, and do the reasons, where there are any, support the
-# letter that is given? (The names of findings are names of drawn shapes. None of this is for clinical
-# use.)
+# Med-R1 compares three places for the rationale, that is, the text in which a model explains its
+# answer: before the answer, nowhere, or after it. The prompt asks for one of three forms. Everything
+# else stays the same. Here is our question in all three. Look at two things: is the letter right, and
+# does the rationale, where there is one, fit the letter? (The names of findings are names of drawn
+# shapes. None of this is for clinical use.)
 
 # %%
 print(text)
@@ -162,12 +163,41 @@ print(f"       right: {question.answer}) {question.answer_text}")
 # %% [markdown]
 # ## 4 Read the answer
 #
-# A completion is text, and a score needs a letter. There are many ways to get from one to the other,
-# and papers seldom say which they took. *Exact* below takes what stands between the first pair of
-# tags and compares it with the letter. *Strict* wants the form that was asked for and nothing else;
-# that is what training will pay for. *Tolerant* is for evaluation: it takes the last answer block
-# outside the thinking, and accepts a letter, a letter with its option, or the text of one option.
-# Which of the six completions, written by hand, would you count as B?
+# A completion is a text, and a score needs a letter. There are several ways to get from one to the other.
+# The figure shows those of this course. The *strict* reader accepts only the form that was asked
+# for; training will reward this one. The *tolerant* reader accepts whatever clearly names an option; it is
+# used for evaluation. The *forced letter* ignores the completion: we write `<answer>` for the model and
+# look which letter is most likely to follow. And its *corrected* form also removes the habit of a model
+# to prefer one letter.
+
+# %% mystnb={"image": {"alt": "An image and a prompt go to the model. From the model, one way leads to a completion, which the strict reader and the tolerant reader read. The other way leads to the probabilities of the letters A to D, read as the forced letter and, with the letter habit removed, as the corrected letter."}}
+sketch(
+    {
+        "ask": (0, 0, "image tokens\nand prompt"),
+        "model": (1.1, 0, "model"),
+        "said": (2.2, 0.6, "completion"),
+        "odds": (2.2, -0.6, "probabilities\nof A, B, C, D"),
+        "strict": (3.5, 0.9, "strict: the form asked for"),
+        "tolerant": (3.5, 0.3, "tolerant: any clear answer"),
+        "forced": (3.5, -0.3, "forced: likeliest letter"),
+        "corrected": (3.5, -0.9, "corrected: without habit"),
+    },
+    [
+        ("ask", "model", ""),
+        ("model", "said", "writes"),
+        ("model", "odds", "form given"),
+        *(("said", reader, "") for reader in ("strict", "tolerant")),
+        *(("odds", reader, "") for reader in ("forced", "corrected")),
+    ],
+    tints={"model": "blue", "said": "orange", "odds": "green"},
+    size=(9, 3.2),
+)
+plt.show()
+
+# %% [markdown]
+# Here are the first two readers on six completions, which we wrote by hand. *Exact* is a third one that
+# many people write first: it takes what stands between the first pair of tags and compares it with the
+# letter. Which of the six completions would you accept as B?
 
 
 # %% tags=["nbval-check-output"]
@@ -196,11 +226,11 @@ pd.DataFrame(readers, index=said).fillna("-")
 # %% [markdown]
 # ## 5 Evaluate
 #
-# One question is an anecdote. Ask all that were drawn above, 8 for each modality and question
-# type, in all three styles. The library's `evaluate` does what `reply` does, in batches, and keeps a
-# record of every answer: what was asked, what came back, how it was read. The records go to a folder
-# as they come, so that an interrupted evaluation goes on where it stopped; here that folder is
-# temporary. In a terminal, `python -m medr1_lib evaluate` does the same.
+# One question tells little. We ask all questions drawn above, 8 for each modality and question type, in
+# all three styles. The library's `evaluate` does what `reply` does, in batches, and keeps a record of
+# every answer: what was asked, the completion, and how it was read. The records are saved in a folder
+# while they are made, so an interrupted evaluation can continue. Here the folder is temporary. The
+# command `python -m medr1_lib evaluate` does the same in a terminal.
 
 # %%
 folder = tempfile.TemporaryDirectory()
@@ -217,14 +247,14 @@ records.sort_values(["item", "style"]).set_index("item")[columns].head(6)
 # ### Exercise 1: what to report
 # *easy, 10 minutes*
 #
-# Turn a frame of records into the four numbers that every table of this course has: a dictionary
+# Turn a table of records into the four numbers that every table of this course has. Return a dictionary
 # with `n`, the number of records; `accuracy`, the share that is `correct`; `format_rate`, the share
 # that is `format_ok`; and `interval`, Wilson's interval of the accuracy, as a list.
 #
 # <details><summary>Hint</summary>
 #
-# `wilson(right, n)` of chapter 00 takes two whole numbers: `int(records["correct"].sum())` is the
-# first. A completion without a letter counts as wrong; do not drop it.
+# `wilson(right, n)` of chapter 00 needs two whole numbers. `int(records["correct"].sum())` is the first.
+# A completion without a letter counts as wrong. Do not leave it out.
 #
 # </details>
 
@@ -247,10 +277,10 @@ def share(records):
 share = checks.share(share)
 
 # %% [markdown]
-# The first accuracies of the course. Chance is 25 % in every cell of this benchmark, by construction.
-# Accuracy and form are two numbers on purpose. A model can be right in the wrong form, for which
-# training will not pay, and it can keep the form and be wrong. The last line is a reply that failed
-# to keep the form: see how it breaks off and stumbles on.
+# These are the first accuracies of the course. Chance is 25 % in every cell of this benchmark. Accuracy
+# and form are two different numbers. A model can give the right letter in the wrong form, and training
+# will not reward that. It can also keep the form and be wrong. If any completion broke the form, the last
+# line shows one.
 
 # %% tags=["headline"]
 for style in STYLES:
@@ -261,57 +291,38 @@ for style in STYLES:
 print(*records.loc[~records["format_ok"], "completion"].head(1))
 
 # %% [markdown]
-# How much hangs on the reader? Take the answers that were right, and write each as many models
-# would: `B) abscess` instead of `B`. Same letter, same knowledge. The exact reader now finds none of
-# them right, and would publish an accuracy of zero. Nobody has to be malicious for that. A model that
-# never met the tags scores badly with a reader that wants them, and training then seems to teach
-# medicine where it taught punctuation. So one reader serves all models of this course.
-
-# %% tags=["nbval-check-output"]
-right = records[records["correct"]][["answer", "options"]].to_numpy()
-named = [(a, o, f"{a}) {o[LETTERS.index(a)]}") for a, o in right]
-wordy = [(a, o, f"<answer>{text}</answer>") for a, o, text in named]
-print(f"exact reader: {np.mean([exact(said) == a for a, o, said in wordy]):.0%}")
-print(f"tolerant: {np.mean([read(said, o) == a for a, o, said in wordy]):.0%}")
-
-# %% [markdown]
 # ## 6 Where it is right
 #
-# Group the records of one style by modality and question type. We take `no_think`, where nothing but
-# the letter is written. The map looks informative: bright and dark cells ask for a story. But every
-# cell holds 8 questions, and chapter 00 told what that means. The 95 % interval of a cell at one half
-# goes from 22 to 78 %.
+# The next figure groups the records of one style by modality and question type. We take `no_think`,
+# where only the letter is written. Bright and dark cells seem to tell a story. But every cell holds only
+# 8 questions. If a cell shows 50 %, its 95 % interval goes from 22 to 78 %. So do not interpret a single
+# cell. The rows and columns contain more questions; the table below the figure gives their intervals.
+# Which differences are larger than the intervals? Chapter 12 draws such maps with hundreds of questions
+# in each cell.
 
-# %% mystnb={"image": {"alt": "Heatmap of accuracy in percent, eight modalities by five question types, 8 questions in each cell. The cells scatter from 12 to 88 percent; the column of other biological attributes is the brightest."}}
+# %% mystnb={"image": {"alt": "Heatmap of accuracy in percent, eight modalities by five question types, 8 questions in each cell. The cells scatter widely and without a clear order."}}
 direct = records[records["style"] == "no_think"]
 cells = direct.pivot_table("correct", "modality", "question_type")
 cells = 100 * cells.astype(float).loc[list(MODALITIES), list(QUESTION_TYPES)]
 plt.figure(figsize=(8, 4))
 bar = {"label": "accuracy (%), n = 8 per cell"}
-colors = {"cmap": "cividis", "vmin": 0, "vmax": 100, "cbar_kws": bar}
+colors = {"cmap": "cividis", "vmin": 25, "vmax": 100, "cbar_kws": bar}
 axis = sns.heatmap(cells, annot=True, fmt=".0f", **colors)
 labels = [name.replace(" ", "\n") for name in QUESTION_TYPES]
 axis.set_xticklabels(labels, rotation=0, fontsize=9)
 axis.set(xlabel="", ylabel="")
 plt.show()
-
-# %% [markdown]
-# Never read a single cell of such a map. The rows and columns hold more questions; the table gives an
-# interval for each. Which of the differences between them are larger than the intervals? Chapter 12
-# draws its maps with hundreds of questions per cell for this reason.
-
-# %%
 print(summary_table(summary(direct)))
 
 # %% [markdown]
-# ## 7 Does it look at the picture?
+# ## 7 Does it look at the image?
 #
-# An accuracy above chance may come from the image or from the text. To tell, ask again with a picture
-# that cannot help. *blank* is a grey image of the same size, *shuffled* the image of another question
-# of the same modality, *text* no image at all. The question stays word for word the same. The
-# log knows what was answered before, so only the controls are asked.
+# An accuracy above chance can come from the image or from the text. To tell, we ask the same questions
+# again with an image that cannot help. *Blank* is a grey image of the same size. *Shuffled* is the image
+# of another question of the same modality. *Text* is no image at all. The text of the question stays the
+# same. The log remembers what was answered before, so only the controls are asked now.
 
-# %% mystnb={"image": {"alt": "Four dots with 95 percent intervals on an axis of accuracy in percent. The answers with the question's own image lie clearly above the dashed line at 25 percent; the intervals of blank, shuffled and text-only all hold the line."}}
+# %% mystnb={"image": {"alt": "Four dots with 95 percent intervals on an axis of accuracy in percent. The answers with the question's own image and those of the controls blank, shuffled and text-only are compared with the dashed line at 25 percent."}}
 settings = Settings(("no_think",), CONTROLS, max_new_tokens=tier.max_new_tokens)
 records = evaluate(model, processor, items, log, settings)
 direct = records[records["style"] == "no_think"]
@@ -332,26 +343,27 @@ axis.invert_yaxis()
 plt.show()
 
 # %% [markdown]
-# So it looks. And what should a control score? On this benchmark 25 %, since it is balanced. On real
-# data controls often score far more, as chapter 01 showed with closed eyes, and then only the
-# distance to them counts. Report them beside every accuracy.
+# Compare the own image with the controls. If it is clearly above all of them, the model looks. What
+# should a control score? On this benchmark 25 %, because it is balanced. On real data, controls often
+# score far more, as chapter 01 showed. Then only the distance to the controls counts. Report
+# them beside every accuracy.
 #
 # ## 8 Does it know more than it says?
 #
-# Compare what the model answers with what it describes. If a caption names the right finding and the
-# letter is wrong, the knowledge is there and the answer does not use it.
+# We can compare what the model answers with what it describes. If its description names the right
+# finding and its letter is wrong, it had the knowledge and did not use it.
 #
 # ### Exercise 2: read a caption
 # *medium, 10 minutes*
 #
-# Turn a caption such as `modality: CT, finding: mass` into a dictionary from attribute to value. Parts
-# are separated by a comma and a space. A part without a colon and a space is no claim and is left
-# out. In one with several of them, the first separates.
+# Turn a caption such as `modality: CT, finding: mass` into a dictionary from attribute to value. A comma
+# and a space separate the parts. A part without a colon and a space makes no claim; leave it out. If a
+# part has several of them, split it at the first.
 #
 # <details><summary>Hint</summary>
 #
-# `part.partition(": ")` gives three strings: before, the separator, after; the second is empty where
-# there is none.
+# `part.partition(": ")` gives three strings: the text before, the separator, and the text after. The
+# second is empty if there is no separator.
 #
 # </details>
 
@@ -369,10 +381,10 @@ def claims(text):
 claims = checks.claims(claims)
 
 # %% [markdown]
-# The *caption oracle* chooses the option that agrees with the model's own caption. It measures what
-# the model sees without asking for a letter. It is no upper bound on what can be learned, but it says
-# how much better the model could answer from what it already sees. That gap is what reinforcement
-# learning will try to close in chapter 06.
+# The *caption oracle* chooses the option that agrees with the model's own caption. It measures what the
+# model can describe, without asking for a letter. If it is far above the accuracy of a style, the model
+# can improve a lot without learning to see anything new. If it is far below, the model gets its letters in
+# some other way than through the words of a caption.
 
 # %% tags=["headline"]
 scenes = [q.scene for q in items.questions]
@@ -390,9 +402,10 @@ print(
 )
 
 # %% [markdown]
-# Now say what you saw in sentences that can be false. One interval lies above another if even its low
-# end is above the other's high end; that is more than enough for a difference to count. The same
-# cell is compared whenever the course is tested, so these lines hold for the weights that are shipped.
+# Now we write down what you saw as sentences that can be false. One interval is above another if its low
+# end is above the high end of the other. This is more than enough for a difference to count. Then the
+# table: how often is the letter right where the caption is right, and where it is wrong? A letter
+# can be right by a guess, in one case of four.
 
 # %% tags=["nbval-check-output"]
 own = records[records["control"] == "none"]
@@ -407,12 +420,6 @@ print(
     *(f"{name}: {'yes' if v else 'no'}" for name, v in verdicts.items()), sep="\n"
 )
 
-# %% [markdown]
-# After the poor reader of section 5 this is the second failure of this chapter, and the more interesting one. The same weights that name
-# the right value in a caption give the letter of another in an answer. The question of section 3 is
-# one of them. Count the others in the row *wrong*, under the caption *right*. Two more cells deserve a thought: how can a
-# letter be right where the caption is wrong, and how often would a guess do that?
-
 # %%
 direct = direct[direct["control"] == "none"].sort_values("item")
 marks = {True: "right", False: "wrong"}
@@ -421,76 +428,99 @@ letter = pd.Series(direct["correct"].to_numpy(), name="letter in no_think")
 pd.crosstab(letter.map(marks), caption, margins=True)
 
 # %% [markdown]
-# Reasons need not agree with the answer either. In `think_after` the letter comes first, and reasons
-# that come later cannot change it any more. Count the wrong answers whose reasons name the right
-# option: the model contradicts itself within one line, and nothing in it objects. A reader who sees
-# only the reasons would trust the letter.
-
-# %%
-after = own[(own["style"] == "think_after") & ~own["correct"]].set_index("item")
-thoughts = after["completion"].str.extract("<think>(.*)</think>")[0].dropna()
-good = [i for i, t in thoughts.items() if claims(t).get(wanted[i]) == truth[i]]
-print(f"right reasons beside {len(good)} of {len(after)} wrong letters, such as")
-print(*(listed(items.questions[i].options) for i in good[:1]))
-print(*after["completion"][good].head(1))
-
-# %% [markdown]
-# ## 9 Where it looks
-#
-# Cover one of the 16 tiles of a picture in grey and ask how likely the model is to name the right
-# finding now. If a tile matters, the probability falls. This *occlusion map* costs 17 forward passes
-# and needs no access to the inside of a model. Four maps are an anecdote again, so the cell also counts
-# the pictures of all questions about a finding whose caption names the lesion: does the largest fall lie in the quarter where the lesion
-# is? A map that points anywhere would be right one time in four.
-
-# %% mystnb={"image": {"alt": "Four phantoms of different modalities with a lesion each; below each a map of 4 by 4 numbers, the fall in probability in points when that tile is covered. In each picture, a CT, an MRI, an ultrasound and a fundus picture, one tile stands out, and it lies in the quarter of the lesion."}}
-ill = [
-    i for i in np.flatnonzero(knows) if wanted[i] == "finding" and scenes[i].place
-]
-falls = {}
-for item in ill:
-    start = DESCRIBE + captions[item].partition("finding: ")[0] + "finding: "
-    falls[item] = 100 * asker.occlusion(start, pictures[item], truth[item])
-figure, axes = plt.subplots(2, 4, figsize=(8, 4.6))
-what = "fall of the probability of the finding in points, below zero a rise"
-figure.suptitle(f"{what}; phantoms, not for clinical use", fontsize=9)
-reach = {"vmin": -20, "vmax": 80}
-for (above, below), item in zip(
-    axes.T, ill[:: max(1, len(ill) // 4)], strict=False
-):
-    above.imshow(pictures[item])
-    above.set_title(f"{scenes[item].modality}\n{truth[item]}", fontsize=9)
-    colors = {"cmap": "cividis", "cbar": False, **reach}
-    sns.heatmap(falls[item], annot=True, fmt=".0f", ax=below, **colors)
-for axis in axes.flat:
-    axis.axis("off")
-plt.show()
-most = {item: divmod(int(fall.argmax()), 4) for item, fall in falls.items()}
-hit = [PLACES[y // 2 * 2 + x // 2] == scenes[i].place for i, (y, x) in most.items()]
-low, high = wilson(sum(hit), len(hit))
-print(f"in the lesion's quarter: {sum(hit)} of {len(hit)} [{low:.0%}, {high:.0%}]")
-
-# %% [markdown]
-# Which lesions do the maps miss? Four maps cannot tell. Scattered dots are a candidate, since no single
-# tile hides them all; print `truth[i]` for the misses to find out. An empty map does not mean that nothing was seen.
-#
-# Now show it something else. The two pictures of the next cell are real, a retina and stained tissue that come
-# with scikit-image. The tiny model has only ever seen drawings, and it has no way to say so: a caption
-# has to be written, and the likeliest words are written with the same ease. A confident sentence
-# is no sign of knowledge. (What it says about these pictures is worthless, and not for clinical use.)
+# Now show the model something new: a real retina and real stained tissue, which come with scikit-image.
+# The tiny model has only ever seen drawings, and it has no way to say so. It has to write a caption, and
+# it writes the most likely words. A fluent sentence is no sign of knowledge. (What the model says about
+# these images is worthless, and not for clinical use.)
 
 # %% mystnb={"image": {"alt": "Two real pictures, not phantoms: a color photograph of a retina with the bright optic disc and its vessels, and tissue under the microscope, stained blue and brown."}}
 real = [samples.retina(), samples.immunohistochemistry()]
 real = [images.load(images.png(Image.fromarray(p)), side=112) for p in real]
-display(Image.fromarray(np.hstack(real)))
+display(Image.fromarray(np.hstack(real)).resize((672, 336), Image.NEAREST))
 print(*asker.reply([DESCRIBE] * 2, real), sep="\n")
+
+# %% [markdown]
+# ## 9 Four readers and a letter habit
+#
+# Look at the columns A to D of the next table. They show how often each letter is given. The right answers
+# are spread evenly, a quarter each. So a letter that is given much more often than that is a *letter
+# habit*: it is given for a reason that is not in the image. A habit costs accuracy. It is also cheap to
+# unlearn, so a part of what training gains may be nothing more than a lost habit. Chapter 06 measures how
+# large that part is.
+
+# %%
+own = records[records["control"] == "none"]
+habits = {
+    style: gains.letter_habit(group)["share"]
+    for style, group in own.groupby("style")
+}
+pd.DataFrame(habits).T.round(2)
+
+# %% [markdown]
+# ### Exercise 3: remove the habit
+# *hard, 40 minutes*
+#
+# Each row of `probs` holds the probabilities of the letters for one question. If the model prefers B, the
+# column of B is too large on average. Find one factor for each letter, so that after multiplication the
+# letters are equally likely on average. No label is needed, because you do not look at any right
+# answer. Start with the factor 1 for each letter and repeat 100 times: multiply every row by the
+# factors, divide each row by its sum, and take the mean of each column. Multiply each factor by the mean
+# that is wanted, divided by the mean that you found. At the end divide the factors by their mean.
+#
+# Some questions have fewer options. The letter of a missing option has probability 0. The mean that is
+# wanted for a letter is the mean over all questions of 1 / (number of options), or 0 where the letter has no option.
+#
+# <details><summary>Hint</summary>
+#
+# `there = probs > 0` says which options exist, and `there / there.sum(1, keepdims=True)` is the share
+# that each of them should get. A letter that stands for no option in any question would give 0 / 0: use
+# `np.divide(a, b, out=np.ones_like(b), where=b > 0)`.
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def letter_constants(probs):
+    """A factor for each letter, with which the letters are equally probable."""
+    # solution
+    there = probs > 0
+    wanted = (there / there.sum(1, keepdims=True)).mean(0)
+    factors = np.ones(probs.shape[1])
+    for _ in range(100):
+        scaled = probs * factors
+        now = (scaled / scaled.sum(1, keepdims=True)).mean(0)
+        factors = factors * np.divide(
+            wanted, now, out=np.ones_like(now), where=now > 0
+        )
+    return factors / factors.mean()
+    # end solution
+
+
+# %%
+letter_constants = checks.letter_constants(letter_constants)
+
+# %% [markdown]
+# The library fits these factors on nine tenths of the images and uses them on the last tenth, in turn, so
+# that no question helps to correct itself. Before you run the next cell, predict for each style: how
+# many points does the correction gain? Then compare the four readers. *Strict* minus *forced* is what the
+# form costs. *Corrected* minus *forced* is what the habit costs. *Corrected* is the best estimate of what
+# the model knows about these questions.
+
+# %% tags=["headline"]
+rows = {style: gains.read_all(group) for style, group in own.groupby("style")}
+readers = {
+    style: 100 * found[[*gains.READERS]].mean() for style, found in rows.items()
+}
+print(pd.DataFrame(readers).T.round(1).to_string())
+probs = gains.letter_matrix(own[own["style"] == "no_think"])
+print("factors of A to D in no_think:", letter_constants(probs).round(2))
 
 # %% [markdown]
 # ## 10 Ask more than once
 #
-# Greedy decoding shows the likeliest reply only. Reinforcement learning works with *samples*: at
-# temperature 1 each token is drawn with the probability that the model gives it. What is drawn now
-# and then can be made more likely; what is never drawn cannot. So draw 16 replies to each of 80
+# Greedy decoding shows only the most likely completion. Reinforcement learning works with *samples*. At
+# temperature 1, each token is drawn with the probability that the model gives it. What is drawn
+# sometimes can be made more likely. What is never drawn cannot. So we draw 16 completions for each of 80
 # questions, in every style, and read them strictly, as training will.
 
 # %%
@@ -510,25 +540,22 @@ for style, found in hits.items():
     print(f"{style}: {found.mean():.0%} of {found.size} samples right")
 
 # %% [markdown]
-# These shares lie below those of section 5: samples are drawn instead of taking the likeliest, and the strict
-# reader refuses what is out of form.
-#
-# ### Exercise 3: pass@k
+# ### Exercise 4: pass@k
 # *medium, 15 minutes*
 #
-# *pass@k* is the chance that at least one of `k` samples is right. Cutting 16 samples into groups of
-# `k` wastes most of them. Better: of $n$ samples with $c$ right ones, how likely is it that `k` drawn
-# without replacement contain no right one? Every choice of `k` is equally likely, so
+# *pass@k* is the probability that at least one of `k` samples is right. You could cut the 16 samples into
+# groups of `k`, but this wastes most of them. Here is a better way. Of $n$ samples, $c$ are right. Draw `k` of
+# them without replacement. Every choice of `k` is equally likely, so the probability that
+# none of them is right gives
 #
 # $$ \text{pass@}k = 1 - \binom{n-c}{k} \Big/ \binom{n}{k}, $$
 #
-# averaged over the questions. Return that mean. `hits` holds the $c$ of every question and `samples`
-# is $n$.
+# averaged over the questions. Return this mean. `hits` holds the $c$ of each question and `samples` is $n$.
 #
 # <details><summary>Hint</summary>
 #
-# `comb(a, k)` is 0 where `k` is larger than `a`, which is what is needed when fewer than `k` samples
-# are wrong. It takes whole numbers of Python: `int(c)`.
+# `comb(a, k)` is 0 if `k` is larger than `a`. This is what you need if fewer than `k` samples are
+# wrong. It takes whole numbers of Python: `int(c)`.
 #
 # </details>
 
@@ -547,11 +574,13 @@ def pass_at(k, hits, samples):
 pass_at = checks.pass_at(pass_at)
 
 # %% [markdown]
-# A curve that climbs to 80 % or more within eight samples looks like hidden skill. Before you believe
-# it, ask what somebody gets who knows nothing: a uniform guesser in the right form is right at least
-# once with probability $1 - (3/4)^k$. That is the dashed line.
+# A curve that rises to 80 % within eight samples looks like hidden skill. Compare it with somebody who
+# knows nothing. A guesser who keeps the form is right at least once with probability $1 - (3/4)^k$. This
+# is the dashed line. The last column of the table counts groups of eight that are *mixed*: some of their
+# completions are right and some are wrong. In GRPO, the method of chapter 05, a group whose rewards are all
+# equal says nothing about which completion is better, so mixed groups are the ones to learn from.
 
-# %% mystnb={"image": {"alt": "Lines of pass at k in percent against k from 1 to 16, one for each style with a 95 percent band, and a dashed line for a uniform guesser. At k of 1 think_before is the highest, and from about 5 it is below the guesser. No_think and think_after begin a little above the guesser and then run along its line."}}
+# %% mystnb={"image": {"alt": "Lines of pass at k in percent against k from 1 to 16, one for each style with a 95 percent band, and a dashed line for a uniform guesser, which rises from 25 to 99 percent."}}
 ks = np.arange(1, 17)
 plt.figure(figsize=(6, 3.2))
 for style, found in hits.items():
@@ -564,15 +593,6 @@ plt.xlabel("k, of 16 samples at temperature 1")
 plt.ylabel(f"pass@k (%), 95 % band, n = {len(few)}")
 plt.legend()
 plt.show()
-
-# %% [markdown]
-# A model can be above chance with one try and no better than the guesser with eight. It is no worse
-# for that: it is sure of some wrong answers and repeats them, where a guesser tries all letters. So
-# pass@8 alone proves nothing. Two things say more: pass@1 against 25 %, and how many groups of eight
-# are *mixed*, with right and wrong replies. In GRPO, the method of chapters 05 and 06, only replies that earn differently teach anything;
-# where all eight earn the same, there is nothing to prefer.
-
-# %%
 print(f"     guesser: pass@1 25%, pass@8 {1 - 0.75**8:.0%}")
 for style, found in hits.items():
     one, eight = (pass_at(k, found.sum(1), 16) for k in (1, 8))
@@ -581,58 +601,103 @@ for style, found in hits.items():
     print(f"{style:>12}: pass@1 {one:.0%}, pass@8 {eight:.0%}, mixed {mixed:.0%}")
 
 # %% [markdown]
-# ## 11 How sure it is of a letter
+# A model can be above chance with one sample and below the guesser with eight. This is no
+# contradiction: it is sure of some wrong answers and repeats them, while a guesser tries all letters. So
+# pass@8 alone proves nothing. Look at pass@1 and at the mixed groups.
 #
-# Stop every greedy reply just before its letter and look at the probabilities of A, B, C and D. The
-# *entropy* is 2 bits where all four are equally likely and 0 where one is certain. The shares of the
-# letters show a bias: the right answers of this benchmark are a quarter each, so a letter that is
-# given far more often is given for no reason in the picture. (`n` counts the replies that got as far
-# as an answer.)
+# What do the accuracies of the three styles say about the second claim in your ledger? Note that
+# the claim is about models *after* RL, and this model has had none.
 
 # %%
-sure = {}
-for style, group in own.groupby("style"):
-    group = group[group["completion"].str.contains("<answer>")]
-    before = group["completion"].str.rpartition("<answer>")[0] + "<answer>"
-    chats = [asker.question_chat(items.questions[i], style) for i in group["item"]]
-    probs = asker.next_token_probs(
-        chats + before.to_numpy(), [pictures[i] for i in group["item"]], LETTERS
-    )
-    probs /= probs.sum(1, keepdims=True)
-    bits = -(probs * np.log2(probs)).sum(1).mean()
-    given = {letter: np.mean(group["parsed"] == letter) for letter in LETTERS}
-    sure[style] = given | {"bits": bits, "n": len(group)}
-pd.DataFrame(sure).T.round(2).astype({"n": int})
+ledger.page(2, thinking=None)
 
 # %% [markdown]
-# Compare the styles. After reasons that name an option, the letter follows nearly by itself. Without
-# them the model spreads its bet and leans to one letter. Such a lean is cheap to unlearn, and part of
-# what reinforcement gains at first may be no more than that. Chapter 10 counts how often a trained model gives its commonest letter.
+# ## 11 Leaf through the answers
 #
-# ## 12 Leaf through the answers
-#
-# All records in one place: choose a question, a style and a picture. The prompt is what the tokens say
-# that the model was sent, special ones in bold; the controls were asked in `no_think` only. In the book
-# this view is frozen; in JupyterLab it is alive. Look for replies that are right for the wrong
-# reason, and for controls that get the letter right all the same.
+# Here are all records in one place. Choose a question, a style and an image. The prompt is shown as the
+# model got it, with special tokens in bold. The controls were asked in `no_think` only. In the book this
+# view is a still picture; in JupyterLab you can use it. Look for completions that are right for the wrong
+# reason, and for controls that get the letter right without the image.
 
 # %% tags=["nbval-ignore-output"]
 AnswerViewer(items, records, processor)
 
 # %% [markdown]
+# ## Quiz
+# Decide first, then open the choice that you take.
+#
+# ### Question 1
+# A base model scores 30 % with the strict reader and 60 % with the forced letter. What does training gain
+# if it teaches the form and nothing else?
+#
+# <details><summary>A. Nothing, since the model learns nothing about images</summary>
+#
+# Wrong. The strict score rises by up to 30 points, although no knowledge is added.
+#
+# </details>
+# <details><summary>B. Up to 30 points of strict accuracy, and no knowledge</summary>
+#
+# Right. This is why every gain of the course is split into form, letter habit and knowledge.
+#
+# </details>
+# <details><summary>C. Up to 60 points, because every letter is then read</summary>
+#
+# Wrong. The 30 points that were read before are part of the 60 %, so at most 30 points are gained.
+#
+# </details>
+#
+# ### Question 2
+# A model is right in 50 % of the questions with its own image, and in 48 % with a grey image. What follows?
+#
+# <details><summary>A. It answers mostly from the text, and the image adds little</summary>
+#
+# Right. Only the distance to the control, here 2 points, can come from the image.
+#
+# </details>
+# <details><summary>B. It sees well, since 50 % is twice as much as the chance of 25 %</summary>
+#
+# Wrong. A model that cannot see anything reaches 48 %, so chance is the wrong comparison.
+#
+# </details>
+# <details><summary>C. The grey image is too easy, and another control is needed</summary>
+#
+# Wrong. A grey image holds no information. What gives 48 % is the text of the questions.
+#
+# </details>
+#
+# ### Question 3
+# A model answers B in 60 % of the questions, and the right letters are spread evenly. How can you
+# estimate what it knows without this habit?
+#
+# <details><summary>A. Count only the questions whose right letter is B</summary>
+#
+# Wrong. There the habit helps, so the model looks better than it is.
+#
+# </details>
+# <details><summary>B. Forbid the letter B, and ask again</summary>
+#
+# Wrong. Then every question whose right letter is B counts as wrong, whatever the model knows.
+#
+# </details>
+# <details><summary>C. Make all letters equally likely on average</summary>
+#
+# Right. Scale the letter probabilities. This needs no labels, and what is left is no habit.
+#
+# </details>
+
+# %% [markdown]
 # ## What you saw
 #
-# - A picture of 112 x 112 pixels is 16 tokens in a prompt whose marks come from a template.
-# - A poor reader can turn any accuracy into zero. Accuracy and form are two numbers.
-# - The model is above chance with its own picture and at chance without it: it looks.
-# - Its captions are right more often than its letters, and its reasons contradict its answers.
-#   Between what it sees and what it says there is a gap.
-# - A guesser has pass@8 of 90 %. Read pass@k against that line, and look for mixed groups: from those
-#   a model can learn.
+# - An image of 112 x 112 pixels is 16 tokens, in a prompt whose marks come from a chat template.
+# - The reader decides about the score. Strict, tolerant, forced and corrected measure different things.
+# - Controls show whether a model looks at the image.
+# - A caption oracle shows whether a model can describe more than it answers, or less.
+# - A guesser has a pass@8 of 90 %. Compare pass@k with that line, and look for mixed groups: from them a
+#   model can learn.
 #
 # ## Where to go next
 #
-# Chapter 03 writes the rewards that say which of these replies is better, and chapter 06 trains with
-# them. To measure a model of your own: `python -m medr1_lib evaluate --help`. On the estimator of
-# pass@k, read M. Chen et al., *Evaluating large language models trained on code* (arXiv 2107.03374);
-# on the model, P. Wang et al., *Qwen2-VL* (arXiv 2409.12191).
+# Chapter 03 writes the rewards that say which completion is better. To measure a model of your own, see
+# `python -m medr1_lib evaluate --help`. To read more: M. Chen et al., *Evaluating large language models
+# trained on code* (arXiv 2107.03374), on the estimator of pass@k, and P. Wang et al., *Qwen2-VL*
+# (arXiv 2409.12191), on the model.

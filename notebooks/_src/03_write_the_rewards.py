@@ -8,28 +8,28 @@
 #
 # ## What you will do
 #
-# Write the two rules that stand in for a teacher in all later chapters: one looks at the form of a
-# completion, one at its answer. You start with the rules that Med-R1 published, break them, write
-# strict ones, and hold both against a table of completions that try to cheat.
+# You will write the two rules that give rewards in all later chapters. One looks at the form of a
+# completion, the other at its answer. You start with the rules that Med-R1 published, break them, write
+# strict ones, and test both against completions that try to cheat.
 #
 # ## What you will learn
 #
 # After this chapter you can
 #
-# - write a format reward and an accuracy reward and say what each of them reads,
-# - find completions that a rule pays for although nobody asked for them,
+# - write a format reward and an accuracy reward, and say what each of them reads,
+# - find completions that a rule rewards although nobody wanted them,
 # - explain what such a completion does to a group of four in training,
-# - tell which holes a strict rule closes, which it leaves open, and what strictness costs,
-# - write a reward in the form in which TRL calls it.
+# - say which holes a strict rule closes, which it leaves open, and what strictness costs,
+# - write a reward in the form in which TRL, the training library, calls it.
 #
 # ## What you will need
 #
-# Chapters 00 and 01, and a little of regular expressions: `.*?` matches as little as it can, and
-# `re.DOTALL` lets a dot match a line break too. No model is needed; all completions are written by
-# hand or drawn at random. Nothing here depends on the tier.
+# Chapters 00 to 02, and a little knowledge of regular expressions: `.*?` matches as little as possible, and
+# `re.DOTALL` lets a dot match a line break too. No model is needed. All completions are written by
+# hand or made by a program. Nothing here depends on the tier.
 
 # %%
-import random
+import itertools
 import re
 
 import pandas as pd
@@ -37,6 +37,7 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 
 from medr1_lib.course import checks, tiers
+from medr1_lib.course.sketch import sketch
 from medr1_lib.data.styles import STYLES, prompt, read
 from medr1_lib.course.chapters.chapter_03 import (
     OPTIONS,
@@ -51,11 +52,11 @@ pd.set_option("display.max_colwidth", None)
 # %% [markdown]
 # ## 1 One question, three forms
 #
-# Reinforcement learning needs no worked solutions. It needs a number for each completion that the
-# model comes up with, and here that number comes from a rule: a point if the completion has the form
-# that the prompt asked for, and a point if its letter is right. The form depends on the *style*,
-# that is, on where the model may reason. One question serves for the whole chapter: four options,
-# and C is right.
+# For supervised training you need the completion that a model should write. For reinforcement learning
+# you need only a number, the *reward*, for each completion that the model wrote itself. In this course
+# the number comes from a rule: one point if the completion has the form that the prompt asked for, and one
+# point if its letter is right. The form depends on the *reasoning style*: where may the rationale stand?
+# We use one question in the whole chapter. It has four options, and C is right.
 
 # %%
 for style in STYLES:
@@ -64,9 +65,9 @@ for style in STYLES:
 # %% [markdown]
 # ## 2 The first idea, and why it fails
 #
-# The simplest rule for the answer looks for the right letter anywhere in the text. It is one line
-# long and it is what many people write first. Before you run the next cell, guess what each of the
-# three completions gets. Only the first of them deserves a point.
+# The simplest rule looks for the right letter anywhere in the text. It is one line long, and many people
+# write it first. Before you run the next cell, guess what each of the three completions gets. Only the
+# first of them deserves a point.
 
 
 # %%
@@ -79,17 +80,17 @@ for said in ("<answer>C</answer>", "Cannot say.", "A, B, C or D."):
     print(f"{contains(said, 'C'):.0f} for {said!r}")
 
 # %% [markdown]
-# All three get it. A capital letter occurs by accident, and a list of all options contains every
-# answer. A model that is trained with this rule need not find the modality: the list pays for every
-# question. That is no malice. Training follows the number, and nothing else says what was meant. *Reward hacking* is the name for it. So a rule has to know where an answer stands, and
-# that is what the tags are for.
+# All three get a point. A capital C can stand there by accident, and a list of all options contains
+# every answer. A model that is trained with this rule does not need to look at the image: the list earns
+# the point for every question. The model is not malicious. Training follows the number, and the number
+# does not say what we meant. This is called *reward hacking*. So a rule has to know where the answer
+# stands. This is what the tags are for.
 #
 # ## 3 The published rules
 #
-# Med-R1 took two rules from earlier work on R1-style training. The first compares the completion
-# with a pattern. The patterns for `think_before` and `no_think` below are the released ones; for
-# `think_after` nothing was released, so that one is ours, with the same two blocks in the other
-# order.
+# Med-R1 took two rules from earlier work. The first rule compares the completion with a pattern. The patterns
+# for `think_before` and `no_think` below are the released ones. For `think_after` nothing was released. Our
+# pattern for it has the same two blocks in the other order.
 
 # %%
 from medr1_lib.rl.rewards import PUBLISHED
@@ -111,17 +112,20 @@ for said in ("<answer>C</answer>", "The answer is C."):
 # ### Exercise 1: the published accuracy
 # *medium, 10 minutes*
 #
-# The second rule reads the answer. As released it does this: find the first `<answer>...</answer>`
-# with `re.search`, where the dots match anything but a line break and as little as possible. Take
-# what stands between the tags; if there is no such block, take the whole completion. Strip white
-# space around it, and give 1.0 if the result equals the right letter exactly, else 0.0. (The
-# released code first asks a library for mathematics, which never agrees on a letter. We leave it
-# out. `style` is not used: the rule is the same for all.)
+# The second rule reads the answer. The released code does this:
+#
+# - Find the first `<answer>...</answer>` with `re.search`. The dots match anything except a line break, and
+#   as little as possible.
+# - Take the text between the tags. If there is no such block, take the whole completion.
+# - Remove white space around it. Return 1.0 if the result equals the right letter exactly, else 0.0.
+#
+# (The released code first calls a maths verifier, which never accepts a letter. We leave it out. `style`
+# is not used: the rule is the same for all styles.)
 #
 # <details><summary>Hint</summary>
 #
-# `block = re.search(r"<answer>(.*?)</answer>", completion)` is `None` or a match, and `block[1]` is
-# what its brackets hold.
+# `block = re.search(r"<answer>(.*?)</answer>", completion)` is `None` or a match. `block[1]` is the text
+# between the tags.
 #
 # </details>
 
@@ -142,11 +146,38 @@ accuracy_published = checks.accuracy_published(accuracy_published)
 # %% [markdown]
 # ## 4 Break them
 #
-# Two sensible rules. Now be the model that has to live by them. The list below has
-# six completions, each with the style that the prompt asked for. The table shows what the published
-# rules pay for form and answer, and beside it the letter that our evaluation reads: it takes the last
-# answer block outside the thinking, and is tolerant about how the letter is written. Cover the
-# numbers and predict them first.
+# The figure shows the way of a completion: two rules give points, and the sum is the reward. Evaluation reads the same
+# completion on another way. A *hack* is a completion for which the two ways disagree: full reward, and wrong
+# in evaluation.
+
+# %% mystnb={"image": {"alt": "A completion goes to the format rule and to the accuracy rule; their points add up to the reward, which training follows. The same completion goes to the tolerant reader, which gives the answer that evaluation counts. If the reward is full and the answer is wrong, the completion is a hack."}}
+sketch(
+    {
+        "said": (0, 0, "completion"),
+        "form": (1.2, 0.7, "format rule"),
+        "answer": (1.2, 0, "accuracy rule"),
+        "read": (1.2, -0.7, "tolerant reader"),
+        "reward": (2.5, 0.35, "reward: 0, 1 or 2"),
+        "letter": (2.5, -0.7, "letter"),
+        "train": (3.8, 0.35, "training"),
+        "test": (3.8, -0.7, "evaluation"),
+    },
+    [
+        *(("said", rule, "") for rule in ("form", "answer", "read")),
+        ("form", "reward", ""),
+        ("answer", "reward", ""),
+        ("read", "letter", ""),
+        ("reward", "train", ""),
+        ("letter", "test", ""),
+    ],
+    tints={"form": "orange", "answer": "orange", "read": "green"},
+)
+plt.show()
+
+# %% [markdown]
+# Now find some. The next list has six completions, each with the style that the prompt asked for. The
+# table shows the points for form and answer, and the letter that evaluation reads. The tolerant reader takes the
+# last answer block outside the `<think>` block. Cover the numbers and predict them first.
 
 # %%
 tricks = [
@@ -174,19 +205,19 @@ def scored(tricks, form, accuracy):
 scored(tricks, format_published, accuracy_published)
 
 # %% [markdown]
-# The first three earn both points, and evaluation counts none of them right: two give another letter
-# at the end, and one ends with an empty block. Why? The accuracy rule takes the *first* block, wherever
-# it stands. The format rule matches as little as it can, but `fullmatch` makes it go on until the
-# pattern spans everything, second block included. The fifth errs the other way: a right letter on a
-# line of its own earns nothing for its answer, since the search stops at a line break. The last one
-# has no tags at all, and its answer pays.
+# The first three earn both points, and evaluation counts none of them as right. Two give another letter at
+# the end, and one ends with an empty block. Why do they earn full points? The accuracy rule takes the *first*
+# block, wherever it stands. The format rule matches as little as possible, but `fullmatch` makes it continue
+# until the pattern covers the whole text, with the second block. The fifth completion shows the opposite
+# fault: a right letter on a line of its own earns nothing, because the dot does not match a line break. The
+# last one has no tags at all, and still gets the point for its answer.
 #
-# ## 5 What training would make of it
+# ## 5 What training would learn from this
 #
-# In GRPO, which you will write in chapter 05, a model answers the same question several times, and
-# each completion is pushed up or down by how far its reward lies from the mean of its group. Here is a
-# group of four: an honest right answer, the same answer on a line of its own, a hack, and an honest
-# wrong answer. Look at the last column, and ask which two completions training cannot tell apart.
+# In GRPO, a model answers the same question several times. Completions whose reward is above the mean of their
+# group become more likely, the others less likely. Here is a group of four: a right answer, the same
+# answer on a line of its own, a hack, and a wrong answer. Look at the last column. Which completions can
+# training not tell apart?
 
 # %%
 group = {
@@ -208,18 +239,17 @@ def pushes(form, accuracy, style="think_before"):
 pushes(format_published, accuracy_published)
 
 # %% [markdown]
-# The hack is pushed up exactly as hard as the honest right answer, and the right answer with line
-# breaks is pushed down exactly as hard as the wrong one. The model learns what is paid: no line
-# breaks, and the right letter in the first block, whatever comes after. A curve of the reward does not
-# show the difference. Chapter 07 runs a training that falls into such a hole.
+# The hack is pushed up as strongly as the right answer. The right answer with line breaks is pushed down as
+# strongly as the wrong answer. So the model learns: no line breaks, and the right letter in the first block,
+# whatever comes after it. The curve of the reward does not show this. Chapter 07 shows a training run that
+# falls into such a hole.
 #
 # ## 6 The strict rules
 #
-# A strict rule asks one thing of a completion: does it have exactly the form that the prompt shows?
-# Every style carries that form as a pattern. Read the one for `think_before` from left to right.
-# The thinking is any text without a tag of ours in it, which is what `(?!...)` says before each
-# character. The answer is one letter, in either case. White space is free around and between the
-# blocks, and inside the answer.
+# A strict rule asks one thing: does the completion have exactly the form that the prompt shows? Each style
+# has a pattern for that. Read the pattern for `think_before` from left to right. The rationale is any text
+# without our tags; `(?!...)` checks this before each character. The answer is one letter,
+# capital or small. White space is allowed around and between the blocks, and inside the answer.
 
 # %%
 print(STYLES["think_before"].pattern.pattern)
@@ -228,13 +258,13 @@ print(STYLES["think_before"].pattern.pattern)
 # ### Exercise 2: read strictly
 # *easy, 5 minutes*
 #
-# Return the letter of a completion that has exactly the form asked for, as a capital, and `None`
-# for any other. `STYLES[style].pattern` is the pattern of the style, and its group 1 is the letter.
+# Return the letter of a completion that has exactly the form asked for, as a capital. Return `None` for any
+# other completion. `STYLES[style].pattern` is the pattern of the style, and its group 1 is the letter.
 #
 # <details><summary>Hint</summary>
 #
-# Of `search`, `match` and `fullmatch` only one leaves no room before and after. It gives `None` if
-# there is no match, and `None[1]` is an error.
+# Of `search`, `match` and `fullmatch`, only one allows no text before and after. It gives `None` if there is
+# no match, and `None[1]` is an error.
 #
 # </details>
 
@@ -252,10 +282,10 @@ def read_strict(completion, style):
 read_strict = checks.read_strict(read_strict)
 
 # %% [markdown]
-# With it both rules are a line each. The answer pays only where the form pays, so a completion earns
-# 0, 1 or 2 points, and 2 means that it is right in the form asked for. The table below has the same
-# six tricks again. Two of them earn everything now: the right letter on a line of its own, which
-# deserves it, and one that you will come back to in section 9.
+# With this function, both rules are one line each. The answer earns its point only if the form is right. So a
+# completion earns 0, 1 or 2 points, and 2 means a right answer in the right form. Here are the six
+# completions again. Two of them earn both points now: the right letter on a line of its own, which deserves
+# it, and one to which we come back in section 9.
 
 
 # %%
@@ -272,9 +302,9 @@ def accuracy_strict(completion, answer, style):
 scored(tricks, format_strict, accuracy_strict)
 
 # %% [markdown]
-# And the group of four, under the strict rules. Both right answers are now pushed up alike, the hack
-# is pushed down hardest, and a wrong answer in good form stands in between. That order is what a
-# teacher would have written down.
+# And here is the group of four under the strict rules. Both right answers are pushed up by the same amount.
+# The hack is pushed down most, and a wrong answer in the right form is in between. This is the order that we
+# wanted.
 
 # %%
 pushes(format_strict, accuracy_strict)
@@ -282,11 +312,10 @@ pushes(format_strict, accuracy_strict)
 # %% [markdown]
 # ## 7 The bench
 #
-# Six tricks are an anecdote. The library keeps a table, `data/reward_bench.json`, of completions that
-# try the rules: dressed-up letters, bets on two letters, asides, echoed prompts, broken and nested
-# tags, other languages, characters that look like a C and are none. Each row says what either rule
-# set must give, and why. The tests of the repository run all of it, so a change to a rule that moves a
-# single verdict is noticed.
+# Six completions are few. The library has a table of many more, `data/reward_bench.json`: letters in
+# other dress, two letters at once, side remarks, repeated prompts, broken and nested tags, other languages,
+# characters that look like a C and are none. Each row says what either set of rules must give, and why.
+# The tests of the repository run all of it. So if a change to a rule changes a single verdict, a test fails.
 
 # %%
 rows = load_bench()
@@ -306,37 +335,29 @@ print(f"{len(rows)} completions, {bench.kind.nunique()} kinds of them")
 print("verdicts that differ from the table:", sum(len(r.mistakes()) for r in rows))
 
 # %% [markdown]
-# The crosstable sets the rewards against each other, 0 to 2 points each. On the diagonal the rule sets
-# agree. Below it are completions that the published rules overpay, above it those that they
-# underpay. The corner at the lower left is the worst: full marks from one, nothing from the other.
-
-# %%
-table = pd.crosstab(bench.published, bench.strict)
-named = {n: f"{n} point" + "s" * (n != 1) for n in range(3)}
-table.rename(index=named, columns=named)
+# The worst rows are those that earn full points under the published rules and nothing under the strict
+# ones. `correct` is the verdict of evaluation. If it is *False*, training rewards in full what evaluation counts as
+# wrong. A run can then report a rising reward and a falling accuracy. If it is *True*, the letter is
+# right and only the form is wrong.
 
 # %%
 hacks = bench[(bench.published == 2) & (bench.strict == 0)]
 hacks[["style", "completion", "correct", "why"]]
 
 # %% [markdown]
-# `correct` is the verdict of evaluation. Where it says *False*, training pays in full for what the
-# test will count as wrong, and a run can report a rising reward with a falling accuracy. Where it says
-# *True*, the letter is right and the form is not what was asked for. Now count both, for both rule
-# sets. This is the figure to remember from this chapter.
+# Now count the completions with full points, and how many of them are wrong in evaluation, for both sets of rules.
 
 # %% tags=["headline"]
 for rules in ("published", "strict"):
     full = bench[bench[rules] == 2]
     wrong = full[~full.correct]
-    print(f"{rules} rules pay in full for {len(full)} of {len(bench)}", end="")
+    print(f"{rules} rules give full points to {len(full)} of {len(bench)}", end="")
     print(f" completions, {len(wrong)} of them wrong in evaluation")
 
 # %% [markdown]
-# How much does each hole pay? The picture sorts the bench by what a completion tries, and counts by
-# how many points the published rules pay more than the strict ones. A column at the right is a hole
-# that pays. The column at the left, minus one, is a point withheld from a completion that has the
-# form asked for.
+# How much does each kind of trick earn? The figure sorts the bench by kind. It counts how many points the
+# published rules give more than the strict ones. The columns on the right are holes. The column on
+# the left, minus one, counts completions in the right form that get a point too few.
 
 # %% mystnb={"image": {"alt": "Grid of counts: thirteen kinds of completions by how many points the published rules pay more than the strict ones, from minus 1 to plus 2. Two points more are paid for 7 of 12 completions with several answer blocks, and for a few with an answer in the thinking, broken tags or a missing block; one point less for 6 letters in lower case or on a line of their own and for 4 completions with a line break at an end. The form asked for and rationales without value are paid alike."}}
 extra = bench.published - bench.strict
@@ -356,51 +377,88 @@ axis.set_xticklabels([f"{points:+d}" if points else "0" for points in counts])
 plt.show()
 
 # %% [markdown]
-# ## 8 Strings that nobody thought of
+# ## 8 Search for hacks by program
 #
-# A table shows the holes that somebody thought of. Chance thinks of others. The next cell strings
-# tags and letters together at random and keeps what a rule set pays in full for `no_think`. Nearly
-# all strings are rubbish and earn nothing; what slips through, nobody wrote on purpose. The tests of
-# the library do the same with more cunning: they search for one string that the strict rules pay in
-# spite of a second answer block, or for two letters in one.
+# A table contains only the holes that somebody thought of. A program can look for the others: it builds
+# every string from a few pieces, the shortest first.
+#
+# ### Exercise 3: the shortest hack
+# *hard, 45 minutes*
+#
+# `pays(completion)` returns the points of a completion, 0 to 2. `reads(completion)` returns the letter that
+# evaluation reads, or `None`. Both are functions that you call. Return the first hack: a string that earns
+# 2 points and is not read as `answer`. Build strings from `pieces`; the same piece may be used
+# several times. Try all strings of one piece first, then all of two pieces, and so on up to `longest`.
+# Strings of the same number of pieces come in the order of `itertools.product(pieces, repeat=number)`.
+# Return `None` if there is no hack.
+#
+# Before you run the cell after the check, predict: how many pieces does the shortest hack of the published
+# rules need, and is there one for the strict rules?
+#
+# <details><summary>Hint</summary>
+#
+# Two loops: `number` from 1 to `longest`, and inside it the tuples of `itertools.product`. `"".join(...)`
+# makes a string of a tuple. Return as soon as you find a hack.
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def shortest_hack(pays, reads, answer, pieces, longest):
+    """The first string that earns full points and is read as another answer."""
+    # solution
+    for number in range(1, longest + 1):
+        for chosen in itertools.product(pieces, repeat=number):
+            completion = "".join(chosen)
+            if pays(completion) == 2 and reads(completion) != answer:
+                return completion
+    return None
+    # end solution
+
+
+# %%
+shortest_hack = checks.shortest_hack(shortest_hack)
+
 
 # %% tags=["headline"]
-rng = random.Random(0)
-pieces = ["<answer>", "</answer>", "<think>", "</think>", "A", "C", "\n"]
-said = {"".join(rng.choices(pieces, k=rng.randint(3, 9))) for _ in range(100_000)}
-print(f"{len(said)} different strings")
+def paying(form, accuracy):
+    """The points of a completion in `no_think`, as one function."""
+    return lambda said: form(said, "no_think") + accuracy(said, "C", "no_think")
+
+
+pieces = ["<answer>", "</answer>", "A", "C", "\n"]
 pairs = {
-    "published": (format_published, accuracy_published),
-    "strict": (format_strict, accuracy_strict),
+    "published": paying(format_published, accuracy_published),
+    "strict": paying(format_strict, accuracy_strict),
 }
-for rules, (form, accuracy) in pairs.items():
-    style = "no_think"
-    full = [t for t in said if form(t, style) + accuracy(t, "C", style) == 2]
-    wrong = sum(read(t, OPTIONS) != "C" for t in full)
-    print(f"{rules}: {len(full)} random strings earn full marks,", end=" ")
-    print(f"{wrong} of them wrong in evaluation")
+for rules, pays in pairs.items():
+    found = shortest_hack(pays, lambda said: read(said, OPTIONS), "C", pieces, 6)
+    print(f"{rules} rules, up to 6 pieces: {found!r}")
 
 # %% [markdown]
+# Explain the first hack with the two published rules: which of them reads the first block, and which one accepts
+# the rest? That the program finds nothing against the strict rules is no proof. It means that no hack exists
+# with these pieces and this length. The tests of the library search further.
+#
 # ## 9 What no rule here sees
 #
-# Being strict about form is not being strict about thought. The rows below earn full marks under both
-# rule sets. Empty thinking is paid like careful thinking, and reasons that contradict the answer are
-# paid like reasons that support it. So a rising reward says nothing about the reasoning, and a model
-# that is paid for its answer alone may well stop thinking: it costs tokens and earns nothing. Chapter
-# 07 watches for that collapse, and chapter 11 scores rationales against the truth that phantoms
-# carry.
+# To be strict about the form is not to be strict about the rationale. The rows below earn full points under both
+# sets of rules. An empty rationale earns the same as a careful one. A rationale that contradicts the
+# answer earns the same as one that supports it. So a rising reward says nothing about the rationale. A
+# model that is rewarded for its answer only may stop writing one, because it costs tokens and
+# earns nothing. Chapter 07 watches for that, and chapter 11 compares rationales with the
+# scene of the phantom.
 
 # %%
 unread = bench[bench.kind == "rationale without value"]
 unread[["style", "completion", "published", "strict"]]
 
 # %% [markdown]
-# Strictness has a price as well. Some completions mean the right letter, evaluation reads it, and the
-# strict rules pay nothing at all, not even for trying. A model that always writes `C) CT` would never
-# see a reward and could not learn from one. (The share printed here is a share of tricks; it says
-# nothing about any model.) Strictness works only if the model follows the form now and then
-# before training starts. That share is the first thing to measure, and the base model of this course
-# was taught the form for that reason.
+# Strictness also has a price. Some completions mean the right letter, and evaluation reads it, but the strict
+# rules give no point, not even for the form. A model that always writes `C) CT` would never get a reward and could
+# not learn from one. So strict rules work only if the model already keeps the form sometimes. Measure this
+# share before you train, as in chapter 02. (The share printed here is one of tricks. It says
+# nothing about a model.)
 
 # %%
 strictly_unpaid = bench[bench.correct & (bench.strict == 0)]
@@ -412,12 +470,11 @@ print(strictly_unpaid.kind.value_counts().to_string())
 # %% [markdown]
 # ## 10 The form in which TRL calls a reward
 #
-# TRL scores a whole batch in one call. It passes `completions`, and every column of the data set under
-# its own name as a list of the same length: our `answer` holds the right letters. Where the prompt
-# is a conversation, as it has to be with images, each completion is a list of one message. The
-# function must return a list of numbers, one for each completion, and has to swallow whatever else
-# comes, hence `**columns`. The two arguments before the slash are ours, not TRL's: no column can
-# overwrite them.
+# TRL scores a whole batch in one call. It passes `completions`, and every column of the data set under its own
+# name, as lists of the same length. Our column `answer` holds the right letters. If the prompt is a
+# conversation, as it must be with images, each completion is a list with one message. The function must return
+# a list with one number for each completion. It must also accept columns that it does not need, so it has
+# `**columns`. The two arguments before the slash are ours. Because of the slash, no column can overwrite them.
 
 
 # %%
@@ -432,16 +489,16 @@ def format_reward(score, style, /, completions, **columns):
 
 
 # %% [markdown]
-# ### Exercise 3: the accuracy of a batch
+# ### Exercise 4: the accuracy of a batch
 # *medium, 10 minutes*
 #
-# Write the same for the answer. `score` is a rule such as `accuracy_strict`, called as
-# `score(completion, letter, style)`; `answer` is the list of right letters, one for each completion.
-# In a real batch they differ from completion to completion.
+# Write the same for the answer. `score` is a rule such as `accuracy_strict`; call it as
+# `score(completion, letter, style)`. `answer` is the list of right letters, one for each completion. In a
+# real batch they differ from completion to completion.
 #
 # <details><summary>Hint</summary>
 #
-# `zip(completions, answer, strict=True)` pairs them, and complains if one is longer. Do not forget
+# `zip(completions, answer, strict=True)` makes pairs, and raises an error if one list is longer. Remember
 # `text`.
 #
 # </details>
@@ -460,10 +517,10 @@ def accuracy_reward(score, style, /, completions, answer, **columns):
 accuracy_reward = checks.accuracy_reward(accuracy_reward)
 
 # %% [markdown]
-# The library binds the first two arguments and hands over the pair. `rewards(style)` is what the
-# trainer gets in chapter 06, and `rewards(style, "published")` what the failure in chapter 07 is made
-# with. Called below as TRL calls them, with a column that they do not need. TRL adds the numbers up
-# and logs each under the name of its function.
+# The library sets the first two arguments and gives you both functions: `rewards(style)` is what the trainer
+# gets in chapter 06, and `rewards(style, "published")` makes one of the failures in chapter 07. The next cell calls them
+# as TRL does, with a column that they do not need. TRL adds the numbers and logs each of them under the name
+# of its function.
 
 # %%
 from medr1_lib.rl.rewards import rewards
@@ -481,9 +538,9 @@ for rules in ("strict", "published"):
 # %% [markdown]
 # ## 11 Your turn
 #
-# Type a completion below, or take one from the bench and change it. Every key that you press is scored
-# at once under both rule sets. Try to find a completion that the strict rules pay in full and that you
-# would not want. In the book this view is frozen; in JupyterLab it is alive.
+# Type a completion below, or take one from the bench and change it. It is scored under both sets of rules at
+# every key that you press. Try to find a completion that the strict rules reward in full and that you would not
+# want. In the book this view is a still picture; in JupyterLab you can use it.
 
 # %% tags=["nbval-ignore-output"]
 from medr1_lib.course.widgets import RewardTester
@@ -491,10 +548,10 @@ from medr1_lib.course.widgets import RewardTester
 RewardTester([row for row in rows if sum(row.published) != sum(row.strict)])
 
 # %% [markdown]
-# If you found one, add it to `data/reward_bench.json` with the verdicts that it deserves and run
-# `pytest tests/test_reward_bench.py`. A row whose verdict is not what a rule gives fails with a line
-# that says so, as here, where somebody expects that the strict rules forgive a period. Either the rule
-# or the expectation is wrong, and writing the row makes you decide which.
+# If you find one, add it to `data/reward_bench.json` with the verdicts that it should get, and run
+# `pytest tests/test_reward_bench.py`. The test fails if a rule gives another verdict than your row says, and
+# names the row. Here is an example: somebody expects that the strict rules accept a period. Then either the
+# rule is wrong or the expectation, and you have to decide which.
 
 # %%
 mine = BenchRow(
@@ -508,19 +565,81 @@ mine = BenchRow(
 print(*mine.mistakes(), sep="\n")
 
 # %% [markdown]
+# ## Quiz
+# Decide first, then open the choice that you take.
+#
+# ### Question 1
+# A rule gives a point if the right letter occurs anywhere in the completion. What will training teach?
+#
+# <details><summary>A. To look at the image more carefully</summary>
+#
+# Wrong. Careful looking earns no more than a list of all four letters, which is easier to learn.
+#
+# </details>
+# <details><summary>B. To list all letters, because this earns the point every time</summary>
+#
+# Right. Training follows the reward, and this is the easiest way to get it.
+#
+# </details>
+# <details><summary>C. Nothing at all, because every completion gets the same reward</summary>
+#
+# Wrong. At first only some completions contain the letter, so there is a difference to learn from.
+#
+# </details>
+#
+# ### Question 2
+# In a run with the published rules, the reward rises and the accuracy in evaluation falls. What do you do
+# first?
+#
+# <details><summary>A. Read completions with full reward that evaluation counts as wrong</summary>
+#
+# Right. Where reward and evaluation disagree, the completion shows the hole that the model found.
+#
+# </details>
+# <details><summary>B. Lower the learning rate, because training is unstable</summary>
+#
+# Wrong. The reward rises steadily. Training works well, but towards a goal that you did not mean.
+#
+# </details>
+# <details><summary>C. Train longer, because accuracy usually follows the reward with a delay</summary>
+#
+# Wrong. More training on a reward with a hole makes more use of the hole.
+#
+# </details>
+#
+# ### Question 3
+# With strict rules, a model that always writes C) CT gets no reward at all. What follows?
+#
+# <details><summary>A. The strict rules are wrong, since the letter is right</summary>
+#
+# Wrong. They do what they are meant to do. The question is whether this model can learn from them.
+#
+# </details>
+# <details><summary>B. The model will learn the form quickly, because it is punished</summary>
+#
+# Wrong. If every completion of a group earns the same, nothing says which one is better.
+#
+# </details>
+# <details><summary>C. It cannot learn from these rules until it keeps the form sometimes</summary>
+#
+# Right. A group needs different rewards. So measure how often the form is kept before you train.
+#
+# </details>
+
+# %% [markdown]
 # ## What you saw
 #
-# - A rule pays for what it reads, not for what was meant. Looking for a letter anywhere pays for
-#   every text that has one.
-# - The published rules read the first block, and their pattern spans as many as there are. They pay
-#   in full for completions that evaluation counts wrong, and withhold a point from right ones.
-# - The strict rules pay for one form. Nothing on the bench and no random string got around them, but
-#   they read no rationale, and they pay nothing for a right letter in the wrong clothes.
+# - A rule rewards what it reads, not what you meant. A rule that looks for a letter anywhere rewards every
+#   text that contains it.
+# - The published rules read the first block, and their pattern accepts several. They give full points to
+#   completions that evaluation counts as wrong, and take a point from right ones.
+# - The strict rules reward one form. No row of the bench and no string of the search got around them. But they
+#   read no rationale, and they give nothing for a right letter in another form.
 # - A reward for TRL is a function from a batch to a list of numbers.
 #
 # ## Where to go next
 #
-# Chapter 05 takes four completions and these two rewards and follows them through advantage,
-# probability ratio and loss to a gradient. On rules that are met to the letter and missed in spirit,
-# read V. Krakovna et al., *Specification gaming: the flip side of AI ingenuity* (DeepMind, 2020), and
-# on rule-based rewards for reasoning, DeepSeek-AI, *DeepSeek-R1* (arXiv 2501.12948).
+# Chapter 04 starts with the simplest case, four letters and no image, and shows why rewards can
+# improve a model at all. To read more: V. Krakovna et al., *Specification gaming: the flip side of
+# AI ingenuity* (DeepMind, 2020), on rules that are kept to the letter and missed in spirit, and DeepSeek-AI,
+# *DeepSeek-R1* (arXiv 2501.12948), on rule-based rewards for reasoning.

@@ -44,7 +44,7 @@ from matplotlib import pyplot as plt
 
 from medr1_lib.analysis import transfer
 from medr1_lib.analysis.transfer import transfer_answers
-from medr1_lib.course import checks, tiers
+from medr1_lib.course import checks, ledger, tiers
 from medr1_lib.data import phantom_vqa
 from medr1_lib.analysis.stats import Z
 
@@ -628,6 +628,7 @@ for arm, name in arms.items():
     runs, captions = (pd.DataFrame(of).query("style == @STYLE") for of in found)
     falls = [f"{100 * pair['difference']:+.1f}" for pair in captions["paired"]]
     print(f"{arm}: {100 * runs['accuracy'].mean():.1f} % right; captions", *falls)
+ledger.page(10, generalizes=None)
 
 # %% [markdown]
 # The first and the third arm look like a finding about methods: at about the same accuracy, SFT has forgotten
@@ -638,6 +639,71 @@ for arm, name in arms.items():
 # shows this price. Somebody who had stopped after two arms would have published a law, and somebody with
 # another default its opposite.
 #
+# The last lines of the cell are your ledger. If this chapter has changed your mind about the first claim, write
+# your new probability in place of `None`, and run the cell again.
+
+# %% [markdown]
+# ## Quiz
+# Decide first, then open the choice that you take.
+#
+# ### Question 1
+# Two methods are trained on the same 640 questions. One makes 80 optimizer updates, the other 2,560. The second is better. What does this show?
+#
+# <details><summary>A. The second method is better than the first</summary>
+#
+# Wrong. The number of updates differs by a factor of 32, and that alone can explain the result.
+#
+# </details>
+# <details><summary>B. Nothing about the methods, because the number of updates differs</summary>
+#
+# Right. Hold everything equal except the method, then compare again.
+#
+# </details>
+# <details><summary>C. The first method needs fewer updates</summary>
+#
+# Wrong. It got fewer. Whether it needs fewer was not tested.
+#
+# </details>
+#
+# ### Question 2
+# Model A is 3 points ahead of model B on the same questions, with an interval from 1 to 5. Both were trained with one seed. May you say that method A is better?
+#
+# <details><summary>A. No. The interval is about these two models; other seeds may turn the order round</summary>
+#
+# Right. A claim about methods needs several seeds for each of them.
+#
+# </details>
+# <details><summary>B. Yes, because the interval excludes zero</summary>
+#
+# Wrong. It excludes zero for these two models. Another seed would make other models.
+#
+# </details>
+# <details><summary>C. Yes, because the questions were the same</summary>
+#
+# Wrong. Same questions make the comparison of the two models sharp, but they add no seeds.
+#
+# </details>
+#
+# ### Question 3
+# SFT forgets more than GRPO. With a smaller learning rate, SFT forgets less than GRPO. What do you report?
+#
+# <details><summary>A. SFT forgets more, as the first comparison showed</summary>
+#
+# Wrong. The second comparison shows that this depends on a setting.
+#
+# </details>
+# <details><summary>B. GRPO forgets more, because the smaller rate is the fair one</summary>
+#
+# Wrong. Neither rate is the only fair one, so neither order is a law.
+#
+# </details>
+# <details><summary>C. The order depends on the learning rate, so this is not shown to be a property of the methods</summary>
+#
+# Right. Report both arms, and say which setting reverses the order.
+#
+# </details>
+
+# %% [markdown]
 # ## What you saw
 #
 # - The published comparison gave one side 32 times fewer updates. Done that way, our own runs would have

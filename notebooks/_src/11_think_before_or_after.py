@@ -41,7 +41,7 @@ from matplotlib import pyplot as plt
 from PIL import Image
 
 from medr1_lib.analysis import transfer
-from medr1_lib.course import checks, tiers
+from medr1_lib.course import checks, ledger, tiers
 
 tier = tiers.start(11)
 plt.ion()  # a figure appears under the cell that draws it
@@ -601,6 +601,72 @@ verdicts = {
     > gap["base", "letter"],
 }
 print(*(f"{k}: {'yes' if v else 'no'}" for k, v in verdicts.items()), sep="\n")
+ledger.page(11, thinking=None)
+
+# %% [markdown]
+# The last lines are your ledger. If this chapter has changed your mind about the second claim, write your new
+# probability in place of `None`, and run the cell again.
+
+# %% [markdown]
+# ## Quiz
+# Decide first, then open the choice that you take.
+#
+# ### Question 1
+# You run eight independent tests at the 5 % level, and nothing is there to find. How likely is at least one significant result?
+#
+# <details><summary>A. 5 %, because that is the level</summary>
+#
+# Wrong. The level holds for one test. With eight tests there are eight chances of a false alarm.
+#
+# </details>
+# <details><summary>B. 40 %, which is eight times 5 %</summary>
+#
+# Wrong. Adding is only an upper bound. The probability is 1 minus 0.95 to the power of 8.
+#
+# </details>
+# <details><summary>C. About one third</summary>
+#
+# Right. It is 1 minus 0.95 to the power of 8, which is 34 %. This is why p-values are corrected.
+#
+# </details>
+#
+# ### Question 2
+# A model writes its letter first and its rationale after it. Can the rationale change this letter?
+#
+# <details><summary>A. Yes, because the model plans both together</summary>
+#
+# Wrong. The letter is written before any token of the rationale exists, and it is not changed later.
+#
+# </details>
+# <details><summary>B. Not when it is written; in training, the rationale can change the weights</summary>
+#
+# Right. A later token cannot influence an earlier one, but both share the same weights.
+#
+# </details>
+# <details><summary>C. No, and training on rationales cannot change letters either</summary>
+#
+# Wrong. Training changes weights, and the letter is computed with the same weights.
+#
+# </details>
+#
+# ### Question 3
+# The rationale is true and the letter is wrong. What does an accuracy reward do with this completion?
+#
+# <details><summary>A. It rewards the rationale and not the letter</summary>
+#
+# Wrong. The accuracy reward reads the letter only. Nothing in it looks at the rationale.
+#
+# </details>
+# <details><summary>B. It gives no point, and in a group with right answers all its tokens become less likely</summary>
+#
+# Right. The advantage is the same for every token, so a true rationale is pushed down too.
+#
+# </details>
+# <details><summary>C. It corrects the letter to fit the rationale</summary>
+#
+# Wrong. A reward is a number for the whole completion. It does not say what should change.
+#
+# </details>
 
 # %% [markdown]
 # ## What you saw

@@ -36,8 +36,9 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import display
 
-from medr1_lib.course import checks, tiers
+from medr1_lib.course import checks, ledger, tiers
 from medr1_lib.data import phantom_vqa
+from medr1_lib.data.question import QUESTION_TYPES
 
 tier = tiers.start(12)
 warnings.filterwarnings("ignore", category=FutureWarning)
@@ -469,6 +470,123 @@ for style, of in sizes.groupby("style"):
 # practice against size, and practice won. So it did here: both bases had true answers of this very kind, with
 # nothing held back, while the first one was stopped early on purpose (chapter 02).
 #
+# ## 9 Belief and evidence
+#
+# In chapter 00 you gave each of the three claims a probability. Now compare it with the evidence of this course. The rule is
+# simple and the same for all three: a claim *holds here* if every seed of the one side is above every
+# seed of the other, it *does not hold here* if every seed is below, and else it *is open*. The score is the
+# squared distance between your probability and the result: 0 is best, and 0.25 is what you get with 0.5.
+#
+# *Here* means: a tiny model on drawings. The paper used a model hundreds of times as large, on real images. A
+# claim that does not hold here may hold there.
+
+
+# %%
+def above(first, second):
+    """Whether all of the first lie above all of the second; `None` if they overlap."""
+    if first.min() > second.max():
+        return True
+    return False if first.max() < second.min() else None
+
+
+types = records[records["train"].isin(QUESTION_TYPES) & (records["style"] == STYLE)]
+away = types[
+    (types["train"] != types["question_type"]) & (types["control"] == "none")
+]
+away = away.groupby(["method", "seed"])["correct"].mean()
+home = sizes[sizes["train"].isin(["all", "none"]) & (sizes["control"] == "none")]
+home = home.groupby(["method", "style", "seed"])["correct"].mean()
+ledger.settle(
+    {
+        "generalizes": above(away["grpo"], away["sft"]),
+        "thinking": above(home["grpo", "no_think"], home["grpo", "think_before"]),
+        "size": above(home["grpo", STYLE], home["larger base", STYLE]),
+    }
+)
+
+# %% [markdown]
+# Which result did you expect least? Write down what evidence would change your mind again, and what it would
+# cost to get it.
+#
+# ## 10 When is GRPO the right tool?
+#
+# GRPO is one of several ways to improve a model. Choose by what you have:
+#
+# | you have | use | because |
+# |---|---|---|
+# | right answers, and nothing to explain | SFT on the answers | one pass over the data, no sampling, and not shown to be worse here (chapter 10) |
+# | right answers, and the model should explain first | rejection sampling, then SFT: sample, keep what is right, imitate | it needs no targets for the rationale and is simple; try it before GRPO (chapter 06) |
+# | a rule that checks an answer, and a model that is right sometimes | GRPO | it learns from right and wrong completions, and follows the model as it changes |
+# | a better model of the same kind | distillation | a signal for every token instead of one number for each completion (chapter 08) |
+# | a model that is never right, or always | none of these | all rewards of a group are equal, so there is nothing to learn from: get more or other data |
+# | a model that breaks the form or prefers a letter | first a few examples of the form, or corrected letters | this is cheaper than RL, and its gain would be counted as knowledge (chapter 06) |
+# | a test that can be passed without images | more and better data | no training repairs a test that measures the wrong thing (chapter 01) |
+#
+# Before you decide, measure three numbers on your own base: how often it keeps the form, its pass@8 beside
+# that of a guesser, and the share of mixed groups. Chapter 02 does all three in minutes.
+
+# %% [markdown]
+# ## Quiz
+# Decide first, then open the choice that you take.
+#
+# ### Question 1
+# A map of gains is bright on the diagonal and elsewhere. May you say that knowledge of one modality carries over to the others?
+#
+# <details><summary>A. Not yet: a lost letter habit or a repaired form would look the same</summary>
+#
+# Right. Both help in every modality. So put the corrected base beside the map as a control.
+#
+# </details>
+# <details><summary>B. Yes, because the other modalities were not trained</summary>
+#
+# Wrong. They were not, but a better form or an unlearned letter habit helps there as well.
+#
+# </details>
+# <details><summary>C. No, gains off the diagonal are always luck</summary>
+#
+# Wrong. Intervals over seeds and questions tell luck from gain. They do not tell what was learned.
+#
+# </details>
+#
+# ### Question 2
+# The generalization index of GRPO is larger than that of SFT. SFT gains more at home and as much elsewhere. Who carries over further?
+#
+# <details><summary>A. GRPO, because the index says so</summary>
+#
+# Wrong. The index is a ratio. It is smaller for SFT only because SFT gains more at home.
+#
+# </details>
+# <details><summary>B. SFT, because it gains more in total</summary>
+#
+# Wrong. More at home is not more elsewhere, and the claim is about elsewhere.
+#
+# </details>
+# <details><summary>C. Neither: elsewhere, both gain the same</summary>
+#
+# Right. Look at the two parts of a ratio before you interpret it.
+#
+# </details>
+#
+# ### Question 3
+# When does GRPO learn nothing from a question?
+#
+# <details><summary>A. When the model answers it right sometimes and wrong sometimes</summary>
+#
+# Wrong. This is the best case: the rewards of the group differ.
+#
+# </details>
+# <details><summary>B. When all completions of its group get the same reward</summary>
+#
+# Right. Every advantage is zero then. Only the KL penalty, if there is one, still acts.
+#
+# </details>
+# <details><summary>C. When the question has more than four options</summary>
+#
+# Wrong. The number of options changes the chance of a lucky guess, not the method.
+#
+# </details>
+
+# %% [markdown]
 # ## What you saw
 #
 # - Trained on one modality, a model gained on all of them, and most on its own: what it learned is in

@@ -10,7 +10,31 @@ def plain_interval(right, n):
     return share - half, share + half
 
 
+def covered(
+    interval, truth, n, first=0, last=1, weight=None, inside=lambda low, p, high: low <= p <= high
+):
+    """A `coverage` with something else in the place of one of its parts."""
+    weight = weight or (lambda k: math.comb(n, k) * truth**k * (1 - truth) ** (n - k))
+    return sum(
+        weight(k)
+        for k in range(first, n + last)
+        if inside(interval(k, n)[0], truth, interval(k, n)[1])
+    )
+
+
 WRONG = {
+    "coverage": {
+        "with 0 right the interval": lambda *case: covered(*case, first=1),
+        "the ends belong to it": lambda *case: covered(*case, last=0),
+        "its own probability": lambda interval, truth, n: covered(
+            interval, truth, n, weight=lambda k: truth**k * (1 - truth) ** (n - k)
+        ),
+        "the function passed in": lambda interval, truth, n: covered(
+            lambda right, n: (right / n, 1.0), truth, n
+        ),
+        "both its ends count": lambda *case: covered(*case, inside=lambda low, p, high: low <= p),
+        "in percent": lambda *case: 100 * covered(*case),
+    },
     "wilson": {
         "room above zero": plain_interval,
         "centred on one half": lambda right, n: wilson(right, n) if not right else wilson(1, n),

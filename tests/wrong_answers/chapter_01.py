@@ -26,6 +26,23 @@ def by_letter(train):
     }
 
 
+def mixed(images, seed, order=None):
+    images = sorted(images, key=order.index if order else None)
+    return np.random.default_rng(seed).permutation(images)
+
+
+def split(ids, share, images, weigh=None, below=False):
+    """A `split_by_image` that takes its images in any order, and may weigh them otherwise."""
+    chosen, size = set(), 0
+    for image in images:
+        weight = weigh(image) if weigh else ids.count(image)
+        if size + weight * below >= share * len(ids) + 0.01 * below:
+            break
+        chosen.add(image)
+        size += weight
+    return [image in chosen for image in ids]
+
+
 WRONG = {
     "window": {
         "rises straight": lambda values, low, high: (values > (low + high) / 2).astype(float),
@@ -33,11 +50,18 @@ WRONG = {
         "not negative": lambda values, low, high: np.minimum((values - low) / (high - low), 1),
         "not more": lambda values, low, high: np.maximum((values - low) / (high - low), 0),
     },
-    "leak_share": {
-        "nothing leaks": lambda train, test: 1 - len(set(train) & set(test)) / len(test),
-        "one of test questions": lambda train, test: len(set(train) & set(test)) / len(train),
-        "counts once": lambda train, test: sum(image in test for image in train) / len(test),
-        "both leak": lambda train, test: len(set(train) & set(test)) / len(test),
+    "split_by_image": {
+        "shuffled by the seed": lambda ids, share, seed: split(ids, share, sorted({*ids})),
+        "sorted before": lambda ids, share, seed: split(ids, share, mixed({*ids}, seed, order=ids)),
+        "go to one side": lambda ids, share, seed: split(ids, share, mixed(ids, seed)),
+        "at least": lambda ids, share, seed: split(ids, share, mixed({*ids}, seed), below=True),
+        "questions are counted": lambda ids, share, seed: split(
+            ids, share, mixed({*ids}, seed), weigh=lambda image: len(ids) / len({*ids})
+        ),
+        "needs no image": lambda ids, share, seed: split(
+            ids, max(share, 1e-9), mixed({*ids}, seed)
+        ),
+        "a list is asked for": lambda ids, share, seed: np.random.default_rng(seed).random(),
     },
     "normalise": {
         "capitals and small letters": lambda text: text.strip().removesuffix("."),

@@ -28,7 +28,29 @@ def by_factorials(k, c, n):
     return factorial(n - c) * factorial(n - k) / factorial(n - c - k) / factorial(n)
 
 
+def constants(probs, rounds=100, wanted=None, final=lambda factors: factors / factors.mean()):
+    """A `letter_constants` with something else in the place of one of its parts."""
+    there = probs > 0
+    wanted = (there / there.sum(1, keepdims=True)).mean(0) if wanted is None else wanted
+    factors = np.ones(probs.shape[1])
+    for _ in range(rounds):
+        scaled = probs * factors
+        now = (scaled / scaled.sum(1, keepdims=True)).mean(0)
+        factors = factors * np.divide(wanted, now, out=np.ones_like(now), where=now > 0)
+    return final(factors)
+
+
 WRONG = {
+    "letter_constants": {
+        "nothing to correct": lambda probs: constants(probs, final=lambda f: f / f.sum()),
+        "equally likely on average": lambda probs: np.ones(probs.shape[1]),
+        "after many rounds": lambda probs: constants(probs, rounds=1),
+        "a half each": lambda probs: constants(probs, wanted=1 / probs.shape[1]),
+        "left alone": lambda probs: constants(
+            probs, final=lambda f: f / f.mean() * (probs.sum(0) > 0)
+        ),
+        "its shape is": lambda probs: constants(probs) * np.ones_like(probs),
+    },
     "share": {
         "interval is Wilson's": share_with(interval=plain_interval),
         "in percent, and a share": share_with(

@@ -1,5 +1,7 @@
+import itertools
 import re
 
+from medr1_lib.course.chapters.chapter_03 import last_letter
 from medr1_lib.data.styles import STYLES
 from medr1_lib.rl.rewards import accuracy_strict, text
 
@@ -35,7 +37,32 @@ def rewarded(score, style, completions, answer):
     return [score(text(completion), letter, style) for completion, letter in pairs]
 
 
+def hack(pays, reads, answer, strings, full=lambda points: points == 2):
+    found = (said for said in strings if full(pays(said)) and reads(said) != answer)
+    return next(found, None)
+
+
+def products(pieces, numbers):
+    return ("".join(s) for n in numbers for s in itertools.product(pieces, repeat=n))
+
+
 WRONG = {
+    "shortest_hack": {
+        "and is read as A": lambda pays, reads, answer, pieces, longest: next(
+            said for said in products(pieces, range(1, longest + 1)) if pays(said) == 2
+        ),
+        "without a hack": lambda *case: hack(*case[:3], products(case[3], range(1, 3))),
+        "tried first": lambda *case: hack(*case[:3], products(case[3], range(2, case[4] + 1))),
+        "in the order": lambda *case: hack(
+            *case[:3], products(sorted(case[3]), range(1, case[4] + 1))
+        ),
+        "what counts as read": lambda pays, reads, answer, pieces, longest: hack(
+            pays, last_letter, answer, products(pieces, range(1, longest + 1))
+        ),
+        "2 are full": lambda *case: hack(
+            *case[:3], products(case[3], range(1, case[4] + 1)), full=bool
+        ),
+    },
     "accuracy_published": {
         "the right letter in a block": lambda completion, answer, style: float(
             completion.strip() == answer

@@ -1,9 +1,31 @@
-"""Chapter 01: the cases that check its exercises."""
+"""Chapter 01: a split by image, and the cases that check its exercises."""
+
+from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
 from medr1_lib.course.exercise import Case
 from medr1_lib.data.question import Question
+
+
+def split_by_image(image_ids: Sequence[str], share: float, seed: int) -> list[bool]:
+    """Which questions go to the test split, so that no image is on both sides.
+
+    The test split has at least `share` of all questions, and no image more than it needs for that.
+
+    Example:
+        >>> split_by_image(["a", "a", "b", "c"], 0.25, seed=0)
+        [False, False, False, True]
+    """
+    count = Counter(image_ids)
+    chosen, size = set(), 0
+    for image in np.random.default_rng(seed).permutation(sorted(count)):
+        if size >= share * len(image_ids):
+            break
+        chosen.add(image)
+        size += count[image]
+    return [image in chosen for image in image_ids]
 
 
 def _asked(*questions: str) -> tuple[list[Question]]:
@@ -35,10 +57,14 @@ CASES = {
         Case(_asked(*2 * ["lung | skin: A"], "skin | bone: B"), "what is never right has a ratio"),
         Case(_asked("Lung. | skin: A", "lung | Skin: A"), "use the form that `normalise` gives"),
     ),
-    "medr1_lib.data.audit:leak_share": (
-        Case((["a", "b"], ["c", "d"]), "no image in common, nothing leaks"),
-        Case((["a", "b"], ["b", "c", "d", "e"]), "the share is one of test questions"),
-        Case((["a", "a", "b"], ["a", "c"]), "an image counts once, however often it is trained on"),
-        Case((["a"], ["a", "a", "b", "c"]), "two questions about one leaked image both leak"),
+    "medr1_lib.course.chapters.chapter_01:split_by_image": (
+        Case(
+            (["a", "b", "c", "d"], 0.5, 0), "half of four questions are two, shuffled by the seed"
+        ),
+        Case((["d", "c", "b", "a"], 0.5, 1), "images are sorted before they are shuffled"),
+        Case((["a", "a", "b", "c"], 0.25, 0), "all questions about one image go to one side"),
+        Case((["a", "b", "c"], 0.5, 2), "the test split has at least `share` of the questions"),
+        Case((["a", "b", "b", "b", "c"], 0.4, 5), "questions are counted, not images"),
+        Case((["a", "b"], 0, 0), "a share of nothing needs no image"),
     ),
 }

@@ -43,6 +43,21 @@ CASES = {
         Case(("grade: 1,5, finding: mass",), "a comma without a space separates nothing"),
         Case(("note: finding: mass",), "the first colon separates, the rest is the value"),
     ),
+    "medr1_lib.analysis.gains:letter_constants": (
+        Case((np.full((3, 4), 0.25),), "without a habit there is nothing to correct"),
+        Case(
+            (np.array([[0.2, 0.8], [0.4, 0.6]]),),
+            "all letters are equally likely on average, after many rounds",
+        ),
+        Case(
+            (np.array([[0.5, 0.5, 0.0], [0.1, 0.2, 0.7]]),),
+            "two options get a half each, not a third",
+        ),
+        Case(
+            (np.array([[0.3, 0.7, 0.0], [0.4, 0.6, 0.0]]),),
+            "a letter that is never there is left alone",
+        ),
+    ),
     "medr1_lib.course.chapters.chapter_02:pass_at": (
         Case((1, [4, 0], 16), "with one try it is the mean share of right samples"),
         Case((2, [1], 4), "samples are drawn without replacement, none of them twice"),

@@ -6,7 +6,9 @@ All of them answer one question, `OPTIONS` with the right letter `ANSWER`. The t
 `pytest tests/test_reward_bench.py`.
 """
 
+import itertools
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,37 @@ def _row(record: dict[str, Any], where: str) -> BenchRow:
     return BenchRow(**record | {rules: tuple(map(float, record[rules])) for rules in RULES})
 
 
+def shortest_hack(
+    pays: Callable[[str], float],
+    reads: Callable[[str], str | None],
+    answer: str,
+    pieces: Sequence[str],
+    longest: int,
+) -> str | None:
+    """The first string of at most `longest` pieces that earns 2 points and is read otherwise.
+
+    Example:
+        >>> shortest_hack(lambda text: 2 * ("C" in text), lambda text: text[0], "C", "AC", 2)
+        'AC'
+    """
+    for number in range(1, longest + 1):
+        for chosen in itertools.product(pieces, repeat=number):
+            completion = "".join(chosen)
+            if pays(completion) == 2 and reads(completion) != answer:
+                return completion
+    return None
+
+
+def two_for_any_c(completion: str) -> float:
+    """A rule for the cases: it pays in full for the letter, wherever it stands."""
+    return 2.0 * ("C" in completion)
+
+
+def last_letter(completion: str) -> str | None:
+    """A reader for the cases: the last character."""
+    return completion[-1]
+
+
 def _said(content: str) -> list[list[dict[str, str]]]:
     """One completion as TRL hands it over."""
     return [[{"role": "assistant", "content": content}]]
@@ -112,6 +145,14 @@ CASES = {
         Case(("I say <answer>C</answer>", NO_THINK), "nothing may stand before the form"),
         Case(("<answer>C</answer> I think", NO_THINK), "nothing may stand after the form"),
         Case(("<answer>C</answer>", BEFORE), "the pattern is that of the style asked for"),
+    ),
+    "medr1_lib.course.chapters.chapter_03:shortest_hack": (
+        Case((two_for_any_c, last_letter, "C", "AC", 2), "it earns 2 points, and is read as A"),
+        Case((two_for_any_c, last_letter, "C", "CA", 1), "without a hack the result is None"),
+        Case((two_for_any_c, last_letter, "A", "AC", 3), "a single piece is tried first"),
+        Case((two_for_any_c, last_letter, "C", "BAC", 3), "in the order of `itertools.product`"),
+        Case((two_for_any_c, str.strip, "C", ["C", " "], 2), "`reads` says what counts as read"),
+        Case((len, last_letter, "A", "AB", 2), "`pays` gives the points, and 2 are full"),
     ),
     "medr1_lib.rl.rewards:accuracy_reward": (
         Case((accuracy_strict, NO_THINK, SAY_A, ["A"]), "one number for each completion"),
