@@ -1,16 +1,52 @@
-"""The reference functions of chapters 06 and 07, compared with other ways of computing them."""
+"""The reference functions of the chapters, compared with other ways of computing them."""
+
+import itertools
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
+from medr1_lib.analysis.stats import wilson
 from medr1_lib.course.chapters import chapter_06
+from medr1_lib.course.chapters.chapter_00 import coverage
+from medr1_lib.course.chapters.chapter_01 import split_by_image
+from medr1_lib.course.chapters.chapter_03 import shortest_hack
 from medr1_lib.course.chapters.chapter_07 import diagnose, unearned, zero_std_groups
 from medr1_lib.rl.recipe import load_recipe
 
 FIRST = {"reward": 1.1, "truncated": 0.2}
 WELL = {"reward": 1.7, "zero_std_groups": 0.3, "truncated": 0.0, "kl": 0.08, "unearned": 0.0}
+
+
+@pytest.mark.parametrize(("truth", "n"), [(0.25, 20), (0.5, 7), (0.9, 40), (1.0, 5)])
+def test_coverage_is_that_of_the_binomial_distribution(truth, n):
+    ends = [wilson(right, n) for right in range(n + 1)]
+    inside = [low <= truth <= high for low, high in ends]
+    wanted = binom.pmf(np.arange(n + 1), n, truth)[inside].sum()
+    assert coverage(wilson, truth, n) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.5, 1.0])
+def test_a_split_by_image_keeps_images_together_and_is_no_larger_than_needed(share):
+    ids = [f"image {number}" for number in np.random.default_rng(3).integers(0, 60, 200)]
+    chosen = split_by_image(ids, share, seed=1)
+    test, train = ({*itertools.compress(ids, side)} for side in (chosen, np.invert(chosen)))
+    assert not test & train
+    largest = max(map(ids.count, ids))
+    assert share * len(ids) <= sum(chosen) < share * len(ids) + largest
+    assert chosen != split_by_image(ids, share, seed=2) or share == 1
+
+
+def test_the_shortest_hack_is_the_first_of_the_shortest():
+    tried = []
+
+    def pays(completion):
+        tried.append(completion)
+        return 2.0 * (completion in {"bb", "ab", "aba"})
+
+    assert shortest_hack(pays, lambda text: None, "C", "ab", 3) == "ab"
+    assert tried == ["a", "b", "aa", "ab"]
 
 
 @pytest.mark.parametrize(("lost", "won"), [(0, 1), (3, 17), (17, 3), (40, 60), (5, 5), (50, 400)])

@@ -45,5 +45,6 @@ def sketch(
             middle, level = ((x + to_x) / 2, (y + to_y) / 2), y == to_y
             place = {"xytext": (0, 4 * level), "textcoords": "offset points", "ha": "center"}
             gap = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"}
-            axes.annotate(label, middle, va="bottom" if level else "center", bbox=gap, **place)
+            above = "bottom" if level else "center"
+            axes.annotate(label, middle, va=above, bbox=gap, fontsize=9, **place)
     return axes

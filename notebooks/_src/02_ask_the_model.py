@@ -108,9 +108,8 @@ plt.show()
 text = prompt(question.question, question.options, "no_think")
 parts = [{"type": "image"}, {"type": "text", "text": text}]
 turns = [{"role": "user", "content": parts}]
-chat = processor.apply_chat_template(
-    turns, tokenize=False, add_generation_prompt=True
-)
+how = {"tokenize": False, "add_generation_prompt": True}
+chat = processor.apply_chat_template(turns, **how)
 print(chat)
 
 # %% [markdown]
@@ -127,7 +126,7 @@ batch = processor(text=[chat], images=[picture], return_tensors="pt")
 print(*(f"{name}: {list(value.shape)}" for name, value in batch.items()), sep="\n")
 ids = batch["input_ids"][0]
 words = ids[ids != processor.image_token_id]
-print(f"{len(ids) - len(words)} of {len(ids)} tokens are the picture")
+print(f"{len(ids) - len(words)} of {len(ids)} tokens are the image")
 print("|".join(map(processor.decode, words)))
 
 # %% [markdown]
@@ -386,7 +385,7 @@ claims = checks.claims(claims)
 # can improve a lot without learning to see anything new. If it is far below, the model gets its letters in
 # some other way than through the words of a caption.
 
-# %% tags=["headline"]
+# %%
 scenes = [q.scene for q in items.questions]
 pictures = [draw(scene) for scene in scenes]
 captions = asker.reply([DESCRIBE] * len(pictures), pictures)

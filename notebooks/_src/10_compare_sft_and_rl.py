@@ -380,14 +380,17 @@ pd.concat(summaries).droplevel(1).set_index("part", append=True).round(3)
 ablation = transfer.compare_pooled(found)
 _ = plots.ablation(ablation, f"SFT less GRPO, in points, {STYLE}")
 shown = ["label", "part", "n", "seeds", "difference", "low", "high", "p_holm"]
-display(ablation[shown].round(3))
-indices = {name: transfer.index(one) for name, one in found.items()}
-display(pd.DataFrame(indices).T.round(2))
+indices = pd.DataFrame({m: transfer.index(one) for m, one in found.items()})
+display(ablation[shown].round(3), indices.T.round(2))
+ledger.page(10, generalizes=None)
 
 # %% [markdown]
 # The second table is the *generalization index* of chapter 12: the gain elsewhere as a share of the gain at
 # home. Two indices whose intervals overlap widely are no evidence that one method carries over better. And where
 # they differ, look back at the gains: a method that gains little at home can have a high index.
+#
+# The last lines are your ledger. If the tables have changed your mind about the first claim, write your new
+# probability in place of `None`, and run the cell again.
 #
 # The map shows the difference cell by cell, corrected for the number of comparisons.
 
@@ -628,7 +631,6 @@ for arm, name in arms.items():
     runs, captions = (pd.DataFrame(of).query("style == @STYLE") for of in found)
     falls = [f"{100 * pair['difference']:+.1f}" for pair in captions["paired"]]
     print(f"{arm}: {100 * runs['accuracy'].mean():.1f} % right; captions", *falls)
-ledger.page(10, generalizes=None)
 
 # %% [markdown]
 # The first and the third arm look like a finding about methods: at about the same accuracy, SFT has forgotten
@@ -638,9 +640,6 @@ ledger.page(10, generalizes=None)
 # worse. One setting has turned the order round. The rate of SFT was one that gave good answers, and no answer
 # shows this price. Somebody who had stopped after two arms would have published a law, and somebody with
 # another default its opposite.
-#
-# The last lines of the cell are your ledger. If this chapter has changed your mind about the first claim, write
-# your new probability in place of `None`, and run the cell again.
 
 # %% [markdown]
 # ## Quiz
