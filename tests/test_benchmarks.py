@@ -15,17 +15,14 @@ from benchmarks.study import (
     captions,
     failures,
     learning,
-    letter_probs,
     loop,
     oracle,
     probe,
     rejection,
 )
-from medr1_lib.analysis import recorded
 from medr1_lib.cli import exit_status
 from medr1_lib.course.tiers import material
 from medr1_lib.data.dataset import read_split
-from medr1_lib.evaluation import sweep
 from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.train import training_questions
 
@@ -139,19 +136,6 @@ def test_failures(tmp_path, monkeypatch):
     assert found["runs"].keys() == runs.keys()
     for name in ("failures", "failures_rollouts"):
         assert set(pd.read_parquet(tmp_path / f"{name}.parquet")["name"]) == runs.keys()
-
-
-def test_letter_probs(tmp_path):
-    recipe = load_recipe("course", model=BASE, style="no_think", data=str(trainings.data()))
-    job = sweep.Job(recipe, (recipe.data,), untrained=True)
-    sweep.run_jobs([job], tmp_path / "sweep", threads=1)
-    sweep.record([tmp_path / "sweep" / job.name], tmp_path / "block", {})
-    asked = ["--block", tmp_path / "block", "--data", recipe.data, "--sweep", tmp_path / "sweep"]
-    assert letter_probs.main([*map(str, asked), "--every", "1"]) == 0
-    found = pd.read_parquet(tmp_path / "block" / recorded.LETTER_PROBS)
-    assert found["model"].eq(job.name).all()
-    assert found["confidence"].between(0.25, 1).all()
-    assert len(found) == 2
 
 
 @pytest.mark.slow

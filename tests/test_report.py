@@ -39,7 +39,7 @@ def logs(frame):
 
 
 def sure(frame):
-    """What `benchmarks/study/letter_probs.py` records, of one model."""
+    """What a sweep records, of one model."""
     some = frame[(frame["method"] == "grpo") & (frame["train"] == "all")]
     return some.assign(confidence=0.75)[[*recorded.LABELS, "item", "confidence", "correct"]]
 

@@ -79,6 +79,12 @@ def test_a_block_holds_every_answer(done, tmp_path):
     assert mine["scene"].startswith("{")
     assert len(pd.read_parquet(tmp_path / "block" / recorded.LOGS)) == 4
     assert recorded.notes(tmp_path / "block")["command"] == "it"
+    sure = recorded.with_letter_probs(tmp_path / "block")
+    assert set(sure["control"]) == {"none"}
+    assert len(sure) == 2 + 2 + 2  # two items of each model
+    assert sure["letter_probs"].map(sum).between(0, 1).all()
+    found = pd.read_parquet(tmp_path / "block" / recorded.LETTER_PROBS)
+    assert found["confidence"].equals(found[[*"ABCD"]].max(axis=1))
 
 
 def test_what_is_no_block_is_refused(tmp_path):

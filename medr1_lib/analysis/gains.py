@@ -99,11 +99,12 @@ def circular(answers: pd.DataFrame) -> dict[str, float]:
     """
     turned = answers["control"].str.startswith(ROTATED)
     asked = answers[turned | answers["control"].eq("none")]
+    said = zip(asked["options"], asked["parsed"], strict=True)
     texts = [
-        row.options[ALL_LETTERS.index(row.parsed)] if isinstance(row.parsed, str) else None
-        for row in asked.itertuples()
+        options[ALL_LETTERS.index(letter)] if isinstance(letter, str) else None
+        for options, letter in said
     ]
-    items = asked.assign(text=texts).groupby("item")
+    items = asked.assign(text=pd.Series(texts, asked.index)).groupby("item")
     same = items["text"].nunique().eq(1) & items["text"].count().eq(items.size())
     return {
         "original": float(answers.loc[answers["control"] == "none", "correct"].mean()),

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
-from medr1_lib.data.question import AXES, BASES
+from medr1_lib.data.question import ALL_LETTERS, AXES, BASES, LETTERS
 from medr1_lib.data.styles import STYLES
 from medr1_lib.errors import InputError
 from medr1_lib.files import read_json
@@ -45,6 +45,33 @@ def load(block: Path) -> pd.DataFrame:
         problem = "its answers, models and questions do not belong together"
         raise InputError(block, problem, AGAIN)
     return found
+
+
+def with_letter_probs(block: Path) -> pd.DataFrame:
+    """Those answers of a block about the real images whose `letter_probs` are recorded beside it.
+
+    They are fit for `gains.read_all`, one model at a time. Raises an `InputError` if the block is
+    without them.
+    """
+    told = read_table(block / LETTER_PROBS, ["model", "item", *LETTERS], AGAIN)
+    rows = told[[letter for letter in ALL_LETTERS if letter in told]].to_numpy().tolist()
+    found = told[["model", "item"]].assign(mark=told.get("mark", "random"))
+    found["letter_probs"] = pd.Series(rows, found.index)
+    answers = load(block)
+    return answers[answers["control"] == "none"].merge(found, on=["model", "mark", "item"])
+
+
+def letter_table(answers: pd.DataFrame) -> pd.DataFrame:
+    """The letters' probabilities of an evaluation, as a block keeps them, a row per real image.
+
+    `chosen` is the forced letter, `confidence` its probability, and `correct` whether it is right.
+    """
+    real = answers[answers["control"] == "none"].reset_index(drop=True)
+    probs = pd.DataFrame([*map(list, real["letter_probs"])]).fillna(0.0)
+    probs.columns = [*ALL_LETTERS[: probs.shape[1]]]
+    table = probs.assign(item=real["item"], chosen=probs.idxmax(axis=1))
+    right = table["chosen"] == real["answer"]
+    return table.assign(confidence=probs.max(axis=1), correct=right)
 
 
 def notes(block: Path) -> dict[str, Any]:

@@ -319,13 +319,15 @@ def record(jobs: Sequence[Path], block: Path, notes: dict[str, Any]) -> None:
     """
     columns, remedy = recorded.ANSWER_COLUMNS, "remove the folder of the job and sweep again"
     models = [files.read_json(job / JOB, remedy) for job in jobs]
-    answers, logs, tests = [], [], dict[str, str]()
+    answers, letters, logs, tests = [], [], [], dict[str, str]()
     for job, model in zip(jobs, models, strict=True):
         tests |= model["marks"]
         for test, mark in model["marks"].items():
             path = answers_in(job, test) / recorded.ANSWERS
-            answered = recorded.read_table(path, columns, remedy)[columns]
-            answers.append(answered.assign(model=model["model"], mark=mark))
+            answered = recorded.read_table(path, [*columns, "answer", "letter_probs"], remedy)
+            whose = {"model": model["model"], "mark": mark}
+            answers.append(answered[columns].assign(**whose))
+            letters.append(recorded.letter_table(answered).assign(**whose))
         if (job / RUN).is_dir():
             logs.append(pd.read_csv(job / RUN / LOG).assign(model=model["model"]))
     if len({*tests.values()}) < len(tests):
@@ -337,6 +339,7 @@ def record(jobs: Sequence[Path], block: Path, notes: dict[str, Any]) -> None:
         questions.append(asked.assign(mark=mark))
     block.mkdir(parents=True, exist_ok=True)
     tables = {recorded.ANSWERS: answers, recorded.QUESTIONS: questions, recorded.LOGS: logs}
+    tables |= {recorded.LETTER_PROBS: letters}
     for name, parts in tables.items():
         if parts:
             content = pd.concat(parts, ignore_index=True).to_parquet(

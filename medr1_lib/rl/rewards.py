@@ -114,7 +114,7 @@ def rewards(style: str, rules: str = "strict") -> list[RewardFunction]:
         [0.0, 1.0]
     """
     form, accuracy = _scores("strict" if rules in NULL_WEIGHTS else rules)
-    found = [  # TRL logs each under the name of its function
+    found: list[RewardFunction] = [  # TRL logs each under the name of its function
         update_wrapper(partial(format_reward, form, style), format_reward),
         update_wrapper(partial(accuracy_reward, accuracy, style), accuracy_reward),
     ]
