@@ -5,12 +5,13 @@ import re
 import tomllib
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 from PIL import Image
 
 from medr1_lib.cli import COMMANDS
-from notebooks.tools import kernel
+from notebooks.tools import kernel, sources
 from tools import readme
 
 ROOT = kernel.ROOT
@@ -74,13 +75,25 @@ def test_filling_it_again_changes_nothing_but_minutes():
 
 @pytest.mark.parametrize("where", ["", "https://github.com/owner/name"])
 def test_badges_and_the_address_come_with_the_repository(monkeypatch, where):
-    monkeypatch.setattr(readme, "repository", lambda: where)
+    monkeypatch.setattr(sources, "REPOSITORY", where)
     page = readme.filled(PAGE)
     assert ("mybinder" in page) == ("shields" in page) == bool(where)
     assert f"git clone {where or 'ADDRESS'} medr1" in page
     assert readme.filled(page) == page
-    monkeypatch.setattr(readme, "repository", lambda: "")
+    monkeypatch.setattr(sources, "REPOSITORY", "")
     assert readme.filled(page) == readme.filled(PAGE)
+
+
+def test_a_chapter_opens_in_colab_once_there_is_a_repository():
+    source = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# 1 Title")])
+    assert sources.with_colab(source, "01_clean", "") is source
+    opened = sources.with_colab(source, "01_clean", "https://github.com/owner/name")
+    title, badge, install = opened.cells
+    assert title.source == "# 1 Title"
+    assert "/github/owner/name/blob/main/notebooks/01_clean.ipynb)" in badge.source
+    assert "%pip install -q git+https://github.com/owner/name" in install.source
+    assert {tag for cell in (badge, install) for tag in cell.metadata["tags"]} <= sources.TAGS
+    assert len(source.cells) == 1
 
 
 def test_the_citation_is_of_this_version():

@@ -4,11 +4,10 @@ import argparse
 import json
 import re
 import sys
-import tomllib
 
 from medr1_lib.cli import exit_status
 from medr1_lib.course.tiers import COSTS
-from notebooks.tools import kernel
+from notebooks.tools import kernel, sources
 
 README = kernel.ROOT / "README.md"
 ROW = re.compile(r"^(\| \[(\d\d) [^|]*\| [^|]*)\|[^|\n]*\|[^|\n]*\|$", re.M)
@@ -43,7 +42,7 @@ def filled(page: str) -> str:
         f"{len(works)} chapters of about an hour each; about {hours} hours",
         page,
     )
-    where = repository()
+    where = sources.REPOSITORY
     page = re.sub(r"git clone \S+ medr1", f"git clone {where or 'ADDRESS'} medr1", page)
     return BADGES.sub(rf"\g<1>{badges(where)}\g<2>", page)
 
@@ -55,12 +54,6 @@ def work(number: str) -> int:
     prose = "\n".join(line[2:] for line in lines if line.startswith("# "))
     exercises = sum(map(int, re.findall(r"^\*(?:easy|medium|hard), (\d+) minutes", prose, re.M)))
     return 5 * round((exercises + len(prose.split()) / WORDS_A_MINUTE) / 5)
-
-
-def repository() -> str:
-    """The address in pyproject.toml, empty while there is none."""
-    project = tomllib.loads((kernel.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    return str(project["tool"]["medr1"]["repository"]).rstrip("/")
 
 
 def badges(where: str) -> str:

@@ -33,10 +33,11 @@ class Item:
     stops: tuple[str, ...] = ()  # the tiers that cannot run because of it
 
 
-def examine() -> list[Item]:
-    """Look at everything that the course needs."""
+def examine(models: bool = True) -> list[Item]:
+    """Look at everything that the course needs; without `models`, at nothing that needs torch."""
     there = [*machine(sys.version_info[:3]), writable(HERE / "_output"), packages()]
-    return [*there, kernel(), widgets(), *at_work(), gpu()]
+    there += [kernel(), widgets()]
+    return [*there, *at_work(), gpu()] if models else there
 
 
 def runnable(items: list[Item]) -> list[str]:

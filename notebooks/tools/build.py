@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> int:
 
 def variants(source: Path) -> dict[str, NotebookNode]:
     """The notebooks of one source, not executed, by their folder below `notebooks/`."""
-    notebook = sources.read(source)
+    notebook = sources.with_colab(sources.read(source), source.stem, sources.REPOSITORY)
     return {"": sources.student(notebook), "solutions": sources.solution(notebook)}
 
 

@@ -6,6 +6,7 @@
 import ast
 import copy
 import re
+import tomllib
 from pathlib import Path
 
 import jupytext
@@ -18,12 +19,24 @@ SOLUTION = re.compile(r"^([ \t]*)# solution\n.*?^\1# end solution$", re.M | re.S
 MARKER = re.compile(r"^[ \t]*# (end )?solution\n?", re.M)
 STUB = r"\1return ...  # your code instead of this line"
 FOLDED = "<details><summary>Solution</summary>\n\n```python\n{}\n```\n\n</details>"
+PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+REPOSITORY = PROJECT["tool"]["medr1"]["repository"]  # empty while the course has no address
+COLAB_BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
+COLAB = """import sys
+
+if "google.colab" in sys.modules:  # there the course is not installed yet; not tried by its authors
+    %pip install -q git+{}"""
 CHECK = re.compile(r"(\w+) = checks\.\1\(\1\)")
 
 # A misspelt tag does nothing at all, so only these are let through.
-TAGS = {"exercise", "headline", "solution", "nbval-ignore-output", "nbval-check-output"} | {
-    f"{verb}-{what}" for verb in ("hide", "remove") for what in ("cell", "input", "output")
-}
+TAGS = {
+    "exercise",
+    "headline",
+    "solution",
+    "colab",
+    "nbval-ignore-output",
+    "nbval-check-output",
+} | {f"{verb}-{what}" for verb in ("hide", "remove") for what in ("cell", "input", "output")}
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -72,6 +85,24 @@ def solution(source: NotebookNode) -> NotebookNode:
     for cell in notebook.cells:
         cell.source = MARKER.sub("", cell.source)
     return _numbered(notebook)
+
+
+def with_colab(source: NotebookNode, stem: str, repository: str) -> NotebookNode:
+    """The source with a badge that opens the chapter in Colab, and a cell that installs there.
+
+    Without a repository it stays as it is.
+    """
+    if not repository:
+        return source
+    notebook = copy.deepcopy(source)
+    place = repository.removeprefix("https://github.com/")
+    address = f"https://colab.research.google.com/github/{place}/blob/main/notebooks/{stem}.ipynb"
+    badge = nbformat.v4.new_markdown_cell(f"[![Open in Colab]({COLAB_BADGE})]({address})")
+    install = nbformat.v4.new_code_cell(COLAB.format(repository))
+    for cell in (badge, install):
+        cell.metadata["tags"] = ["colab", "remove-cell"]  # the site loads nothing from outside
+    notebook.cells[1:1] = [badge, install]
+    return notebook
 
 
 def without_solutions(notebook: NotebookNode) -> NotebookNode:
