@@ -12,11 +12,9 @@ from notebooks.tools import kernel, sources
 
 ROOT = kernel.ROOT
 # What data, rewards, analysis and exercises need, in the versions of the lock.
-LIGHT = (
-    "numpy scipy pandas pyarrow pillow scikit-image scikit-learn pydicom imagehash tqdm psutil "
-    "packaging pyyaml datasets matplotlib seaborn ipywidgets nbformat nbclient jupytext ipykernel "
-    "pytest hypothesis"
-).split()
+LIGHT = """numpy scipy pandas pyarrow pillow scikit-image scikit-learn pydicom imagehash tqdm psutil
+    packaging pyyaml datasets matplotlib seaborn ipywidgets nbformat nbclient jupytext ipykernel
+    pytest hypothesis"""
 TESTS = ("question", "styles", "stats", "exercise", "images", "importing", "audit", "reward_bench")
 # Executed where torch is not installed: every exercise whose chapter needs none.
 EXERCISES = """
@@ -61,7 +59,9 @@ def test_the_light_parts_run_on_newer_pythons(version, tmp_path):
     python = next((tmp_path / "venv").glob("[bS]*/python*"))
     pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     lock = ["-c", str(ROOT / "requirements.lock")]
-    done = subprocess.run([*pip, *lock, "setuptools>=77", *LIGHT], capture_output=True, text=True)
+    done = subprocess.run(
+        [*pip, *lock, "setuptools>=77", *LIGHT.split()], capture_output=True, text=True
+    )
     if done.returncode:
         pytest.skip(f"the light packages could not be installed: {done.stderr[-300:]}")
     copy = shutil.copytree(ROOT, tmp_path / "copy", ignore=left_out)  # a build leaves folders
