@@ -51,7 +51,7 @@ def test_every_chapter_has_a_row_with_its_minutes():
     for number, row in rows.items():
         run, work = row.split(" | ")
         assert run == str(costs.get(number, "-")), number
-        assert abs(int(work) - readme.work(number)) <= 20, f"{number}: `python -m tools.readme`"
+        assert abs(int(work) - readme.work(number)) <= 60, f"{number}: `python -m tools.readme`"
 
 
 def test_commands_are_those_that_exist():
