@@ -20,6 +20,7 @@ CHAPTERS = {
     "chapter_10": ("updates", "paired_interval", "mark_reliance"),
     "chapter_11": ("holm", "claimed", "hallucination_rate"),
     "chapter_12": ("transfer_index", "fits"),
+    "chapter_13": ("effective_n", "pairs_needed"),
 }
 
 

@@ -1,0 +1,479 @@
+# ---
+# jupyter:
+#   nbval: lax
+# ---
+
+# %% [markdown]
+# # 13 Your own study
+#
+# ## What you will do
+#
+# Take a folder of pictures and a table, and go all the way to a result that you could defend: import,
+# audit, a form filled in before the first training, a base, controls, a training, a comparison and a
+# report. The pictures are real; they come with two packages that the course needs anyway. Then you
+# put your own in their place.
+#
+# ## What you will learn
+#
+# After this chapter you can
+#
+# - turn a folder and a CSV file into a data set whose patients are kept apart,
+# - say how many questions a study needs before it begins,
+# - write down what will count as a success, and keep to it,
+# - score the answers of any model, also of one that you cannot run,
+# - say which next step is worth a GPU, several of them, or a cluster, and which is not.
+#
+# ## What you will need
+#
+# Chapters 01 (audit), 02 (readers and controls) and 10 (fair comparisons). A few minutes on one CPU
+# core; at the replay tier nothing is trained.
+
+# %%
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import os
+import shlex
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from medr1_lib.cli import main
+from medr1_lib.course import checks, tiers
+
+tier = tiers.start(13)
+temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-13-")
+home = Path.cwd()
+os.chdir(temporary.name)
+Path("base").symlink_to(tier.model_path)
+
+# %% [markdown]
+# ## 1 A folder and a table
+#
+# Your data will come as most do: files in a folder, and a table with a row for each. We make such a
+# folder from real pictures that lie in scikit-image and pydicom: a retina, stained tissue, cells, one
+# slice of CT and one of MRI. There is one picture of each kind, so we cut each into nine parts, call a
+# part a patient, and take three overlapping tiles of it. That is a stand-in, and too small for any
+# claim. With your data, a patient is a patient.
+
+# %%
+import pydicom.data
+import skimage.data
+from PIL import Image
+
+from medr1_lib.data import images
+
+dicom = {"CT slice": "CT_small.dcm", "MR slice": "MR_small.dcm"}
+pictures = {
+    "retina": Image.fromarray(skimage.data.retina()),
+    "stained tissue": Image.fromarray(skimage.data.immunohistochemistry()),
+    "cells": Image.fromarray(skimage.data.cell()).convert("RGB"),
+}
+for kind, name in dicom.items():
+    path = pydicom.data.get_testdata_file(name, download=False)
+    pictures[kind] = images.load(Path(path))
+print({kind: picture.size for kind, picture in pictures.items()})
+
+
+# %%
+def tiles(picture, part, rng, count=3):
+    """Overlapping squares of one of the nine parts of a picture."""
+    width, height = picture.width // 3, picture.height // 3
+    x, y = part % 3 * width, part // 3 * height
+    side = round(0.7 * min(width, height))
+    for _ in range(count):
+        left = x + rng.integers(0, width - side + 1)
+        top = y + rng.integers(0, height - side + 1)
+        yield picture.crop((left, top, left + side, top + side)).resize((112, 112))
+
+
+# %%
+rng, rows = np.random.default_rng(0), []
+Path("tiles").mkdir()
+for kind, picture in pictures.items():
+    for part in range(9):
+        for tile in tiles(picture, part, rng):
+            name, patient = f"{len(rows):03}.png", f"{kind[:2]}-{part}"
+            tile.save(f"tiles/{name}")
+            rows.append({"file": name, "kind": kind, "patient": patient})
+table = pd.DataFrame(rows)
+table.to_csv("labels.csv", index=False)
+table.groupby("kind").agg(tiles=("file", "size"), patients=("patient", "nunique"))
+
+# %% [markdown]
+# ## 2 Import
+#
+# One command makes a data set of it. It needs to know which column is which; names such as `image`,
+# `label` and `patient_id` it knows itself. A table of labels becomes a table of questions: the options
+# are the right label and up to three others, in an order drawn from a hash. All pictures of one
+# patient go to one side. Whatever a picture shows, its path is never shown to a model: paths often
+# hold the diagnosis. `images.csv`, beside the data, leads back from each question to its file.
+#
+# To use your own data, import them once in a terminal and set `MEDR1_DATA` to the folder. Then the
+# chapter leaves out this import and works on yours.
+
+
+# %%
+def command(line):
+    """Run a command of the library as a terminal would."""
+    print(f"$ python -m medr1_lib {line}")
+    with contextlib.redirect_stderr(io.StringIO()) as errors:
+        status = main(shlex.split(line))
+    assert status == 0, errors.getvalue()
+
+
+# %%
+mine = os.environ.get("MEDR1_DATA")
+if mine:
+    Path("data").symlink_to((home / mine).resolve())
+else:
+    names = "--columns image=file,label=kind"
+    asked = '--question "What does the image show?"'
+    from_table = "--table labels.csv --root tiles --out data"
+    command(f"data import {from_table} {names} {asked}")
+
+# %% [markdown]
+# ## 3 Audit before anything
+#
+# Read the table before you spend an hour of training. *leak* counts test pictures whose pixels are in
+# train, *patient* those of patients who are in train, *near* those that almost equal one there. The
+# columns before them are rules that see no picture: if one of them is far above *guess*, options or
+# letters give answers away, and a model can learn that instead of the pictures.
+
+# %%
+command("data audit data --json audit.json")
+
+# %% [markdown]
+# What would an ordinary random split have done? It shuffles pictures and knows nothing of patients.
+# The next cell makes one of our table and counts. Tiles of one part overlap, so a model that has
+# learned one of them by heart is helped with the others. The number that you see is why the import
+# wants a column `patient`, and why it cannot help you where you have none.
+
+# %% tags=["headline"]
+shuffled = table.sample(frac=1, random_state=0)
+train, test = shuffled.iloc[len(table) // 5 :], shuffled.iloc[: len(table) // 5]
+known = test["patient"].isin(train["patient"])
+print(f"random split: {known.mean():.0%} of test pictures are of patients in train")
+
+# %% [markdown]
+# ## 4 How many questions?
+#
+# ### Exercise 1: what questions are worth
+# *medium, 10 minutes*
+#
+# Three tiles of one part are not three independent questions. If a patient's questions tend to be
+# right or wrong together, `n` of them are worth fewer: divide `n` by one plus, for each further
+# question of a patient, the correlation `alike`.
+#
+# <details><summary>Hint</summary>
+#
+# With one question for each patient the divisor is 1. With two it is `1 + alike`.
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def effective_n(n, per_patient, alike):
+    """How many independent questions so many are worth."""
+    # solution
+    return n / (1 + (per_patient - 1) * alike)
+    # end solution
+
+
+# %%
+effective_n = checks.effective_n(effective_n)
+
+# %% [markdown]
+# ### Exercise 2: before you train
+# *medium, 15 minutes*
+#
+# Two models answer the same questions. On a share `differ` of them exactly one is right, and the
+# second gains `gain` in accuracy. How many questions does McNemar's test need to see that four times
+# in five? Add 1.96 times the root of `differ`, which is its spread where there is no gain, and 0.84
+# times the root of `differ` minus the gain squared, its spread where there is; square the sum and
+# divide by the gain squared. Take 1.959964 and 0.841621 for the two quantiles, and round up.
+#
+# <details><summary>Hint</summary>
+#
+# `math.sqrt` and `math.ceil` are all that is needed.
+#
+# </details>
+
+# %%
+import math
+
+Z, POWER = 1.959964, 0.841621
+
+
+# %% tags=["exercise"]
+def pairs_needed(gain, differ):
+    """Questions after which a paired test finds a gain four times in five."""
+    # solution
+    spread = math.sqrt(differ - gain**2)
+    root = Z * math.sqrt(differ) + POWER * spread
+    return math.ceil(root**2 / gain**2)
+    # end solution
+
+
+# %%
+pairs_needed = checks.pairs_needed(pairs_needed)
+
+# %% [markdown]
+# The curve below is the plan of a study. Small gains are expensive: half the gain needs four times
+# the questions. Where your test split lies to the left of the curve, either ask for a larger gain,
+# collect more, or say now that the study explores and proves nothing. Ours is of the last kind.
+
+# %% mystnb={"image": {"alt": "Line chart on logarithmic axes: questions needed against the gain to be found, from two to thirty points, falling as the gain grows; about two hundred for ten points where thirty percent of answers differ. A dotted line marks the number of test questions of this chapter, far below most of the curve."}}
+from medr1_lib.data import dataset
+
+questions = len(dataset.read(Path("data"))["test"])
+gains = np.linspace(0.02, 0.3, 60)
+plt.figure(figsize=(6, 3))
+plt.loglog(100 * gains, [pairs_needed(gain, 0.3) for gain in gains])
+plt.axhline(questions, linestyle=":", color="grey")
+plt.xlabel("gain to be found (points)")
+plt.ylabel("questions needed")
+plt.show()
+
+# %% tags=["nbval-check-output"]
+print("five questions a patient, half alike:", round(effective_n(200, 5, 0.5)))
+print("to find 10 points:", pairs_needed(0.1, 0.3), "questions")
+
+# %% [markdown]
+# ## 5 Write it down first
+#
+# A form that is filled in before the first training keeps you from choosing, afterwards, whatever came
+# out well. Fill in yours; send its hash to a colleague, or commit the file. A hash that was sent on
+# Monday proves on Friday that nothing was changed. Ours promises little, as it should with so few
+# questions.
+
+# %%
+form = {
+    "question": "Does SFT on these tiles raise accuracy on tiles of other patients?",
+    "data": "import and audit above; no test picture was looked at",
+    "primary measure": "accuracy, tolerant reader, greedy, unread counts as wrong",
+    "comparison": "base against SFT, same questions, McNemar, two-sided, 5 %",
+    "questions": questions,
+    "seeds": [0],
+    "controls": ["blank", "shuffled"],
+    "exclusions": "none",
+    "success": "gain above 0 with its interval, and a gain over the controls",
+    "would change my mind": "the same gain with a blank image",
+    "not claimed": "anything clinical; any other scanner, hospital or disease",
+}
+Path("form.json").write_text(json.dumps(form, indent=1), encoding="utf-8")
+print(
+    len(form),
+    "entries; the hash:",
+    hashlib.sha256(Path("form.json").read_bytes()).hexdigest()[:12],
+)
+
+# %% [markdown]
+# ## 6 Base and controls
+#
+# The untrained model first, with a grey image and with another image in place of the right one. The
+# tiny model of the laptop tier knows drawings and few words; on these pictures expect about chance or
+# less. Look at the last column, *unread*: a reply that names no option counts as wrong, and a gain
+# that only lowers this share is a gain in form, not in sight.
+
+# %%
+asked = "--data data --style no_think --max-new-tokens 24"
+controls = "--controls blank shuffled --json base.json"
+command(f"evaluate --model base --out said-base {asked} {controls}")
+
+# %% [markdown]
+# A rule that sees no picture is the other baseline. Here is the most frequent right letter of the
+# training split, written as a table of answers. `evaluate --answers` scores such a table under the
+# same rules, whoever gave the answers: an API, a model of 72 billion parameters on somebody's
+# cluster, a reader with a form. It needs a column `id` and a column `prediction`; the ids stand in the
+# data set. Questions without an answer are counted as wrong and told.
+
+# %%
+splits = dataset.read(Path("data"))
+letter = pd.Series(splits["train"]["answer"]).mode()[0]
+ids = splits["test"]["id"]
+with Path("letter.csv").open("w", newline="", encoding="utf-8") as file:
+    csv.writer(file).writerows(
+        [("id", "prediction"), *((one, letter) for one in ids)]
+    )
+command(
+    "evaluate --answers letter.csv --data data --out said-letter --json letter.json"
+)
+
+# %% [markdown]
+# ## 7 GRPO or SFT?
+#
+# GRPO learns from differences within a group of replies. If the base never gives the right letter in
+# the right form, all rewards of a group are equal and nothing is learned; `train grpo` looks first and
+# refuses. So ask the base: does it keep the form, and is it sometimes right? If not, some steps of SFT
+# come first. If yes, GRPO is worth its price. In this example we take SFT, for both reasons that make
+# it likely here: few pictures, and words that the tiny model has hardly met.
+
+# %%
+found = json.loads(Path("base.json").read_text(encoding="utf-8"))
+print(f"the base keeps the form in {found['format_rate']:.0%} of its replies")
+print("worth a GRPO run:", found["format_rate"] > 0.5 and found["accuracy"] > 0.1)
+
+# %%
+from medr1_lib.rl.recipe import load_recipe
+from medr1_lib.rl.train import train
+
+TRAINS = tier.name != "replay"
+recipe = "gpu-sft" if tier.name == "gpu" else "course-sft"
+changes = {"model": "base", "data": "data", "style": "no_think", "max_steps": 15}
+if TRAINS:
+    run = train(load_recipe(recipe, **changes, save_steps=15), Path("run"))
+    print(f"{len(run.log)} steps")
+
+# %% [markdown]
+# ## 8 The result
+#
+# The same questions, the same reader, and the comparison of chapter 10: pairs of answers to one item.
+# The interval of the difference is the result; the p-value comes with it. Set it beside the form. A
+# study that finds nothing, with its interval, is a finding; one that changes its measure now is not.
+# At the replay tier the rule of the most frequent letter takes the model's place, so that the
+# comparison can be read there too.
+
+# %%
+against = "--compare said-base --json result.json"
+if TRAINS:
+    command(f"evaluate --model run/adapter --out said-sft {asked} {against}")
+else:
+    command(f"evaluate --answers letter.csv --data data {against}")
+
+# %% tags=["headline"]
+result = json.loads(Path("result.json").read_text(encoding="utf-8"))
+(pair,) = result["compared"].values()
+low, high = pair["interval"]
+print(
+    f"{pair['n']} test questions: {100 * pair['difference']:+.1f} points", end=" "
+)
+print(f"[{100 * low:+.1f}, {100 * high:+.1f}] against the base")
+print(
+    f"replies without an answer: {found['unread']:.0%} before, {result['unread']:.0%} after"
+)
+
+# %% [markdown]
+# With several modalities or question types in your data, `sweep` with a plan of chapter 12 makes the
+# whole map, and `tools.report` draws it with intervals and seeds. Then let others check you. `data
+# export` writes data and answers as VLMEvalKit, lmms-eval and Inspect read them; `circular` copies
+# turn the options, so that a favourite letter shows. The cards that come with them ask what only
+# you can know.
+
+# %%
+command("data export data --to vlmevalkit --out vlmevalkit")
+command("data export said-base --to inspect --out inspect")
+
+# %% [markdown]
+# ## 9 Larger machines
+#
+# | you have | do | and mind |
+# |---|---|---|
+# | one GPU of 16 to 24 GB | recipe `gpu`, base in 4 bits, chapter 09 | `--quantize nf4` in `evaluate` too, and one seed is one seed |
+# | several GPUs | `torchrun --nproc_per_node 4 -m medr1_lib train grpo ...` | the same number of questions an update, or say that it changed |
+# | a cluster | `sweep --executor slurm`, a plan with seeds | put the plan under version control before you start it |
+#
+# Do not scale a study whose audit you have not read. A larger model finds leaks faster.
+#
+# ## 10 Who may see what
+#
+# Pictures of patients are not yours because they lie on your disk. Ask before you import: who owns
+# them, which licence or agreement covers training, and may a trained adapter leave the house? Weights
+# can hold training pictures. De-identification is more than names: DICOM tags, burnt-in text, faces in
+# head scans, dates, rare diseases. The import copies pixels and drops all tags; it reads no burnt-in
+# text. `images.csv` holds your paths and patients: it stays with the data, and leaves with none of the
+# exports. The rubric below is for your report, before anyone else reads it.
+
+# %%
+rubric = [
+    ("patients are on one side, and the audit says so", 2),
+    ("the form was written before training, and kept", 2),
+    ("base, controls and a blind rule stand beside the result", 2),
+    ("intervals, n, seeds; unread and missing answers told", 2),
+    ("licence, de-identification and permission are on record", 2),
+    ("what is not claimed is said; not for clinical use", 1),
+    ("somebody else can repeat it with the commands given", 1),
+]
+pd.DataFrame(rubric, columns=["the report shows that", "points"])
+
+# %%
+os.chdir(home)
+
+# %% [markdown]
+# ## Quiz
+# Decide first, then open the choice that you take.
+#
+# ### Question 1
+# Your table has five slices of each patient and no patient column. What does a leak of 0 % in the audit mean?
+#
+# <details><summary>A. No patient is on both sides</summary>
+#
+# Wrong. Slices of one patient differ in their pixels, and the audit cannot know whose they are.
+#
+# </details>
+# <details><summary>B. No picture of the test split has the pixels of one in train</summary>
+#
+# Right. It says nothing about patients; only a column that names them can.
+#
+# </details>
+# <details><summary>C. The split is fair</summary>
+#
+# Wrong. Five slices of one patient may lie on both sides and never have equal pixels.
+#
+# </details>
+#
+# ### Question 2
+# After training, accuracy rises by 20 points, and the share of unread replies falls from 30 to 5 %. What has been learned?
+#
+# <details><summary>A. At least in part the form of a reply; compare on the replies that could be read before as well</summary>
+#
+# Right. Replies that could not be read counted as wrong, so reading them alone raises accuracy.
+#
+# </details>
+# <details><summary>B. To see, since the test patients are new ones</summary>
+#
+# Wrong. New patients rule out learning by heart; they do not tell form from sight.
+#
+# </details>
+# <details><summary>C. Nothing, since form is not knowledge</summary>
+#
+# Wrong. Form may explain some of the gain or all of it; the numbers given do not say which.
+#
+# </details>
+#
+# ### Question 3
+# The primary measure shows no gain, but one question type of five gains with p = 0.04. What do you report?
+#
+# <details><summary>A. The gain in that type</summary>
+#
+# Wrong. One in five at p below 0.05 is what chance often gives; chapter 11 corrects for that.
+#
+# </details>
+# <details><summary>B. Nothing at all</summary>
+#
+# Wrong. A study without a gain, with its interval, is a result, and the next one needs it.
+#
+# </details>
+# <details><summary>C. No gain on the primary measure, and the type as an idea for the next study</summary>
+#
+# Right. The form said what counts. What was found on the way is a question, not an answer.
+#
+# </details>
+#
+# ## What you saw
+#
+# - A folder and a table become a data set with one command, and patients stay on one side.
+# - The audit comes before the training, and the form before the result.
+# - Small gains need many questions, and questions of one patient count for less.
+# - Any model's answers can be scored under the same rules, with unread and missing ones told.
+#
+# ## Where to go next
+#
+# Put your own folder in the place of ours: `python -m medr1_lib data import --table FILE --root FOLDER
+# --out DIR`, then this chapter with `MEDR1_DATA=DIR`. Begin with the audit, and write the form. If the
+# result surprises you, look for the leak first. Nothing here is for clinical use.
