@@ -141,7 +141,8 @@ else:
 # ## 3 Audit before anything
 #
 # Read the table before you spend an hour of training. *leak* counts test pictures whose pixels are in
-# train, *patient* those of patients who are in train, *near* those that almost equal one there. The
+# train, *patient* those of patients who are there, *near* those that almost equal one there, also
+# mirrored or rotated. The
 # columns before them are rules that see no picture: if one of them is far above *guess*, options or
 # letters give answers away, and a model can learn that instead of the pictures.
 
@@ -411,12 +412,12 @@ os.chdir(home)
 # ### Question 1
 # Your table has five slices of each patient and no patient column. What does a leak of 0 % in the audit mean?
 #
-# <details><summary>A. No patient is on both sides</summary>
+# <details><summary>A. No patient is on both sides, since equal pictures would have been found</summary>
 #
 # Wrong. Slices of one patient differ in their pixels, and the audit cannot know whose they are.
 #
 # </details>
-# <details><summary>B. No picture of the test split has the pixels of one in train</summary>
+# <details><summary>B. No test picture has the pixels of one in train</summary>
 #
 # Right. It says nothing about patients; only a column that names them can.
 #
@@ -430,7 +431,7 @@ os.chdir(home)
 # ### Question 2
 # After training, accuracy rises by 20 points, and the share of unread replies falls from 30 to 5 %. What has been learned?
 #
-# <details><summary>A. At least in part the form of a reply; compare on the replies that could be read before as well</summary>
+# <details><summary>A. In part at least, how to form a reply</summary>
 #
 # Right. Replies that could not be read counted as wrong, so reading them alone raises accuracy.
 #
