@@ -459,10 +459,13 @@ def _report(records: "DataFrame", other: "DataFrame | None", options: argparse.N
     """The summary of every style, printed as well."""
     from medr1_lib.analysis.profile import profile, profile_text
     from medr1_lib.analysis.stats import compare, summary, summary_table
+    from medr1_lib.data import dataset
     from medr1_lib.evaluation.outside import OUTSIDE
 
     report: Report = {}
-    for style, replies in records.groupby("style", sort=False):
+    known = dataset.images_behind(options.data)
+    patients = [known.get(name, {}).get("patient", "") for name in records["image_id"]]
+    for style, replies in records.assign(patient=patients).groupby("style", sort=False):
         report[style] = summary(replies) | profile(replies)
         print(f"\n{options.model or options.answers}, {style}:\n{summary_table(report[style])}")
         print("unread: replies that name no option; they count as wrong")

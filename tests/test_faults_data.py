@@ -85,7 +85,7 @@ def test_a_field_of_any_value_is_kept_as_it_is_or_skipped_by_name(tmp_path, caps
     (tmp_path / "data" / TOY).write_text(f"[{', '.join(bad + good)}]")
     write_images(tmp_path / "data", GOOD)
     kept, skipped = imported(capsys, tmp_path / "data", tmp_path / "out")
-    sound = SOUND if field in TEXTS else set()
+    sound = {*SOUND} if field in TEXTS else set()
     sound |= {"null"} if field == "option_A" else set()  # an option may be left out
     named = {f"{TOY}, record {n}" for n, v in enumerate(VALUES, start=1) if v not in sound}
     assert skipped.keys() == named
@@ -257,15 +257,16 @@ def damaged_images():
     grey = np.arange(64).reshape(8, 8)
     for name in ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth"):
         window = {"WindowCenter": 32, "WindowWidth": 64, "RescaleSlope": 1, "RescaleIntercept": 0}
-        for value in ("nan", "inf"):
-            found[f"DICOM, {name} {value}"] = dicom(grey, **window | {name: value}), "has "
-    for width, expected in ((64, None), (1, None), (0, "has a window"), (-5, "has a window")):
-        found[f"DICOM, width {width}"] = dicom(grey, WindowCenter=32, WindowWidth=width), expected
+        for value in ("nan", "inf"):  # a window that is no number is none, a slope is needed
+            expected = "has " if name.startswith("Rescale") else None
+            found[f"DICOM, {name} {value}"] = dicom(grey, **window | {name: value}), expected
+    for width in (64, 1, 0, -5):
+        found[f"DICOM, width {width}"] = dicom(grey, WindowCenter=32, WindowWidth=width), None
     found["DICOM, cut"] = dicom(grey)[:-60], "cannot be decoded"
     found["DICOM, head only"] = b"\0" * 128 + b"DICM" + b"\0" * 200, "is a DICOM"
     found["DICOM, any bytes"] = b"\0" * 128 + b"DICM" + bytes(range(256)) * 4, "is a DICOM"
     found["DICOM, huge"] = dicom(grey, Rows=60_000, Columns=60_000), "is too large"
-    found["DICOM, no kind"] = dicom(grey, PhotometricInterpretation=None), "is a DICOM"
+    found["DICOM, no kind"] = dicom(grey, PhotometricInterpretation=None), None
     return found
 
 

@@ -13,6 +13,7 @@ from medr1_lib.data import dataset, images, importing, omnimedvqa
 from medr1_lib.data.importing import Settings
 from medr1_lib.data.question import Question
 from medr1_lib.data.source import opened
+from medr1_lib.errors import InputError
 
 TRAIN = "Splits/modality/train/X-Ray_train.json"
 
@@ -194,3 +195,25 @@ def test_the_real_set_is_imported_whole(tmp_path, by):
     assert max(max(image.size) for image in splits["test"]["image"]) <= images.SIDE
     rows = [row for name in splits for row in splits[name].remove_columns("image")]
     assert not any("images/" in json.dumps(row).lower() for row in rows)
+
+
+def test_patients_of_records_laid_out_as_omnimedvqa_stay_apart_and_ids_are_kept(tmp_path):
+    records = [
+        qa_record(n, patient=f"p{n // 5}", gt_answer=("chest", "D")[n % 2]) for n in range(50)
+    ]
+    splits = imported(write_qa(tmp_path / "data", records), tmp_path / "out")
+    assert splits.num_rows == {"train": 40, "test": 10}
+    known = dataset.images_behind(tmp_path / "out")
+    sides = [{known[row["image_id"]]["patient"] for row in splits[name]} for name in splits]
+    assert not sides[0] & sides[1]
+    assert {row["id"] for row in splits["test"]} < {f"Toy_{n:04}" for n in range(50)}
+    assert {*splits["train"]["answer"]} == {"B", "D"}
+
+
+def test_a_disk_that_is_too_small_is_told_before_the_rest_is_converted(tmp_path, monkeypatch):
+    root = write_qa(tmp_path / "data", [qa_record(n) for n in range(300)])
+    usage = importing.shutil.disk_usage(tmp_path)._replace(free=100_000)
+    monkeypatch.setattr(importing.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(InputError, match=r"needs about 0.0 GiB while it works.*make room"):
+        omnimedvqa.import_data(root, tmp_path / "out")
+    assert len(list((tmp_path / "out.converted").glob("*.png"))) < 50

@@ -89,7 +89,8 @@ def test_an_interval_of_a_share_stays_a_share():
 
 def frame(*answers, **columns):
     """One row per item; `1` right, `0` wrong."""
-    rows = {"item": range(len(answers)), "image_id": "x", "question": "?", "answer": "A"}
+    rows = {"item": range(len(answers)), "question": "?", "answer": "A"}
+    rows["image_id"] = [f"x{item}" for item in rows["item"]]
     defaults = {"control": "none", "modality": "CT", "question_type": "Lesion Grading"}
     right = [bool(answer) for answer in answers]
     read = {"correct": right, "format_ok": True, "parsed": ["A" if one else None for one in right]}
@@ -162,3 +163,31 @@ def test_holm_by_hand():
     assert stats.holm([0.01, 0.03, 0.02, 0.5]).tolist() == [0.04, 0.06, 0.06, 0.5]
     assert stats.holm([0.9, 0.8]).tolist() == [1, 1]
     assert stats.holm([]).tolist() == []
+
+
+def test_questions_on_one_image_or_patient_are_not_independent():
+    answers = [1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0]
+    whole = stats.summary(frame(*answers))
+    by_image = stats.summary(frame(*answers, image_id=[f"i{n // 2}" for n in range(12)]))
+    by_patient = stats.summary(frame(*answers, patient=[f"p{n // 4}" for n in range(12)]))
+    nobody = stats.summary(frame(*answers, patient=""))
+    assert "effective_n" not in whole
+    assert nobody["interval"] == whole["interval"] == list(wilson(6, 12))
+    assert by_image["effective_n"] == 6
+    assert by_image["interval"] == list(wilson(3, 6))
+    assert by_patient["effective_n"] == pytest.approx(12 / (8 / 3))
+    assert "all worth 6 independent questions" in stats.summary_table(by_image)
+    assert stats.effective_n([1, 1, 1, 1], "aabb") == 2
+    assert stats.effective_n([1, 0, 1, 0], "abcd") == 4
+    assert stats.effective_n([1, 0, 1, 0], "aabb") == 4  # never more than there are
+
+
+def test_the_design_effect_keeps_the_interval_s_promise():
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(200):
+        skill = np.repeat(rng.beta(2, 2, 60), 5)  # 60 patients with 5 slices each
+        right = (rng.random(300) < skill).astype(int)
+        worth = stats.effective_n(right, [f"p{n // 5}" for n in range(300)])
+        low, high = wilson(right.mean() * worth, worth)
+        held += low <= 0.5 <= high
+    assert held / 200 > 0.9

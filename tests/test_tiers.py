@@ -129,3 +129,13 @@ def test_every_package_is_in_the_wheel():
     folders = {path.parent.relative_to(root) for path in root.glob("medr1_lib/**/__init__.py")}
     packages = {".".join(folder.parts) for folder in folders} | {"medr1_lib.material"}
     assert set(settings["packages"]) == packages
+
+
+def test_own_data_are_named_by_a_variable(monkeypatch, tmp_path):
+    monkeypatch.delenv("MEDR1_DATA", raising=False)
+    assert tiers.own_data() is None
+    monkeypatch.setenv("MEDR1_DATA", str(tmp_path))
+    with pytest.raises(InputError, match=r"MEDR1_DATA: .* is no data set; set it to the folder"):
+        tiers.own_data()
+    (tmp_path / "dataset_dict.json").write_text("{}")
+    assert tiers.own_data() == tmp_path.resolve()

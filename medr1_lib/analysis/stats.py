@@ -64,14 +64,44 @@ def share(records: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def effective_n(credit: Sequence[float], clusters: Sequence[str]) -> float:
+    """How many independent questions these are worth: n over the design effect.
+
+    Questions about one image, or about the images of one patient, are a cluster.
+
+    Source: Kish 1965, "Survey Sampling", 5.4.
+
+    Example:
+        >>> effective_n([1, 1, 1, 1, 0, 0, 0, 0], "aabbccdd")  # images with two questions each
+        4.0
+    """
+    right = pd.Series(credit, dtype=float)
+    n, share_right = len(right), right.mean()
+    off = (right - share_right).groupby(list(clusters)).sum()
+    if len(off) == n or share_right in (0, 1):
+        return float(len(off))
+    spread = (off**2).sum() / (n * share_right * (1 - share_right))
+    return float(n / max(1.0, spread))
+
+
 def summary(records: pd.DataFrame) -> dict[str, Any]:
     """The shares of one style of an evaluation: overall, by group, and of the controls.
 
-    Each part also says which share of its replies names no option; those count as wrong.
+    Each part also says which share of its replies names no option; those count as wrong. Where
+    questions share a `patient` (a column that may be missing) or an image, they count as
+    `effective_n` independent ones in the interval.
     """
 
     def shares(group: pd.DataFrame) -> dict[str, Any]:
-        return share(group) | {"unread": float(group["parsed"].isna().mean())}
+        found = share(group) | {"unread": float(group["parsed"].isna().mean())}
+        clusters = group["image_id"]
+        if "patient" in group:
+            clusters = group["patient"].where(group["patient"] != "", clusters)
+        if clusters.duplicated().any():
+            worth: Any = effective_n(group["correct"], clusters)
+            found["effective_n"] = worth
+            found["interval"] = list(wilson(found["accuracy"] * worth, worth))
+        return found
 
     real = records[records["control"] == "none"]
     found = shares(real)
@@ -95,6 +125,11 @@ def summary_table(found: dict[str, Any]) -> str:
         lines.append(
             f"{name:<{width}}  {row['n']:>5}  {100 * row['accuracy']:>8.1f}  {interval:>13}"
             f"  {100 * row['format_rate']:>6.1f}  {100 * row['unread']:>6.1f}"
+        )
+    if "effective_n" in found:
+        worth = f"{found['effective_n']:.0f} independent questions"
+        lines.append(
+            f"intervals: questions on one image or patient are a cluster, all worth {worth}"
         )
     return "\n".join(lines)
 

@@ -38,6 +38,19 @@ def material(name: str) -> Path:
     return found.resolve()
 
 
+def own_data() -> Path | None:
+    """The data set that `MEDR1_DATA` names, made by `data import` or `data build`; or none.
+
+    Raises:
+        InputError: If it names something else.
+    """
+    named = os.environ.get("MEDR1_DATA")
+    if named and not Path(named, "dataset_dict.json").is_file():
+        remedy = "set it to the folder that `python -m medr1_lib data import` made"
+        raise InputError("MEDR1_DATA", f"{named} is no data set", remedy)
+    return Path(named).resolve() if named else None
+
+
 @dataclass(frozen=True)
 class Tier:
     """One size of the course; the code is the same in all of them."""
