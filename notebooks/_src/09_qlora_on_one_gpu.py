@@ -522,7 +522,7 @@ from medr1_lib.rl.formula import formula
 from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.train import train
 
-temporary = tempfile.TemporaryDirectory()
+temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
 folder = Path(temporary.name)
 here = {"use_cpu": True, "bf16": False}
 batch = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 8}
