@@ -10,6 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 SECONDS = 5.0  # the longest that one call of a student's function may take
+KINDS: tuple[tuple[tuple[type, ...], str], ...] = (
+    ((int, float), "number"),
+    ((dict,), "dictionary"),
+    ((list, tuple), "list"),
+)
 
 Function = Callable[..., Any]
 
@@ -141,8 +146,8 @@ def _form(got: object, expected: object) -> str:
         shape, asked = _shape(got), _shape(expected)
         if shape != asked:
             return f"its shape is {shape}, not {asked}"
-    for kind, name in (((int, float), "number"), (dict, "dictionary"), ((list, tuple), "list")):
-        if isinstance(expected, kind) and not isinstance(got, kind):
+    for kinds, name in KINDS:
+        if isinstance(expected, kinds) and not isinstance(got, kinds):
             return f"a {name} is asked for"
     if _same(got, expected, unit=100):
         return "it is in percent, and a share from 0 to 1 is asked for"

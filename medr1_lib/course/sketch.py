@@ -43,8 +43,15 @@ def sketch(
         axes.annotate("", (to_x, to_y), (x, y), arrowprops=arrow)
         if label:  # above a level arrow, else in a gap of the arrow
             middle, level = ((x + to_x) / 2, (y + to_y) / 2), y == to_y
-            place = {"xytext": (0, 4 * level), "textcoords": "offset points", "ha": "center"}
             gap = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"}
-            above = "bottom" if level else "center"
-            axes.annotate(label, middle, va=above, bbox=gap, fontsize=9, **place)
+            axes.annotate(
+                label,
+                middle,
+                (0, 4 * level),
+                textcoords="offset points",
+                ha="center",
+                va="bottom" if level else "center",
+                bbox=gap,
+                fontsize=9,
+            )
     return axes
