@@ -268,8 +268,8 @@ def _import(options: argparse.Namespace) -> tuple[str, Report]:
     if options.table:
         beside = options.table if options.table.is_dir() else options.table.parent
         root = options.root or beside
-        given = options.columns, options.modality, options.question
-        done = tables.import_data(options.table, root, options.out, *given, settings)
+        how = options.columns, options.modality, options.question
+        done = tables.import_data(options.table, root, options.out, *how, settings)
     else:
         given = options.root, options.out, options.splits, options.by
         done = omnimedvqa.import_data(*given, settings)

@@ -1,7 +1,7 @@
 """Shares with intervals: over questions, over models and questions, and paired by item."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -64,7 +64,7 @@ def share(records: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def effective_n(credit: Sequence[float], clusters: Sequence[str]) -> float:
+def effective_n(credit: Iterable[float], clusters: Iterable[str]) -> float:
     """How many independent questions these are worth: n over the design effect.
 
     Questions about one image, or about the images of one patient, are a cluster.
@@ -75,7 +75,7 @@ def effective_n(credit: Sequence[float], clusters: Sequence[str]) -> float:
         >>> effective_n([1, 1, 1, 1, 0, 0, 0, 0], "aabbccdd")  # images with two questions each
         4.0
     """
-    right = pd.Series(credit, dtype=float)
+    right = pd.Series([*credit], dtype=float)
     n, share_right = len(right), right.mean()
     off = (right - share_right).groupby(list(clusters)).sum()
     if len(off) == n or share_right in (0, 1):

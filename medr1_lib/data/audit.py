@@ -314,8 +314,8 @@ def table(report: dict[str, Any]) -> str:
     def percent(*shares: float | None) -> str:
         return "".join(f"{'-':>8}" if one is None else f"{100 * one:>8.1f}" for one in shares)
 
-    heads = ("n", "guess", "letter", "text", "ratio", "+stem", "hard", "solved")
-    heads += ("leak", "any", "patient", "near")
+    blind = ("guess", "letter", "text", "ratio", "+stem", "hard", "solved")
+    heads = ("n", *blind, "leak", "any", "patient", "near")
     width = max(len(path) for path in report["files"])
     lines = [" " * width + "".join(f"{head:>8}" for head in heads) + "  fitted on"]
     for path, found in report["files"].items():

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -34,9 +35,10 @@ _WIDE_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}  # grey values of mo
 _FRAME = re.compile(r"(.+)#([1-9]\d{0,5})")
 _PIXELS = {"PixelData", "FloatPixelData", "DoubleFloatPixelData"}
 # Anonymizers leave these without a value, which says as little as leaving them out.
-_OFTEN_EMPTY = ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
-_OFTEN_EMPTY += ("VOILUTFunction", "PixelPaddingValue", "PhotometricInterpretation")
-_OFTEN_EMPTY += ("NumberOfFrames",)
+_OFTEN_EMPTY = (
+    *("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction"),
+    *("PixelPaddingValue", "PhotometricInterpretation", "NumberOfFrames"),
+)
 
 Limits = tuple[float, float]  # the values that become black and white
 
@@ -169,12 +171,12 @@ def _read_dicom(
     data: bytes, where: object, frame: int | None, limits: Limits | None
 ) -> Image.Image:
     dataset = pydicom.dcmread(io.BytesIO(data), force=True)
-    sides = dataset.get("Columns"), dataset.get("Rows")
-    if None in sides or not any(dataset.get(name) for name in _PIXELS):
+    width, height = dataset.get("Columns"), dataset.get("Rows")
+    if None in (width, height) or not any(dataset.get(name) for name in _PIXELS):
         raise InputError(where, "is a DICOM file without pixel data", ONE_IMAGE)
     place = _one_of(int(dataset.get("NumberOfFrames") or 1), frame, where)
     _complete(dataset, place)
-    _check_size(*map(int, sides), where)
+    _check_size(int(width), int(height), where)
     try:
         pixels = pixel_array(dataset, index=place)  # RGB, should the file hold YBR colours
     except RuntimeError as error:
@@ -208,7 +210,10 @@ def _complete(dataset: pydicom.Dataset, place: int) -> None:
     if "PhotometricInterpretation" not in dataset and dataset.get("SamplesPerPixel", 1) == 1:
         dataset.PhotometricInterpretation = "MONOCHROME2"
     if "TransferSyntaxUID" not in dataset.file_meta:
-        syntaxes = {(False, True): ExplicitVRLittleEndian, (False, False): ExplicitVRBigEndian}
+        syntaxes: dict[Any, Any] = {
+            (False, True): ExplicitVRLittleEndian,
+            (False, False): ExplicitVRBigEndian,
+        }
         syntax = syntaxes.get(dataset.original_encoding, ImplicitVRLittleEndian)
         dataset.file_meta.TransferSyntaxUID = syntax
 

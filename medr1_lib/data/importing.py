@@ -256,8 +256,10 @@ def convert(
                 known[Path(one["png"]).stem] = Converted(**one | {"png": folder / one["png"]})
         with log.open("a", encoding="utf-8") as file:
             file.write("\n")
-        shown = {"desc": "images", "total": len(paths), "unit": "image", "disable": not paths}
-        return dict(zip(paths, tqdm(pool.map(converted, paths), **shown), strict=True))
+        bar = tqdm(
+            pool.map(converted, paths), "images", len(paths), unit="image", disable=not paths
+        )
+        return dict(zip(paths, bar, strict=True))
     except OSError as error:
         problem = f"cannot be written ({error.strerror or error})"
         remedy = "make room or choose another folder; the same command goes on from here"
