@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from scipy.stats import binom, binomtest
 
-from medr1_lib.analysis.stats import wilson
+from medr1_lib.analysis.gains import PARTS, READERS, change
+from medr1_lib.analysis.stats import ITEM, wilson
 from medr1_lib.course.chapters import chapter_06
 from medr1_lib.course.chapters.chapter_00 import coverage
 from medr1_lib.course.chapters.chapter_01 import split_by_image
 from medr1_lib.course.chapters.chapter_03 import shortest_hack
 from medr1_lib.course.chapters.chapter_07 import diagnose, unearned, zero_std_groups
-from medr1_lib.rl.recipe import load_recipe
 
 FIRST = {"reward": 1.1, "truncated": 0.2}
 WELL = {"reward": 1.7, "zero_std_groups": 0.3, "truncated": 0.0, "kl": 0.08, "unearned": 0.0}
@@ -60,28 +60,23 @@ def test_nothing_lost_and_nothing_won_is_no_evidence():
     assert chapter_06.mcnemar_p(0, 0) == 1.0
 
 
-@pytest.mark.parametrize("width", [1, 4, 10, 50])
-def test_a_running_mean_is_that_of_pandas(width):
-    values = np.random.default_rng(0).random(30).tolist()
-    wanted = pd.Series(values).rolling(width, min_periods=1).mean()
-    assert chapter_06.running_mean(values, width) == pytest.approx(wanted.tolist())
+def test_a_step_of_adam_is_that_of_torch():
+    torch = pytest.importorskip("torch")
+    weight = torch.tensor([0.3], dtype=torch.float64, requires_grad=True)
+    optimizer, ours = torch.optim.Adam([weight], lr=0.05), (0.3, 0.0, 0.0)
+    for step, gradient in enumerate([2.0, -1e-3, 0.4, 5.0], start=1):
+        weight.grad = torch.tensor([gradient], dtype=torch.float64)
+        optimizer.step()
+        ours = chapter_06.adam_step(ours[0], gradient, *ours[1:], step, 0.05)
+        assert ours[0] == pytest.approx(weight.item(), rel=1e-9)
 
 
-def test_a_running_mean_does_not_change_when_the_run_goes_on():
-    values = [1.0, 4.0, 2.0, 8.0, 5.0]
-    assert chapter_06.running_mean(values[:3], 2) == chapter_06.running_mean(values, 2)[:3]
-
-
-def test_the_budget_is_that_of_the_trl_configuration(tmp_path):
-    config = load_recipe("course", max_steps=10).grpo_config(tmp_path)
-    sizes = config.generation_batch_size, config.num_generations, config.max_completion_length
-    found = chapter_06.budget(config.max_steps, *sizes)
-    assert found["prompts"] == 10 * config.generation_batch_size / config.num_generations
-    assert found["tokens"] == found["rollouts"] * config.max_completion_length
-
-
-def test_the_gap_is_closed_between_base_and_oracle():
-    assert [chapter_06.gap_closed(0.5, after, 0.75) for after in (0.5, 0.75)] == [0.0, 1.0]
+def test_the_parts_of_a_gain_are_those_of_the_instruments():
+    drawn = np.random.default_rng(0).integers(0, 2, size=(2, 40, 4)).astype(float)
+    items = pd.DataFrame({name: map(str, range(40)) for name in ITEM})
+    before, after = (items.join(pd.DataFrame(one, columns=[*READERS])) for one in drawn)
+    found = chapter_06.gain_parts(*(one[[*READERS]].mean().to_dict() for one in (before, after)))
+    assert found == pytest.approx(change(before, after)[[*PARTS]].mean().to_dict())
 
 
 @pytest.mark.parametrize(

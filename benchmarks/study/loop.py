@@ -27,7 +27,7 @@ from medr1_lib.files import write_json
 from medr1_lib.model.loading import load_policy
 from medr1_lib.model.vision_cache import VisionCache
 from medr1_lib.provenance import run_stamp
-from medr1_lib.rl.loop import grpo_loop
+from medr1_lib.rl.loop import Task, grpo_loop
 from medr1_lib.rl.recipe import Recipe, load_recipe
 from medr1_lib.rl.rewards import rewards
 from medr1_lib.rl.run import begun
@@ -87,7 +87,7 @@ def by_loop(recipe: Recipe, out: Path) -> tuple[Path, float]:
         policy = get_peft_model(base, lora).train()
         scores = rewards(recipe.style, recipe.rules)
         config = recipe.grpo_config(out)
-        for _ in grpo_loop(policy, processor, grpo_rows(recipe), scores, config):
+        for _ in grpo_loop(Task(policy, processor, grpo_rows(recipe), scores, config)):
             pass
         policy.save_pretrained(str(out))
         clock.write_text(json.dumps(time.perf_counter() - started), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""GRPO as one visible loop on the six functions of `rl.grpo`; `rl.trainer` runs the same in TRL.
+"""GRPO as one visible step on the six functions of `rl.grpo`; `rl.trainer` runs the same in TRL.
 
 Shapes as in `rl.grpo`: P prompts with G rollouts each make B rollouts of T tokens.
 """
@@ -13,43 +13,97 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import GenerationConfig
 
 from medr1_lib.data.styles import user_turn
-from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
+from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor as Processor
 from medr1_lib.rl.generation import completion_inputs, prefill, sample_group
 from medr1_lib.rl.grpo import group_advantages, grpo_loss, token_logps, token_weights
 from medr1_lib.rl.rewards import RewardFunction
 
+Rewards: TypeAlias = Sequence[RewardFunction]
 Policy: TypeAlias = Any  # a Qwen2-VL with a LoRA adapter
 Inputs: TypeAlias = Any  # what its processor makes of a batch
 Config: TypeAlias = Any  # TRL's `GRPOConfig`, of whose many settings those are read that stand here
 
 
-def grpo_loop(
-    policy: Policy,
-    processor: ImageOnlyQwen2VLProcessor,
-    rows: Dataset,
-    rewards: Sequence[RewardFunction],
-    config: Config,
-) -> Iterator[dict[str, Any]]:
-    """Train the adapter of `policy` on `grpo_rows`, and say after each step what it earned."""
-    groups = config.per_device_train_batch_size // config.num_generations
-    trained = [weight for weight in policy.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(trained, config.learning_rate, weight_decay=0.0)
-    for step in range(config.max_steps):
-        batch = rows[step * groups : (step + 1) * groups]
-        inputs = encode(processor, batch)
-        tokens, mask = sample(policy, processor, inputs, config)
-        texts = processor.batch_decode(tokens, skip_special_tokens=True)
-        answers = [answer for answer in batch["answer"] for _ in range(config.num_generations)]
-        earned = torch.tensor([score(completions=texts, answer=answers) for score in rewards])
-        loss = rollout_loss(policy, inputs, tokens, mask, earned.sum(0), config)
+def grpo_step(
+    task: "Task", optimizer: torch.optim.Optimizer, iterations: int = 1
+) -> dict[str, Any]:
+    """Sample, score, compare, and update `iterations` times on the same rollouts.
+
+    Returns the mean `reward` of the rollouts, and of each update `loss` and `grad_norm`, before
+    clipping. Built in chapter 05.
+    """
+    tokens, mask = task.sample()  # [B, T]
+    rewards = task.score(tokens)  # [B]
+    advantages = group_advantages(rewards, task.group)  # [B]
+    weights = token_weights(mask, task.loss_type, task.max_length)  # [B, T]
+    reference = task.reference_logps(tokens, mask)  # [B, T]
+    found, old = {"reward": rewards.mean().item(), "loss": [], "grad_norm": []}, None
+    for _ in range(iterations):
+        logps = task.logps(tokens, mask)  # [B, T]
+        old = logps.detach() if old is None else old
+        loss = grpo_loss(logps, old, reference, advantages, weights, task.clip, task.beta)
         optimizer.zero_grad()
         loss.backward()
-        norm = clip_grad_norm_(trained, config.max_grad_norm)
+        norm = clip_grad_norm_(task.weights, task.max_norm)
         optimizer.step()
-        yield {"loss": loss.item(), "grad_norm": norm.item(), "rewards": earned.mean(1).tolist()}
+        found["loss"].append(loss.item())
+        found["grad_norm"].append(norm.item())
+    return found
 
 
-def encode(processor: ImageOnlyQwen2VLProcessor, batch: Mapping[str, list[Any]]) -> Inputs:
+class Task:
+    """What a step needs of policy, questions and rewards; each `sample` takes the next prompts.
+
+    Takes rows of `train.grpo_rows` and TRL's `GRPOConfig`, of whose many settings it reads those
+    that stand here.
+    """
+
+    def __init__(
+        self, policy: Policy, processor: Processor, rows: Dataset, rewards: Rewards, config: Config
+    ) -> None:
+        self.policy, self.processor, self.config = policy, processor, config
+        self.group, self.max_length = config.num_generations, config.max_completion_length
+        self.loss_type, self.clip, self.beta = config.loss_type, config.epsilon, config.beta
+        self.max_norm, self._rewards = config.max_grad_norm, rewards
+        self.weights = [weight for weight in policy.parameters() if weight.requires_grad]
+        prompts = config.per_device_train_batch_size // self.group
+        self._batches = (rows[at : at + prompts] for at in range(0, len(rows), prompts))
+
+    def sample(self) -> tuple[Tensor, Tensor]:
+        """G rollouts of each of the next prompts, and their mask, [B, T]."""
+        self._batch = next(self._batches)
+        self._inputs = encode(self.processor, self._batch)
+        return sample(self.policy, self.processor, self._inputs, self.config)
+
+    def score(self, tokens: Tensor) -> Tensor:
+        """The sum of the rewards of each rollout, [B]."""
+        texts = self.processor.batch_decode(tokens, skip_special_tokens=True)
+        answers = [answer for answer in self._batch["answer"] for _ in range(self.group)]
+        scores = [score(completions=texts, answer=answers) for score in self._rewards]
+        return torch.tensor(scores).sum(0)
+
+    def logps(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Log-probability of each token, [B, T]; the prompt is read once for its group."""
+        owner = torch.arange(len(tokens)) // self.group
+        shared = completion_inputs(prefill(self.policy, self._inputs), tokens, mask, owner)
+        return token_logps(self.policy(**shared).logits, tokens, self.config.temperature)
+
+    @torch.no_grad()
+    def reference_logps(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """The same under the model that training began with: the adapter switched off, [B, T]."""
+        with self.policy.disable_adapter():
+            return self.logps(tokens, mask)
+
+
+def grpo_loop(task: Task) -> Iterator[dict[str, Any]]:
+    """Train the adapter of a policy, and say after each step what `grpo_step` found."""
+    config = task.config
+    optimizer = torch.optim.AdamW(task.weights, config.learning_rate, weight_decay=0.0)
+    for _ in range(config.max_steps):
+        yield grpo_step(task, optimizer, config.num_iterations)
+
+
+def encode(processor: Processor, batch: Mapping[str, list[Any]]) -> Inputs:
     """The prompts of a batch, with their images, as the model reads them."""
     turns: Any = [user_turn(turn[0]["content"]) for turn in batch["prompt"]]
     chats = processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
@@ -57,7 +111,7 @@ def encode(processor: ImageOnlyQwen2VLProcessor, batch: Mapping[str, list[Any]])
 
 
 def sample(
-    policy: Policy, processor: ImageOnlyQwen2VLProcessor, inputs: Inputs, config: Config
+    policy: Policy, processor: Processor, inputs: Inputs, config: Config
 ) -> tuple[Tensor, Tensor]:
     """G rollouts of each prompt, [B, T], and 1 at each token up to and with its end, [B, T]."""
     # What is left out, `generate` takes from the model's own settings. With Qwen2-VL's (temperature
@@ -73,23 +127,3 @@ def sample(
     tokens = sample_group(policy, inputs, config.num_generations, how)
     ended = (tokens == processor.tokenizer.eos_token_id).long()
     return tokens, (ended.cumsum(1) - ended == 0).long()
-
-
-def logps(policy: Policy, inputs: Inputs, tokens: Tensor, mask: Tensor, config: Config) -> Tensor:
-    """Log-probability of each token, [B, T]; the prompt is read once for its group."""
-    owner = torch.arange(len(tokens)) // config.num_generations
-    shared = completion_inputs(prefill(policy, inputs), tokens, mask, owner)
-    return token_logps(policy(**shared).logits, tokens, config.temperature)
-
-
-def rollout_loss(
-    policy: Policy, inputs: Inputs, tokens: Tensor, mask: Tensor, rewards: Tensor, config: Config
-) -> Tensor:
-    """The loss of freshly sampled rollouts, whose old policy is the policy itself."""
-    advantages = group_advantages(rewards, config.num_generations)
-    with torch.no_grad(), policy.disable_adapter():
-        reference = logps(policy, inputs, tokens, mask, config)
-    now = logps(policy, inputs, tokens, mask, config)
-    weights = token_weights(mask, config.loss_type, config.max_completion_length)
-    clip, beta, corrected = config.epsilon, config.beta, config.use_bias_correction_kl
-    return grpo_loss(now, now.detach(), reference, advantages, weights, clip, beta, corrected)

@@ -1,6 +1,6 @@
 # ---
 # jupyter:
-#   nbval: strict
+#   nbval: lax
 # ---
 
 # %% [markdown]
@@ -8,9 +8,10 @@
 #
 # ## What you will do
 #
-# Take four written answers to one question through every stage of Group Relative Policy
-# Optimization (GRPO), from the reward to the gradient, and show at the end that your functions
-# compute what the training library computes.
+# Follow four answers through every stage of Group Relative Policy Optimization (GRPO), from the reward
+# to the gradient. Then write one training step from these functions, and train a vision-language
+# model with it. At the end you compare your loss with the one of the training library, and switch to the
+# library because it does the same and takes care of much more.
 #
 # ## What you will learn
 #
@@ -18,27 +19,32 @@
 #
 # - turn the rewards of a group into advantages, and say when a group teaches nothing,
 # - compute the log-probability of every token that a vision-language model wrote,
-# - explain what the clip stops and what it lets pass,
-# - estimate a KL divergence from samples without ever getting a negative number,
+# - estimate a KL divergence from samples, and say where the estimate becomes unreliable,
 # - tell four published losses apart by the weight that they give to a token,
-# - explain how a loss of zero can have a large gradient.
+# - explain how a loss of zero can have a large gradient,
+# - write the training loop of GRPO from memory.
 #
 # ## What you will need
 #
-# Chapter 03 (rewards). Tensors and gradients in PyTorch: `sum`, `mean`, `backward`. The model is
-# built on the spot with random weights, so nothing is loaded or downloaded. It knows nothing, and
-# for once that does not matter: the arithmetic is that of a trained one.
+# Chapters 03 (rewards) and 04 (policy gradient, baseline, ratio). Tensors and gradients in PyTorch. Up to section 7 the
+# model has random weights, because the arithmetic is the same for a trained one.
 
 # %%
 import copy
+import json
+import tempfile
+import warnings
+from pathlib import Path
 
 import pandas as pd
 import seaborn as sns
 import torch
 from matplotlib import pyplot as plt
+from torch.nn.utils import clip_grad_norm_
 
 from medr1_lib.course import checks, tiers
-from medr1_lib.data.phantom_vqa import questions
+from medr1_lib.course.sketch import sketch
+from medr1_lib.data import phantom_vqa
 from medr1_lib.data.phantoms import draw
 from medr1_lib.data.styles import STYLES, prompt
 from medr1_lib.model.tiny import tiny_model, tiny_processor
@@ -46,107 +52,96 @@ from medr1_lib.rl.rewards import points, rewards
 
 tier = tiers.start(5)
 sns.set_theme(style="white", palette="colorblind")
-plt.rcParams |= {"figure.figsize": (6, 2.8), "figure.dpi": 72}
+warnings.filterwarnings("ignore", category=FutureWarning)
 GROUP, MAX_LENGTH, TEMPERATURE, CLIP, BETA = 4, 32, 1.0, 0.2, 0.04
 KINDS = ("grpo", "bnpo", "dapo", "dr_grpo")
 
 # %% [markdown]
-# The capitals are what GRPO asks you to choose: the size of a group, the greatest length of a
-# completion in tokens, the temperature of sampling, the clip, the weight of the KL penalty, and one
-# of four losses. A *rollout* is one completion that the model wrote for a prompt; the *policy* is the model
-# itself, seen as the rule that chooses the next token.
+# The capitals are the choices that GRPO asks for: the size of a group, the greatest length of a completion
+# in tokens, the temperature of sampling, the clip, the weight of the KL penalty, and one of four losses. A
+# **rollout** is one completion that the policy sampled for a prompt. The **policy** is the model itself, seen as the rule that
+# chooses the next token.
 #
-# The next figure is the map of this chapter. Its numbers are those of the sections, of the equations
-# and of the comments in `medr1_lib/rl/grpo.py`. Two ways lead from the rollouts to the loss. The
-# upper one asks how good a rollout was, and never looks at the model. The lower one asks how likely
-# it was, and never looks at the answer key. They meet in stage 4.
+# The figure shows all six stages. The numbers are those of the sections, of the equations and of the comments in
+# `medr1_lib/rl/grpo.py`. The upper path asks how good a rollout was, and never looks at the model. The lower
+# path asks how probable it was, and never looks at the answer key. The gradient flows back along the lower path only: rewards
+# and advantages are constants for it.
 
-# %% mystnb={"image": {"alt": "Flow chart with six numbered stages. Rollouts lead to 1 reward and on to 2 advantage. Rollouts also lead to 3 log-probability, and from there to 4 ratio and clip and to 5 KL. The advantage enters stage 4 as well. Stages 4 and 5 lead to 6, the loss."}}
-places = {
-    "rollouts": (0, 0.5),
-    "1 reward": (1.2, 1),
-    "2 advantage": (2.6, 1),
-    "3 log-probability": (1.2, 0),
-    "4 ratio and clip": (2.6, 0.25),
-    "5 KL": (2.6, -0.5),
-    "6 loss": (3.8, 0),
+# %% mystnb={"image": {"alt": "Flow chart with six numbered stages. Rollouts lead to 1 reward and on to 2 advantage. Rollouts also lead to 3 log-probability, and from there to 4 ratio and clip and to 5 KL. The advantage enters stage 4 as well. Stages 4 and 5 lead to 6, the loss. The boxes that the gradient passes through have another color than rewards and advantages."}}
+boxes = {
+    "rollouts": (0, 0, "rollouts"),
+    "reward": (1, 0.5, "1 reward"),
+    "advantage": (2, 0.5, "2 advantage"),
+    "logp": (1, -0.5, "3 log-probability"),
+    "ratio": (2.4, -0.1, "4 ratio and clip"),
+    "kl": (2.4, -0.9, "5 KL"),
+    "loss": (3.6, -0.5, "6 loss"),
 }
-_, axis = plt.subplots(figsize=(8, 2.8))
-box = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": "black"}
-texts = [
-    axis.text(x, y, name, ha="center", va="center", bbox=box)
-    for name, (x, y) in places.items()
-]
-for way in ("01", "12", "03", "34", "35", "24", "46", "56"):
-    start, end = (texts[int(number)] for number in way)
-    arrow = {"arrowstyle": "-|>", "color": "black", "shrinkA": 0, "shrinkB": 0}
-    arrow |= {"patchA": start.get_bbox_patch(), "patchB": end.get_bbox_patch()}
-    axis.annotate("", end.get_position(), start.get_position(), arrowprops=arrow)
-axis.set(xlim=(-0.4, 4.2), ylim=(-0.7, 1.2))
-axis.axis("off")
-plt.show()
+paths = "rollouts-reward reward-advantage rollouts-logp logp-ratio logp-kl"
+paths += " advantage-ratio ratio-loss kl-loss"
+arrows = [(*path.split("-"), "") for path in paths.split()]
+learns = dict.fromkeys(("logp", "ratio", "kl", "loss"), "blue")
+axes = sketch(
+    boxes, arrows, tints=learns | {"reward": "orange", "advantage": "orange"}
+)
 
 # %% [markdown]
-# ## Stage 1: reward
+# ## 1 Reward
 #
-# One question about one phantom. In training the model would sample a group of completions; here
-# we write them ourselves, so that we know what each deserves.
-
-#
-# The first is right and brief. The second is right and says more than it needs to. The third is as
-# brief as the first and wrong. The fourth has the right letter, and not in the form asked for. With
-# the strict rules of chapter 03, the reward is
+# One question about one phantom. In training the model samples a group of completions. Here we write
+# them ourselves, so that we know what each deserves. The first is right and short. The second is right and longer than it
+# needs to be. The third is as short as the first, and wrong. The fourth has the right letter in the wrong form. With the
+# strict rules of chapter 03 the reward is
 #
 # $$ r_i = \text{format}_i + \text{accuracy}_i . \tag{1} $$
 
 # %% mystnb={"image": {"alt": "A phantom in the style of an abdominal CT slice: a dark gray ellipse on black, in it a light gray disk at the upper right and a small white vertebra below the center."}}
 style = "think_before"
-asked = [q for q in questions("test", per_cell=10) if q.modality == "CT"]
+asked = [
+    q for q in phantom_vqa.questions("test", per_cell=10) if q.modality == "CT"
+]
 question = next(q for q in asked if q.answer_text == "mass")
 text = prompt(question.question, question.options, style)
 picture = draw(question.scene)
-plt.figure(figsize=(2, 2))
-plt.imshow(picture)
+plt.figure(figsize=(2.6, 2.6))
+plt.imshow(picture, interpolation="nearest")
 plt.axis("off")
 plt.show()
-print(text.replace(". Reply", ".\nReply"))
-
 long = "CT, anatomy: abdomen, acquisition: bone window, grade: moderate, "
+long += "place: upper right, finding: mass"
+completion = STYLES[style].completion
 rollouts = {
-    "short": STYLES[style].completion("B", "CT, abdomen, finding: mass"),
-    "long": STYLES[style].completion(
-        "B", long + "place: upper right, finding: mass"
-    ),
-    "wrong": STYLES[style].completion("C", "CT, abdomen, finding: abscess"),
+    "short": completion("B", "CT, abdomen, finding: mass"),
+    "long": completion("B", long),
+    "wrong": completion("C", "CT, abdomen, finding: abscess"),
     "no tags": "B) mass",
 }
 earned = [points(said, question.answer, style) for said in rollouts.values()]
 sheet = pd.DataFrame(earned, rollouts, ["format", "accuracy"])
 sheet["1 reward"] = sheet.sum(axis=1)
+print(text.replace(". Reply", ".\nReply"))
 sheet
 
 # %% [markdown]
-# That table is our worksheet. Every stage adds a column to it.
+# That table is our worksheet. Most stages add a column to it.
 #
-# ## Stage 2: advantage
+# ## 2 Advantage
 #
-# A reward of 1 says little. Where the rest of the group earned 0 it is a success, where they earned
-# 2 it is a failure. GRPO compares a rollout with the others of its group, and needs no second
-# network to guess what a prompt is worth:
+# Chapter 04 subtracted the mean of the group from each reward. GRPO also divides by the standard deviation:
 #
 # $$ A_i = \frac{r_i - \text{mean}(r_1 \ldots r_G)}{\text{std}(r_1 \ldots r_G) + 10^{-4}} \tag{2} $$
 #
 # ### Exercise 1: advantages of a group
 # *easy, 10 minutes*
 #
-# `rewards` is flat, the rollouts of a prompt next to each other: with `group_size` 4, the first
-# four belong together, and the next four. Return as many advantages, in the same order. Without
+# `rewards` is flat, with the rollouts of a prompt next to each other: with `group_size` 4, the first
+# four belong together, then the next four. Return as many advantages, in the same order. Without
 # `scale`, leave out the division.
 #
 # <details><summary>Hint</summary>
 #
 # `rewards.view(-1, group_size)` has one row per prompt. `mean(1, keepdim=True)` keeps the column, so
-# that the subtraction lines up. `std` of torch divides by $G - 1$, which is what we want.
+# that the subtraction lines up. `std` of torch divides by $G - 1$, which is what TRL does.
 #
 # </details>
 
@@ -166,67 +161,51 @@ def group_advantages(rewards, group_size, scale=True):
 # %%
 group_advantages = checks.group_advantages(group_advantages)
 
-# %% [markdown]
-# Read the new column. Both right rollouts are worth the same, however much they say. The wrong one
-# is a little below average. Lowest stands the one that knew the letter and ignored the form: the
-# advantage follows the rule that we wrote, not what we may have meant by it.
-
-# %%
+# %% tags=["nbval-check-output"]
 advantages = group_advantages(torch.tensor(sheet["1 reward"].tolist()), GROUP)
 sheet["2 advantage"] = advantages.tolist()
-sheet.round(2)
-
-# %% [markdown]
-# Now two failures. When all rewards are equal, every advantage is zero: a question that is too easy
-# or too hard for the model costs as much as any other and teaches nothing. And the division by the
-# standard deviation makes all groups equally loud. In the last line the rollouts differ by a
-# hundredth of a point, perhaps from a bonus for length that somebody added; scaled, that weighs as
-# much as right against wrong. Dr. GRPO therefore leaves the division out (`scale=False`).
-
-# %%
 for group in ([2.0, 2.0, 2.0, 2.0], [2.0, 1.0, 1.0, 1.0], [1.01, 1.0, 1.0, 1.0]):
     scaled = group_advantages(torch.tensor(group), GROUP)[0]
     plain = group_advantages(torch.tensor(group), GROUP, scale=False)[0]
     print(f"{group}: the first has {scaled:.2f} scaled, {plain:.4f} not")
+sheet.round(2)
 
 # %% [markdown]
-# ## Stage 3: log-probability
+# Both right rollouts have the same advantage, whatever their length. The lowest value belongs to the rollout
+# that knew the letter and ignored the form. The advantage follows the rule that we wrote, not what we meant by it.
 #
-# The lower way of the map begins with the model. Ours is the laptop tier's Qwen2-VL: the real
-# architecture with about three million random weights. The processor turns question and picture
-# into the prompt, once for each rollout of the group.
+# The three printed lines show two problems. If all rewards are equal, all advantages are zero. And the division makes every group
+# equally loud. In the last line the rollouts differ by a hundredth of a point, and after scaling that counts as much
+# as right against wrong. Dr. GRPO therefore leaves the division out (`scale=False`).
+#
+# ## 3 Log-probability
+#
+# Our model is the laptop tier's Qwen2-VL: the real architecture with about three million weights. The
+# processor turns question and picture into a prompt, once for each rollout. The completions differ in length, so the shorter ones
+# are padded. `mask` is 1 where a rollout has a token, up to and including the token that ends the turn, and 0 after
+# it. With $B$ rollouts of at most $T$ tokens, ids and mask have the shape $[B, T]$.
 
-# %%
+# %% tags=["nbval-check-output"]
 processor = tiny_processor()
 content = [{"type": "image"}, {"type": "text", "text": text}]
 chat = [{"role": "user", "content": content}]
 turn = processor.apply_chat_template(chat, add_generation_prompt=True)
-given = {"text": GROUP * [turn], "images": GROUP * [picture]}
-start = processor(**given, return_tensors="pt")
-
-# %% [markdown]
-# The completions differ in length, so the shorter ones are padded, and `mask` remembers which
-# places hold a token: 1 up to and including the token that ends the turn, 0 after it. With $B$
-# rollouts of at most $T$ tokens, ids and mask have the shape $[B, T]$. The tokenizer of the tiny
-# model has one token for a tag, for a letter, and for each answer of PhantomMedVQA.
-
-# %%
+start = processor(GROUP * [picture], GROUP * [turn], return_tensors="pt")
 ended = [said + processor.tokenizer.eos_token for said in rollouts.values()]
 padded = {"padding": True, "padding_side": "right", "return_tensors": "pt"}
 ids, mask = processor.tokenizer(ended, **padded).values()
-sheet["tokens"] = mask.sum(1).tolist()
 words = [processor.tokenizer.batch_decode(row[:, None]) for row in ids]
 print(list(start.input_ids.shape), list(ids.shape), "|".join(words[0][:13]))
 
 # %% [markdown]
-# At every place the model gives one number to each of the $V$ words of its vocabulary, the logits
-# $z$. Softmax turns them into probabilities, and what counts is the probability of the token that
-# was written there:
+# At every place the model gives a logit $z$ to each of the $V$ words of its vocabulary. Softmax turns them into
+# probabilities. What counts is the probability of the token that was written there:
 #
 # $$ \log \pi(o_{i,t}) = \frac{z_{o_{i,t}}}{\tau} - \log \sum_v \exp\frac{z_v}{\tau} \tag{3} $$
 #
-# The temperature $\tau$ has to be the one that the rollouts were sampled at. A rollout drawn at 0.9
-# and scored at 1.0 is scored under a model that did not write it. Some published code does that.
+# The temperature $\tau$ must be the one that the rollouts were sampled at. A rollout sampled at 0.9 and scored at 1.0 is
+# scored under a policy that did not write it. The result is in **nats**, the unit of the natural logarithm: one nat less
+# means a probability that is 2.7 times smaller.
 
 
 # %%
@@ -238,14 +217,14 @@ def token_logps(logits, ids, temperature):
 
 
 # %% [markdown]
-# What the model says about token $t$ stands one place before it, hence the slice in the next cell:
-# it drops the last place, whose prediction nobody wrote down, and keeps the $T$ before it. Forget
-# the shift and everything still runs, with probabilities of the wrong tokens. The vision tower is
-# frozen, as it will be in training.
+# The logits that predict token $t$ stand one place before it. So `our_logps` drops the last place, whose
+# prediction nobody wrote down, and keeps the $T$ places before it. If you forget this shift, everything still runs, with
+# the probabilities of the wrong tokens. The printed numbers are a test: a model with random weights gives each word about
+# the same probability.
 
-# %%
+# %% tags=["nbval-check-output"]
 model = tiny_model(processor.tokenizer, seed=0)
-model.model.visual.requires_grad_(False)
+model.model.visual.requires_grad_(False)  # the vision tower stays as it is
 no_image = torch.zeros_like(ids)
 inputs = start | {
     "input_ids": torch.cat([start.input_ids, ids], 1),
@@ -260,80 +239,45 @@ def our_logps(policy):
     return token_logps(before, ids, TEMPERATURE)
 
 
-# %% [markdown]
-# Two averages tell us whether this is sane. A model that knows nothing gives each of its words about
-# the same probability, and the log of that is the number below. The rollouts should be near it,
-# token by token. Summed over a rollout, log-probabilities measure length more than anything else.
-
-# %%
 old = our_logps(model).detach()
-sheet["3 log-prob."] = (old * mask).sum(1).tolist()
-sheet["per token"] = sheet["3 log-prob."] / sheet["tokens"]
 count = model.config.text_config.vocab_size
-print(f"one word of {count}: {-torch.tensor(count).log():.1f} per token")
-sheet[["tokens", "3 log-prob.", "per token"]].round(1)
+per_token = (old * mask).sum(1) / mask.sum(1)
+print(f"one word of {count}: {-torch.tensor(count).log():.1f} nats per token")
+print("our rollouts:", [round(x, 1) for x in per_token.tolist()])
 
 # %% [markdown]
-# ## Stage 4: ratio and clip
+# ## 4 Ratio and clip
 #
-# The rollouts were sampled by the policy as it was, $\pi_\text{old}$. After a gradient step the
-# policy is another one, and the rollouts are used again. The ratio says how much likelier a token
-# has become since, and the objective of a token is its ratio times the advantage of its rollout, up
-# to a limit $\varepsilon$:
+# The ratio of chapter 04 compares the policy now with the policy $\pi_\text{old}$ that sampled the rollout, here token by token.
+# It is multiplied with the advantage of the rollout, up to a limit $\varepsilon$:
 #
 # $$ \rho_{i,t} = \frac{\pi(o_{i,t})}{\pi_\text{old}(o_{i,t})}, \qquad
 # J_{i,t} = \min\left(\rho_{i,t} A_i,\ \text{clip}(\rho_{i,t}, 1 - \varepsilon, 1 + \varepsilon) A_i\right) \tag{4} $$
 #
-# ### Exercise 2: the clipped objective
-# *easy, 5 minutes*
-#
-# Write equation (4) for tensors: `ratio`, `advantages` of a shape that fits, and the number `clip`.
-#
-# <details><summary>Hint</summary>
-#
-# `ratio.clamp(low, high)` cuts off, and `torch.minimum` compares two tensors entry by entry.
-#
-# </details>
-
-
-# %% tags=["exercise"]
-def clipped_objective(ratio, advantages, clip):
-    """What a token gains from the change of its probability, up to a limit (4)."""
-    # solution
-    clipped = ratio.clamp(1 - clip, 1 + clip)
-    return torch.minimum(ratio * advantages, clipped * advantages)
-    # end solution
+# As long as every batch of rollouts is used for *one* update, all ratios are 1 and the clip does nothing. What is left is the policy
+# gradient of chapter 04, with a group as baseline. The clip matters when a batch is used again (section 8). Then a token of a good
+# rollout is pushed until it is 20 % more probable than when it was sampled, and a token of a bad one until it is 20 % less probable. Beyond that
+# the objective is constant and has no gradient. A token that moved in the *wrong* direction is never clipped: that is what the minimum is for.
 
 
 # %%
-clipped_objective = checks.clipped_objective(clipped_objective)
+def clipped_objective(ratio, advantages, clip):
+    """What a token gains from the change of its probability, up to a limit (4)."""
+    clipped = ratio.clamp(1 - clip, 1 + clip)
+    return torch.minimum(ratio * advantages, clipped * advantages)
+
 
 # %% [markdown]
-# Where a curve is flat, the gradient is zero and the token is left alone. A good token is pushed up
-# until it is 20 % likelier than when it was sampled, and no further; a bad one is pushed down until
-# it is 20 % rarer. In the other two directions nothing is clipped. A good token that has become
-# rarer went the wrong way, and is pulled back with full force. That is what the minimum is for.
-
-# %% mystnb={"image": {"alt": "Objective of a token against its ratio from 0.4 to 1.6, two lines. With advantage plus 1 it rises straight and is flat beyond a ratio of 1.2. With advantage minus 1 it is flat up to a ratio of 0.8 and falls straight beyond it."}}
-ratio = torch.linspace(0.4, 1.6, 121)
-for advantage, line in ((1.0, "-"), (-1.0, "--")):
-    curve = clipped_objective(ratio, torch.tensor(advantage), CLIP)
-    plt.plot(ratio, curve, line, label=f"advantage {advantage:+.0f}")
-plt.gca().set(xlabel="ratio: probability now / when sampled", ylabel="objective")
-_ = plt.legend()
-
-# %% [markdown]
-# ## Stage 5: KL
+# ## 5 KL
 #
-# The penalty keeps the policy near the reference model, the one that training began with. The exact
-# divergence is a sum over all texts that could have been written. From the tokens that were sampled
-# it can be estimated. The plain estimate $\log\pi - \log\pi_\text{ref}$ is right on average and
-# often negative, although no divergence is. Schulman's third estimator, known as k3, adds a term
-# whose mean is zero, and is never negative:
+# A penalty keeps the policy near the **reference**, the model that training began with. The exact KL divergence is a sum over
+# all texts that could be written. It is estimated from the tokens that were sampled. The plain estimate $\log\pi - \log\pi_\text{ref}$ is
+# right on average and often negative, although no divergence is. Schulman's third estimator, called k3, adds a term with
+# mean zero and is never negative:
 #
 # $$ k_{i,t} = e^{d} - 1 - d, \qquad d = \log\pi_\text{ref}(o_{i,t}) - \log\pi(o_{i,t}) \tag{5} $$
 #
-# ### Exercise 3: k3
+# ### Exercise 2: k3
 # *easy, 5 minutes*
 #
 # Return $k$ for every token, given the log-probabilities under the policy and under the reference.
@@ -341,7 +285,7 @@ _ = plt.legend()
 # <details><summary>Hint</summary>
 #
 # Mind the direction of $d$. `torch.expm1(d)` is $e^d - 1$ without the rounding error of small $d$,
-# which otherwise can make the result negative after all.
+# which can make the result negative.
 #
 # </details>
 
@@ -359,41 +303,39 @@ def kl_k3(logps, reference_logps):
 kl_k3 = checks.kl_k3(kl_k3)
 
 # %% [markdown]
-# Test both estimates where the truth is known: two policies over five words, whose divergence is a
-# sum of five terms. We draw 16 tokens from the first, estimate, and repeat that 2,000 times.
+# How good is it? With five words everything can be computed exactly. A policy moves away from its reference step by step, and for each
+# distance we compute the spread of both estimates for one token. Both have the right mean. Near the reference k3 is far
+# more precise. Far away it is worse, and grows without limit: where the reference finds a sampled word likely and the policy does not, $e^d$ is huge. So a
+# KL curve with spikes, in a run that has gone far, may be one rare token. Chapter 07 shows such a run.
 
-# %% mystnb={"image": {"alt": "Two histograms of estimates of a KL divergence from 16 tokens, 2,000 repeats each. The plain estimate spreads widely around the true value and often lies below zero. k3 is centered on the same true value, is several times narrower, and never lies below zero."}}
-now, then = torch.tensor(
-    [[0.50, 0.20, 0.15, 0.10, 0.05], [0.35, 0.25, 0.15, 0.15, 0.10]]
-)
-true = (now * (now / then).log()).sum()
-seed = torch.Generator().manual_seed(0)
-drawn = now.multinomial(2000 * 16, replacement=True, generator=seed).view(2000, 16)
-logps, reference_logps = now.log()[drawn], then.log()[drawn]
-estimates = {"plain": logps - reference_logps, "k3": kl_k3(logps, reference_logps)}
-print(f"true divergence: {true:.2f} nats")
-for name, values in estimates.items():
-    values = values.mean(1)
-    sns.histplot(values, label=name, binwidth=0.01, element="step", alpha=0.3)
-    print(
-        f"{name:>5}: mean {values.mean():.2f}, spread {values.std():.2f}", end=", "
-    )
-    print(f"{(values < 0).float().mean():.0%} of the estimates negative")
-plt.axvline(true, color="black", linestyle="--", label="true divergence")
-plt.xlabel("estimate from 16 tokens (nats)")
-plt.ylabel("repeats (of 2,000)")
-plt.legend()
+# %% mystnb={"image": {"alt": "Spread of two estimates of a KL divergence for one token against the true divergence, both axes logarithmic. At small divergences k3 lies far below the plain estimate. The lines cross near a divergence of one nat, and beyond it k3 grows steeply while the plain estimate stays flat."}}
+reference = torch.tensor([0.50, 0.20, 0.15, 0.10, 0.05], dtype=torch.float64)
+found = []
+for pull in torch.linspace(0.05, 6, 120):
+    now = (reference.log() + pull * torch.tensor([0, 1, 0, 0, 2.0])).softmax(-1)
+    gaps = {
+        "plain": (now / reference).log(),
+        "k3": kl_k3(now.log(), reference.log()),
+    }
+    true = (now * gaps["plain"]).sum()
+    spread = {
+        name: (now * (g - true) ** 2).sum().sqrt() for name, g in gaps.items()
+    }
+    found.append({"true": true} | spread)
+found = pd.DataFrame(found).astype(float).set_index("true")
+axis = found.plot(loglog=True, style=["--", "-"], figsize=(6, 3))
+axis.set(xlabel="true divergence (nats)", ylabel="spread, one token (s.d.)")
 plt.show()
 
 # %% [markdown]
-# ## Stage 6: loss
+# ## 6 Loss
 #
-# Every token now has an objective and a penalty. The loss is a weighted sum of them,
+# Every token has an objective and a penalty. The loss is a weighted sum,
 #
 # $$ L = \sum_{i,t} w_{i,t} \left(\beta\, k_{i,t} - J_{i,t}\right), \tag{6} $$
 #
-# and in the weights $w$ lies all that four published losses differ in. Let $|o_i|$ be the tokens of
-# rollout $i$, $B$ the rollouts, and $N$ the tokens of all of them.
+# and four published losses differ in nothing but the weights $w$. Let $|o_i|$ be the number of tokens of
+# rollout $i$, $B$ the number of rollouts, and $N$ the number of tokens of all of them.
 #
 # | loss | weight of a token of rollout $i$ | in words |
 # |---|---|---|
@@ -402,11 +344,11 @@ plt.show()
 # | `dapo` | $1 / N$ | the same, $N$ counted over the whole optimizer step |
 # | `dr_grpo` | $1 / (B \cdot \text{max\_length})$ | a constant, as if all were of full length |
 #
-# ### Exercise 4: the weight of a token
+# ### Exercise 3: the weight of a token
 # *medium, 15 minutes*
 #
 # Return the weights, of the shape of `mask` and 0 where it is 0. For `dapo`, $N$ is `batch_tokens`
-# if that is given and counted in `mask` if not. A memory-saving trainer sees a step in parts, and
+# if that is given, and counted in `mask` if not. A memory-saving trainer sees a step in parts, and
 # hands over the $N$ of all parts.
 #
 # <details><summary>Hint</summary>
@@ -436,27 +378,19 @@ def token_weights(mask, kind, max_length, batch_tokens=None):
 # %%
 token_weights = checks.token_weights(token_weights)
 
-# %% mystnb={"image": {"alt": "Two bar charts of the four rollouts with 13, 27, 13 and 5 tokens under three weightings. Left, weight of one token: with grpo it is largest in the rollout of 5 tokens and smallest in that of 27; with bnpo and dapo, and with dr_grpo, it is the same for all. Right, weight of the whole rollout: with grpo it is a quarter for each; otherwise it grows with length, and with dr_grpo the four add up to less than one."}}
-names = {"grpo": "grpo", "bnpo": "bnpo, dapo", "dr_grpo": "dr_grpo"}
-shares = [token_weights(mask, kind, MAX_LENGTH) for kind in names]
-labels = [f"{name}\n{count}" for name, count in sheet["tokens"].items()]
-_, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
-token, rollout = (
-    pd.DataFrame(dict(zip(names.values(), bars, strict=True)), labels)
-    for bars in ([w[:, 0] for w in shares], [w.sum(1) for w in shares])
-)
-token.plot.bar(ax=axes[0], rot=0, ylabel="weight of one token")
-rollout.plot.bar(ax=axes[1], rot=0, ylabel="weight of the rollout", legend=False)
-for axis in axes:
-    axis.set_xlabel("rollout and its tokens")
-plt.show()
+# %% tags=["nbval-check-output"]
+weighed = {kind: token_weights(mask, kind, MAX_LENGTH) for kind in KINDS}
+columns = {"tokens": mask.sum(1)} | {
+    kind: 100 * w[:, 0] for kind, w in weighed.items()
+}
+print("weight of one token, in hundredths")
+pd.DataFrame(columns, list(rollouts), dtype=float).round(1)
 
 # %% [markdown]
-# The left panel shows a bias. Under `grpo`, a token of `no tags` weighs five times as much
-# as one of `long`. A wrong answer of many words is thus punished less per token than a wrong
-# answer of few, and a right answer of few is praised more. A model can lower its loss by being brief
-# when it is right and wordy when it is wrong. The other three give every token the same weight, and
-# the long rollout then has the larger say. There is no free choice here, only a known one.
+# The column `grpo` shows a bias. A token of `no tags` weighs five times as much as one of `long`. So a wrong answer of many
+# words is punished less per token than a wrong answer of few, and a right answer of few words is praised more. A model
+# can lower its loss by being short when it is right and long when it is wrong. The other three give every token the same weight, and then long
+# rollouts have more influence. Each weighting favors something; choose one and know what it favors.
 #
 # The loss itself is short.
 
@@ -482,16 +416,15 @@ def grpo_loss(
 
 
 # %% [markdown]
-# Three helpers put the stages together. `our_loss` runs 3 to 6 for the rollouts of `model`, which is
-# old policy and reference in one. `our_gradient` is what the loss asks of each weight. `descend` takes
-# steps on the same four rollouts, and remembers how the mean ratio of each rollout moves.
+# Two helpers. `our_loss` runs stages 3 to 6 for the four rollouts, with `model` as old policy and as reference.
+# `our_gradient` gives the gradient of a loss as one long row.
 
 
-# %%
-def our_loss(policy, kind="grpo", clip=CLIP, advantages=advantages):
+# %% tags=["nbval-check-output"]
+def our_loss(policy, kind="grpo", advantages=advantages):
     """The loss of our four rollouts, which `model` is taken to have written."""
     weights = token_weights(mask, kind, MAX_LENGTH)
-    return grpo_loss(our_logps(policy), old, old, advantages, weights, clip, BETA)
+    return grpo_loss(our_logps(policy), old, old, advantages, weights, CLIP, BETA)
 
 
 def our_gradient(policy, loss):
@@ -500,140 +433,273 @@ def our_gradient(policy, loss):
     return torch.cat([g.flatten() for g in torch.autograd.grad(loss, weights)])
 
 
-def descend(policy, steps, clip=CLIP):
-    """Mean ratio of each rollout after each step down the gradient."""
-    optimizer = torch.optim.SGD(policy.parameters(), lr=1e-3)
-    history = []
-    for _ in range(steps):
-        optimizer.zero_grad()
-        our_loss(policy, clip=clip).backward()
-        optimizer.step()
-        ratio = (our_logps(policy).detach() - old).exp()
-        history.append((ratio * mask).sum(1) / mask.sum(1))
-    return torch.stack(history)  # [steps, B]
-
-
-# %% [markdown]
-# Before the first step all ratios are 1, the penalty is 0, and what remains of `grpo` is minus the
-# mean of the advantages: zero, always. People see that zero in their logs and think that training is
-# broken. The size of this loss tells nothing; its gradient is what the optimizer follows. The last
-# line is the group of equal rewards from stage 2. Its loss is the same zero, with nothing behind it.
-
-# %%
+no_spread = torch.zeros(GROUP)
 losses = {kind: our_loss(model, kind) for kind in KINDS}
-losses["equal rewards"] = our_loss(model, advantages=torch.zeros(GROUP))
+losses["no spread"] = our_loss(model, advantages=no_spread)
 for name, loss in losses.items():
-    steepness = our_gradient(model, loss).double().norm()
-    print(f"{name:>13}: loss {abs(loss):.2f} in size, gradient {steepness:.1f}")
+    norm = our_gradient(model, loss).double().norm()
+    print(f"{name:>13}: loss {abs(loss):.2f} in size, gradient norm {norm:.1f}")
 
 # %% [markdown]
-# ## One step
+# Before the first update all ratios are 1 and the penalty is 0. What remains of `grpo` is minus the mean of
+# the advantages, and that is always zero. Many people see this zero in their logs and think that training is broken. Do not read progress from
+# the loss. The optimizer follows its gradient.
 #
-# Follow the gradient of `grpo` for one step, and fill in the rest of the worksheet.
+# A group without spread also has a loss of zero, but its gradient is zero too. That is true only *at* the reference. Take one
+# step of plain gradient descent first, and look again:
 
-# %%
+
+# %% tags=["nbval-check-output"]
+def down(policy):
+    """One step of plain gradient descent."""
+    descent = torch.optim.SGD(policy.parameters(), lr=1e-3)
+    descent.zero_grad()
+    our_loss(policy).backward()
+    descent.step()
+
+
 moved = copy.deepcopy(model)
-sheet["4 ratio"] = descend(moved, steps=1)[0].tolist()
+down(moved)
 logps = our_logps(moved).detach()
+sheet["4 ratio"] = (((logps - old).exp() * mask).sum(1) / mask.sum(1)).tolist()
 sheet["5 KL"] = ((kl_k3(logps, old) * mask).sum(1) / mask.sum(1)).tolist()
-shown = {"1 reward": 0, "2 advantage": 2, "4 ratio": 2, "5 KL": 3}
-sheet[list(shown)].round(shown)
+pull = our_gradient(moved, our_loss(moved, advantages=no_spread)).norm()
+print(f"no spread, one step from the reference: gradient norm {pull:.3f}")
+sheet[["1 reward", "2 advantage", "4 ratio", "5 KL"]].round(3)
 
 # %% [markdown]
-# Both right rollouts have become likelier, the one without tags rarer. The wrong one has an
-# advantage below zero and became likelier all the same. The next figure tells why, token by token:
-# blue is likelier than before, red is rarer. It begins like the right ones, and what it shares with
-# them goes up with them. Red are `abscess` and `C`, the two tokens in which it went wrong. GRPO never
-# says which token was to blame; that comes out because the rollouts of a group differ in some tokens
-# and not in others.
+# The group without spread has a gradient now. It comes from the penalty and points back to the reference. So a question that is always
+# answered right, or always wrong, is not neutral when $\beta > 0$: it pulls the policy back. Only its *reward* gradient is zero.
+#
+# Read the table. Both right rollouts have become more probable, and the one without tags less. The wrong rollout has a
+# negative advantage and became more probable all the same. The next figure shows why, token by token. What it shares with the right
+# ones goes up with them. `abscess` and `C`, where it went wrong, go down. GRPO never says which token was to
+# blame. That comes out because the rollouts of a group differ in some tokens and not in others.
 
-# %% mystnb={"image": {"alt": "Heat map of the ratio of each token after one step, one row for each rollout, the token written in its cell. All tokens of the two right rollouts are blue, likelier than before. In the wrong rollout the tokens that it shares with the short right one are blue as well, the end of the turn is unchanged, and its own tokens abscess and C are red. All five tokens of the rollout without tags are red."}}
-ratio = (logps - old).exp().where(mask == 1, torch.nan)
+# %% mystnb={"image": {"alt": "Heat map of the change of each token's log-probability after one step, one row for each rollout, the token written in its cell. All tokens of the two right rollouts are blue, more probable than before. In the wrong rollout the tokens that it shares with the short right one are blue as well; its own tokens abscess and C are red. All five tokens of the rollout without tags are red."}}
+shift = 100 * (logps - old).where(mask == 1, torch.nan)
 plt.figure(figsize=(10, 4))
 axis = sns.heatmap(
-    ratio,
+    shift,
     annot=[
         [word.strip() if token else "" for word, token in zip(*row, strict=True)]
         for row in zip(words, mask, strict=True)
     ],
     fmt="",
     annot_kws={"rotation": 90, "fontsize": 8},
-    cmap="RdBu",
-    vmin=0.75,
-    vmax=1.25,
+    cmap=sns.diverging_palette(20, 240, s=90, l=65, as_cmap=True),
+    vmin=-6,
+    vmax=6,
     yticklabels=list(rollouts),
-    cbar_kws={"label": "ratio"},
+    cbar_kws={"label": "change of log-probability\n(hundredths of a nat)"},
 )
 axis.set_xlabel("place in the completion")
 plt.show()
 
 # %% [markdown]
-# ## Many steps
+# ## 7 Your own training step
 #
-# Rollouts are dear, so it is tempting to reuse them. Eight steps on the same four, with the clip and
-# with a clip so wide that it never acts:
+# Now the real model of the course, with an adapter to train (LoRA; chapter 09 takes it apart), and rollouts that it samples itself. What
+# touches tokenizer, images and cache is plumbing, and comes from the library: `loop.Task` wraps it into four methods.
+#
+# | call | returns |
+# |---|---|
+# | `task.sample()` | tokens and mask, $[B, T]$: eight rollouts of each of the next four prompts |
+# | `task.score(tokens)` | points for form and answer of each rollout, $[B]$ |
+# | `task.logps(tokens, mask)` | log-probability of each token under the policy, with gradient, $[B, T]$ |
+# | `task.reference_logps(tokens, mask)` | the same under the reference: the adapter is switched off |
 
-# %% mystnb={"image": {"alt": "Two line charts of the mean ratio of each rollout over eight steps. With clip 0.2 the right rollouts rise to about 1.24 and stay there, the one without tags falls to about 0.74 and stays. Without a clip the right rollouts pass 2 and keep rising ever faster, and the one without tags falls below 0.4."}}
-policies = {limit: copy.deepcopy(model) for limit in (CLIP, 1e6)}
-_, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
-titles = (f"clip {CLIP}", "no clip")
-for axis, title, (limit, policy) in zip(
-    axes, titles, policies.items(), strict=True
-):
-    history = torch.cat([torch.ones(1, GROUP), descend(policy, 8, limit)])
-    sns.lineplot(pd.DataFrame(history, columns=list(rollouts)), ax=axis)
-    axis.set(title=title, xlabel="steps", ylabel="mean ratio of a rollout")
-    for end in (1 - CLIP, 1 + CLIP):
-        axis.axhline(end, color="black", linestyle=":", linewidth=1)
-axes[1].legend_.remove()
-plt.show()
-
-# %% [markdown]
-# Without the clip the loss can be lowered for ever by making four texts likelier and likelier, until
-# the model can say nothing else. The clip ends that, a little late: a step has a length, so tokens
-# overshoot the limit before they are let go. It does not pull them back, and it does not keep the
-# policy near anything else. That is the work of the penalty, which here is far too weak to matter.
-#
-# ## The same in TRL
-#
-# Now the question of how far all this is from what a training library does. We hand our four
-# rollouts to TRL's `GRPOTrainer` as it would have sampled them: written by the policy after one
-# step, scored by the clipped policy after eight, with `model` as the reference. Then we ask its own
-# `_compute_loss` for the loss, and autograd for the gradient.
-
-#
-# First comes what TRL computes if nothing is set: `dapo`, without a penalty. That is neither the
-# GRPO of the paper nor that of Med-R1, and a good reason to state every one of these settings.
 
 # %%
-import logging
-import tempfile
-import warnings
+from peft import LoraConfig, get_peft_model
 
-logging.getLogger("bitsandbytes").setLevel(
-    logging.ERROR
-)  # it warns about an optional kernel that nothing here needs
-warnings.filterwarnings("ignore", category=FutureWarning)
+from medr1_lib.model.loading import load_policy
+from medr1_lib.model.vision_cache import VisionCache
+from medr1_lib.rl import loop
+from medr1_lib.rl.recipe import load_recipe
+from medr1_lib.rl.train import grpo_rows
+
+STEPS = 2 if tier.name == "replay" else 40
+temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-05-")
+folder = Path(temporary.name)
+train = phantom_vqa.questions("train", per_cell=4)
+phantom_vqa.write(folder / "phantoms", {"train": train}, {"per_cell": 4})
+recipe = load_recipe(
+    "course",
+    model=str(tiers.material("tiny-qwen2-vl")),
+    data=str(folder / "phantoms"),
+    num_generations=8,
+    per_device_train_batch_size=32,
+    max_steps=STEPS,
+)
+config, rows = recipe.grpo_config(folder / "run"), grpo_rows(recipe)
+
+
+def fresh(kind=loop.Task):
+    """A task with a new adapter; its numbers are the same each time."""
+    torch.manual_seed(0)
+    base, processor = load_policy(Path(recipe.model), device="cpu")
+    VisionCache(base)  # the tower is frozen, so each picture is encoded once
+    lora = LoraConfig(r=16, lora_alpha=32, target_modules=recipe.lora_targets)
+    policy = get_peft_model(base, lora).train()
+    return kind(policy, processor, rows, rewards(style), config)
+
+
+def adam(task):
+    """The optimizer of the recipe."""
+    return torch.optim.AdamW(task.weights, config.learning_rate, weight_decay=0.0)
+
+
+# %% [markdown]
+# ### Exercise 4: one step of GRPO
+# *hard, 60 minutes*
+#
+# Write the step, with nothing but `task`, the optimizer and the functions of this chapter. Sample rollouts; score them; turn the rewards
+# into advantages; get token weights of the kind `task.loss_type`; get the reference log-probabilities. Then update `iterations` times on the same
+# rollouts: log-probabilities, loss, `zero_grad`, `backward`, clip the gradient norm to `task.max_norm`, step. The old
+# log-probabilities are those of the first update, detached. Return a dictionary with `reward`, the mean reward of the rollouts, and two
+# lists with a number for each update, `loss` and `grad_norm`.
+#
+# The check runs your step on a small table of logits in place of a model, so that it takes milliseconds.
+#
+# <details><summary>Hint</summary>
+#
+# `task.group`, `task.max_length`, `task.clip` and `task.beta` are the settings. `clip_grad_norm_(task.weights, task.max_norm)` clips, and returns the norm
+# before clipping. Start with `old = None` and set it in the first update to `logps.detach()`. `.item()` turns a tensor
+# of one number into a number.
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def grpo_step(task, optimizer, iterations=1):
+    """Sample, score, compare, and update `iterations` times on the same rollouts."""
+    # solution
+    tokens, mask = task.sample()  # [B, T]
+    rewards = task.score(tokens)  # [B]
+    advantages = group_advantages(rewards, task.group)  # [B]
+    weights = token_weights(mask, task.loss_type, task.max_length)  # [B, T]
+    reference = task.reference_logps(tokens, mask)  # [B, T]
+    found, old = (
+        {"reward": rewards.mean().item(), "loss": [], "grad_norm": []},
+        None,
+    )
+    for _ in range(iterations):
+        logps = task.logps(tokens, mask)  # [B, T]
+        old = logps.detach() if old is None else old
+        loss = grpo_loss(
+            logps, old, reference, advantages, weights, task.clip, task.beta
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        norm = clip_grad_norm_(task.weights, task.max_norm)
+        optimizer.step()
+        found["loss"].append(loss.item())
+        found["grad_norm"].append(norm.item())
+    return found
+    # end solution
+
+
+# %%
+grpo_step = checks.grpo_step(grpo_step)
+
+# %% [markdown]
+# Train with it. The adapter begins at zero, so the policy begins as the reference. `AdamW` moves each weight by about the learning rate,
+# however small its gradient is; chapter 06 says why the rate here is so high. The first two steps are compared with the
+# library's own loop, `grpo_loop`, which begins with the same weights and the same random numbers.
+
+# %% tags=["nbval-check-output"]
+task = fresh()
+optimizer = adam(task)
+ours = [grpo_step(task, optimizer) for _ in range(2)]
+for mine, theirs in zip(ours, loop.grpo_loop(fresh()), strict=False):
+    equal = abs(mine["loss"][0] - theirs["loss"][0]) < 1e-5
+    norm = abs(mine["grad_norm"][0] / theirs["grad_norm"][0] - 1) < 1e-3
+    print(f"as the library's loop: loss {equal}, gradient norm {norm}")
+
+# %% mystnb={"image": {"alt": "Mean reward of the rollouts of each step, a pale line that jumps, and its running mean over ten steps."}}
+ours += [grpo_step(task, optimizer) for _ in range(STEPS - 2)]
+earned = pd.Series([step["reward"] for step in ours])
+plt.figure(figsize=(6, 3))
+plt.plot(earned, alpha=0.3, color="C0")
+plt.plot(earned.rolling(10, min_periods=1).mean(), color="C0")
+plt.gca().set(xlabel="step", ylabel="mean reward of 32 rollouts", ylim=(0, 2))
+plt.show()
+print(
+    f"first ten steps {earned.head(10).mean():.2f}, last ten {earned.tail(10).mean():.2f}"
+)
+
+# %% [markdown]
+# That is a vision-language model trained by reinforcement learning, and you wrote the loop. The curve is noisy, because each step asks four
+# other questions. Whether the model became *better* is a question for test questions, and chapter 06 asks it.
+#
+# ## 8 When the clip acts
+#
+# Sampling takes longer than an update, so it is tempting to use rollouts more than once. TRL calls the number of uses `num_iterations`. Below,
+# a fresh policy makes four updates with each batch. After each update we count the tokens whose
+# ratio is outside the clip.
+
+
+# %%
+class Watched(loop.Task):
+    """A task that notes the log-probabilities of each update on the same rollouts."""
+
+    def sample(self):
+        self.seen = []
+        return super().sample()
+
+    def logps(self, tokens, mask):
+        logps = super().logps(tokens, mask)
+        if logps.requires_grad:  # not those of the reference
+            self.seen.append(logps.detach()[mask == 1])
+        return logps
+
+
+watched, rounds = fresh(Watched), []
+optimizer = adam(watched)
+for _ in range(2 if tier.name == "replay" else 8):
+    grpo_step(watched, optimizer, iterations=4)
+    ratios = [(logps - watched.seen[0]).exp() for logps in watched.seen]
+    rounds.append([((r - 1).abs() > CLIP).float().mean().item() for r in ratios])
+outside = pd.DataFrame(rounds, columns=["update 1", "2", "3", "4"]).mean()
+print("no ratio outside the clip at update 1:", outside["update 1"] == 0)
+print("some at update 4:", outside["4"] > 0)
+print("share of tokens whose ratio is outside 0.8 to 1.2, mean of all steps")
+print(outside.map("{:.1%}".format).to_string())
+
+# %% [markdown]
+# At the first update nothing is outside: those rollouts are fresh. Each further update moves the policy away from the one that sampled
+# them. Tokens outside the clip that were pushed there lose their gradient, which ends the push. It does not bring them back, and it does not keep the
+# policy near anything else; that is the work of the penalty. In the rest of the course each batch is used once. Chapter 08 comes back to reuse, where
+# the family of algorithms differs.
+#
+# ## 9 The same in TRL
+#
+# The training library of the field is TRL, with its `GRPOTrainer`. Is it the same? We hand our four rollouts of section 1 to it as
+# if it had sampled them: written by the policy after one step, scored by a policy a few steps further, with `model` as the reference. Then we ask its
+# `_compute_loss` for the loss, and autograd for the gradient. First comes what TRL computes if nothing is set: `dapo` without a penalty. That is
+# neither the GRPO of the paper nor that of Med-R1, and a good reason to state these settings.
+
+# %% tags=["nbval-check-output"]
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
-for name in (
-    "loss_type",
-    "epsilon",
-    "beta",
-    "scale_rewards",
-    "use_bias_correction_kl",
-):
+named = "loss_type epsilon beta scale_rewards use_bias_correction_kl"
+for name in named.split():
     print(f"{name} = {GRPOConfig.__dataclass_fields__[name].default!r}")
-folder = tempfile.TemporaryDirectory()
+
+# %%
+later = copy.deepcopy(moved)
+for _ in range(7):
+    down(later)
 settings = GRPOConfig(
-    folder.name,
+    str(folder / "trl"),
     per_device_train_batch_size=GROUP,
     num_generations=GROUP,
     max_completion_length=MAX_LENGTH,
     temperature=TEMPERATURE,
     epsilon=CLIP,
-    beta=0.0,  # so that no second model is loaded: the batch carries the reference's log-probabilities
+    beta=0.0,  # no second model is loaded: the batch carries the reference
     use_bias_correction_kl=False,
     use_cpu=True,
     bf16=False,
@@ -641,79 +707,134 @@ settings = GRPOConfig(
     report_to=[],
 )
 data = Dataset.from_list([{"prompt": chat}])
-parts = policies[CLIP], rewards(style), settings, data
-trainer = GRPOTrainer(*parts, processing_class=processor)
+trainer = GRPOTrainer(
+    later, rewards(style), settings, data, processing_class=processor
+)
 trainer.model.train()
 trainer.beta, trainer.current_gradient_accumulation_steps = BETA, 1
 
 # %% [markdown]
-# The batch has the names that TRL gives to what we have had in our hands all along. Each of the four
-# losses is then compared, value and gradient.
+# Equal means that the losses differ by less than 0.000001, and the gradients by less than a hundred thousandth of
+# their length. The last line compares TRL's `dapo` with our `grpo`, to make sure that this comparison can say no.
 
 
-# %%
+# %% tags=["headline", "nbval-check-output"]
 batch = inputs | {
     "prompt_ids": start.input_ids,
     "prompt_mask": start.attention_mask,
     "completion_ids": ids,
     "completion_mask": mask,
-    "advantages": advantages,  # 2
-    "old_per_token_logps": logps,  # 3, under the policy after one step
-    "ref_per_token_logps": old,  # 3, under the reference
+    "advantages": advantages,
+    "old_per_token_logps": logps,  # under the policy after one step
+    "ref_per_token_logps": old,  # under the reference
     "num_items_in_batch": mask.sum(),
     "num_images": GROUP * [1],
 }
-
-
-def compared(theirs, ours):
-    """Whether TRL's loss of one kind is ours of another, and the gradient too."""
-    policy, trainer.loss_type = trainer.model, theirs
-    weights = token_weights(mask, ours, MAX_LENGTH)
-    found = grpo_loss(
-        our_logps(policy), logps, old, advantages, weights, CLIP, BETA
-    )
-    wanted = trainer._compute_loss(policy, batch)
-    found_slope, slope = our_gradient(policy, found), our_gradient(policy, wanted)
-    relative = (found_slope - slope).norm() / slope.norm()
-    return bool(abs(found - wanted) < 1e-6), bool(relative < 1e-5)
-
-
-# %% [markdown]
-# Equal means here that the losses differ by less than 0.000001, and the gradients by less than a
-# hundred thousandth of their length. The last line compares TRL's `dapo` with our `grpo`, to make
-# sure that this comparison can say no.
-
-# %% tags=["headline"]
 for theirs, ours in (*zip(KINDS, KINDS, strict=True), ("dapo", "grpo")):
-    value, slope = ("yes" if equal else "no" for equal in compared(theirs, ours))
+    trainer.loss_type, policy = theirs, trainer.model
+    weights = token_weights(mask, ours, MAX_LENGTH)
+    mine = grpo_loss(our_logps(policy), logps, old, advantages, weights, CLIP, BETA)
+    wanted = trainer._compute_loss(policy, batch)
+    value = "yes" if abs(mine - wanted) < 1e-6 else "no"
+    wanted, mine = our_gradient(policy, wanted), our_gradient(policy, mine)
+    slope = "yes" if (mine - wanted).norm() / wanted.norm() < 1e-5 else "no"
     print(f"TRL's {theirs:>7} is our {ours:>7}: loss {value}, gradient {slope}")
 
 # %% [markdown]
-# The tests of the course repeat this for rollouts that TRL samples itself, with and without the
-# penalty, for all weights and for an adapter.
+# So from here on the course uses TRL, through the library's `train`. The objective is the one you wrote. What you get in addition is a run that can be
+# interrupted and goes on where it was, a log of every step, memory-saving parts, several GPUs, and other losses by name. A record compares
+# the two ways: the same recipe, six seeds each, on the same questions.
+
+# %%
+record = json.loads((tiers.material("recorded") / "loop.json").read_text())
+ways = pd.DataFrame(record["runs"]).groupby("way")[["accuracy", "minutes"]].mean()
+gap = record["difference"]
+print(
+    f"loop minus trainer: {gap['points']} points, 95 % interval {gap['interval']}"
+)
+ways.round(3)
+
+# %% [markdown]
+# One default deserves attention. If you set `beta` and nothing else, TRL's `use_bias_correction_kl` multiplies the penalty by the ratio. In
+# the first update the ratio is 1 and the value does not change, but the gradient does. Without the factor, k3 estimates
+# $\text{KL}(\pi, \pi_\text{ref})$, and its gradient descends $\text{KL}(\pi_\text{ref}, \pi)$. With it, value and gradient belong to the
+# same divergence. In our loss that is `corrected_kl=True`; `tests/test_grpo.py` proves the claim on a vocabulary of three words.
+
+# %% [markdown]
+# ## Quiz
+# Decide first, then open the choice that you take.
 #
-# One default deserves a closer look. If you set `beta` and nothing else, `use_bias_correction_kl`
-# multiplies the penalty by the ratio. At the first step the ratio is 1 and the value does not
-# change, but the gradient does. Without the factor, k3 estimates $\text{KL}(\pi, \pi_\text{ref})$
-# and its gradient descends $\text{KL}(\pi_\text{ref}, \pi)$; with it, value and gradient belong to
-# the same divergence. In our loss that is `corrected_kl=True`, and `tests/test_grpo.py` proves the
-# claim on a vocabulary of three words.
+# ### Question 1
+# The log of your run shows a loss of 0.000 at the first step. What does that tell you?
 #
+# <details><summary>A. All groups have no spread, so there is nothing to learn from</summary>
+#
+# Wrong. The loss is zero with spread as well, since advantages of a group add up to zero.
+#
+# </details>
+# <details><summary>B. The gradient is zero and the learning rate has to be raised</summary>
+#
+# Wrong. The value of this loss says nothing about its gradient, and the rate does not change either at step one.
+#
+# </details>
+# <details><summary>C. Nothing about progress: it is zero whatever the rollouts are</summary>
+#
+# Right. All ratios are 1 and the penalty is 0, so what remains is minus the mean of the advantages.
+#
+# </details>
+#
+# ### Question 2
+# With beta above zero, a question is answered right in all eight rollouts, late in the run. What does its group do to the policy?
+#
+# <details><summary>A. It pushes the right answer further up, because its reward is high</summary>
+#
+# Wrong. Every advantage is zero; a high reward that all share pushes nothing.
+#
+# </details>
+# <details><summary>B. It pulls the policy back towards the reference</summary>
+#
+# Right. Only the reward gradient is zero. The penalty acts on every token of every rollout.
+#
+# </details>
+# <details><summary>C. Nothing</summary>
+#
+# Wrong. That holds at the reference or with beta 0. Elsewhere the penalty has a gradient.
+#
+# </details>
+#
+# ### Question 3
+# A wrong rollout begins with the same words as two right ones. What happens to the probability of these words?
+#
+# <details><summary>A. It can rise</summary>
+#
+# Right. The pushes add up over the rollouts of the group, and shared words get all of them.
+#
+# </details>
+# <details><summary>B. It falls, because the rollout that holds them was wrong and has a negative advantage</summary>
+#
+# Wrong. The same words also stand in the right rollouts, whose advantages are positive.
+#
+# </details>
+# <details><summary>C. It stays, because GRPO finds out which token was to blame</summary>
+#
+# Wrong. Every token of a rollout gets the same advantage; nothing looks for the one to blame.
+#
+# </details>
+
+# %% [markdown]
 # ## What you saw
 #
 # - Six stages, six short functions, and the same loss and gradient as TRL's trainer.
-# - A group whose rewards are equal has no gradient. Scaling by the standard deviation turns a
-#   difference of 0.01 into a full signal.
-# - The loss of `grpo` starts at zero whatever happens. Do not read progress from it.
-# - Credit is given to whole rollouts; tokens are told apart only where rollouts differ.
-# - The clip ends the push on a token that has moved enough. The four losses differ in how much a
-#   token weighs, and under `grpo` long wrong answers are cheap.
+# - With one update per batch, GRPO is the policy gradient with a group as baseline. The clip acts only when rollouts are used again.
+# - The loss of `grpo` begins at zero whatever happens. A group without spread has no reward gradient, and the penalty still pulls.
+# - Whole rollouts get credit. Tokens are told apart only where rollouts differ.
+# - k3 is precise near the reference and unreliable far from it.
+# - A training loop needs about thirty lines.
 #
 # ## Where to go next
 #
-# Chapter 06 lets the model write its own rollouts and repeats these six stages until it answers
-# better. To go deeper: Z. Shao et al., *DeepSeekMath* (arXiv 2402.03300), has the algorithm; Z. Liu
-# et al., *Understanding R1-Zero-like training* (arXiv 2503.20783), the two biases and Dr. GRPO;
-# Q. Yu et al., *DAPO* (arXiv 2503.14476), token weights and a wider clip upwards; J. Schulman,
-# *Approximating KL divergence* (2020), the estimators of stage 5. To play: give the rollout without
-# tags its format point, and find out which tokens change color.
+# Chapter 06 trains longer, tests before and after, and asks where the gain comes from. To go deeper: Z. Shao et al.,
+# *DeepSeekMath* (arXiv 2402.03300), has the algorithm; Z. Liu et al., *Understanding R1-Zero-like training* (arXiv 2503.20783), the two
+# biases and Dr. GRPO; Q. Yu et al., *DAPO* (arXiv 2503.14476), token weights and a wider clip upwards; J. Schulman, *Approximating
+# KL divergence* (2020), the estimators of stage 5. To play: give the rollout without tags its format point, and find out which tokens
+# change color. Or write the loop again tomorrow, without looking.

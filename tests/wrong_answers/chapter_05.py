@@ -1,4 +1,5 @@
 import torch
+from torch.nn.utils import clip_grad_norm_
 
 from medr1_lib.rl import grpo
 
@@ -27,6 +28,33 @@ def weights_with(**divisors):
     return weights
 
 
+def step_with(advantages=grpo.group_advantages, reference=True, keep_old=True, clipped=True):
+    """A `grpo_step` without one of its parts."""
+
+    def step(task, optimizer, iterations=1):
+        tokens, mask = task.sample()
+        rewards, old = task.score(tokens), None
+        weighed = advantages(rewards, task.group)
+        weights = grpo.token_weights(mask, task.loss_type, task.max_length)
+        found = {"reward": rewards.mean().item(), "loss": [], "grad_norm": []}
+        for _ in range(iterations):
+            logps = task.logps(tokens, mask)
+            old = logps.detach() if old is None or not keep_old else old
+            base = task.reference_logps(tokens, mask) if reference else old
+            loss = grpo.grpo_loss(logps, old, base, weighed, weights, task.clip, task.beta)
+            optimizer.zero_grad()
+            loss.backward()
+            norm = task.weights[0].grad.norm()
+            if clipped:
+                clip_grad_norm_(task.weights, task.max_norm)
+            optimizer.step()
+            found["loss"].append(loss.item())
+            found["grad_norm"].append(norm.item())
+        return found
+
+    return step
+
+
 WRONG = {
     "group_advantages": {
         "its shape is (1, 2)": lambda rewards, group_size, scale=True: rewards.view(-1, group_size),
@@ -38,20 +66,6 @@ WRONG = {
             grpo.group_advantages(rewards, group_size, scale)
             if len(set(rewards.tolist())) > 1
             else rewards
-        ),
-    },
-    "clipped_objective": {
-        "inside the clip": lambda ratio, advantages, clip: ratio.clamp(1 - clip, 1 + clip),
-        "beyond a ratio of 1 + clip": lambda ratio, advantages, clip: ratio * advantages,
-        "below a ratio of 1 - clip": lambda ratio, advantages, clip: (
-            ratio.clamp(max=1 + clip) * advantages
-        ),
-        "became rarer": lambda ratio, advantages, clip: (
-            ratio.clamp(1 - clip, 1 + clip) * advantages
-        ),
-        "became likelier": lambda ratio, advantages, clip: (
-            torch.where(advantages > 0, ratio.clamp(max=1 + clip), ratio.clamp(1 - clip, 1 + clip))
-            * advantages
         ),
     },
     "kl_k3": {
@@ -73,5 +87,16 @@ WRONG = {
         "where it is not given": lambda mask, kind, max_length, batch_tokens=0: grpo.token_weights(
             mask, kind, max_length, batch_tokens
         ),
+    },
+    "grpo_step": {
+        "of groups of `task.group`": step_with(advantages=lambda rewards, group: rewards),
+        "with the reference": step_with(reference=False),
+        "`old` stays": step_with(keep_old=False),
+        "clipped to `task.max_norm`": step_with(clipped=False),
+        "it lacks 'grad_norm'": lambda task, optimizer, iterations=1: {
+            name: value
+            for name, value in step_with()(task, optimizer, iterations).items()
+            if name != "grad_norm"
+        },
     },
 }

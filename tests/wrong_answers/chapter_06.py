@@ -1,30 +1,32 @@
 from math import comb
 
 
-def budget_with(prompts=None, rollouts=None, tokens=None):
-    """A `budget` with another count for one of its parts."""
+def adam_with(up=-1, square=True, corrected=True):
+    """An `adam_step` with something else in the place of one of its parts."""
 
-    def budget(steps, batch, group, longest):
-        written = rollouts(steps, batch, group) if rollouts else steps * batch
-        asked = prompts(steps, batch, group) if prompts else written // group
-        most = tokens(steps, longest) if tokens else written * longest
-        return {"prompts": asked, "rollouts": written, "tokens": most}
+    def step_of(weight, gradient, mean, square_, step, rate):
+        mean = 0.9 * mean + 0.1 * gradient
+        square_ = 0.999 * square_ + 0.001 * gradient**2
+        first, second = (1 - 0.9**step, 1 - 0.999**step) if corrected else (0.1, 0.001)
+        size = (square_ / second) ** 0.5 + 1e-8 if square else 1.0
+        return weight + up * rate * mean / first / size, mean, square_
 
-    return budget
-
-
-def mean_with(window, count=lambda values, width: len(values)):
-    """A `running_mean` over other windows, or divided by another count."""
-
-    def mean(values, width):
-        windows = [window(values, end, width) for end in range(1, len(values) + 1)]
-        return [sum(part) / count(part, width) for part in windows]
-
-    return mean
+    return step_of
 
 
-def back(values, end, width):
-    return values[max(0, end - width) : end]
+def parts_with(habit="corrected", form="forced", knowledge="corrected", sign=1):
+    """A `gain_parts` with other readers."""
+
+    def parts(before, after):
+        moved = {reader: sign * (after[reader] - before[reader]) for reader in before}
+        return {
+            "knowledge": moved[knowledge],
+            "habit": moved["forced"] - moved[habit],
+            "form": moved["strict"] - moved[form],
+            "strict": moved["strict"],
+        }
+
+    return parts
 
 
 def p_with(tail=lambda fewer: range(fewer + 1), sides=2, fewer=min, most=1.0):
@@ -38,26 +40,14 @@ def p_with(tail=lambda fewer: range(fewer + 1), sides=2, fewer=min, most=1.0):
 
 
 WRONG = {
-    "budget": {
-        "counts all completions": budget_with(
-            lambda steps, batch, group: steps * batch, lambda steps, batch, group: batch * group
+    "adam_step": {
+        "against the sign": adam_with(up=1),
+        "however small": lambda weight, gradient, mean, square, step, rate: (
+            adam_with()(weight, gradient, mean, square, step, rate)
+            if abs(gradient) > 0.1
+            else adam_with(square=False)(weight, gradient, mean, square, step, rate)
         ),
-        "each may have `longest` tokens": budget_with(tokens=lambda steps, longest: longest),
-        "those of 2 prompts": budget_with(prompts=lambda steps, batch, group: steps),
-        "rollouts of its own": budget_with(rollouts=lambda steps, batch, group: batch),
-    },
-    "running_mean": {
-        "its shape is (1,), not (2,)": lambda values, width: mean_with(back)(values, width)[
-            width - 1 :
-        ],
-        "looks back only": mean_with(
-            lambda values, end, width: values[max(0, end - 1 - width // 2) : end + width // 2]
-        ),
-        "divide by how many": mean_with(back, lambda values, width: width),
-        "`width` values and no more": mean_with(lambda values, end, width: values[:end]),
-        "raises ZeroDivisionError": mean_with(
-            lambda values, end, width: values[max(0, end - width) : end - 1]
-        ),
+        "averages are divided": adam_with(corrected=False),
     },
     "mcnemar_p": {
         "nine tails are as extreme": p_with(sides=1),
@@ -65,12 +55,11 @@ WRONG = {
         "the smaller count decides": p_with(fewer=lambda lost, won: lost),
         "no probability does": p_with(most=2.0),
     },
-    "gap_closed": {
-        "arrives at the oracle": lambda before, after, oracle: after - before,
-        "the whole way": lambda before, after, oracle: (after - before) / (1 - before),
-        "less than nothing": lambda before, after, oracle: abs(after - before) / (oracle - before),
-        "can be beaten": lambda before, after, oracle: min(
-            1.0, (after - before) / (oracle - before)
-        ),
+    "gain_parts": {
+        "show knowledge": parts_with(knowledge="forced"),
+        "a change of another": parts_with(form="tolerant"),
+        "may be negative": lambda before, after: {
+            part: max(0, value) for part, value in parts_with()(before, after).items()
+        },
     },
 }

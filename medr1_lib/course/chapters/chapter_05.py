@@ -1,11 +1,47 @@
-"""Chapter 05: the cases that check its exercises, functions of `rl.grpo`."""
+"""Chapter 05: the cases that check its exercises, functions of `rl.grpo` and `rl.loop`."""
 
-from torch import tensor
+from typing import Any
+
+import torch
+from torch import Tensor, tensor
 
 from medr1_lib.course.exercise import Case
+from medr1_lib.rl.grpo import token_logps
+
+
+class _Table:
+    """In place of model and data: logits for two prompts, three places and four words."""
+
+    group, max_length, clip, loss_type = 2, 3, 0.2, "grpo"
+
+    def __init__(self, beta: float, max_norm: float) -> None:
+        self.beta, self.max_norm = beta, max_norm
+        self.start = torch.arange(24.0).view(2, 3, 4).sin()
+        self.weights = [(1.5 * self.start).requires_grad_()]
+
+    def sample(self) -> tuple[Tensor, Tensor]:
+        tokens = tensor([[0, 1, 2], [1, 1, 3], [2, 0, 0], [3, 2, 1]])
+        return tokens, tensor([[1, 1, 1], [1, 1, 1], [1, 1, 0], [1, 1, 1]])
+
+    def score(self, tokens: Tensor) -> Tensor:
+        return (tokens == 1).sum(1).float()
+
+    def logps(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        return token_logps(self.weights[0].repeat_interleave(2, 0), tokens, 1.0)
+
+    def reference_logps(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        return token_logps(self.start.repeat_interleave(2, 0), tokens, 1.0)
+
+    def __repr__(self) -> str:
+        return f"task(beta={self.beta}, max_norm={self.max_norm})"
+
+
+def _stand_in(beta: float, rate: float, max_norm: float = 100.0) -> tuple[Any, ...]:
+    table = _Table(beta, max_norm)
+    return table, torch.optim.SGD(table.weights, lr=rate)
+
 
 FULL, ENDED = tensor([[1, 1], [1, 1]]), tensor([[1, 1], [1, 0]])  # masks of two rollouts
-
 CASES = {
     "medr1_lib.rl.grpo:group_advantages": (
         Case((tensor([2.0, 0]), 2, False), "one number for each rollout, its reward less the mean"),
@@ -13,13 +49,6 @@ CASES = {
         Case((tensor([1.0, 0, 0, 0]), 4), "divide by the standard deviation over G - 1, plus 1e-4"),
         Case((tensor([1.0, 0, 0, 0, 2, 0, 0, 0]), 4), "the deviation is of its own group as well"),
         Case((tensor([1.0, 1]), 2), "a group that agrees has advantages of zero"),
-    ),
-    "medr1_lib.rl.grpo:clipped_objective": (
-        Case((tensor([1.1, 0.9]), tensor([2.0, -2]), 0.2), "ratio times advantage inside the clip"),
-        Case((tensor([1.5]), tensor([1.0]), 0.2), "nothing is gained beyond a ratio of 1 + clip"),
-        Case((tensor([0.5]), tensor([-1.0]), 0.2), "nothing is gained below a ratio of 1 - clip"),
-        Case((tensor([0.5]), tensor([1.0]), 0.2), "a good token that became rarer is not clipped"),
-        Case((tensor([1.5]), tensor([-1.0]), 0.2), "a bad one that became likelier is not clipped"),
     ),
     "medr1_lib.rl.grpo:kl_k3": (
         Case((tensor([-1.0]), tensor([-1.0])), "where both models agree the estimate is zero"),
@@ -34,5 +63,13 @@ CASES = {
         Case((ENDED, "dr_grpo", 8), "with dr_grpo a token weighs 1/(B max_length)"),
         Case((ENDED, "dapo", 8, 12), "with dapo N is batch_tokens where it is given"),
         Case((ENDED, "dapo", 8), "with dapo N is counted here where it is not given"),
+    ),
+    "medr1_lib.rl.loop:grpo_step": (
+        Case(_stand_in(0.0, 0.1), "the loss takes the advantages of groups of `task.group`"),
+        Case(
+            _stand_in(0.5, 0.1), "the penalty compares with the reference, not with the old policy"
+        ),
+        Case((*_stand_in(0.5, 2.0), 3), "each update begins without gradients, and `old` stays"),
+        Case((*_stand_in(0.5, 2.0, 0.01), 3), "gradients are clipped to `task.max_norm`"),
     ),
 }

@@ -1,75 +1,54 @@
-"""Chapter 06: what a run costs and gains, and the cases that check its exercises."""
+"""Chapter 06: how far a step goes, what a test and a gain say, and the cases that check it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from medr1_lib.course.exercise import Case
 
+Readers = Mapping[str, float]  # accuracy by the readers of `analysis.gains`
 
-def budget(steps: int, rollouts: int, group: int, longest: int) -> dict[str, int]:
-    """How many prompts, rollouts and tokens a run samples at most.
 
-    Every step has `rollouts` completions of its own, `group` of each prompt.
+def adam_step(
+    weight: float, gradient: float, mean: float, square: float, step: int, rate: float
+) -> tuple[float, float, float]:
+    """One weight after step 1, 2, ... of Adam, and both moving averages.
 
-    Example:
-        >>> budget(150, 64, 8, 32)
-        {'prompts': 1200, 'rollouts': 9600, 'tokens': 307200}
+    Source: Kingma and Ba 2015, arXiv 1412.6980, with torch's defaults.
     """
-    written = steps * rollouts
-    return {"prompts": written // group, "rollouts": written, "tokens": written * longest}
-
-
-def running_mean(values: Sequence[float], width: int) -> list[float]:
-    """The mean of each value and of those before it, `width` in all or as many as there are.
-
-    It looks back only, so that the curve of a run does not change when the run goes on.
-
-    Example:
-        >>> running_mean([0, 2, 4, 6], 2)
-        [0.0, 1.0, 3.0, 5.0]
-    """
-    windows = [values[max(0, end - width) : end] for end in range(1, len(values) + 1)]
-    return [sum(window) / len(window) for window in windows]
+    mean = 0.9 * mean + 0.1 * gradient
+    square = 0.999 * square + 0.001 * gradient**2
+    size = (square / (1 - 0.999**step)) ** 0.5 + 1e-8
+    return weight - rate * mean / (1 - 0.9**step) / size, mean, square
 
 
 def mcnemar_p(lost: int, won: int) -> float:
-    """Exact two-sided p-value of McNemar's test.
-
-    Questions that both models answer alike do not tell which is better. If neither is, each of the
-    others is lost (right before, wrong after) or won like the toss of a coin.
-
-    Source: McNemar 1947; the exact form is the sign test.
-
-    Example:
-        >>> mcnemar_p(0, 9)
-        0.00390625
-    """
+    """Exact two-sided p-value of McNemar's test (1947): a sign test on what changed."""
     tossed = lost + won
     tail = sum(math.comb(tossed, heads) for heads in range(min(lost, won) + 1))
     return min(1.0, 2 * tail / 2**tossed)
 
 
-def gap_closed(before: float, after: float, oracle: float) -> float:
-    """Share of the gap between an accuracy and that of an oracle that training closed.
+def gain_parts(before: Readers, after: Readers) -> dict[str, float]:
+    """The gain of the strict reading and its three parts, as `analysis.gains.change` has them."""
+    moved = {reader: after[reader] - before[reader] for reader in before}
+    return {
+        "knowledge": moved["corrected"],
+        "habit": moved["forced"] - moved["corrected"],
+        "form": moved["strict"] - moved["forced"],
+        "strict": moved["strict"],
+    }
 
-    Example:
-        >>> round(gap_closed(0.25, 0.65, 0.75), 2)
-        0.8
-    """
-    return (after - before) / (oracle - before)
 
-
+BASE = {"strict": 0.3, "tolerant": 0.35, "forced": 0.4, "corrected": 0.45}
+GOOD = {"strict": 0.5, "tolerant": 0.5, "forced": 0.55, "corrected": 0.55}
+BETTER = {"strict": 0.6, "tolerant": 0.6, "forced": 0.6, "corrected": 0.55}
 CASES = {
-    "medr1_lib.course.chapters.chapter_06:budget": (
-        Case((1, 2, 2, 10), "`rollouts` counts all completions, each may have `longest` tokens"),
-        Case((1, 16, 8, 10), "16 completions, 8 to a prompt, are those of 2 prompts"),
-        Case((3, 8, 4, 10), "every step asks new prompts and samples rollouts of its own"),
-    ),
-    "medr1_lib.course.chapters.chapter_06:running_mean": (
-        Case(([0.0, 4.0], 2), "one number for each value, and a window looks back only"),
-        Case(([4.0, 0.0], 2), "where there are fewer values than `width`, divide by how many"),
-        Case(([6.0, 0.0, 0.0], 2), "a window has `width` values and no more"),
-        Case(([1.0, 2.0, 3.0, 4.0, 8.0], 3), "the last window has the last `width` values"),
+    "medr1_lib.course.chapters.chapter_06:adam_step": (
+        Case((0.5, 2.0, 0.0, 0.0, 1, 0.1), "a first step is as long as the rate, against the sign"),
+        Case((0.5, 1e-3, 0.0, 0.0, 1, 0.1), "however small the gradient is"),
+        Case(
+            (0.5, -1.0, 0.5, 0.2, 3, 0.1), "averages are divided by 1 - 0.9**step, 1 - 0.999**step"
+        ),
     ),
     "medr1_lib.course.chapters.chapter_06:mcnemar_p": (
         Case((0, 9), "nine heads in nine tosses have 1 / 2**9, and nine tails are as extreme"),
@@ -77,10 +56,9 @@ CASES = {
         Case((8, 2), "the smaller count decides, whichever of both it is"),
         Case((5, 5), "twice the tail can exceed 1, and no probability does"),
     ),
-    "medr1_lib.course.chapters.chapter_06:gap_closed": (
-        Case((0.5, 1.0, 1.0), "who arrives at the oracle has closed all of the gap"),
-        Case((0.25, 0.65, 0.75), "the way made, 0.4, is compared with the whole way, 0.5"),
-        Case((0.5, 0.4, 0.75), "who became worse has closed less than nothing"),
-        Case((0.5, 1.0, 0.75), "an oracle can be beaten, then it is more than 1"),
+    "medr1_lib.course.chapters.chapter_06:gain_parts": (
+        Case((BASE, GOOD), "the corrected letters show knowledge"),
+        Case((BASE, BETTER), "a part is a change of one reader minus a change of another"),
+        Case((BETTER, BASE), "after minus before, which may be negative"),
     ),
 }
