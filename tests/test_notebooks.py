@@ -322,7 +322,7 @@ FAULTS = [
     ("outputs_are_small", lambda nb: [showing(n, printed("x" * 140_000))(nb) for n in range(4)]),
     ("cells_are_few_and_short", lambda nb: nb.update(cells=nb.cells[:20])),
     ("cells_are_few_and_short", lambda nb: nb.update(cells=nb.cells * 2)),
-    ("cells_are_few_and_short", replaced("print", "\n\n\n\n\n\n\nprint")),
+    ("cells_are_few_and_short", replaced("print", 10 * "\n" + "print")),
     ("cells_are_few_and_short", reading(3, "x\n" * 41)),
     ("cells_are_few_and_short", lambda nb: [reading(n, "x\n" * 26)(nb) for n in (3, 4)]),
     ("prose_and_code_are_in_balance", replaced("word ", "")),

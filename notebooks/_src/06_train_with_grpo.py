@@ -66,11 +66,8 @@ LEARNING = RECORDED / "learning"  # of `python -m benchmarks.study.learning`
 temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-06-")
 folder = Path(temporary.name)
 if TRAINS:
-    test = phantom_vqa.questions("test", per_cell=PER_CELL)
-    splits = {
-        "train": phantom_vqa.questions("train", per_cell=PER_CELL),
-        "test": test,
-    }
+    ask = phantom_vqa.questions
+    splits = {name: ask(name, per_cell=PER_CELL) for name in ("train", "test")}
     phantom_vqa.write(folder / "phantoms", splits, {"per_cell": PER_CELL})
 
 # %% [markdown]
