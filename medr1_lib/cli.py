@@ -364,6 +364,9 @@ def train(arguments: list[str]) -> int:
         files = (Path(__file__).parent / "rl" / "recipes").glob("*.yaml")
         print(f"{TRAIN_USAGE}\nPresets: {', '.join(sorted(path.stem for path in files))}")
         return 0
+    if "LOCAL_RANK" not in os.environ:  # not started by torchrun: one process, and so one GPU
+        first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
+        os.environ["CUDA_VISIBLE_DEVICES"] = first
     import torch
     from accelerate import PartialState
 
@@ -433,7 +436,9 @@ def evaluate(arguments: list[str]) -> int:
     add("--batch-size", **COUNT, default=64, help="questions at once (64)")
     add("--max-new-tokens", **COUNT, default=256, help="longest reply (256)")
     add("--threads", **COUNT, help=THREADS_HELP)
-    add("--quantize", choices=("nf4",), help="load the language model in 4 bits")
+    kept = "store the language model in 4 bits, or not (as an adapter was trained, else none)"
+    add("--quantize", choices=("nf4", "none"), help=kept)
+    add("--device", metavar="DEVICE", help="cpu, cuda, or auto: spread over all GPUs")
     add("--json", **FILE, help="write the report here too, with several styles one under each name")
     options = parser.parse_args(arguments)
     missing = [name for name in ("--style", "--out") if not getattr(options, name[2:])]
@@ -516,8 +521,12 @@ def _asked(options: argparse.Namespace) -> "DataFrame":
     from medr1_lib.evaluation.answers import AnswerLog, fingerprint
     from medr1_lib.evaluation.evaluate import Settings, evaluate
     from medr1_lib.evaluation.items import EvalSet
-    from medr1_lib.model.loading import load_policy
+    from medr1_lib.model.loading import load_policy, quantize_in_training
 
+    trained_so = quantize_in_training(options.model) if options.quantize is None else None
+    quantize = trained_so or ("nf4" if options.quantize == "nf4" else None)
+    if trained_so:
+        print(f"base in {trained_so}, as the adapter was trained (--quantize none: whole)")
     if options.threads:
         torch.set_num_threads(options.threads)
     asked = tuple(dict.fromkeys(options.style)), tuple(dict.fromkeys(options.controls))
@@ -526,7 +535,7 @@ def _asked(options: argparse.Namespace) -> "DataFrame":
     determines = asdict(settings) | {
         "styles": list(settings.styles),
         "controls": list(settings.controls),
-        "quantize": options.quantize,
+        "quantize": quantize,
         "decoding": "greedy",
         "model_sha256": fingerprint(options.model),
         "data_sha256": items.sha256,
@@ -534,7 +543,7 @@ def _asked(options: argparse.Namespace) -> "DataFrame":
     with one_writer(options.out):
         # Before the model is loaded, so that a folder in use is refused at once.
         log = AnswerLog(options.out, determines, _notes(options))
-        model, processor = load_policy(options.model, options.quantize)
+        model, processor = load_policy(options.model, quantize, options.device)
         start = time.perf_counter()
         try:
             evaluate(model, processor, items, log, settings, options.batch_size)
@@ -585,12 +594,13 @@ def ask(arguments: list[str]) -> int:
     from medr1_lib.data.question import Question
     from medr1_lib.evaluation.ask import Asker
     from medr1_lib.evaluation.evaluate import forced_probs
-    from medr1_lib.model.loading import load_policy
+    from medr1_lib.model.loading import load_policy, quantize_in_training
 
     texts = (options.question, tuple(options.options), "A")  # which is right is not known
     question = Question(*texts, "unknown", "unknown", options.image.name, "asked")
     image = images.load(options.image)
-    asker = Asker(*load_policy(options.model, options.quantize), options.max_new_tokens)
+    quantize = options.quantize or quantize_in_training(options.model)
+    asker = Asker(*load_policy(options.model, quantize), options.max_new_tokens)
     chat = asker.question_chat(question, options.style)
     (reply,) = asker.reply([chat], [image])
     opened = [chat + styles.before_letter(reply, options.style)]
@@ -599,6 +609,22 @@ def ask(arguments: list[str]) -> int:
     for letter, text, prob in zip(question.letters, question.options, probs, strict=True):
         print(f"{prob:6.1%}  {letter}) {text}")
     print(f"{1 - probs.sum():6.1%}  anything else in that place; {NOT_CLINICAL}")
+    return 0
+
+
+def merge(arguments: list[str]) -> int:
+    """Write an adapter and its base as one model, and say how it was trained."""
+    parser = _parser("merge", "Write an adapter and its base as one model, in float32.")
+    parser.add_argument("--model", **FOLDER, required=True, help="the adapter/ of a run")
+    parser.add_argument("--out", **FOLDER, required=True, help="folder to make")
+    options = parser.parse_args(arguments)
+
+    from medr1_lib.model.loading import merge, quantize_in_training
+
+    merge(options.model, options.out)
+    print(f"{options.out}: one model")
+    if quantize_in_training(options.model):
+        print("trained beside a base in 4 bits: evaluate it again, the whole base is another one")
     return 0
 
 
@@ -648,5 +674,6 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "train": (train, "train by GRPO or by supervised fine-tuning"),
     "evaluate": (evaluate, "score a model, or answers given elsewhere, on a test split"),
     "ask": (ask, "ask about one picture"),
+    "merge": (merge, "write an adapter and its base as one model"),
     "sweep": (sweep, "train and score a plan of many models"),
 }

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import draw
 from medr1_lib.data.styles import STYLES
-from medr1_lib.evaluation import evaluate
+from medr1_lib.evaluation import ask, evaluate
 from medr1_lib.evaluation.ask import Asker, letter_probs
 from medr1_lib.evaluation.evaluate import start
 from medr1_lib.model.loading import load_policy
@@ -46,6 +46,18 @@ def test_a_reply_is_what_generate_says_of_one_chat_alone(asker, chats):
         alone.append(asker.processor.decode(new, skip_special_tokens=True))
     assert asker.reply(chats, PICTURES) == alone
     assert len(set(alone)) > 1
+
+
+def test_no_more_replies_are_sampled_together_than_a_gpu_holds(asker, chats, monkeypatch):
+    monkeypatch.setattr(ask, "ROWS", 4)
+    rows, plain = [], ask.sample_group
+    monkeypatch.setattr(
+        ask, "sample_group", lambda *given: rows.append(len(given[1]["input_ids"])) or plain(*given)
+    )
+    found = asker.sample([*chats, *chats], [*PICTURES, *PICTURES], 2)
+    assert [len(some) for some in found] == [2] * 2 * len(chats)
+    assert sum(rows) == 2 * len(chats)
+    assert max(rows) <= 2
 
 
 def test_samples_follow_from_the_seed_and_differ(asker, chats):

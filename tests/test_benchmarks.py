@@ -199,12 +199,33 @@ def test_gpu_says_what_it_needs(tmp_path, capsys):
     assert "torch finds no GPU" in capsys.readouterr().err
 
 
-def test_gpu_trains_as_its_recipe_says(tmp_path, monkeypatch):
-    here = {"use_cpu": True, "bf16": False}
-    monkeypatch.setattr(gpu, "load_recipe", lambda name, **own: load_recipe(name, **own | here))
-    asked = Namespace(model=policies.saved(), out=tmp_path, steps=1)
-    for kind, step in gpu.SIDES.values():
-        driven = gpu.built(kind, step.checkpointing, asked)
-        assert type(driven) is kind
-        assert driven.args.activation_checkpointing == step.checkpointing
-        assert driven.args.max_steps == 2
+def test_gpu_measures_both_sides_and_goes_on_where_one_fails(tmp_path, monkeypatch):
+    path, built = tmp_path / "gpu.json", gpu.built
+    monkeypatch.setattr(
+        gpu, "built", lambda side, asked: 1 / 0 if side.limit else built(side, asked)
+    )
+    words = ["--smoke", "--steps", "1", "--out", str(tmp_path / "out"), "--json", str(path)]
+    sides = ["ours, held to 12 GB", "ours", "TRL"]
+    assert gpu.main(["--model", str(policies.saved()), *words, "--sides", *sides]) == 1
+    found = json.loads(path.read_text())
+    assert found[sides[0]] == {"failed": "ZeroDivisionError: division by zero"}
+    stages = {"sampling", "reference", "policy", "backward", "rest"}
+    for name in ("ours", "TRL"):
+        assert found[name]["stages"].keys() == stages
+        assert sum(found[name]["stages"].values()) == pytest.approx(found[name]["seconds"], abs=0.1)
+    decoding = found["ours"]["decoding"]
+    assert decoding["ms a token"].keys() == {"side by side", "eager", "recorded"}
+    assert decoding["recorded step chooses the tokens of its eager run"]
+    assert decoding["and follows an adapter that has changed"]
+    assert decoding["and at most"] < 1e-4
+
+
+def test_gpu_changes_of_the_recipe_what_a_side_says(tmp_path):
+    asked = Namespace(model=policies.saved(), out=tmp_path, steps=1, smoke=True)
+    for name in ("ours, large card", "TRL"):
+        side = gpu.SIDES[name]
+        driven = gpu.built(side, asked)
+        assert type(driven) is side.kind
+        assert driven.args.activation_checkpointing == side.step.checkpointing
+        assert driven.args.generation_batch_size == 64
+        assert driven.args.per_device_train_batch_size == 8 * side.step.scored

@@ -1,6 +1,7 @@
 """The doctor: what it finds here, and that each thing that can be wrong is told."""
 
 import json
+import re
 import sys
 from importlib import metadata
 from types import SimpleNamespace
@@ -124,14 +125,53 @@ def test_widgets_without_jupyterlab_s_part_are_a_warning(monkeypatch):
     assert (item.status, item.stops) == ("WARN", ())
 
 
+def seen(monkeypatch, memory=80 * GIB, power=(9, 0), count=1):
+    """What the doctor says of such a card."""
+    card = SimpleNamespace(name="A card", total_memory=memory, major=power[0], minor=power[1])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: card)
+    return doctor.gpu()
+
+
+@pytest.mark.parametrize(
+    ("power", "told", "stops"),
+    [((7, 0), "no kernels", ("gpu",)), ((7, 5), "--recipe gpu-t4", ()), ((8, 6), "A card", ())],
+)
+def test_a_card_that_is_too_old_is_told(monkeypatch, power, told, stops):
+    item = seen(monkeypatch, power=power)
+    assert told in item.detail
+    assert item.stops == stops
+    assert "first of 2" in seen(monkeypatch, count=2).detail
+
+
+@pytest.mark.parametrize(
+    ("cuda", "visible", "told"),
+    [
+        ("13.0", None, r"driver 550.54 .* 580 .* --index-url https://\S+cu126"),
+        (None, None, "built for CPUs; install torch from PyPI"),
+        ("13.0", "", "hidden by CUDA_VISIBLE_DEVICES"),
+    ],
+)
+def test_what_keeps_torch_from_a_gpu_is_told(monkeypatch, tmp_path, cuda, visible, told):
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho Tesla T4, 550.54\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    item = doctor.gpu()
+    assert (item.status, item.stops) == ("WARN", ("gpu",))
+    assert re.search(told, item.detail)
+
+
 @pytest.mark.parametrize(
     ("memory", "status"), [(80 * GIB, "OK"), (15 * GIB, "OK"), (8 * GIB, "WARN")]
 )
 def test_a_gpu_is_named_and_measured(monkeypatch, memory, status):
-    card = SimpleNamespace(name="A card", total_memory=memory)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: card)
-    item = doctor.gpu()
+    item = seen(monkeypatch, memory)
     assert item.status == status
     assert f"A card, {memory // GIB} GiB" in item.detail
     assert ("gpu" in doctor.runnable([item])) == (status == "OK")

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -200,3 +201,14 @@ def test_a_style_named_twice_is_asked_once(data, tmp_path):
     asked = ("--style", "no_think", "no_think", "--limit", 2)
     assert main(command(data, tmp_path / "out", *asked)) == 0
     assert len(pd.read_parquet(tmp_path / "out" / "answers.parquet")) == 2
+
+
+def test_an_adapter_is_scored_on_the_base_it_was_trained_beside(data, tmp_path, capsys):
+    adapter = shutil.copytree(policies.adapter(), tmp_path / "run/adapter")
+    (tmp_path / "run/recipe.json").write_text(json.dumps({"recipe": {"quantize": "nf4"}}))
+    for more, wanted in (((), "nf4"), (("--quantize", "none"), None)):
+        out = tmp_path / str(wanted)
+        asked = ("--style", "no_think", "--limit", 2, *more)
+        assert main(command(data, out, *asked, model=adapter)) == 0
+        assert json.loads((out / dataset.CARD).read_text())["settings"]["quantize"] == wanted
+        assert ("as the adapter was trained" in capsys.readouterr().out) == (wanted == "nf4")

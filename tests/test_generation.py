@@ -10,7 +10,15 @@ from peft import LoraConfig, get_peft_model
 from transformers import GenerationConfig
 
 from medr1_lib.model.loading import base_model, load_policy
-from medr1_lib.rl.generation import completion_inputs, merged_lora, prefill, sample_group
+from medr1_lib.rl import generation
+from medr1_lib.rl.generation import (
+    decode_group,
+    merged_lora,
+    packed_inputs,
+    packed_outputs,
+    sample_group,
+)
+from medr1_lib.rl.graph import decode_recorded
 from medr1_lib.rl.grpo import token_logps
 from medr1_lib.rl.trainer import distinct_images
 
@@ -84,7 +92,7 @@ def model(request):
 CASES = {
     "even groups": ([0, 0, 1, 1, 2, 2], [5, 5, 5, 5, 5, 5]),
     "different lengths": ([0, 0, 1, 1, 2, 2], [5, 3, 1, 5, 2, 4]),
-    "mixed up": ([2, 0, 1, 1, 0, 1, 2], [5, 3, 1, 5, 2, 4, 4]),
+    "of one token": ([0, 0, 1, 1, 2, 2], [1, 1, 1, 1, 1, 1]),
     "alone": ([0, 1, 2], [4, 6, 5]),
 }
 
@@ -95,21 +103,28 @@ def test_log_probabilities_and_gradients_are_those_of_the_plain_way(model, case)
     inputs, (tokens, mask) = prompts(0, 1, 2), completions(lengths)
     weights = torch.randn(len(lengths), 1)
     wanted = plain_logps(model, inputs, tokens, mask, owner, 0.9)
-    logits = model(**completion_inputs(prefill(model, inputs), tokens, mask, owner)).logits
-    found = token_logps(logits, tokens, 0.9).masked_fill(mask == 0, 0)
+    logits = model(**packed_inputs(model, inputs, tokens, mask)).logits
+    found = token_logps(packed_outputs(logits, tokens), tokens, 0.9).masked_fill(mask == 0, 0)
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
     ours, theirs = (gradients(model, (logps * weights).sum()) for logps in (found, wanted))
     assert relative_error(ours, theirs) < 1e-5
 
 
 def test_the_prompt_gets_its_share_of_the_gradient(model):
-    """Plants a fault: a prefix that was cut out of the graph."""
+    """Plants a fault: a prompt whose values are cut out of the graph."""
     inputs, (tokens, mask) = prompts(0, 1, 2), completions([4] * 6)
     owner = torch.arange(3).repeat_interleave(2)
     wanted = gradients(model, plain_logps(model, inputs, tokens, mask, owner, 1.0).sum())
-    with torch.no_grad():
-        prefix = prefill(model, inputs)
-    logits = model(**completion_inputs(prefix, tokens, mask, owner)).logits
+    length = inputs["input_ids"].shape[1] - 1
+
+    def cut_off(_, given, values):
+        return torch.cat([values[:, :length].detach(), values[:, length:]], 1)
+
+    layers = base_model(model).model.language_model.layers
+    hooks = [layer.self_attn.v_proj.register_forward_hook(cut_off) for layer in layers]
+    logits = packed_outputs(model(**packed_inputs(model, inputs, tokens, mask)).logits, tokens)
+    for hook in hooks:
+        hook.remove()
     cut = gradients(model, token_logps(logits, tokens, 1.0).sum())
     assert relative_error(cut, wanted) > 1e-2
 
@@ -132,6 +147,22 @@ def test_the_tokens_are_those_of_generate_from_the_same_seed(model, settings):
     wanted = model.generate(**rows, generation_config=config)
     assert torch.equal(found, wanted[:, inputs["input_ids"].shape[1] :])
     assert len(found) == 12
+
+
+@pytest.mark.parametrize("settings", [SAMPLED, {"do_sample": False}], ids=["sampled", "greedy"])
+def test_the_step_for_a_gpu_chooses_the_same_tokens(model, settings, monkeypatch):
+    """What is recorded on a GPU runs here as it is: in rows of their own, over a static cache."""
+    config = GenerationConfig(max_new_tokens=12, **settings)
+    found = []
+    for loop in (decode_group, decode_recorded, decode_recorded):
+        monkeypatch.setattr(generation, "decode_group", loop)
+        torch.manual_seed(3)
+        found.append(sample_group(model, prompts(0, 1, 2), 4, config))
+    kept = vars(base_model(model))["_recorded_step"][1]
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])  # with the step of the call before
+    sample_group(model, prompts(0, 1), 4, config)
+    assert vars(base_model(model))["_recorded_step"][1] is not kept  # other rows
 
 
 def test_completions_end_one_by_one_and_all_together_stop_the_loop():

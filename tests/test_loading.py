@@ -11,8 +11,16 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2VLForConditionalGeneration
 
 import medr1_lib.model
+from medr1_lib.cli import exit_status, main
 from medr1_lib.errors import InputError
-from medr1_lib.model.loading import NOT_QUANTIZED, _check_quantized, base_model, load_policy
+from medr1_lib.model import loading
+from medr1_lib.model.loading import (
+    NOT_QUANTIZED,
+    _check_quantized,
+    base_model,
+    load_policy,
+    quantize_in_training,
+)
 from medr1_lib.model.tiny import tiny_model
 
 
@@ -192,3 +200,44 @@ def test_loading_a_model_imports_nothing_of_phantoms():
     folder = Path(medr1_lib.model.__file__).parent
     for module in ("loading", "processor", "vision_cache", "qwen2b"):
         assert "medr1_lib.data" not in (folder / f"{module}.py").read_text(), module
+
+
+def test_a_merged_adapter_answers_as_before_in_a_directory_of_its_own(tmp_path, capsys):
+    out = tmp_path / "merged"
+    assert main(["merge", "--model", str(policies.adapter()), "--out", str(out)]) == 0
+    inputs = {"input_ids": torch.arange(20, 40)[None]}
+    with torch.no_grad():
+        logits = [load_policy(path)[0](**inputs).logits for path in (policies.adapter(), out)]
+    torch.testing.assert_close(*logits, atol=1e-5, rtol=1e-5)
+    assert "4 bits" not in capsys.readouterr().out
+    for model, place, words in (
+        (policies.saved(), "new", "no adapter"),
+        (policies.adapter(), "merged", "already"),
+    ):
+        assert exit_status(main, ["merge", "--model", str(model), "--out", str(tmp_path / place)])
+        assert words in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["merged"]
+
+
+def test_a_gpu_without_bfloat16_gets_float32_residuals_and_float16_products(monkeypatch):
+    asked = []
+    monkeypatch.setattr(loading, "_load_model", lambda *given: asked.append(given) or 1 / 0)
+    for capability in ((7, 5), (9, 0)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda found=capability: found)
+        with pytest.raises(ZeroDivisionError):
+            load_policy(policies.saved(), "nf4", device="cuda")
+    assert [given[3:] for given in asked] == [
+        (torch.float32, torch.float16),
+        (torch.bfloat16, torch.bfloat16),
+    ]
+    with pytest.raises(ZeroDivisionError):
+        load_policy(policies.saved(), device="cpu")
+    assert asked[-1][3:] == (torch.float32, torch.float32)
+
+
+def test_how_an_adapter_was_trained_stands_beside_it(tmp_path):
+    adapter = shutil.copytree(policies.adapter(), tmp_path / "run/adapter")
+    assert quantize_in_training(adapter) is quantize_in_training(policies.saved()) is None
+    for told, found in (({"quantize": "nf4"}, "nf4"), ({"quantize": None}, None)):
+        (tmp_path / "run/recipe.json").write_text(json.dumps({"recipe": told}))
+        assert quantize_in_training(adapter) == found

@@ -1,11 +1,14 @@
+import re
 from dataclasses import FrozenInstanceError
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import trainings
 
 from medr1_lib.errors import InputError
+from medr1_lib.rl import recipe as recipe_module
 from medr1_lib.rl.recipe import Recipe, RecipeParser, load_recipe, presets
 
 HERE = Path("out")
@@ -85,6 +88,52 @@ def test_supervised_fine_tuning_gets_what_reinforcement_gets():
             sft.config["per_device_train_batch_size"] * sft.config["gradient_accumulation_steps"]
         )
         assert per_update == prompts
+
+
+@pytest.mark.parametrize("optim", ["galore_adamw", "apollo_adamw", "lomo"])
+def test_an_optimizer_that_is_not_installed_is_refused_before_anything_is_loaded(optim):
+    with pytest.raises(InputError, match=r"recipe: .*; correct the recipe"):
+        load_recipe("course", optim=optim, optim_target_modules="all-linear").grpo_config(HERE)
+
+
+def test_what_a_gpu_cannot_do_is_refused_before_a_model_is_loaded(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    with pytest.raises(InputError, match="one process sees 2 GPUs; set CUDA_VISIBLE_DEVICES=0"):
+        recipe_module._check_gpu(SimpleNamespace(n_gpu=2, bf16=False))
+    with pytest.raises(InputError, match="this GPU has no bfloat16; use gpu-t4"):
+        recipe_module._check_gpu(SimpleNamespace(n_gpu=1, bf16=True))
+    recipe_module._check_gpu(SimpleNamespace(n_gpu=1, bf16=False))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"report_to": "tensorboard"}, "requires tensorboard"),
+        ({"report_to": "paper"}, "paper is not supported"),
+        ({"use_vllm": True, "quantize": "nf4"}, "merged into packed 4-bit weights.*gpu-vllm does"),
+    ],
+)
+def test_what_cannot_be_reported_or_sampled_is_refused(changes, told):
+    with pytest.raises(InputError, match=told):
+        load_recipe("course", **changes).grpo_config(HERE)
+
+
+def test_nothing_is_reported_unless_somebody_asks():
+    assert load_recipe("course").grpo_config(HERE).report_to == []
+    assert load_recipe("gpu-vllm").quantize is None
+
+
+def test_all_recipes_plans_and_the_readme_name_one_folder_of_imported_data():
+    root = Path(__file__).parents[1]
+    files = [root / "README.md", *root.glob("benchmarks/plans/*.yaml")]
+    files += root.glob("medr1_lib/rl/recipes/*.yaml")
+    named = {name for file in files for name in re.findall(r"_output/omni\w*", file.read_text())}
+    assert named == {"_output/omni"}
+
+
+def test_the_preflight_samples_as_many_groups_together_as_a_step():
+    made = load_recipe("gpu").replace(**ON_CPU).grpo_config(HERE)
+    assert made.per_device_eval_batch_size == made.generation_batch_size == 64  # two calls, not 16
 
 
 def test_a_preset_that_extends_another_changes_nothing_else():

@@ -111,7 +111,7 @@ def test_log_and_adapter_are_those_of_the_last_checkpoint(tmp_path):
     assert list(run.log.columns) == ["step", *COLUMNS["grpo"], "seconds"]
     assert run.log["kl"].isna().all()  # not measured
     assert "minutes: 0.1" in (run.folder / "README.md").read_text()
-    assert not list(run.folder.glob("checkpoint-*"))
+    assert [path.name for path in run.folder.glob("checkpoint-*")] == ["checkpoint-2"]
 
 
 def test_the_log_has_our_names_for_what_trl_measures():

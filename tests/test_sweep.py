@@ -138,6 +138,49 @@ def test_on_a_cluster_it_hands_a_script_to_sbatch(tmp_path, monkeypatch):
     assert "gpus-per-node=1" in script
 
 
+class Submitted:
+    """submitit's executor, which writes down what each process would see."""
+
+    def __init__(self, *_, **__):
+        self.settings, self.seen = {}, []
+
+    def update_parameters(self, **settings):
+        self.settings |= settings
+
+    def submit(self, function, jobs, *_):
+        count, cards = (self.settings[name] for name in ("gpus_per_node", "local_visible_gpus"))
+        self.seen.append((len(jobs), cards[:count]))
+        return self.seen
+
+
+@pytest.mark.parametrize(
+    ("recipe", "cards", "visible", "processes", "seen"),
+    [
+        ("gpu-sft", 1, None, 1, [(2, [0])]),
+        ("gpu-sft", 2, None, 2, [(1, [0]), (1, [1])]),
+        ("gpu-sft", 2, "1,3", 2, [(1, [1]), (1, [3])]),
+        ("course-sft", 2, None, 2, [(1, []), (1, [])]),
+        ("gpu-sft", 1, None, 2, "its jobs want a GPU each, and torch finds 1"),
+        ("gpu-sft", 0, None, 1, "its jobs want a GPU each, and torch finds 0"),
+    ],
+)
+def test_each_process_here_gets_a_gpu_of_its_own(
+    recipe, cards, visible, processes, seen, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module.submitit, "AutoExecutor", Submitted)
+    monkeypatch.setattr(module.torch.cuda, "device_count", lambda: cards)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    asked = somewhere(Grid(recipe, ("no_think",), seed=(0, 1)))
+    if isinstance(seen, str):
+        with pytest.raises(InputError, match=seen):
+            module._submit(asked, asked.jobs(), tmp_path, "local", processes)
+    else:
+        found = module._submit(asked, asked.jobs(), tmp_path, "local", processes)
+        assert found[0] == seen
+
+
 def test_without_a_cluster_it_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="--executor slurm"):

@@ -1,6 +1,7 @@
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from transformers import TrainerCallback
 
 from medr1_lib.data.styles import STYLES
 from medr1_lib.errors import InputError
-from medr1_lib.model.loading import load_policy
+from medr1_lib.model.loading import load_policy, quantize_in_training
 from medr1_lib.rl import train as module
 from medr1_lib.rl.rewards import rewards
 from medr1_lib.rl.run import Run, last_checkpoint
@@ -77,7 +78,8 @@ def same(one, other):
 
 def test_a_run_leaves_all_that_was_asked_for(done):
     found = {path.name for path in done.folder.iterdir()}
-    assert found == {"recipe.json", "log.csv", "completions", "adapter", "README.md"}
+    kept = {"recipe.json", "log.csv", "completions", "adapter", "README.md", "checkpoint-3"}
+    assert found == kept
     notes = json.loads((done.folder / "recipe.json").read_text())
     assert notes["recipe"] == json.loads(json.dumps(done.recipe.to_dict()))
     assert notes["finished"]["steps"] == 3
@@ -163,7 +165,7 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(recipe, changes, kept, tm
     same(resumed, whole)
     pd.testing.assert_frame_equal(resumed.rollouts, whole.rollouts)
     assert json.loads((cut / "recipe.json").read_text())["resumed_after_steps"] == [kept]
-    assert not list(cut.glob("checkpoint-*"))
+    assert len(list(cut.glob("checkpoint-*"))) == 1
 
 
 def test_a_run_interrupted_at_its_very_end_only_needs_its_end(done, tmp_path, monkeypatch):
@@ -191,6 +193,68 @@ def test_a_finished_run_is_not_done_again(done):
     assert (done.folder / "recipe.json").read_text() == before
     with pytest.raises(InputError, match="holds this run already; add --resume"):
         train(trainings.grpo(), done.folder)
+
+
+def test_a_finished_run_is_extended_as_if_it_had_been_longer_from_the_start(done, tmp_path):
+    out = tmp_path / "run"
+    train(trainings.grpo(max_steps=1), out)
+    with pytest.raises(InputError, match=r"holds a run of another recipe \(max_steps"):
+        train(trainings.grpo(max_steps=3), out)
+    same(train(trainings.grpo(), out, resume=True), done)
+    assert json.loads((out / "recipe.json").read_text())["recipe"]["max_steps"] == 3
+
+
+@pytest.mark.parametrize("spoilt", ["schedule", "checkpoint"])
+def test_a_run_that_cannot_be_extended_says_why(spoilt, tmp_path):
+    changes = {"lr_scheduler_type": "linear"} if spoilt == "schedule" else {}
+    train(trainings.sft(max_steps=1, **changes), tmp_path / "run")
+    if spoilt == "checkpoint":
+        shutil.rmtree(tmp_path / "run/checkpoint-1")
+    told = {"schedule": "schedule has reached its end", "checkpoint": "no sound checkpoint"}
+    with pytest.raises(InputError, match=told[spoilt]):
+        train(trainings.sft(max_steps=2, **changes), tmp_path / "run", resume=True)
+    assert len(Run.load(tmp_path / "run").log) == 1  # and nothing is lost
+
+
+@pytest.mark.parametrize("quantize", [None, pytest.param("nf4", marks=pytest.mark.slow)])
+def test_grpo_goes_on_where_supervised_training_ended(quantize, tmp_path):
+    first = train(trainings.sft(max_steps=2, quantize=quantize), tmp_path / "sft")
+    recipe = trainings.grpo(model=str(first.adapter), quantize=quantize, max_steps=2)
+    run = train(recipe, tmp_path / "grpo")
+    assert run.log["kl"].iloc[0] == pytest.approx(0, abs=1e-6)  # the reference is `first`
+    assert run.log["kl"].iloc[1] > 1e-4
+    before, after = weights(first), weights(run)
+    assert before.keys() == after.keys()
+    moved = max((after[name] - before[name]).abs().max() for name in before)
+    assert 0 < moved < 0.1
+    base = json.loads((run.adapter / "adapter_config.json").read_text())["base_model_name_or_path"]
+    assert base == str(policies.saved())
+    assert quantize_in_training(run.adapter) == quantize
+
+
+def test_a_base_that_does_not_keep_the_form_gets_the_published_rules(tmp_path, monkeypatch, capsys):
+    def by_rules(style, rules):
+        seldom = trainings.named("format_reward", lambda completions, **_: [0.0] * len(completions))
+        form = seldom if rules == "strict" else trainings.format_reward
+        return [form, trainings.accuracy_reward]
+
+    monkeypatch.setattr(module, "rewards", by_rules)
+    recipe = trainings.grpo(rules="auto", max_steps=3)
+    whole = train(recipe, tmp_path / "whole")
+    assert "rules: published, for" in capsys.readouterr().out
+    assert json.loads((whole.folder / "recipe.json").read_text())["rules"] == "published"
+    assert whole.log["format"].max() > 0
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "cut", callbacks=[Interrupt(2)])
+    same(train(recipe, tmp_path / "cut", resume=True), whole)  # under the same rules
+    strict = train(trainings.grpo(rules="strict", max_steps=1), tmp_path / "strict")
+    assert strict.log["format"].max() == 0
+
+
+@pytest.mark.slow
+def test_the_loader_may_have_workers_of_any_kind(done, tmp_path):
+    changes = {"dataloader_num_workers": 1, "dataloader_multiprocessing_context": "spawn"}
+    same(train(trainings.grpo(**changes), tmp_path / "run"), done)
 
 
 def test_a_dead_signal_is_refused_unless_it_is_forced(tmp_path, monkeypatch):
@@ -280,7 +344,7 @@ def test_supervised_training_lowers_its_loss(style, tmp_path):
     ("changes", "words"),
     [
         ({"modality": ("CT",), "question_type": ("LG",), "num_generations": 2}, "2 questions are"),
-        ({"model": str(policies.adapter())}, "is an adapter, and training starts from a base"),
+        ({"model": str(policies.adapter())}, "adapter: has lora_r 4; set lora_r so"),
         ({"model": "nowhere"}, "nowhere: is not a directory"),
         ({"data": "nowhere"}, "nowhere: holds no data set"),
     ],

@@ -59,6 +59,12 @@ def accuracy_reward(completions, **columns):
     return [len(turns[0]["content"]) % 5 / 4 for turns in completions]
 
 
+def named(name, function):
+    """TRL logs a reward under the name of its function."""
+    function.__name__ = name
+    return function
+
+
 def reward_anything(monkeypatch):
     """A model with random weights never answers; these rewards tell its rollouts apart."""
     monkeypatch.setattr(train, "rewards", lambda *asked: [format_reward, accuracy_reward])

@@ -17,7 +17,7 @@ CHAPTERS = {
     "chapter_05": ("group_advantages", "kl_k3", "token_weights", "grpo_step"),
     "chapter_06": ("adam_step", "mcnemar_p", "gain_parts"),
     "chapter_07": ("zero_std_groups", "unearned", "diagnose"),
-    "chapter_09": ("quantize_blocks", "lora_parameters", "kv_cache_bytes"),
+    "chapter_09": ("quantize_blocks", "lora_parameters", "packed_row"),
     "chapter_10": ("updates", "paired_interval", "mark_reliance"),
     "chapter_11": ("holm", "claimed", "hallucination_rate"),
     "chapter_12": ("transfer_index", "fits"),

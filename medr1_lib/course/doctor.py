@@ -1,5 +1,6 @@
 """What this machine can run, item by item: `python -m medr1_lib doctor`, and chapter 00."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -164,15 +165,46 @@ def _pack() -> tuple[bool, str]:
 
 
 def gpu() -> Item:
-    """The first NVIDIA GPU and its memory."""
+    """The first NVIDIA GPU and its memory, or what keeps torch from it."""
     try:
         import torch
 
         if not torch.cuda.is_available():
-            return Item("GPU", "WARN", "none that torch can use", ("gpu",))
+            return Item("GPU", "WARN", _unused_gpu(torch.version.cuda), ("gpu",))
         card = torch.cuda.get_device_properties(0)
     except BROKEN as error:
         return Item("GPU", "WARN", str(error), ("gpu",))
-    enough, found = card.total_memory >= GPU_MEMORY * GIB, f"{card.total_memory / GIB:.0f} GiB"
-    remedy = f"the gpu tier needs {GPU_MEMORY} GiB"
-    return _judge("GPU", enough, f"{card.name}, {found}", remedy, ("gpu",))
+    found = f"{card.name}, {card.total_memory / GIB:.0f} GiB"
+    more = torch.cuda.device_count() - 1
+    found += f", the first of {more + 1}; one is used unless torchrun starts more" if more else ""
+    power = card.major + card.minor / 10
+    if power < 7.5:
+        return Item("GPU", "WARN", f"{found}; this torch has no kernels for it", ("gpu",))
+    if card.total_memory < GPU_MEMORY * GIB:
+        return Item("GPU", "WARN", f"{found}; the gpu tier needs {GPU_MEMORY} GiB", ("gpu",))
+    if power < 8:
+        return Item("GPU", "WARN", f"{found}; it has no bfloat16: train with --recipe gpu-t4")
+    return Item("GPU", "OK", found)
+
+
+def _unused_gpu(cuda: str | None) -> str:
+    """Why torch, built for this CUDA, finds no GPU."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        return "hidden by CUDA_VISIBLE_DEVICES, as the small tiers do"
+    asked = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(asked, capture_output=True, text=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        told = ""
+    if not told:
+        return "none that torch can use"
+    name, _, driver = told.splitlines()[0].rpartition(", ")
+    found = f"{name} with driver {driver} is there, and torch cannot use it"
+    if cuda is None:
+        return f"{found}: it is built for CPUs; install torch from PyPI, which is built for GPUs"
+    index = "https://download.pytorch.org/whl/cu126"
+    other = f"pip install torch=={metadata.version('torch')} --index-url {index}"
+    return (
+        f"{found}: it is built for CUDA {cuda}, whose drivers begin with 580 (CUDA 13); "
+        f"update the driver, or `{other}` (drivers from 560; not tried here)"
+    )

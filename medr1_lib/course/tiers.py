@@ -95,6 +95,8 @@ def current() -> Tier:
     if name not in TIERS:
         raise InputError("MEDR1_TIER", f"no tier {name!r}", f"set it to one of {', '.join(TIERS)}")
     if name == "gpu":
+        first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
+        os.environ["CUDA_VISIBLE_DEVICES"] = first  # TRL refuses to spread one process over more
         import torch  # here, since the small tiers start without it
 
         if not torch.cuda.is_available():
@@ -109,6 +111,7 @@ def start(chapter: int) -> Tier:
     tier = current()
     if tier.threads:
         os.environ["OMP_NUM_THREADS"] = str(tier.threads)
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # with a GPU, answers would be rounded otherwise
         if "torch" in sys.modules:  # then the variable comes too late
             sys.modules["torch"].set_num_threads(tier.threads)
     if os.environ.get("TQDM_DISABLE"):  # bars in notebooks ignore it: their times would be stored

@@ -1,6 +1,7 @@
 """Ask a model every question of a split, greedily, and keep every answer."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -11,17 +12,17 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from tqdm.auto import tqdm
-from transformers import PreTrainedTokenizerFast
+from transformers import GenerationConfig, PreTrainedTokenizerFast
 from transformers.feature_extraction_utils import BatchFeature
 
 from medr1_lib.data import styles
 from medr1_lib.data.question import LETTERS, Question
 from medr1_lib.evaluation.answers import OF_QUESTION, Answer, AnswerLog
-from medr1_lib.evaluation.items import EvalPrompt, EvalSet, batches
-from medr1_lib.model.loading import Policy
+from medr1_lib.evaluation.items import CHUNK, EvalPrompt, EvalSet, batches
+from medr1_lib.model.loading import Policy, base_model, shares_prompts
 from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
 from medr1_lib.model.vision_cache import Features, VisionCache
-from medr1_lib.rl.generation import merged_lora
+from medr1_lib.rl.generation import merged_lora, sample_group
 
 FIRST_ROUND = 32  # tokens; then the few replies that still run share new batches, and hold up none
 
@@ -55,14 +56,17 @@ def evaluate(
     """
     prompts = items.prompts(settings.styles, settings.controls, settings.limit, settings.seed)
     todo = log.todo(prompts)
+    # What belongs to some images ends before the next ones, so that none is encoded again.
+    size = CHUNK * len(settings.styles) * (1 + len(settings.controls))
     with (
-        VisionCache(model, features=features),
+        VisionCache(model, features=features) if shares_prompts(model) else nullcontext(),
         merged_lora(model),
         tqdm(desc="evaluate", total=len(prompts), initial=len(prompts) - len(todo)) as bar,
     ):
-        for replies in rounds(model, processor, items, todo, settings, batch_size):
-            log.add(_answers(model, processor, items, replies))
-            bar.update(len(replies))
+        for block in batches(todo, size):
+            for replies in rounds(model, processor, items, block, settings, batch_size):
+                log.add(_answers(model, processor, items, replies))
+                bar.update(len(replies))
     return log.answers()
 
 
@@ -118,8 +122,8 @@ def forced_probs(
 
 def shared_edge(tokenizer: PreTrainedTokenizerFast) -> str:
     """What of the tag shares a token with the letter after it, if the tokenizer joins them."""
-    joined = all(len(tokenizer.encode(f">{letter}")) == 1 for letter in LETTERS)
-    return ">" if joined else ""
+    joined = (tokenizer.encode(f">{one}", add_special_tokens=False) for one in LETTERS)
+    return ">" if all(len(tokens) == 1 for tokens in joined) else ""
 
 
 @torch.inference_mode()
@@ -133,7 +137,7 @@ def next_token_probs(
     """Probability that the first token of each word comes next, (chats, words)."""
     run: Any = model
     logits = run(**encode(model, processor, chats, images), logits_to_keep=1).logits[:, -1]
-    first = [processor.tokenizer.encode(word)[0] for word in words]
+    first = [processor.tokenizer.encode(word, add_special_tokens=False)[0] for word in words]
     return logits.double().softmax(-1)[:, first].cpu().numpy()
 
 
@@ -144,8 +148,9 @@ def encode(
     images: Sequence[Image.Image],
 ) -> BatchFeature:
     """Tokens of the chats, padded on the left, and patches of the images, one for each."""
-    batch = {"text": list(chats), "images": list(images)}
-    return processor(**batch, padding=True, return_tensors="pt").to(model.device)
+    batch = {"text": list(chats), "images": [[image] for image in images] or None}
+    how = {"padding": True, "return_tensors": "pt", "add_special_tokens": False}
+    return processor(**batch, **how).to(model.device)
 
 
 @dataclass(frozen=True)
@@ -211,36 +216,32 @@ def extend(
 
     `images` are those of the prompts that have one, in their order.
     """
-    encoded = processor(text=[one.prompt for one in replies], images=list(images) or None)
+    prompts, left = [one.prompt for one in replies], iter(images)
+    shown = [[next(left)] if processor.image_token in text else [] for text in prompts]
+    given: Any = {"images": shown} if images else {}
+    encoded = processor(text=prompts, **given, add_special_tokens=False)
     # Token by token, not as text: read again, a reply could be cut into other tokens.
     pairs = zip(encoded["input_ids"], replies, strict=True)
     rows = {"input_ids": [[*prompt, *reply.tokens] for prompt, reply in pairs]}
     inputs = processor.tokenizer.pad(rows, padding_side="left", return_tensors="pt")
-    if images:
-        inputs["mm_token_type_ids"] = (inputs["input_ids"] == processor.image_token_id).int()
-        for name in ("pixel_values", "image_grid_thw"):
-            inputs[name] = torch.as_tensor(encoded[name])
+    ids = base_model(model).config.image_token_id
+    for name in encoded.keys() - {"input_ids", "attention_mask"} if images else ():
+        kinds = name.endswith("token_type_ids")  # of as many tokens as there are by now
+        inputs[name] = (inputs["input_ids"] == ids).int() if kinds else torch.tensor(encoded[name])
     inputs = inputs.to(model.device)
     # All settings are said: what a model's own configuration holds would fill the gaps.
-    generate: Any = model.generate
-    output = generate(
-        **inputs,
+    greedily = GenerationConfig(
         max_new_tokens=tokens,
         do_sample=False,
         num_beams=1,
-        temperature=None,
-        top_p=None,
-        top_k=None,
         repetition_penalty=1.0,
-        suppress_tokens=[processor.image_token_id, processor.video_token_id],
-        use_cache=True,
-        cache_implementation="static",  # a growing one copies itself at every token
-        disable_compile=True,
+        suppress_tokens=[ids, getattr(processor, "video_token_id", ids)],
     )
+    output = sample_group(model, inputs, 1, greedily)
     ends = model.generation_config.eos_token_id
     ends = set(ends) if isinstance(ends, list) else {ends}
     longer = []
-    for reply, row in zip(replies, output[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
+    for reply, row in zip(replies, output.tolist(), strict=True):
         new = next((i for i, token in enumerate(row) if token in ends), len(row))
         longer.append(replace(reply, tokens=(*reply.tokens, *row[:new]), ended=new < len(row)))
     return longer

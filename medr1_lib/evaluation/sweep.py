@@ -236,13 +236,35 @@ def _submit(
         asked = {"timeout_min": TIMEOUT_MINUTES, "cpus_per_task": plan.threads}
         cluster.update_parameters(**asked | {"name": "medr1-sweep"} | dict(plan.resources))
         dealt = [jobs[first::processes] for first in range(min(processes, len(jobs)))]
-        parent = os.getpid() if executor == "local" else None
-        return cluster.map_array(run_jobs, dealt, *map(repeat, (out, plan.threads, parent)))
+        rest = out, plan.threads, os.getpid() if executor == "local" else None
+        if executor != "local":
+            return cluster.map_array(run_jobs, dealt, *map(repeat, rest))
+        submitted: list[submitit.Job[None]] = []
+        cards = _cards(jobs, processes)
+        for place, part in enumerate(dealt):  # submitit would give each the first card, or none
+            cluster.update_parameters(gpus_per_node=len(cards[:1]))
+            cluster.update_parameters(local_visible_gpus=cards[place : place + 1])
+            submitted.append(cluster.submit(run_jobs, part, *rest))
+        return submitted
     except RuntimeError as error:
         raise InputError(f"--executor {executor}", str(error), "use local here") from error
     # What submitit raises for a parameter that it does not know or cannot use.
     except (NameError, TypeError, ValueError, AssertionError) as error:
         raise InputError("plan: resources", str(error), "use submitit's parameters") from error
+
+
+def _cards(jobs: Sequence[Job], processes: int) -> list[int]:
+    """The numbers of the GPUs that processes here get, one each; none if no recipe wants one."""
+    wanted = [job for job in jobs if not job.recipe.config.get("use_cpu")]
+    if not wanted:
+        return []
+    cards = list(range(torch.cuda.device_count()))
+    if named := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        cards = [int(card) for card in named.split(",") if card.isdigit()]
+    if len(cards) < processes:
+        problem = f"its jobs want a GPU each, and torch finds {len(cards)}"
+        raise InputError(f"--jobs {processes}", problem, "choose as many, or use_cpu: true")
+    return cards
 
 
 def run_jobs(jobs: Sequence[Job], out: Path, threads: int, parent: int | None = None) -> None:
@@ -283,7 +305,8 @@ def run_job(job: Job, folder: Path) -> None:
         notes["shortcut"] = _card(job.recipe.data).get("shortcut", 0.0)
     start = time.perf_counter()
     model = {"model_sha256": fingerprint(adapter)}
-    policy, processor = load_policy(adapter, job.recipe.quantize)
+    device = "cpu" if job.recipe.config.get("use_cpu") else None  # as it was trained
+    policy, processor = load_policy(adapter, job.recipe.quantize, device)
     settings = Settings((job.recipe.style,), job.controls, max_new_tokens=job.max_new_tokens)
     for test in job.tests:
         items = _test_set(Path(test))

@@ -1,5 +1,6 @@
 """Load a Qwen2-VL from a local directory: the tiny one, a large one, or an adapter on either."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,27 +10,38 @@ import torch
 from safetensors import safe_open
 from torch import nn
 from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
     BitsAndBytesConfig,
     GenerationConfig,
+    Idefics3Processor,
     PreTrainedModel,
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen2VLForConditionalGeneration,
 )
 
 from medr1_lib.errors import InputError
 from medr1_lib.files import read_json
-from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
+from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor, ImageOnlyQwen3VLProcessor
 
 if TYPE_CHECKING:  # peft and bitsandbytes take seconds to import, and most runs need neither
     from peft import PeftModel
 
-ARCHITECTURES: dict[str, type[PreTrainedModel]] = {
-    "qwen2_vl": Qwen2VLForConditionalGeneration,
-    "qwen2_5_vl": Qwen2_5_VLForConditionalGeneration,
+# What reads the prompts and images of each kind of model. That of SmolVLM reads videos as well, and
+# wants torchvision for it; its images are read like those of Idefics3.
+PROCESSORS: dict[str, Any] = {
+    "qwen2_vl": ImageOnlyQwen2VLProcessor,
+    "qwen2_5_vl": ImageOnlyQwen2VLProcessor,
+    "qwen3_vl": ImageOnlyQwen3VLProcessor,
+    "smolvlm": Idefics3Processor,
+    "idefics3": Idefics3Processor,
+    "gemma3": AutoProcessor,
+    "llava": AutoProcessor,
 }
+VIDEO = ("llava_onevision", "internvl", "llava_next_video", "qwen3_5")  # need torchvision
 # Full paths: "visual" alone matches nothing, and the tower would be quantized. Without "lm_head",
-# the head would be, and it shares its weights with the embedding.
-NOT_QUANTIZED = ["model.visual", "lm_head"]
+# the head would be, and it shares its weights with the embedding. All but the first are not Qwen's.
+NOT_QUANTIZED = ["model.visual", "lm_head", "model.vision_model", "model.vision_tower"]
+NOT_QUANTIZED += ["model.connector", "model.multi_modal_projector"]
+LANGUAGE = ("model.language_model.", "model.text_model.")  # what is quantized, under either name
 
 AGAIN = "copy or download the model again"
 ROOT = Path(__file__).parents[2]  # of the repository, where recipes name their models
@@ -42,31 +54,47 @@ def load_policy(
     quantize: Literal["nf4"] | None = None,
     device: str | None = None,
     dtype: torch.dtype | None = None,
+    trainable: bool = False,
 ) -> tuple[Policy, ImageOnlyQwen2VLProcessor]:
     """Load a model and its processor from a local directory, ready to generate.
 
     Args:
-        path: Any Hugging Face directory of a Qwen2-VL or Qwen2.5-VL, or of a LoRA adapter whose
+        path: A Hugging Face directory of one of `PROCESSORS`, or of a LoRA adapter whose
             configuration names such a directory.
         quantize: `"nf4"` stores the linear layers of the language model in 4 bits (QLoRA,
             Dettmers et al. 2023); the vision tower and the head stay as they are.
-        device: Where the model goes; the GPU if torch finds one, else the CPU.
-        dtype: Type of what is not quantized; float32 on a CPU, bfloat16 on a GPU.
+        device: Where the model goes; the GPU if torch finds one, else the CPU. `"auto"` spreads it
+            over all GPUs.
+        dtype: Type of what is not quantized; float32 on a CPU, bfloat16 on a GPU. A GPU that has no
+            bfloat16 (T4) takes float32, and multiplies 4-bit weights in float16.
+        trainable: Whether an adapter is to be trained on.
 
     Raises:
         InputError: If the directory is missing, incomplete, damaged or of another architecture.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
+    # Not torch's own `is_bf16_supported`, which counts a slow emulation.
+    old = device != "cpu" and torch.cuda.get_device_capability()[0] < 8
+    dtype = dtype or (torch.float32 if device == "cpu" or old else torch.bfloat16)
     base = base_directory(path)
-    model = _load_model(base, quantize, device, dtype)
-    processor = _load_processor(base)
+    # In float16 throughout, activations of Qwen2 overflow: what layers pass on stays in float32.
+    model = _load_model(base, quantize, device, dtype, torch.float16 if old else dtype)
+    processor = _load_processor(base, model.config.model_type)
     # Qwen ships temperature 0.01 and top_k 1 with its models, and `generate` mixes them into the
     # settings that it is given: all rollouts of a group would be the same.
     ends = model.generation_config.eos_token_id or processor.tokenizer.eos_token_id
     padding = processor.tokenizer.pad_token_id
     model.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=padding)
-    return (model if base == path else _add_adapter(model, path)).eval(), processor
+    return (model if base == path else _add_adapter(model, path, trainable)).eval(), processor
+
+
+def quantize_in_training(path: Path) -> Literal["nf4"] | None:
+    """How the base of an adapter was stored while it was trained, as the recipe beside it says."""
+    recipe = path / "../recipe.json"
+    if not (path / "adapter_config.json").is_file() or not recipe.is_file():
+        return None
+    told: Any = read_json(recipe, AGAIN).get("recipe")
+    return "nf4" if isinstance(told, dict) and told.get("quantize") == "nf4" else None
 
 
 def base_directory(path: Path) -> Path:
@@ -90,27 +118,55 @@ def base_directory(path: Path) -> Path:
     raise InputError(config, f"its base model {named!r} is not here", remedy)
 
 
+def merge(path: Path, out: Path) -> None:
+    """Write an adapter and its base as one model, in float32: no update is rounded away.
+
+    Raises:
+        InputError: If `path` is no adapter, or `out` is there already.
+    """
+    base, unfinished = base_directory(path), out.with_name(out.name + ".part")
+    if base == path:
+        raise InputError(path, "is no adapter", "give the adapter/ of a run")
+    if out.exists():
+        raise InputError(out, "is there already", "choose another folder")
+    adapted: Any = load_policy(path, device="cpu", dtype=torch.float32)[0]
+    shutil.rmtree(unfinished, ignore_errors=True)
+    adapted.merge_and_unload().save_pretrained(unfinished)
+    for file in base.iterdir():  # tokenizer, templates and processor
+        known = (unfinished / file.name).exists() or file.name.endswith(".index.json")
+        if file.suffix in (".json", ".jinja", ".txt") and not known:
+            shutil.copyfile(file, unfinished / file.name)
+    unfinished.rename(out)
+
+
+def shares_prompts(model: Any) -> bool:  # noqa: ANN401 - a model in any wrapping
+    """Whether it is a Qwen, whose prompts are read once for many completions."""
+    return hasattr(base_model(model).model, "get_rope_index")
+
+
 def base_model(model: Any) -> Any:  # noqa: ANN401 - a model in any wrapping
-    """The Qwen2-VL inside an adapter and inside what parallel training wraps around a model."""
+    """The model inside an adapter and inside what parallel training wraps around a model."""
     inner = getattr(model, "module", model)
     return inner.get_base_model() if hasattr(inner, "get_base_model") else inner
 
 
 def _load_model(
-    path: Path, quantize: str | None, device: str, dtype: torch.dtype
+    path: Path, quantize: str | None, device: str, dtype: torch.dtype, compute: torch.dtype
 ) -> PreTrainedModel:
     file = path / "config.json"
     config = read_json(file, AGAIN)
     found = config.get("model_type")
-    if not isinstance(found, str) or found not in ARCHITECTURES:
-        remedy = f"use a {' or '.join(ARCHITECTURES)} model"
-        raise InputError(file, f"model_type is {found!r}", remedy)
+    if not isinstance(found, str) or found not in PROCESSORS:
+        wants = ", whose processor needs torchvision" * (found in VIDEO)
+        remedy = f"use a model of {', '.join(PROCESSORS)}"
+        raise InputError(file, f"model_type is {found!r}{wants}", remedy)
     if config.get("quantization_config"):
         remedy = "use the model as it was before, and quantize it to nf4 here"
         raise InputError(file, "its weights are quantized already", remedy)
     if quantize not in (None, "nf4"):
         raise InputError(f"quantize={quantize!r}", "is not a known way", "use 'nf4' or None")
-    settings: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}}
+    settings: dict[str, Any] = {"dtype": dtype}
+    settings["device_map"] = device if device == "auto" else {"": device}
     # Neither a pickle nor a kernel from the network, whatever the directory asks for.
     settings |= {"use_safetensors": True, "attn_implementation": "sdpa", "local_files_only": True}
     if quantize:
@@ -118,11 +174,11 @@ def _load_model(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=dtype,
+            bnb_4bit_compute_dtype=compute,
             llm_int8_skip_modules=NOT_QUANTIZED,
         )
     with _readable(path, "weights", AGAIN):
-        loaded: Any = ARCHITECTURES[found].from_pretrained(
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(
             path, output_loading_info=True, **settings
         )
     model, info = loaded
@@ -134,10 +190,10 @@ def _load_model(
     return model
 
 
-def _load_processor(path: Path) -> ImageOnlyQwen2VLProcessor:
+def _load_processor(path: Path, kind: str) -> ImageOnlyQwen2VLProcessor:
     remedy = "copy the tokenizer and preprocessor files of the model into it"
     with _readable(path, "processor", remedy):
-        processor = ImageOnlyQwen2VLProcessor.from_pretrained(path, local_files_only=True)
+        processor = PROCESSORS[kind].from_pretrained(path, local_files_only=True)
     if processor.chat_template is None:
         raise InputError(path, "has no chat template", "copy chat_template.json or .jinja into it")
     trial: Any = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}]
@@ -147,14 +203,16 @@ def _load_processor(path: Path) -> ImageOnlyQwen2VLProcessor:
     return processor
 
 
-def _add_adapter(model: PreTrainedModel, path: Path) -> "PeftModel":
+def _add_adapter(model: PreTrainedModel, path: Path, trainable: bool) -> "PeftModel":
     from peft import PeftModel, get_peft_model_state_dict
 
     remedy = "copy the adapter again, or train it again"
     with _readable(path, "adapter", remedy):
         with safe_open(path / "adapter_model.safetensors", "pt") as file:
             found = set(file.keys())
-        adapted = PeftModel.from_pretrained(model, path, local_files_only=True)
+        adapted = PeftModel.from_pretrained(
+            model, path, local_files_only=True, is_trainable=trainable
+        )
         # peft takes what fits and leaves the rest: the bare base would pass for the adapter.
         odd = found ^ get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
     if odd:
@@ -169,7 +227,7 @@ def _check_quantized(model: PreTrainedModel) -> None:
 
     four_bit = {name: m for name, m in model.named_modules() if isinstance(m, Linear4bit)}
     linear = {name for name, m in model.named_modules() if isinstance(m, nn.Linear)}
-    wanted = {name for name in linear if name.startswith("model.language_model.")}
+    wanted = {name for name in linear if name.startswith(LANGUAGE)}
     if not wanted or set(four_bit) != wanted:
         raise RuntimeError(f"quantized by mistake or not at all: {set(four_bit) ^ wanted}")
     # On a CPU with AVX512_BF16 bitsandbytes packs the weights anew at the first evaluation, into a

@@ -1,6 +1,11 @@
-"""Qwen2-VL's processor for images and text, without the half for videos."""
+"""Qwen's processors for images and text, without the half for videos."""
 
-from transformers import PreTrainedTokenizerFast, Qwen2VLImageProcessorPil, Qwen2VLProcessor
+from transformers import (
+    PreTrainedTokenizerFast,
+    Qwen2VLImageProcessorPil,
+    Qwen2VLProcessor,
+    Qwen3VLProcessor,
+)
 from transformers.processing_utils import ProcessorMixin
 
 
@@ -24,3 +29,9 @@ class ImageOnlyQwen2VLProcessor(Qwen2VLProcessor):
         self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
         self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
         ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
+
+
+class ImageOnlyQwen3VLProcessor(Qwen3VLProcessor):
+    """As `ImageOnlyQwen2VLProcessor`, for Qwen3-VL."""
+
+    __init__ = ImageOnlyQwen2VLProcessor.__init__

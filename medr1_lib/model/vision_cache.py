@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import OrderedDict
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
@@ -10,7 +10,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from medr1_lib.model.loading import Policy, base_model
 
-Features = OrderedDict[bytes, Tensor]  # by a hash of the image
+# By a hash of the image: what goes in at its tokens and, in Qwen3-VL, at layers further up.
+Features = OrderedDict[bytes, Tensor]
 LIMIT = 2**29  # bytes; an image of 196 tokens takes 0.6 MB in Qwen2-VL-2B
 
 
@@ -67,7 +68,10 @@ class VisionCache:
             grids = image_grid_thw[list(new.values())]
             with torch.no_grad():  # or activation checkpointing draws the tower into the graph
                 found = self._encode(patches, grids, **kwargs | {"return_dict": True})
-            features |= dict(zip(new, found.pooler_output, strict=True))
+            # Side by side in one tensor, (1 + layers, tokens, width).
+            more: Any = getattr(found, "deepstack_features", None) or ()
+            levels: Any = [found.pooler_output, *more]
+            features |= dict(zip(new, map(torch.stack, zip(*levels, strict=True)), strict=True))
         self.encoded += len(new)
         self.reused += len(keys) - len(new)
         for key, tensor in features.items():
@@ -80,8 +84,11 @@ class VisionCache:
             _, oldest = self._features.popitem(last=False)
             self._bytes -= oldest.nbytes
         # transformers declares a tensor here and returns a tuple, one entry per image.
-        pooled = cast(Tensor, tuple(features[key] for key in keys))
-        return BaseModelOutputWithPooling(pooler_output=pooled)
+        kept: Any = [features[key] for key in keys]
+        pooled, *deeper = zip(*kept, strict=True)
+        output = BaseModelOutputWithPooling(pooler_output=cast(Tensor, pooled))
+        output.deepstack_features = deeper  # type: ignore[attr-defined]
+        return output
 
 
 def _key(patches: Tensor, grid: Tensor) -> bytes:

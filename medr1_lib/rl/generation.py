@@ -1,13 +1,11 @@
 """Sample and score a group of completions behind one shared prompt.
 
 A prompt with an image is often longer than its completions, and a group has eight or more of them.
-So a prompt is read once (`prefill`). To sample, the completions of a prompt lie side by side in
-one row behind it (`decode_group`); to score them, each has a row of its own with a copy of the
-prompt's keys and values (`completion_inputs`).
+So a prompt is read once, and its completions lie side by side in one row behind it: to sample
+(`prefill`, `decode_group`) and to score (`packed_inputs`). A GPU has another step (`rl.graph`).
 """
 
-import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +17,7 @@ from torch.nn.functional import linear
 from transformers import DynamicCache, GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 from transformers.cache_utils import DynamicLayer
 
-from medr1_lib.model.loading import Policy, base_model
+from medr1_lib.model.loading import Policy, base_model, shares_prompts
 
 PIXELS = ("pixel_values", "image_grid_thw")
 
@@ -35,18 +33,13 @@ class PromptCache:
 
 
 def prefill(model: Policy, inputs: Mapping[str, Tensor]) -> PromptCache:
-    """Read prompts up to their last token, with gradient where gradients are kept.
+    """Read prompts up to their last token.
 
     The model must be without activation checkpointing, under which transformers drops the cache;
     `inputs` are what the processor makes of prompts, padded on the left.
     """
     core, ids, mask = base_model(model), inputs["input_ids"], inputs["attention_mask"]
-    positions, _ = core.model.get_rope_index(
-        ids,
-        mm_token_type_ids=inputs.get("mm_token_type_ids", torch.zeros_like(ids)),
-        image_grid_thw=inputs.get("image_grid_thw"),
-        attention_mask=mask,
-    )
+    positions = _positions(core, inputs)
     cache = DynamicCache(config=core.config.get_text_config())
     # The last token is left to the completions: each begins with a copy of it, so that every token
     # of a completion has an output of its own that predicts it.
@@ -63,27 +56,51 @@ def prefill(model: Policy, inputs: Mapping[str, Tensor]) -> PromptCache:
     return PromptCache(cache, mask[:, :-1], ids[:, -1:], positions[0, :, -1:])
 
 
-def completion_inputs(
-    prompts: PromptCache, completions: Tensor, mask: Tensor, owner: Tensor
-) -> dict[str, Any]:
-    """The arguments of a forward pass whose output t predicts token t of a completion.
+def _positions(core: Any, inputs: Mapping[str, Tensor]) -> Tensor:  # noqa: ANN401
+    """The three rotary positions of each token of the prompts, (3, prompts, length)."""
+    return core.model.get_rope_index(
+        inputs["input_ids"],
+        mm_token_type_ids=inputs.get("mm_token_type_ids", torch.zeros_like(inputs["input_ids"])),
+        image_grid_thw=inputs.get("image_grid_thw"),
+        attention_mask=inputs["attention_mask"],
+    )[0]
 
-    Completions are padded on the right, and `mask` is 0 there, both (completions, tokens); `owner`
-    says which prompt each belongs to, (completions,).
+
+def packed_inputs(
+    model: Policy, inputs: Mapping[str, Tensor], completions: Tensor, mask: Tensor
+) -> dict[str, Any]:
+    """The arguments of a forward pass over rows that hold a prompt and all its completions.
+
+    Of its outputs `packed_outputs` takes those that predict the tokens of the completions. The
+    completions of a prompt are next to each other and padded on the right, where `mask` is 0, both
+    (prompts x count, tokens).
     """
-    last, position = prompts.last[owner], prompts.position[owner]
-    steps = torch.arange(completions.shape[1], device=completions.device)
-    cache: Any = copy.copy(prompts.cache)
-    cache.layers = [copy.copy(layer) for layer in prompts.cache.layers]
-    for layer in cache.layers:  # gradients flow back through the copies into the prompt
-        layer.keys = layer.keys.index_select(0, owner)
-        layer.values = layer.values.index_select(0, owner)
+    ids, positions = inputs["input_ids"], _positions(base_model(model), inputs)
+    (prompts, length), steps = ids.shape, completions.shape[1]
+    count = len(completions) // prompts
+    # A completion begins with a copy of the prompt's last token, whose output predicts its first.
+    last = ids[:, -1:].repeat_interleave(count, 0)
+    shifted = torch.cat([last, completions[:, :-1]], 1).view(prompts, -1)
+    written = torch.cat([torch.ones_like(last), mask[:, :-1]], 1).bool().view(prompts, -1)
+    times = torch.arange(steps, device=ids.device).repeat(count)
+    # A token sees the prompt and what comes before it in its own completion.
+    owner = torch.arange(count, device=ids.device).repeat_interleave(steps)
+    owner = torch.cat([owner.new_full((length - 1,), -1), owner])
+    seen = ((owner == -1) | (owner == owner[:, None])).tril()
+    real = torch.cat([inputs["attention_mask"][:, :-1].bool(), written], 1)
+    itself = torch.eye(len(seen), dtype=torch.bool, device=ids.device)  # else padding sees nothing
     return {
-        "input_ids": torch.cat([last, completions[:, :-1]], 1),
-        "attention_mask": torch.cat([prompts.mask[owner], torch.ones_like(last), mask[:, :-1]], 1),
-        "position_ids": (position + steps).expand(3, -1, -1),
-        "past_key_values": cache,
-    }
+        "input_ids": torch.cat([ids[:, :-1], shifted], 1),
+        "attention_mask": ((seen & real[:, None]) | itself)[:, None],
+        "position_ids": torch.cat([positions[..., :-1], positions[..., -1:] + times], 2),
+        "use_cache": False,
+    } | {name: inputs[name] for name in PIXELS if name in inputs}
+
+
+def packed_outputs(outputs: Tensor, completions: Tensor) -> Tensor:
+    """What a pass over `packed_inputs` says of the completions, (completions, tokens, ...)."""
+    own = outputs[:, -completions.numel() // len(outputs) :]
+    return own.reshape(*completions.shape, *outputs.shape[2:])
 
 
 @torch.no_grad()
@@ -95,14 +112,21 @@ def sample_group(
     What `config` leaves open, `generate` takes from the model's own settings. Returns token ids,
     those of a prompt next to each other, (prompts x count, tokens), with padding after the end.
     """
-    core = base_model(model)
-    generate = partial(type(core).generate, core, custom_generate=decode_group)
+    core, length = base_model(model), inputs["input_ids"].shape[1]
+    if not shares_prompts(core):
+        repeated = {name: value.repeat_interleave(count, 0) for name, value in inputs.items()}
+        return core.generate(**repeated, generation_config=config)[:, length:]
+    if core.device.type == "cuda" and len(getattr(core, "hf_device_map", [0])) == 1:
+        from medr1_lib.rl.graph import decode_recorded as loop
+    else:
+        loop = decode_group
+    generate = partial(type(core).generate, core, custom_generate=loop)
     names = ("input_ids", "attention_mask")
     repeated = {name: inputs[name].repeat_interleave(count, 0) for name in names}
     with merged_lora(core):
         prompts = prefill(core, inputs)
         tokens = generate(**repeated, generation_config=config, prompts=prompts)
-    return tokens[:, inputs["input_ids"].shape[1] :]
+    return tokens[:, length:]
 
 
 def decode_group(
@@ -127,26 +151,44 @@ def decode_group(
     visible = prompts.mask.bool()[:, None, None].expand(-1, -1, count, -1)
     own = torch.eye(count, dtype=torch.bool, device=visible.device).expand(rows, 1, -1, -1)
     position = prompts.position.expand(3, -1, count)
-    ended = torch.zeros_like(input_ids[:, 0], dtype=torch.bool)
-    while not ended.all():
+
+    def step(tokens: Tensor) -> Tensor:
+        nonlocal visible, position
         visible = torch.cat([visible, own], 3)
         hidden = model.model.language_model(
-            input_ids=input_ids[:, -1].view(rows, count),
+            input_ids=tokens.view(rows, count),
             attention_mask=visible,
             position_ids=position,
             past_key_values=prompts.cache,
             use_cache=True,
         ).last_hidden_state
-        logits = model.lm_head(hidden).flatten(0, 1).float()
-        scores = logits_processor(input_ids, logits)
-        if generation_config.do_sample:
+        position = position + 1
+        return model.lm_head(hidden).flatten(0, 1).float()
+
+    return decode(step, input_ids, logits_processor, stopping_criteria, generation_config)
+
+
+def decode(
+    step: Callable[[Tensor], Any],
+    input_ids: Any,  # noqa: ANN401 - as in `decode_group`
+    logits_processor: LogitsProcessorList,
+    stopping_criteria: StoppingCriteriaList,
+    config: GenerationConfig,
+) -> Tensor:
+    """Add tokens until all completions have ended, as `generate` would choose them.
+
+    `step` takes the last token of each completion and gives the logits of the next.
+    """
+    ended = torch.zeros_like(input_ids[:, 0], dtype=torch.bool)
+    while not ended.all():
+        scores = logits_processor(input_ids, step(input_ids[:, -1:]))
+        if config.do_sample:
             chosen = torch.multinomial(scores.softmax(-1), 1)[:, 0]
         else:
             chosen = scores.argmax(-1)
-        chosen = chosen.masked_fill(ended, generation_config.pad_token_id)
+        chosen = chosen.masked_fill(ended, config.pad_token_id)
         input_ids = torch.cat([input_ids, chosen[:, None]], 1)
         ended |= stopping_criteria(input_ids, None)
-        position = position + 1
     return input_ids
 
 
@@ -178,8 +220,8 @@ class PreallocatedLayer(DynamicLayer):
 def merged_lora(model: nn.Module) -> Iterator[None]:
     """Run each LoRA layer as one product with W + BA, without changing the weights.
 
-    Weights in 4 bits are unpacked once, not at each token. Only where products are computed in
-    float32: rounded to fewer bits, the sum would be another policy.
+    Weights in 4 bits are unpacked once, not at each token; a gradient reaches B and A. Only where
+    products are computed in float32: rounded to fewer bits, the sum would be another policy.
     """
     # Adapted layers are known by an attribute, not by their class: importing peft takes seconds,
     # and a base has no adapter.
@@ -205,4 +247,6 @@ def _can_merge(layer: Any) -> bool:  # noqa: ANN401 - peft's layers declare no t
     more = layer.merged or layer.lora_variant or any(layer.lora_bias.values())
     silent = all(isinstance(dropout, nn.Identity) for dropout in layer.lora_dropout.values())
     dtype = getattr(base, "compute_dtype", None) or base.weight.dtype
-    return isinstance(base, nn.Linear) and not more and silent and dtype == torch.float32
+    # On a GPU it would take memory, and a new place for the weights at every call.
+    there = base.weight.device.type == "cpu" and "forward" not in vars(layer)
+    return isinstance(base, nn.Linear) and there and not more and silent and dtype == torch.float32

@@ -14,7 +14,7 @@ from transformers import GenerationConfig
 
 from medr1_lib.data.styles import user_turn
 from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor as Processor
-from medr1_lib.rl.generation import completion_inputs, prefill, sample_group
+from medr1_lib.rl.generation import packed_inputs, packed_outputs, sample_group
 from medr1_lib.rl.grpo import group_advantages, grpo_loss, token_logps, token_weights
 from medr1_lib.rl.rewards import RewardFunction
 
@@ -84,9 +84,10 @@ class Task:
 
     def logps(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Log-probability of each token, [B, T]; the prompt is read once for its group."""
-        owner = torch.arange(len(tokens)) // self.group
-        shared = completion_inputs(prefill(self.policy, self._inputs), tokens, mask, owner)
-        return token_logps(self.policy(**shared).logits, tokens, self.config.temperature)
+        keep = self.group * tokens.shape[1]  # of a row: the prompt's own need no logits
+        packed = packed_inputs(self.policy, self._inputs, tokens, mask)
+        logits = packed_outputs(self.policy(**packed, logits_to_keep=keep).logits, tokens)
+        return token_logps(logits, tokens, self.config.temperature)
 
     @torch.no_grad()
     def reference_logps(self, tokens: Tensor, mask: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin,
 
 import torch
 import yaml
-from transformers import GenerationConfig, get_scheduler
+from transformers import GenerationConfig, Trainer, get_scheduler
+from transformers.integrations import get_reporting_integration_callbacks
 from trl.scripts.utils import TrlParser
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
@@ -31,13 +32,12 @@ FILTERS = ("modality", "question_type")
 PRESETS = files("medr1_lib.rl") / "recipes"
 # The language model's linear layers. PEFT's "all-linear" would adapt the vision tower as well, and
 # TRL refuses an adapter on `lm_head`, whose product it fuses with the loss.
-LANGUAGE_LINEAR = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+LANGUAGE_LINEAR = r".*(language|text)_model.*\.([qkvo]_proj|gate_proj|up_proj|down_proj)"
 # What the run folder, the log and an exact resume rest on; a recipe cannot change it.
 ALWAYS: dict[str, Any] = {
     "logging_strategy": "steps",
     "logging_steps": 1,
     "save_strategy": "steps",
-    "report_to": "none",
     "push_to_hub": False,  # a recipe from elsewhere must not open a connection
     "disable_tqdm": True,
     "remove_unused_columns": False,
@@ -87,10 +87,12 @@ class Recipe:
 
     method: Literal["grpo", "sft"]
     style: str = _key(f"reasoning style: {', '.join(STYLES)}")
-    model: str = _key("directory of the base model", metavar="DIR")
+    model: str = _key("directory of the base model, or of an adapter to go on with", metavar="DIR")
     data: str = _key("data set made by `data build` or `data import`", metavar="DIR")
-    rules: Literal["strict", "published", "format", "random"] = _key(
-        f"reward rules: {', '.join((*RULES, *NULL_WEIGHTS))}", "strict"
+    rules: Literal["strict", "published", "auto", "format", "random"] = _key(
+        f"reward rules: {', '.join((*RULES, *NULL_WEIGHTS))}, or auto: published where a base "
+        "rarely keeps the form",
+        "strict",
     )
     modality: tuple[str, ...] = _key("only these", (), nargs="+", action="extend")
     question_type: tuple[str, ...] = _key("only these", (), nargs="+", action="extend")
@@ -112,6 +114,9 @@ class Recipe:
             if one.name not in ("config", *FILTERS):
                 _check(one.name, getattr(self, one.name), one.type)
         check_style(self.style)
+        if self.quantize and self.config.get("use_vllm"):  # TRL would, trl #4973 and #3654
+            problem = "vLLM would get an adapter merged into packed 4-bit weights, which is lossy"
+            raise _refused(problem, "leave out quantize, as gpu-vllm does")
         for name in ("model", "data"):
             value = getattr(self, name)
             if "\0" in value or max(map(len, value.split("/"))) > 255:
@@ -180,12 +185,17 @@ class Recipe:
         if self.rules in NULL_WEIGHTS and kind is GRPOConfig:
             own["reward_weights"] = NULL_WEIGHTS[self.rules]
         try:
-            config = kind(**{**self.config, **FIXED[self.method], **own})
+            config = kind(**{"report_to": "none", **self.config, **FIXED[self.method], **own})
+            for report in get_reporting_integration_callbacks(config.report_to):
+                report()  # also asks for what is not installed
             given: Any = config.lr_scheduler_kwargs
             unused = torch.optim.SGD([torch.zeros(1)])  # a schedule is made up only in training
             get_scheduler(config.lr_scheduler_type, unused, 1, 2, given)
+            Trainer.get_optimizer_cls_and_kwargs(config)  # asks for what is not installed
         except Exception as error:  # whatever TRL, transformers and accelerate raise about values
             raise _refused(" ".join(str(error).split()), "correct the recipe") from error
+        if not config.use_cpu:
+            _check_gpu(config)
         if isinstance(config, GRPOConfig):
             batch, group = config.per_device_train_batch_size, config.num_generations or 1
             if batch % group:
@@ -197,11 +207,21 @@ class Recipe:
             per_step = config.gradient_accumulation_steps
             whole = math.lcm(held, per_step) // per_step
             config.save_steps = math.ceil(config.save_steps / whole) * whole
-            config.per_device_eval_batch_size = batch
+            # So the pre-flight samples as many groups together as a step does.
+            config.per_device_eval_batch_size = batch * (config.steps_per_generation or 1)
         return config
 
 
 OWN = tuple(one.name for one in fields(Recipe) if one.name != "config")
+
+
+def _check_gpu(config: GRPOConfig | SFTConfig) -> None:
+    """Refuse what TRL would refuse after the model is loaded, or do slowly and not say so."""
+    if config.n_gpu > 1:
+        remedy = "set CUDA_VISIBLE_DEVICES=0, or start one process for each with torchrun"
+        raise _refused(f"one process sees {config.n_gpu} GPUs", remedy)
+    if config.bf16 and torch.cuda.get_device_capability()[0] < 8:
+        raise _refused("this GPU has no bfloat16", "use gpu-t4, or bf16: false, fp16: true")
 
 
 def _check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 - a type, as declared

@@ -59,7 +59,7 @@ class Run:
     def load(cls, folder: Path) -> "Run":
         """Read the run that `train` left in a folder; one that is not finished is refused."""
         recipe, notes = recipe_in(folder), notes_in(folder)
-        if "finished" not in notes:
+        if not notes.get("finished"):
             raise InputError(folder, "its run is not finished", "go on with --resume")
         try:
             log = pd.read_csv(folder / LOG)
@@ -115,7 +115,9 @@ class RunFolder:
     def __init__(self, out: Path, recipe: Recipe, resume: bool) -> None:
         self.out, self._recipe = out, json.loads(json.dumps(recipe.to_dict()))
         before, whole = notes_in(out), _whole(out)
-        self.finished = "finished" in before
+        then, now = (one.get("max_steps", -1) for one in (before.get("recipe", {}), self._recipe))
+        more = resume and before.get("finished") and now > then > 0
+        self.finished = bool(before.get("finished")) and not more
         self.checkpoint = None if self.finished else last_checkpoint(out)
         if resume and not out.is_dir():
             raise InputError(out, "has no run to resume", "start without --resume")
@@ -124,7 +126,7 @@ class RunFolder:
         found = before.get("recipe", self._recipe)
         for name in sorted(found.keys() | self._recipe.keys()):  # a key may have come or gone
             then, now = found.get(name), self._recipe.get(name)
-            if then != now:
+            if then != now and not (more and name == "max_steps"):
                 problem = f"holds a run of another recipe ({name} was {then!r}, is {now!r})"
                 raise InputError(out, problem, "choose another folder")
         if (self.finished or whole) and not resume:
@@ -138,8 +140,11 @@ class RunFolder:
             except (OSError, ValueError, SafetensorError) as error:
                 problem = f"the adapter of a finished run is damaged ({error})"
                 raise InputError(out / ADAPTER, problem, AGAIN) from error
-        elif whole and self.checkpoint is None:
-            raise InputError(out, "all its checkpoints are damaged", "remove the folder")
+        elif (whole or more) and self.checkpoint is None:
+            raise InputError(out, "holds no sound checkpoint", "begin anew in another folder")
+        if more and "constant" not in str(self._recipe.get("lr_scheduler_type")):
+            problem = "the learning rate of its schedule has reached its end"
+            raise InputError(out, problem, "begin anew, with a constant one to go on later")
 
     @contextmanager
     def reserved(self, main: bool = True) -> Iterator[None]:
@@ -173,7 +178,7 @@ class RunFolder:
                     print(said, file=sys.stderr)
                     shutil.rmtree(path, ignore_errors=True)
             steps = [*before.get("resumed_after_steps", []), _step(self.checkpoint)]
-            self.note({"resumed_after_steps": steps})
+            self.note({"recipe": self._recipe, "finished": None, "resumed_after_steps": steps})
 
     def note(self, notes: dict[str, Any]) -> None:
         """Write something more into `recipe.json`."""
@@ -182,7 +187,7 @@ class RunFolder:
             files.atomic_write(self.out / RECIPE, text.encode())
 
     def finish(self) -> None:
-        """Take log and adapter out of the last checkpoint, write the card, drop the checkpoints."""
+        """Take log and adapter out of the last checkpoint, which stays to go on from; the card."""
         # Not from the trainer: after an interruption between training and this there is none.
         last = last_checkpoint(self.out)
         assert last is not None
@@ -199,11 +204,12 @@ class RunFolder:
         seconds = round(float(log["seconds"].sum()), 1)
         date = time.strftime("%Y-%m-%d")
         self.note({"finished": {"date": date, "steps": len(log), "seconds": seconds}})
-        self._drop_checkpoints()
+        self._drop_checkpoints(last)
 
-    def _drop_checkpoints(self) -> None:
+    def _drop_checkpoints(self, but: Path | None = None) -> None:
         for path in self.out.glob("checkpoint-*"):
-            shutil.rmtree(path, ignore_errors=True)
+            if path != but:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def recipe_in(folder: Path) -> Recipe:
@@ -241,13 +247,13 @@ def _digests(checkpoint: Path) -> dict[str, str]:
 
 def begun(out: Path) -> bool:
     """Whether a folder holds a run that is finished, or can go on with `resume`."""
-    return "finished" in notes_in(out) or bool(_whole(out))
+    return bool(notes_in(out).get("finished") or _whole(out))
 
 
-def is_last(checkpoint: Path) -> bool:
-    """Whether a checkpoint is that of the last step."""
+def is_last(checkpoint: Path, max_steps: int) -> bool:
+    """Whether a checkpoint is that of the last step; a recipe of epochs has `max_steps` -1."""
     state = TrainerState.load_from_json(str(checkpoint / STATE))
-    return state.global_step >= state.max_steps
+    return state.global_step >= (max_steps if max_steps > 0 else state.max_steps)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import datasets
 import numpy as np
 import torch
 from accelerate import PartialState
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel
 from tqdm import tqdm
 from transformers import PrinterCallback, TrainerCallback, TrainerState
 from trl.trainer.grpo_config import GRPOConfig
@@ -27,12 +27,12 @@ from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.rationale import rationale
 from medr1_lib.data.styles import STYLES, prompt
 from medr1_lib.errors import InputError
-from medr1_lib.model.loading import base_directory, load_policy
+from medr1_lib.model.loading import load_policy
 from medr1_lib.provenance import environment
 from medr1_lib.rl.formula import formula
 from medr1_lib.rl.recipe import FILTERS, Recipe
 from medr1_lib.rl.rewards import RewardFunction, rewards
-from medr1_lib.rl.run import COLUMNS, Run, RunFolder, is_last, last_checkpoint
+from medr1_lib.rl.run import COLUMNS, Run, RunFolder, is_last, last_checkpoint, notes_in
 from medr1_lib.rl.trainer import IGNORED, PolicyTrainer, SupervisedTrainer
 
 Rows = Mapping[str, list[Any]]
@@ -40,6 +40,7 @@ Rows = Mapping[str, list[Any]]
 Target = Callable[[str, str, str, str | None], str]
 KEPT = ("answer", "image_id", "modality", "question_type")
 SHOWN = ("reward", "accuracy", "format", "kl", "completion_length", "loss")  # while it trains
+FORMED = 0.05  # of completions in form; with fewer, strict rules would pay next to nothing
 GROUPS = 16  # sampled before the first step; more if a batch holds more
 
 
@@ -83,14 +84,16 @@ def train(
     everyone.wait_for_everyone()  # all have looked at the folder before one writes
     if not folder.finished:
         with folder.reserved(everyone.is_main_process), _plain_errors(config):
-            trainer, start = make_trainer(recipe, config, target), folder.checkpoint
+            start = folder.checkpoint
+            rules = notes_in(out).get("rules") if start else None
+            trainer = make_trainer(recipe, config, target, rules)
             if start is None:
-                trainer.add_callback(PreflightCallback(folder, trainer, force))
+                trainer.add_callback(PreflightCallback(folder, trainer, force, recipe))
             else:
                 folder.go_on(config.world_size, everyone.is_main_process)
             for callback in (StepClock(), *callbacks):
                 trainer.add_callback(callback)
-            if start is None or not is_last(start):  # else only the end is missing
+            if start is None or not is_last(start, config.max_steps):  # else the end is missing
                 trainer.train(resume_from_checkpoint=start and str(start))
             if everyone.is_main_process:
                 folder.finish()
@@ -165,12 +168,17 @@ class Progress(TrainerCallback):
 
 
 def make_trainer(
-    recipe: Recipe, config: GRPOConfig | SFTConfig, target: Target = sft_target
+    recipe: Recipe,
+    config: GRPOConfig | SFTConfig,
+    target: Target = sft_target,
+    rules: str | None = None,
 ) -> Any:  # noqa: ANN401 - either trainer
-    """Base model, adapter, data and rewards put together into a trainer that is ready to train."""
+    """Model, adapter, data and rewards (by `rules` that a pre-flight chose) made into a trainer."""
     kind: Any = SupervisedTrainer
     if isinstance(config, GRPOConfig):
-        kind = functools.partial(PolicyTrainer, reward_funcs=_rewards(recipe))
+        kind = functools.partial(
+            PolicyTrainer, reward_funcs=_rewards(recipe, rules or recipe.rules)
+        )
         data = grpo_rows(recipe)
         needed = (config.generation_batch_size or 1) // (config.num_generations or 1)
     else:
@@ -179,13 +187,21 @@ def make_trainer(
     if len(data) < needed:  # TRL would train on nothing and say so nowhere
         problem = f"{len(data)} questions are left, and a batch takes {needed}"
         raise InputError(recipe.data, problem, "loosen the filters or choose a smaller batch")
-    path = Path(recipe.model)
-    if base_directory(path) != path:
-        remedy = "name the model that it was trained on"
-        raise InputError(path, "is an adapter, and training starts from a base", remedy)
     # No `prepare_model_for_kbit_training`: it casts the tower and the embedding to float32, which
     # doubles their memory, and the adapter freezes the base anyway.
-    model, processor = load_policy(path, recipe.quantize, str(config.device))
+    device = str(config.device)
+    model, processor = load_policy(Path(recipe.model), recipe.quantize, device, trainable=True)
+    # Dropout stays 0: TRL samples and scores in training mode, where it would make the ratio and
+    # the KL noisy.
+    lora: LoraConfig | None = LoraConfig(
+        r=recipe.lora_r, lora_alpha=recipe.lora_alpha, target_modules=recipe.lora_targets
+    )
+    if isinstance(model, PeftModel):  # go on with it; TRL keeps a copy as the reference
+        own: Any = model.peft_config["default"]
+        for name, there in (("lora_r", own.r), ("lora_alpha", own.lora_alpha)):
+            if there != getattr(recipe, name):
+                raise InputError(recipe.model, f"has {name} {there}", f"set {name} so")
+        lora = None
     try:
         trainer = kind(
             model=model,
@@ -193,11 +209,7 @@ def make_trainer(
             train_dataset=data,
             # Always handed over: `AutoProcessor` would want torchvision for videos.
             processing_class=processor,
-            # Dropout stays 0: TRL samples and scores in training mode, where it would make the
-            # ratio and the KL noisy. Not a wrapped model: TRL would add a second adapter to it.
-            peft_config=LoraConfig(
-                r=recipe.lora_r, lora_alpha=recipe.lora_alpha, target_modules=recipe.lora_targets
-            ),
+            peft_config=lora,
         )
     except (ValueError, ImportError, re.error) as error:
         raise InputError("recipe", str(error), "correct the recipe") from error
@@ -205,9 +217,9 @@ def make_trainer(
     return trainer
 
 
-def _rewards(recipe: Recipe) -> list[RewardFunction]:
+def _rewards(recipe: Recipe, rules: str) -> list[RewardFunction]:
     """The rewards; the first also hands the names of the questions to TRL's completions."""
-    first, *rest = rewards(recipe.style, recipe.rules)
+    first, *rest = rewards(recipe.style, "strict" if rules == "auto" else rules)
 
     @functools.wraps(first)
     def noted(**columns: Any) -> list[float]:  # noqa: ANN401 - whatever the data set holds
@@ -346,8 +358,14 @@ class PreflightCallback(TrainerCallback):
     processes, and each would train a copy of its own.
     """
 
-    def __init__(self, folder: RunFolder, trainer: Any, force: bool) -> None:  # noqa: ANN401
-        self._folder, self._trainer, self._force = folder, trainer, force
+    def __init__(
+        self,
+        folder: RunFolder,
+        trainer: Any,  # noqa: ANN401 - either of ours
+        force: bool,
+        recipe: Recipe,
+    ) -> None:
+        self._folder, self._trainer, self._force, self._recipe = folder, trainer, force, recipe
 
     def on_train_begin(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
         """Begin the run, unless there is nothing to learn."""
@@ -360,6 +378,13 @@ class PreflightCallback(TrainerCallback):
             except InputError as error:  # TRL computes more than is written out
                 notes["formula"] = rf"\text{{{error}}}"
             stats = preflight(self._trainer, questions)
+            if self._recipe.rules == "auto":
+                notes["rules"] = "strict"
+                if stats.format < FORMED:
+                    notes["rules"] = "published"
+                    self._trainer.reward_funcs = _rewards(self._recipe, "published")
+                    stats = preflight(self._trainer, questions)
+                print(f"rules: {notes['rules']}, for {stats.format:.0%} keep the form at first")
             if not self._force:
                 stats.check()
             found = asdict(stats) | {"text": str(stats), "problem": stats.problem}

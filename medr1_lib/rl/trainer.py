@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import BatchFeature, Trainer
 from transformers.image_utils import make_flat_list_of_images
 from transformers.utils import logging
@@ -17,9 +18,9 @@ from trl.trainer import utils as trl_utils
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 
-from medr1_lib.model.loading import base_model
+from medr1_lib.model.loading import base_model, shares_prompts
 from medr1_lib.model.vision_cache import VisionCache
-from medr1_lib.rl.generation import completion_inputs, prefill, sample_group
+from medr1_lib.rl.generation import merged_lora, packed_inputs, packed_outputs, sample_group
 from medr1_lib.rl.run import seal, writing
 
 IGNORED = -100
@@ -48,8 +49,8 @@ class TrainerMixin(Trainer):
         # Also keeps the frozen tower out of the graph, into which activation checkpointing with an
         # adapter would draw it: transformers makes its input embeddings require gradients.
         for model in filter(None, (policy, getattr(self, "ref_model", None))):
-            tower = base_model(model).model.visual
-            if not any(weight.requires_grad for weight in tower.parameters()):
+            tower = getattr(base_model(model).model, "visual", None)
+            if tower and not any(weight.requires_grad for weight in tower.parameters()):
                 VisionCache(model)
 
     def log(self, *args: Untyped, **kwargs: Untyped) -> None:
@@ -93,7 +94,9 @@ class PolicyTrainer(TrainerMixin, GRPOTrainer):
         self._in_order = held == 1 or (
             config.gradient_accumulation_steps % held == 0 and self.loss_type != "bnpo"
         )
+        self._shared = shares_prompts(self.model)
         elsewhere = self.use_vllm or self.is_fsdp_enabled or self.is_deepspeed_enabled
+        elsewhere |= not self._shared
         if elsewhere or self.tools or self.environment_factories:
             logger.warning_once("Completions are sampled in TRL's way.")
         elif self.rollout_func is None:
@@ -115,7 +118,7 @@ class PolicyTrainer(TrainerMixin, GRPOTrainer):
 
     def _generate_and_score_completions(self, *args: Untyped, **kwargs: Untyped) -> Untyped:
         processor: Untyped = self.processing_class
-        with distinct_images(processor.image_processor):
+        with distinct_images(processor.image_processor) if self._shared else nullcontext():
             return super()._generate_and_score_completions(*args, **kwargs)
 
     def _get_per_token_logps_and_entropies(
@@ -128,37 +131,43 @@ class PolicyTrainer(TrainerMixin, GRPOTrainer):
         compute_entropy: bool = False,
         **given: Untyped,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """TRL's, with the completions in rows of their own behind prompts that are read once."""
+        """TRL's, with a prompt and all its completions in one row."""
         images = {name: value for name, value in given.items() if value is not None}
         more = images.pop("compute_aux_loss", False) or not images.keys() <= KNOWN
-        checkpointed = base_model(model).is_activation_checkpointing  # would drop the cache
-        if more or checkpointed or not self._in_order:
+        if more or not self._in_order or not self._shared:
             logger.warning_once("Each completion is scored with a prompt of its own, in TRL's way.")
             given |= {"batch_size": batch_size, "compute_entropy": compute_entropy}
             plain = model, input_ids, attention_mask, logits_to_keep
             return super()._get_per_token_logps_and_entropies(*plain, **given)
-        count, length = _neighbours(self, len(input_ids)), input_ids.shape[1] - logits_to_keep
-        # One prompt of each group, cut off its completion, and its images.
+        # Without a gradient nothing is kept for later, and all rows fit at once.
+        at_once = batch_size if batch_size and torch.is_grad_enabled() else len(input_ids)
+        count = _neighbours(self, math.gcd(at_once, len(input_ids)))
+        length = input_ids.shape[1] - logits_to_keep
         rows = {"input_ids": input_ids, "attention_mask": attention_mask, **images}
-        firsts = {name: rows[name][::count, :length] for name in TEXT if name in rows}
         if "pixel_values" in rows:
             grids = rows["image_grid_thw"].split(rows["num_images"])
             patches = rows["pixel_values"].split([int(grid.prod(1).sum()) for grid in grids])
-            firsts["image_grid_thw"] = torch.cat(grids[::count])
-            firsts["pixel_values"] = torch.cat(patches[::count])
-        owner = torch.arange(len(input_ids), device=input_ids.device) // count
-        tables = input_ids[:, length:], attention_mask[:, length:], owner
-        outputs = []
-        with self.accelerator.autocast():
-            prompts = prefill(model, firsts)
-            for part in zip(*(t.split(batch_size or len(owner)) for t in tables), strict=True):
-                # TRL's own head: it keeps no logits of a large vocabulary.
-                labels = part[0].masked_fill(part[1] == 0, IGNORED)
-                inputs = completion_inputs(prompts, *part)
-                outputs.append(model(**inputs, shift_labels=labels, fused_lm_head=True))
-        logps = torch.cat([output.log_probs for output in outputs])
-        entropies = [output.entropy for output in outputs]
-        return logps, torch.cat(entropies) if compute_entropy else None, None
+        logps, entropies = [], []
+        for first in range(0, len(input_ids), at_once):
+            part = slice(first, first + at_once)
+            ones = slice(first, first + at_once, count)  # one row of each group, for its prompt
+            prompts = {name: rows[name][ones, :length] for name in TEXT if name in rows}
+            if "pixel_values" in rows:
+                prompts["image_grid_thw"] = torch.cat(grids[ones])
+                prompts["pixel_values"] = torch.cat(patches[ones])
+            tokens, mask = input_ids[part, length:], attention_mask[part, length:]
+            # TRL's own head: it keeps no logits of a large vocabulary.
+            labels = tokens.masked_fill(mask == 0, IGNORED).view(len(prompts["input_ids"]), -1)
+            labels = pad(labels, (length - 1, 0), value=IGNORED)
+            # One product a layer, but not where layers are run again, or products are rounded.
+            again = base_model(model).is_activation_checkpointing
+            apart = again or self.accelerator.mixed_precision != "no"
+            with self.accelerator.autocast(), nullcontext() if apart else merged_lora(model):
+                packed = packed_inputs(model, prompts, tokens, mask)
+                output = model(**packed, shift_labels=labels, fused_lm_head=True)
+            logps.append(packed_outputs(output.log_probs, tokens))
+            entropies.append(packed_outputs(output.entropy, tokens))
+        return torch.cat(logps), torch.cat(entropies) if compute_entropy else None, None
 
 
 def sample_shared(prompts: list[Untyped], trainer: GRPOTrainer) -> dict[str, Untyped]:

@@ -8,26 +8,29 @@
 #
 # ## What you will do
 #
-# Store a weight in four bits, train beside it without touching it, and work out what Qwen2-VL-2B
-# would take of one graphics card, term by term, before you rent one. Then run the same training in
-# small, on this machine.
+# Store a weight in four bits. Train two small matrices beside it, without touching it. Work out what
+# Qwen2-VL-2B needs of one graphics card, in memory and in time, before you rent one. Then run the
+# same training in small, on this machine.
 #
 # ## What you will learn
 #
 # After this chapter you can
 #
 # - quantize a matrix to NF4 by hand, and say why its sixteen values lie where they lie,
-# - check which layers of a model are in four bits, and catch a setting that does not do what it says,
+# - check which layers of a model are in four bits, and notice a setting that does nothing,
 # - write LoRA as one line, count its parameters, and explain why training starts exactly at the base,
-# - compute the memory of a training from a configuration, and name the term that fills the card,
-# - read off a GRPO configuration which loss it computes.
+# - say what fills the memory of a card and what takes the time of a step, and which of the two a
+#   change helps,
+# - start a training of Qwen2-VL-2B on a card of 16 to 24 GB, and know what it costs first.
 #
 # ## What you will need
 #
-# Chapters 05 (the loss) and 06 (training). No GPU; where there is one, the last cell uses it. What is
-# taken apart is the tiny model of the course, at every tier. A gigabyte here is $10^9$ bytes.
+# Chapters 05 (the loss) and 06 (training). No GPU is needed; where there is one, the last cell uses
+# it. At every tier we take the tiny model of the course apart. A gigabyte here is $10^9$ bytes.
 
 # %%
+import gc
+import json
 import tempfile
 import warnings
 from pathlib import Path
@@ -43,10 +46,20 @@ tier = tiers.start(9)
 from bitsandbytes import functional
 from bitsandbytes.nn import Linear4bit
 from peft import LoraConfig, get_peft_model
+from transformers import BitsAndBytesConfig, Qwen2VLForConditionalGeneration
 
+from medr1_lib.course.chapters.chapter_09 import (
+    TAIL,
+    Operations,
+    Step,
+    linear_shapes,
+    memory,
+    peak,
+)
+from medr1_lib.course.sketch import sketch
+from medr1_lib.data.phantom_vqa import questions
+from medr1_lib.data.phantoms import draw
 from medr1_lib.model.loading import load_policy
-from medr1_lib.course.chapters.chapter_09 import TAIL, Step, linear_shapes
-from medr1_lib.course.chapters.chapter_09 import memory, peak
 from medr1_lib.model.qwen2b import on_meta, qwen2_vl_2b
 from medr1_lib.rl.recipe import LANGUAGE_LINEAR
 
@@ -57,10 +70,11 @@ plt.rcParams["figure.dpi"] = 72
 # %% [markdown]
 # ## 1 A weight in four bits
 #
-# Four bits can tell sixteen things apart. If a weight may only be one of sixteen values, which ones?
-# Look at the weights first. The matrix below belongs to the third layer of the tiny model, the way
-# out of its feed-forward network. Nobody arranged its numbers, and like those of most trained
-# networks they crowd around zero, nearly normal.
+# Four bits can tell sixteen things apart. If a weight may have only one of sixteen values, which
+# sixteen should they be? Look at the weights first. The matrix below belongs to the third layer of
+# the tiny model: it is the second half of the feed-forward network. Nobody arranged its numbers. Like
+# the weights of most trained networks they lie around zero, and their histogram is close to a normal
+# distribution.
 
 # %% tags=["nbval-check-output"]
 TINY = tiers.material("tiny-qwen2-vl")
@@ -71,13 +85,12 @@ print(f"{matrix.shape[0]} x {matrix.shape[1]} weights")
 print(f"within one standard deviation: {within:.0%}; if normal, 68%")
 
 # %% [markdown]
-# A value that is never used is a wasted one, so each of the sixteen should serve about as many
-# weights as any other. That is what quantiles do: cut the normal distribution into slices of equal
-# probability, and take a value for each. NF4, short for 4-bit NormalFloat, takes seven below zero,
-# eight above, and zero itself, so that a weight of zero stays zero; then it divides all by the
-# largest, so that they run from -1 to 1. (Only roughly, then: after this division the outermost values serve
-# under 2 % of the weights, and the inner ones more.) The outermost quantile of a normal distribution is
-# infinite, and `TAIL`, a constant of the published code, is taken instead.
+# A value that few weights use is wasted. So each of the sixteen values should serve about as many
+# weights as any other. Quantiles do this: cut the normal distribution into slices of equal
+# probability, and take one value for each slice. NF4, short for 4-bit NormalFloat, takes seven values
+# below zero, eight above, and zero itself, so that a weight of zero stays zero. Then it divides all of
+# them by the largest, so that they run from -1 to 1. The outermost quantile of a normal distribution
+# is infinite; the published code takes the constant `TAIL` instead.
 
 
 # %% tags=["nbval-check-output"]
@@ -94,10 +107,11 @@ def levels():
 print(*(f"{level:.2f}" for level in levels()))
 
 # %% [markdown]
-# Weights are not between -1 and 1, so 64 of them in a row, a *block*, share a number by which they
-# are divided first: the largest absolute value in the block. The figure shows all weights of the
-# matrix after this division, the sixteen values of NF4, and fifteen evenly spaced ones, since with
-# sixteen there would be no zero. NF4 is dense where the weights are.
+# Weights do not lie between -1 and 1. So 64 weights in a row, a *block*, share one number, their
+# *scale*: the largest absolute value in the block. Every weight is divided by it before the nearest
+# of the sixteen values is looked up. The figure shows all weights of the matrix after this division,
+# the sixteen values of NF4, and fifteen evenly spaced values. (With sixteen even ones there would be
+# no zero.) The values of NF4 are dense where the weights are.
 
 # %% mystnb={"image": {"alt": "Histogram of the weights of one matrix, each divided by the largest of its block of 64, from -1 to 1: a bell around zero with two thin bars at the ends. Below it two rows of ticks. Those of NF4 are dense around zero and far apart at the ends; the even ones ignore the bell."}}
 even = torch.arange(-7, 8) / 7
@@ -126,8 +140,8 @@ _ = axis.legend(title="values", loc="upper right", frameon=False)
 # ### Exercise 1: quantize blocks
 # *medium, 15 minutes*
 #
-# `blocks` has a block in each row. Return two tensors: for every weight the number, 0 to 15, of the
-# nearest of `levels()` after the division; and the scales, one in each row, shape `(rows, 1)`. Those
+# `blocks` has one block in each row. Return two tensors: for every weight the number, 0 to 15, of the
+# nearest of `levels()` after the division; and the scales, one for each row, shape `(rows, 1)`. These
 # numbers and scales are all that is stored.
 #
 # <details><summary>Hint</summary>
@@ -152,9 +166,10 @@ def quantize_blocks(blocks):
 quantize_blocks = checks.quantize_blocks(quantize_blocks)
 
 # %% [markdown]
-# Now the test that counts. bitsandbytes, which does this for real models, packs two numbers into a
-# byte. Unpacked, they should be yours, and the weights that come back should be the same to the last
-# digits of float32.
+# The library bitsandbytes does this for real models. It packs two numbers into one byte. Unpack
+# them: they should be your numbers, and the weights that come back should be equal to the last digits
+# of float32. The second half of the cell counts what is stored. A scale in float32 costs half a bit
+# for each of its 64 weights. *Double quantization* stores the scales themselves in eight bits.
 
 # %% tags=["headline", "nbval-check-output"]
 codes, scales = quantize_blocks(blocks)
@@ -163,14 +178,20 @@ packed, state = functional.quantize_4bit(matrix, quant_type="nf4")
 theirs = torch.stack([packed >> 4, packed & 15], -1).view_as(codes)
 same = torch.allclose(back, functional.dequantize_4bit(packed, state), atol=1e-6)
 print(f"same numbers: {(codes == theirs).float().mean():.2%}; same weights: {same}")
+packed, state = functional.quantize_4bit(
+    matrix, quant_type="nf4", compress_statistics=True
+)
+stored = packed.nbytes + state.absmax.nbytes + state.state2.absmax.nbytes
+print(f"bits a weight, scales in float32: {4 + 32 / 64:.3f}")
+print(f"bits a weight, double quantization: {8 * stored / matrix.numel():.3f}")
 
 # %% [markdown]
 # ## 2 What four bits cost
 #
-# `rounded` does the same with any grid of values and any size of a block, so that we can compare.
-# The error is the length of the difference, divided by the length of the weights. Then a failure
-# that large models are known for: a few weights or activations that are many times larger than the
-# rest. One such outlier is put into the matrix, and only the other weights are judged.
+# `rounded` does the same with any set of values and any size of a block, so that you can compare.
+# The error is the length of the difference, divided by the length of the weights. Then comes a
+# situation that large models are known for: a few weights are many times larger than the rest. The
+# last lines put one such *outlier* into the matrix and measure the error of all other weights.
 
 
 # %% tags=["nbval-check-output"]
@@ -199,42 +220,43 @@ show_errors(matrix.index_put((torch.tensor(0), torch.tensor(0)), torch.tensor(2.
 
 # %% [markdown]
 # With a scale for each block, NF4 is off by about nine percent, and even steps by a little more. With
-# one scale for the whole matrix both are worse, because few weights come near the largest one. And
-# the outlier ruins everything that shares its scale: with blocks, 63 weights; without, the matrix. Blocks are not a detail of the storage. They are what makes four bits possible.
+# one scale for the whole matrix both are worse, because few weights come near the largest one. The
+# outlier spoils everything that shares its scale: with blocks that is 63 weights, without blocks it is
+# the whole matrix. Blocks are what makes four bits possible.
 #
-# They have a price, though. A scale in float32 for 64 weights is half a bit for each. *Double
-# quantization* stores the scales themselves in eight bits, with a scale of their own for every 256.
+# ## 3 What is quantized, and what is not
+#
+# Only the linear layers of the language model are stored in four bits. The vision tower is a third of
+# Qwen2-VL-2B and reads every image: rounding it would save a gigabyte and blur everything that
+# follows. The embedding and the head, which share their weights, stay too. The figure shows which
+# part is stored how, and where the gradient goes: back through the frozen layers, into the adapters.
 
-# %% tags=["nbval-check-output"]
-packed, state = functional.quantize_4bit(
-    matrix, quant_type="nf4", compress_statistics=True
-)
-print(f"scales in float32: {4 + 32 / 64:.3f} bits a weight in all")
-parts = {
-    "numbers": packed,
-    "scales": state.absmax,
-    "scales of scales": state.state2.absmax,
-}
-for name, part in parts.items():
-    print(f"{8 * part.nbytes / matrix.numel():.3f} bits a weight: {name}")
-again = functional.dequantize_4bit(packed, state)
-print(
-    f"error with double quantization: {(again - matrix).norm() / matrix.norm():.1%}"
+# %% mystnb={"image": {"alt": "Five boxes from left to right: image; vision tower, bf16, frozen; language layers, NF4, frozen; head, bf16, frozen; loss. Above the language layers a sixth box: adapters, float32, trained, with an arrow to and from the layers. An arrow leads from the loss back to the adapters: gradient."}}
+_ = sketch(
+    {
+        "image": (0, 0, "image"),
+        "tower": (1, 0, "vision tower\nbf16, frozen"),
+        "layers": (2.2, 0, "language layers\nNF4 in blocks of 64\nfrozen"),
+        "head": (3.4, 0, "head\nbf16, frozen"),
+        "loss": (4.4, 0, "loss"),
+        "lora": (2.2, 1, "adapters A and B\nfloat32, trained"),
+    },
+    [
+        ("image", "tower", ""),
+        ("tower", "layers", ""),
+        ("layers", "head", ""),
+        ("head", "loss", ""),
+        ("lora", "layers", "added"),
+        ("loss", "lora", "gradient"),
+    ],
+    tints={"layers": "blue", "lora": "orange"},
+    size=(9, 3),
 )
 
 # %% [markdown]
-# ## 3 What is quantized, and what is not
-#
-# Only the linear layers of the language model are stored in this way. The vision tower is a third of
-# Qwen2-VL-2B and reads every image once, so rounding it saves a gigabyte and blurs everything that
-# follows. Embedding and head stay, too. In transformers one names the modules to be left alone.
-
+# In transformers you name the modules that are to be left alone.
 
 # %%
-from transformers import BitsAndBytesConfig, Qwen2VLForConditionalGeneration
-
-from medr1_lib.data.phantom_vqa import questions
-from medr1_lib.data.phantoms import draw
 
 
 def loaded(skip):
@@ -242,11 +264,9 @@ def loaded(skip):
     settings = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", llm_int8_skip_modules=skip
     )
+    how = {"dtype": torch.float32, "device_map": {"": "cpu"}}
     return Qwen2VLForConditionalGeneration.from_pretrained(
-        TINY,
-        quantization_config=settings,
-        dtype=torch.float32,
-        device_map={"": "cpu"},
+        TINY, quantization_config=settings, **how
     )
 
 
@@ -264,9 +284,9 @@ def features(policy):
 
 
 # %% [markdown]
-# Many examples name them as in the second line below, `visual` and `lm_head`, which is what the
-# modules are called. Load the model with nothing named, with these names, and with a longer one for the
-# tower, and count.
+# Many examples name them as in the second line below, `visual` and `lm_head`, because that is what
+# the modules are called. Load the model with no names, with these names, and with a longer name for
+# the tower, and count.
 
 # %% tags=["nbval-check-output"]
 skips = (None, ["visual", "lm_head"], ["model.visual", "lm_head"])
@@ -277,11 +297,11 @@ for skip, variant in variants.items():
     print(f"skip {skip}: {len(names)} layers in 4 bits, {tower} in the tower")
 
 # %% [markdown]
-# The second line is the first: the names do nothing at all, and nothing says so. No error, no
-# warning, and a model that answers. Since version 5 transformers compares such a name with the
-# beginning of the full path of a module, and that path begins with `model`. What became of the tower
-# shows in what it makes of a picture. `load_policy` uses the third setting and counts afterwards; if
-# a single layer is on the wrong side, it stops.
+# The second line equals the first. The names do nothing, and nothing says so: no error, no warning,
+# and a model that answers. Since version 5, transformers compares such a name with the beginning of
+# the full path of a module, and this path begins with `model`. You can see what happened to the tower
+# in what it makes of a picture. `load_policy` uses the third setting and counts afterwards; if one
+# layer is on the wrong side, it stops.
 
 # %% tags=["nbval-check-output"]
 scene = next(questions("test", per_cell=1)).scene
@@ -293,15 +313,15 @@ for skip, variant in variants.items():
 # %% [markdown]
 # ## 4 LoRA: train beside the weights
 #
-# A number of four bits has no gradient worth the name: it cannot move by a millionth. LoRA leaves
-# the stored matrix $W$ alone and adds the product of two thin ones,
+# A number of four bits cannot be trained: it cannot move by a millionth. LoRA leaves the stored
+# matrix $W$ alone and adds the product of two thin matrices,
 #
 # $$ y = W x + \frac{\alpha}{r}\, B A\, x, \qquad A \in \mathbb{R}^{r \times \text{in}},\
 # B \in \mathbb{R}^{\text{out} \times r}. $$
 #
-# Only $A$ and $B$ are trained, in float32. $A$ starts at random and $B$ at zero, so that the first
-# answer of the adapted model is that of its base. GRPO with a KL penalty profits, too: the reference
-# model of chapter 05 is the same model with its adapters switched off, and takes no memory.
+# Only $A$ and $B$ are trained, in float32. $A$ starts at random and $B$ at zero, so the adapted model
+# first answers exactly as its base does. GRPO with a KL penalty profits too: the reference model of
+# chapter 05 is the same model with its adapters switched off, and takes no memory.
 
 # %%
 lora = {"r": 16, "lora_alpha": 32, "target_modules": LANGUAGE_LINEAR}
@@ -313,8 +333,8 @@ A, B = layer.lora_A.default.weight, layer.lora_B.default.weight
 
 # %% [markdown]
 # Written out, it is one line. Compare it with the layer that peft made, at the start and after $B$
-# got some numbers. Then look at the gradients of a first step: that of $A$ is zero, since $B$ stands
-# before it, and that of $B$ is not. In the second step both move.
+# got some numbers. Then look at the gradients of a first step. The gradient of $A$ is zero, because
+# $B$ is zero and stands before it; that of $B$ is not. In the second step both move.
 
 
 # %% tags=["nbval-check-output"]
@@ -359,193 +379,197 @@ def lora_parameters(shapes, rank):
 lora_parameters = checks.lora_parameters(lora_parameters)
 
 # %% [markdown]
-# Now Qwen2-VL-2B. Its configuration is public, and the *meta device* of PyTorch builds a model from
-# it that has every layer and every shape, and not one number. It can be quantized and adapted like
-# any other, in seconds, and tells exactly what would be trained. The cell counts the tiny model in
-# the same way.
-
+# Now Qwen2-VL-2B. Its configuration is public. The *meta device* of PyTorch builds a model from it
+# that has every layer and every shape, and no numbers, so it fits into any laptop.
 
 # %% tags=["nbval-check-output"]
-def inventory(name, policy):
-    """What is stored how, and what is trained."""
-    small = in_four_bits(policy)
-    trained = sum(w.numel() for w in policy.parameters() if w.requires_grad)
-    tower = sum("visual" in layer for layer in small)
-    print(f"{name}: {len(small)} layers in 4 bits, {tower} of them in the tower")
-    print(f"{name}: {trained:,} numbers are trained")
-
-
 config = qwen2_vl_2b()
-meta = on_meta(config, quantize=True)
-total = sum(w.numel() for w in meta.parameters())
-with torch.device("meta"):
-    adapted = get_peft_model(meta, LoraConfig(**lora))
-inventory("tiny", policy)
-inventory("2B", adapted)
-share = lora_parameters(linear_shapes(config), 16) / total
-print(f"2B: {share:.2%} of {total / 1e9:.3f} billion")
+total = sum(weight.numel() for weight in on_meta(config).parameters())
+trained = lora_parameters(linear_shapes(config), 16)
+print(f"{total / 1e9:.3f} billion weights, {trained:,} numbers are trained")
+print(f"share: {trained / total:.2%}")
 
 # %% [markdown]
 # ## 5 What fills the card
 #
-# Weights, adapters, gradients and the two running means of AdamW are there all the time. Two guests
-# come and go. While rollouts are sampled, every token leaves a key and a value in every layer, the
-# *KV cache*. While they are scored, the forward pass keeps what the backward pass will need, the
-# *activations*.
+# Weights, adapters, their gradients and the two running means of AdamW are in memory all the time.
+# Two more things come and go. While rollouts are sampled, every token leaves a key and a value in
+# every layer: the *KV cache*. While rollouts are scored, the forward pass keeps what the backward pass
+# will need: the *activations*. `memory` adds up every term for one step of the recipe `gpu`: 8 prompts
+# of about 316 tokens, 196 of them the image at 384 pixels, and 8 rollouts of 200 tokens each. Its
+# parts are short functions in `medr1_lib/course/chapters/chapter_09.py`, each with its source; the
+# tests compare every term that a CPU can measure. Before you run the cell, guess: which term is the
+# largest?
+
+# %% tags=["headline", "nbval-check-output"]
+shared = Step()
+plans = {"LoRA": memory(config, shared, False), "QLoRA": memory(config, shared)}
+table = pd.DataFrame(plans) / 1e9
+table.loc["most at one time"] = [peak(terms) / 1e9 for terms in plans.values()]
+print(f"all weights, AdamW, without activations: {16 * total / 1e9:.1f} GB")
+print(table.round(2).to_string())
+
+# %% [markdown]
+# Training all weights in mixed precision takes 16 bytes for each: weights, gradients and optimizer.
+# LoRA removes nearly all of that. Four bits then save two gigabytes more. The activations are the
+# largest term, although the recipe keeps those of one prompt at a time. The next cell shows what changes
+# them. In TRL every rollout goes through the backward pass with a copy of its prompt. Activation
+# checkpointing keeps only the input of each layer and computes the rest a second time: less memory,
+# more time.
+
+# %% tags=["nbval-check-output"]
+alone, again = Step(shared=False), Step(checkpointing=True)
+for name, step in (("a prompt each", alone), ("checkpointing", again)):
+    print(f"QLoRA, {name}: {peak(memory(config, step)) / 1e9:.1f} GB")
+
+# %% [markdown]
+# These are sums. `benchmarks/speed/gpu.py` measured some of them on a card: the recipe `gpu` on a
+# model of the true size with random weights, and prompts of 244 tokens. What CUDA itself takes, about
+# a gigabyte, comes on top. "Ours" was measured with the code of that day, which kept a copy of the
+# prompt's keys for each rollout (`copied`); the code of today has not been on a GPU yet.
+
+# %% tags=["nbval-check-output"]
+recorded = tiers.material("recorded/gpu.json").read_text()
+gpu = pd.DataFrame(json.loads(recorded)).T
+card = gpu[["expected_bytes", "peak_bytes"]].astype(float) / 1e9
+print(gpu["gpu"].iloc[0], gpu["date"].iloc[0])
+print(card.round(1).set_axis(["computed GB", "measured GB"], axis=1).to_string())
+print(gpu["seconds"].astype(float).round().to_dict(), "s per step")
+
+# %% [markdown]
+# ## 6 Where the seconds go
 #
-# ### Exercise 3: bytes of a KV cache
-# *easy, 5 minutes*
+# Half a minute for a step, on a card whose data sheet promises the same arithmetic in about half a
+# second. Why? The card is waiting for Python. The next cell counts the operations of the tiny model in four bits with its
+# adapters as it writes one token. Each of them is a call from Python, and on a GPU one or more
+# *kernels*, programs that run for a few microseconds. Qwen2-VL-2B has 28 such layers.
+
+
+# %%
+with torch.no_grad(), Operations() as asked_for:
+    policy(input_ids=torch.tensor([[9]]))
+calls = asked_for.count
+print(f"{calls} operations for one token, {calls // len(layers)} a layer")
+print(f"28 layers: about {28 * calls // len(layers):,}, for each of 200 tokens")
+
+# %% [markdown]
+# A desktop computer starts an operation from Python in about 10 microseconds, a rented virtual
+# machine in 25. So writing 200 tokens takes 10 to 25 seconds, for one rollout or for sixty-four.
+# That is why TRL took longer *without* checkpointing above, although it computes less. Three things
+# help, and none of them changes the policy:
 #
-# Return the bytes for `tokens` tokens, those of all rollouts together. `kv_heads` heads have
-# `head_size` numbers each, of `size` bytes. Qwen2-VL-2B has 12 heads of queries and only 2 of keys
-# and values, which is why you are given the latter.
+# - **Read once.** An image is encoded once, a prompt once for its whole group.
+# - **Record.** A decoding step is recorded once as a *CUDA graph*, with all its kernels, and played
+#   again for each token: one start instead of thousands. The adapters are read where they are, so the
+#   recording follows the optimizer. Drawing the token stays outside. (`medr1_lib/rl/graph.py`)
+# - **Pack.** To score rollouts, a prompt and its completions go through the model in one row, in one
+#   pass.
+
+# %% mystnb={"image": {"alt": "Boxes from left to right: image; features, cached; prompt, read once for 8 rollouts; recorded step, played once a token; 8 completions; one packed row: log-probabilities and gradient. Arrows lead from each to the next; the features, the prompt and the recorded step are tinted as what is kept."}}
+_ = sketch(
+    {
+        "image": (0, 0, "image"),
+        "features": (1, 0, "features\nkept"),
+        "prompt": (2, 0, "prompt's keys\nread once"),
+        "step": (3.1, 0, "recorded step\nplayed once a token"),
+        "group": (4.3, 0, "8 completions"),
+        "row": (4.3, -1, "one packed row:\nlog-probabilities, gradient"),
+    },
+    [
+        ("image", "features", "tower"),
+        ("features", "prompt", ""),
+        ("prompt", "step", ""),
+        ("step", "group", "draw"),
+        ("group", "row", "score"),
+    ],
+    tints={"features": "green", "prompt": "green", "step": "green"},
+    size=(10, 3),
+)
+
+# %% [markdown]
+# ### Exercise 3: pack a row
+# *hard, 40 minutes*
+#
+# A row holds a prompt of `length` tokens without its last one. Behind it stand `count` completions.
+# Each takes `steps` places: a copy of the prompt's last token, then its own tokens but the last. So
+# every output of these places predicts the next token of the completion. Return two tensors:
+#
+# - `visible`, bool, (tokens, tokens): in row `i`, which tokens token `i` may look at. A token sees
+#   itself and what comes before it, but never another completion.
+# - `positions`, (tokens,): where each token would stand if its completion were the only one. The
+#   prompt starts at 0.
+#
+# Draw the case of a prompt of 3 tokens and two completions of 2 on paper first.
 #
 # <details><summary>Hint</summary>
 #
-# A product of five numbers, and a factor that a word in the text above hides.
+# Give each token an owner, -1 for the prompt and the number of its completion for the others. Two
+# comparisons of owners, `owner == owner[:, None]` and `owner == -1`, and a `tril` give `visible`.
 #
 # </details>
 
 
 # %% tags=["exercise"]
-def kv_cache_bytes(layers, kv_heads, head_size, tokens, size=2):
-    """Bytes of the keys and values of all tokens."""
+def packed_row(length, count, steps):
+    """Who sees whom in a packed row, (tokens, tokens), and the positions, (tokens,)."""
     # solution
-    return 2 * layers * kv_heads * head_size * tokens * size
+    behind = torch.arange(count * steps)
+    owner = torch.cat([torch.full((length - 1,), -1), behind // steps])
+    visible = ((owner == -1) | (owner == owner[:, None])).tril()
+    return visible, torch.cat(
+        [torch.arange(length - 1), length - 1 + behind % steps]
+    )
     # end solution
 
 
 # %%
-kv_cache_bytes = checks.kv_cache_bytes(kv_cache_bytes)
+packed_row = checks.packed_row(packed_row)
 
 # %% [markdown]
-# A step of the recipe `gpu` asks 8 prompts of about 316 tokens, 196 of them the image at 384 pixels,
-# and samples 8 rollouts of 200 tokens for each. In the way of TRL, every rollout reads its prompt
-# anew. In ours the rollouts of a prompt share one copy.
+# If the row is right, the model cannot tell the difference. Score three random completions of one
+# random prompt in one row, with your mask and positions, and then one by one. The library does the
+# same with images, padding and several prompts (`packed_inputs`), and a test holds its loss and
+# gradient against TRL's.
 
 # %% tags=["nbval-check-output"]
-shared, single = Step(), Step(shared=False)
-for name, step in (("shared prompts", shared), ("a prompt each", single)):
-    tokens = step.tokens(step.prompts)
-    print(
-        f"{name}: {tokens} tokens, {kv_cache_bytes(28, 2, 128, tokens) / 1e9:.2f} GB"
-    )
+prompt, replies = torch.randint(20, 400, (1, 12)), torch.randint(20, 400, (3, 5))
+own = torch.cat([prompt[:, -1:].expand(3, 1), replies[:, :-1]], 1)
+visible, positions = packed_row(12, 3, 5)
+with torch.no_grad():
+    packed = model(
+        input_ids=torch.cat([prompt[:, :-1], own.view(1, -1)], 1),
+        attention_mask=visible[None, None],
+        position_ids=positions.expand(3, 1, -1),
+    ).logits[0, 11:]
+    rows = torch.cat([prompt.expand(3, -1), replies], 1)
+    apart = model(input_ids=rows).logits[:, 11:-1]
+print("the same logits:", torch.allclose(packed.view_as(apart), apart, atol=1e-4))
 
 # %% [markdown]
-# `memory` does such a sum for every term; each is a short function in `medr1_lib/policy/memory.py`
-# with its source. The activations are the longest: a layer keeps the input of each norm in float32,
-# the input of each adapter, queries, keys, values, and four stages of the feed-forward network. The
-# tests compare every term that a CPU can measure, most of them to the byte. What no CPU can measure
-# is what CUDA itself takes and wastes, a gigabyte by rule of thumb, and it is not in the table.
-
-# %% tags=["nbval-check-output"]
-plans = {"LoRA": memory(config, shared, False), "QLoRA": memory(config, shared)}
-table = pd.DataFrame(plans) / 1e9
-table.loc["most at one time"] = [peak(terms) / 1e9 for terms in plans.values()]
-table.round(2)
-
-# %% [markdown]
-# The next cell counts without activations. Training all weights with AdamW in mixed precision takes 16 bytes for each,
-# weights, gradients and optimizer together. LoRA takes away nearly all of that. After it, four bits
-# save two gigabytes of weights and no more, since a 2B model has no more to save: tower and embedding
-# stay as they are. (Activations shrink a little too: without four bits, peft copies the input of each adapter.) The larger the language model, the more there is to save, and that is what QLoRA
-# was made for. The largest term here is the activations, although the recipe keeps those of one prompt
-# at a time.
-
-# %% tags=["headline", "nbval-check-output"]
-print(f"all weights, without activations: {16 * total / 1e9:.1f} GB")
-kept = [*table.index[:4], "adapters", "gradients", "AdamW"]
-for name, terms in plans.items():
-    without, most = table.loc[kept, name].sum(), peak(terms) / 1e9
-    print(f"{name}: {without:.1f} GB without activations, {most:.1f} GB with them")
-print("all of this is computed; CUDA itself comes on top")
-
-# %% [markdown]
-# The bars add two plans. Without sharing, eight copies of a prompt go through the backward pass.
-# Checkpointing, TRL's default, keeps only the input of each layer and computes the rest a second
-# time; it saves the memory and costs the time of another forward pass.
-
-# %% mystnb={"image": {"alt": "Stacked horizontal bars of gigabytes while rollouts are scored, for four plans. LoRA takes 11.7, of which 4.4 are weights; QLoRA 9.1, of which 2.5 are weights. QLoRA with a prompt each takes 15, just below a line at 16 GB, because its activations double. QLoRA with checkpointing takes 4."}}
-plans |= {
-    "QLoRA, a prompt each": memory(config, single),
-    "QLoRA, checkpointing": memory(config, Step(shared=False, checkpointing=True)),
-}
-held = pd.DataFrame(plans).T / 1e9
-groups = {
-    "weights": held.iloc[:, :4].sum(axis=1),
-    "adapters and AdamW": held[["adapters", "gradients", "AdamW"]].sum(axis=1),
-    "activations": held["scoring: activations"],
-    "pixels and logits": held[["pixels", "scoring: logits"]].sum(axis=1),
-}
-axis = pd.DataFrame(groups)[::-1].plot.barh(stacked=True, figsize=(7, 3), width=0.7)
-axis.set(xlabel="GB while rollouts are scored, computed")
-axis.axvline(16, color="black", linestyle="--", label="a card of 16 GB")
-_ = axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-
-# %% [markdown]
-# A sum that was proven on a CPU is a prediction for a GPU. `benchmarks/speed/gpu.py` held it against one card: the
-# recipe `gpu` on a model of the true size with random weights, images of 384 pixels, prompts of 244 tokens. Before you run the cell,
-# guess which of the three sums come out.
-
-# %% tags=["nbval-check-output"]
-import json
-
-found = json.loads(tiers.material("recorded/gpu.json").read_text())
-gpu = pd.DataFrame(found).T
-card = {"computed GB": gpu["expected_bytes"], "measured GB": gpu["peak_bytes"]}
-print(gpu["gpu"].iloc[0], gpu["date"].iloc[0])
-print((pd.DataFrame(card).astype(float) / 1e9).round(1).to_string())
-print(gpu["seconds"].astype(float).round(0).astype(int).to_dict(), "s per step")
-
-# %% [markdown]
-# Ours and TRL without checkpointing come out as computed, within a twentieth. With checkpointing the card takes two
-# gigabytes more than the sum, part of which may be the vision tower, which is not in it. Ours did not
-# come out at first: it took as much as if no prompt were shared. The sum led to the fault: TRL
-# shuffles the rollouts of a step over its eight backward passes, which tore the groups apart. `PolicyTrainer` keeps
-# them together; a test counts the prompts of each pass, and now the card agrees. The seconds are medians of three
-# steps, and rank nobody: TRL took longer without checkpointing, though it computes less.
+# ## 7 The same in small, for real
 #
-# ## 6 Which loss is it?
-#
-# Before a training of hours, read what it computes. `formula` writes out the objective that a
-# configuration stands for. First TRL's with nothing set: `dapo`, where all tokens of a step weigh the
-# same, no penalty, no reference. Then the recipe `gpu`: each rollout weighs the same, and the KL
-# penalty is k3 without the ratio of chapter 05, as in Med-R1.
+# The recipe `course-qlora` is that of chapter 06 with one more line, `quantize: nf4`. It runs here, on
+# a CPU: the same classes, the same 4-bit layers, the same trainer, on a few hundred fresh phantoms.
+# Two details matter. TRL casts adapters on a quantized base to bfloat16, where a small step is rounded
+# away; ours stay in float32. And a dropout in the adapter would make the old and the new policy differ
+# by noise, so there is none.
 
-# %% tags=["nbval-check-output"]
-from IPython.display import Math, display
-from trl import GRPOConfig
+# %%
+from IPython.display import display
 
 from medr1_lib.course.live import live
 from medr1_lib.data import phantom_vqa
-from medr1_lib.rl.formula import formula
 from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.train import train
 
 temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
 folder = Path(temporary.name)
-here = {"use_cpu": True, "bf16": False}
-batch = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 8}
-chosen = load_recipe("gpu", **here).grpo_config(folder)
-display(Math(formula(GRPOConfig(str(folder), **here, **batch))))
-display(Math(formula(chosen)))
-
-# %% [markdown]
-# ## 7 The same in small, for real
-#
-# The recipe `course-qlora` is that of chapter 06 with one line more, `quantize: nf4`. It runs here,
-# on a CPU: the same classes, the same 4-bit layers, the same trainer, on a few hundred fresh
-# phantoms. Two details are taken care of. TRL casts adapters on a quantized
-# base to bfloat16, where a small step rounds to none; ours stay in float32. And a dropout in the
-# adapter would make the old and the new policy differ by noise, so there is none.
-
-# %%
 data = folder / "phantoms"
 phantom_vqa.build(data, seed=7, per_cell=2)
 paths = {"model": str(TINY), "data": str(data)}
 recipe = load_recipe("course-qlora", **paths, max_steps=40)
 
-# %% mystnb={"image": {"alt": "Four panels of a training of 40 steps: reward, accuracy and format reward, KL from the base, and completion length against the step. Reward rises from 1.3 to about 1.55, format to nearly 1, KL to about 0.05, and completions stay between 12 and 13 tokens."}}
+# %% mystnb={"image": {"alt": "Live panels of a training of 40 steps, each against the step: reward, its two parts, KL from the base, length of completions and others. The reward rises."}}
 if tier.name == "replay":
     print("Nothing is trained at the replay tier; the table below is recorded.")
 else:
@@ -560,10 +584,11 @@ if tier.name != "replay":
     print("stored adapter:", *kinds)
 
 # %% [markdown]
-# Forty steps show that it runs and where it goes. The whole run, 150 steps, is recorded, and LoRA on
-# the unquantized base beside it: `python -m benchmarks.study.learning` made both, and the files in
-# `data/recorded` name the whole command. All runs start from the same base, QLoRA from it in four bits, and all are scored on
-# the same held-out questions, with a 95 % interval. Does it cost accuracy to train in four bits?
+# Forty steps show that it runs and in which direction it goes. The whole run is recorded, and LoRA on
+# the unquantized base beside it; `data/recorded` names the commands. All runs start from the same
+# base, QLoRA from the same base in four bits, and all are scored on the same held-out questions, with
+# a 95 % interval. Does it cost accuracy to train in four bits? Compare the one run of QLoRA with the
+# seeds of LoRA.
 
 # %%
 runs = []
@@ -584,49 +609,131 @@ for style, part in runs.groupby("style"):
     print(f"{style}: QLoRA among the seeds of LoRA:", "yes" if inside else "no")
 
 # %% [markdown]
-# In `no_think` the one run of QLoRA lies among the three seeds of LoRA, in `think_before` above all of them,
-# with an interval that holds the best. So no loss is shown, and one of a few points is not excluded: that
-# would take more seeds. The paper on QLoRA reports no loss for large models either. A table with one row each
-# could not have told.
+# One run of each style cannot exclude a loss of a few points; that would take more seeds. The paper on
+# QLoRA reports no loss for large models.
 #
-# ## 8 The same in large
+# ## 8 On your own card
 #
-# The last cell is the previous training with another recipe. It needs the gpu tier and a directory
-# with the model. Elsewhere it prints what you would type. Without the real weights at hand,
-# `tools.fake_2b` writes a checkpoint of the true size with random ones, 4.4 GB of them, to try out memory
-# and time; such a model answers nothing, so the training has to be forced. On a GPU the cell prints the
-# peak beside the computed one, for phantoms of 16 tokens.
+# A training of 300 steps is the recipe's size. The last cell computes its hours from the seconds that were
+# measured on the H200, and from five seconds a step, which is what the recorded step and the packed
+# row are *expected* to give there. Nobody has measured that yet: run `benchmarks.speed.gpu` on your
+# card, it takes ten minutes. A training also needs 4.4 GB of disk for the weights, half a gigabyte for
+# its two checkpoints, and the time of the evaluations. Multiply the hours by what your card costs.
+
+#
+# Then it prints what to type; at the gpu tier it also trains two steps. Read the lines
+# in their order: the first says whether driver and card fit; the third scores the base *before* any
+# training, on 200 questions. If it hardly keeps the form, the recipe falls back to the published
+# rewards, which also pay for a bare letter, and says so. Random weights of the true size
+# (`tools.fake_2b`) try memory and time without a download; they answer nothing, so add `--force`.
 
 # %%
-import gc
-
+hours = gpu["seconds"].astype(float) * 300 / 3600
+print("hours of 300 steps:", hours.round(1).to_dict(), "and")
+print(f"5 seconds a step, ours today, expected: {5 * 300 / 3600:.1f}")
 if tier.name == "gpu":
-    large = load_recipe(
-        "gpu", model=str(tier.model_path), data=str(data), max_steps=2
-    )
+    paths = {"model": str(tier.model_path), "data": str(data)}
     torch.cuda.reset_peak_memory_stats()
-    train(large, folder / "large", force=True, callbacks=[live()])
-    print(f"peak: {torch.cuda.max_memory_allocated() / 1e9:.1f} GB;", end=" ")
-    print(f"computed: {peak(memory(config, Step(image=16))) / 1e9:.1f} GB")
-else:
-    print("python -m medr1_lib data build --out _output/phantoms")
-    print("python -m tools.fake_2b --out models/fake-qwen2-vl-2b")
-    print("python -m medr1_lib train grpo --recipe gpu --out _output/large \\")
-    print("    --model models/fake-qwen2-vl-2b --data _output/phantoms --force")
+    train(load_recipe("gpu", **paths, max_steps=2), folder / "large", force=True)
+    print(f"peak: {torch.cuda.max_memory_allocated() / 1e9:.1f} GB")
+test = "--data _output/omni --style think_before"
+base_model = "--model models/Qwen2-VL-2B-Instruct --quantize nf4"
+for line in (
+    "doctor",
+    "data import --root OmniMedVQA.zip --out _output/omni",
+    f"evaluate {base_model} {test} --limit 200 --out _output/base",
+    "train grpo --recipe gpu --out _output/gpu",
+    f"evaluate --model _output/gpu/adapter {test} --out _output/gpu-test",
+):
+    print("python -m medr1_lib", line)
 gc.collect()  # closes the data set's file, which Windows would not delete
 temporary.cleanup()
 
 # %% [markdown]
+# | your card | what to change |
+# |---|---|
+# | 16 to 24 GB | nothing needs to change |
+# | 12 GB | `--activation_checkpointing true`: less memory, a third more arithmetic |
+# | T4, or another without bfloat16 | `--recipe gpu-t4` |
+# | 24 GB | two prompts in a backward pass: `--per_device_train_batch_size 16 --gradient_accumulation_steps 4` |
+# | 80 GB | `--recipe gpu-large-card`: all prompts in one backward pass |
+# | two cards | `torchrun --nproc_per_node 2 -m medr1_lib train grpo --recipe gpu --gradient_accumulation_steps 4 ...` |
+# | rollouts by vLLM, 24 GB | `--recipe gpu-vllm`, unquantized: vLLM takes no adapter on 4-bit weights |
+#
+# None of these lines has been run on such a card yet. A run that was cut goes on with `--resume`; a
+# finished one goes on with `--resume --max_steps 600`; `--model _output/sft/adapter` starts from an
+# adapter. `--report_to tensorboard` writes what you see here into a file for TensorBoard.
+#
+# ## Quiz
+# Decide first, then open the choice that you take.
+#
+# ### Question 1
+# You store the language layers of a 2B model in four bits instead of bf16. What happens to the time of a step that waits for Python?
+#
+# <details><summary>A. It falls to a quarter, since a quarter of the bytes is read</summary>
+#
+# Wrong. The card was not busy reading weights: it was waiting for the next operation.
+#
+# </details>
+# <details><summary>B. It rises a little: unpacking the weights adds operations</summary>
+#
+# Right. Four bits save memory. Every unpacking is one more operation to start.
+#
+# </details>
+# <details><summary>C. It stays the same to the microsecond</summary>
+#
+# Wrong. A 4-bit layer is more than one product: its weights are unpacked first.
+#
+# </details>
+#
+# ### Question 2
+# An adapter is merged into weights in bfloat16 after ten steps, to make sampling faster. What can go wrong?
+#
+# <details><summary>A. Its updates are smaller than the spacing of bfloat16, so the rollouts come from the base</summary>
+#
+# Right. Near 0.02 two numbers in bfloat16 are 0.0001 apart. An early update is ten times smaller.
+#
+# </details>
+# <details><summary>B. Nothing: addition is exact if both numbers are small</summary>
+#
+# Wrong. The sum is rounded to the spacing of the weight, however small the update is.
+#
+# </details>
+# <details><summary>C. The optimizer loses its running means</summary>
+#
+# Wrong. They belong to the adapter, which is kept; only the copy for sampling is merged.
+#
+# </details>
+#
+# ### Question 3
+# A list of modules to skip holds a name that matches nothing. How do you find out?
+#
+# <details><summary>A. The library raises an error when it loads the model</summary>
+#
+# Wrong. In section 3 nothing was raised, and nothing was printed.
+#
+# </details>
+# <details><summary>B. The model answers in nonsense</summary>
+#
+# Wrong. It answers; its tower is rounded, and what it sees is a little off.
+#
+# </details>
+# <details><summary>C. Count the layers in four bits after loading</summary>
+#
+# Right. `load_policy` does, and stops if one layer is on the wrong side.
+#
+# </details>
+#
 # ## What you saw
 #
 # - NF4 is a table of sixteen quantiles and a scale for every 64 weights. Your version and that of
 #   bitsandbytes agree, number by number.
-# - Without blocks, one outlier ruins a matrix. With double quantization a weight takes 4.127 bits.
+# - Without blocks, one outlier spoils a matrix.
 # - A name in a list of exceptions can match nothing and say nothing. Count after loading.
 # - LoRA starts exactly at the base, trains less than a hundredth of a 2B model, and makes the
 #   reference model of GRPO free.
-# - On a 2B model, activations and not weights fill the card. A shared prompt or checkpointing helps
-#   more there than four bits do. Measure such a sum where it has to hold: here that found a fault.
+# - On a 2B model, activations and not weights fill the card, and starting operations, not arithmetic,
+#   takes the time. So a shared prompt and a recorded step help more than four bits do.
 #
 # ## Where to go next
 #

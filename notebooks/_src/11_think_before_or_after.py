@@ -65,6 +65,7 @@ from medr1_lib.model.vision_cache import VisionCache
 from medr1_lib.analysis import plots, rationale, recorded, stats
 from medr1_lib.course.chapters.chapter_12 import no_think_minus_think, published
 from medr1_lib.evaluation.ask import Asker, letter_probs
+from medr1_lib.evaluation.evaluate import forced_probs
 from medr1_lib.evaluation.items import GREY
 from medr1_lib.analysis.plots import STYLE
 from medr1_lib.analysis.rationale import KNOWN
@@ -425,11 +426,17 @@ print(*edits["think_before"][0][2:], sep="\n")
 # Feed both versions of one answer through the model and compare the scores that it gives to the next
 # token, at every place. Zero means: to the last bit the same.
 
+
 # %% mystnb={"image": {"alt": "Two rows of bars over the tokens of an answer: the largest change of a score when one word of the rationale is replaced. In think_before it is zero up to the replaced word and several units from there on, the letter included. In think_after it is zero at the letter and at all other tokens up to the replaced word, and only the closing tag after it changes."}}
+def as_long(*texts):
+    """Whether the tokens of one version stand beside those of the other."""
+    return len({len(processor.tokenizer.encode(text)) for text in texts}) == 1
+
+
 _, axes = plt.subplots(2, 1, figsize=(8, 4.6), layout="constrained")
 at_letter = {}
 for axis, (style, some) in zip(axes, edits.items(), strict=True):
-    place, letter, *texts = some[0]
+    place, letter, *texts = next(one for one in some if as_long(*one[2:]))
     chat = asker.question_chat(asked[place], style)
     batches = [asker.encode([chat + text], [pictures[place]]) for text in texts]
     with torch.inference_mode():
@@ -437,7 +444,11 @@ for axis, (style, some) in zip(axes, edits.items(), strict=True):
     words = processor.tokenizer.encode(texts[0])
     moved = (after - before).abs().amax(-1).tolist()[-len(words) - 1 : -1]
     names = [processor.decode(word) for word in words]
-    at_letter[style] = moved[names.index(letter)]
+    ahead = "".join(names).index("<answer>") + len(
+        "<answer>"
+    )  # letters up to that one
+    ends = np.cumsum([len(name) for name in names])
+    at_letter[style] = moved[int((ends > ahead).argmax())]
     axis.bar(range(len(words)), moved)
     axis.set_xticks(range(len(words)), names, rotation=30, ha="right", fontsize=8)
     axis.set(title=style, ylabel="largest change\nof a score")
@@ -459,7 +470,7 @@ chats = [
 ]
 shown = [pictures[place] for place, *_ in edits[style]]
 old = np.array([LETTERS.index(letter) for _, letter, *_ in edits[style]])
-letters = asker.next_token_probs(chats, shown, LETTERS).argmax(1)
+letters = forced_probs(model, processor, chats, shown).argmax(1)
 follows = pd.DataFrame({"new": letters == (old + 1) % 4, "old": letters == old})
 follows = follows.assign(model="base", item=range(len(follows)))
 for column, what in (("new", "follows the edit"), ("old", "stays")):
@@ -473,7 +484,7 @@ for column, what in (("new", "follows the edit"), ("old", "stays")):
 
 # %%
 grey = [Image.new("RGB", picture.size, GREY) for picture in shown]
-unseen = asker.next_token_probs(chats, grey, LETTERS).argmax(1)
+unseen = forced_probs(model, processor, chats, grey).argmax(1)
 print(f"same letter with a grey picture: {(unseen == letters).mean():.1%}")
 
 # %% [markdown]

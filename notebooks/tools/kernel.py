@@ -23,8 +23,10 @@ ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
 }
-# At the gpu tier a model and data are downloaded, and torch takes the threads it wants.
-SMALL_TIERS = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+# At the gpu tier a model and data are downloaded, and torch takes the threads it wants. A GPU that
+# happens to be there would change the digits that the small tiers print.
+SMALL_TIERS = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+MINUTES = {"gpu": 24 * 60.0}  # the most that one cell may take; elsewhere half an hour
 
 
 class OnlineError(RuntimeError):
@@ -74,13 +76,15 @@ def write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def execute(notebook: NotebookNode, tier: str, minutes: float = 30, whole: bool = False) -> None:
+def execute(
+    notebook: NotebookNode, tier: str, minutes: float | None = None, whole: bool = False
+) -> None:
     """Execute all cells in place, in a fresh kernel whose folder is `notebooks/`.
 
     Args:
         notebook: Its outputs are replaced.
         tier: `replay`, `laptop` or `gpu`.
-        minutes: The most that one cell may take.
+        minutes: The most that one cell may take; unless said, what the tier allows.
         whole: The minutes are for all cells together, and a cell that raises stops nothing.
 
     Raises:
@@ -88,6 +92,7 @@ def execute(notebook: NotebookNode, tier: str, minutes: float = 30, whole: bool 
         nbclient.exceptions.CellTimeoutError: If the minutes are over.
         OnlineError: If a cell asks for a connection beyond this machine.
     """
+    minutes = minutes or MINUTES.get(tier, 30.0)
     end = time.monotonic() + 60 * minutes
     client = NotebookClient(
         notebook,

@@ -1,6 +1,6 @@
 import torch
 
-from medr1_lib.course.chapters.chapter_09 import kv_cache_bytes, levels
+from medr1_lib.course.chapters.chapter_09 import levels, packed_row
 
 
 def quantized_with(scale=None, pick=None, values=None):
@@ -43,20 +43,20 @@ WRONG = {
         "grows with the rank": lambda shapes, rank: sum(i + o for i, o in shapes),
         "all of them count": lambda shapes, rank: rank * sum(shapes[0]),
     },
-    "kv_cache_bytes": {
-        "a key and a value": lambda *numbers: kv_cache_bytes(*numbers) // 2,
-        "every layer": lambda layers, *numbers: kv_cache_bytes(1, *numbers),
-        "head_size": lambda layers, heads, head_size, *rest: kv_cache_bytes(
-            layers, heads, 1, *rest
+    "packed_row": {
+        "sees itself and all before": lambda length, count, steps: (
+            packed_row(length, count, steps)[0].tril(-1),
+            packed_row(length, count, steps)[1],
         ),
-        "all tokens": lambda layers, heads, head_size, tokens, size=2: kv_cache_bytes(
-            layers, heads, head_size, 1, size
+        "sees no other completion": lambda length, count, steps: (
+            torch.ones(length - 1 + count * steps, length - 1 + count * steps).bool().tril(),
+            torch.arange(length - 1 + count * steps),
         ),
-        "takes `size` bytes": lambda layers, heads, head_size, tokens, size=2: kv_cache_bytes(
-            layers, heads, head_size, tokens
+        "not in front of them": lambda length, count, steps: packed_row(
+            max(length, 2), count, steps
         ),
-        "two bytes if nothing else": lambda layers, heads, head_size, tokens, size=4: (
-            kv_cache_bytes(layers, heads, head_size, tokens, size)
+        "`length` - 1 places": lambda length, count, steps: packed_row(
+            length + (steps == 1), count, steps
         ),
     },
 }

@@ -14,10 +14,11 @@ ours and for TRL without checkpointing, and falls short by 2 GB with it (`data/r
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import Qwen2VLConfig
 
 from medr1_lib.course.exercise import Case
@@ -74,6 +75,7 @@ class Step:
     image: int = 196  # tokens of its image
     completion: int = 200  # tokens of a rollout
     shared: bool = True  # whether rollouts share the prefix of their prompt; not so in TRL
+    copied: bool = False  # whether its keys are copied for each all the same, as we did at first
     checkpointing: bool = False  # whether activations are computed a second time instead of kept
 
     def tokens(self, prompts: int) -> int:
@@ -82,10 +84,26 @@ class Step:
         return prompts * (copies * (self.text + self.image) + self.rollouts * self.completion)
 
     def keys(self, prompts: int) -> int:
-        """Keys in the scoring of some of the prompts: every rollout has a copy of its prefix."""
+        """Keys in the scoring of some of the prompts."""
+        if not self.copied:
+            return self.tokens(prompts)
         prefix = self.text + self.image
-        rows = prompts * self.rollouts * (prefix + self.completion)
-        return rows + prompts * prefix if self.shared else rows
+        return prompts * (self.rollouts * (prefix + self.completion) + prefix)
+
+
+Call: TypeAlias = Any  # as torch hands it over
+
+
+class Operations(TorchDispatchMode):
+    """Counts what torch is asked for: on a GPU each is a kernel or more, started from Python."""
+
+    count = 0
+
+    def __torch_dispatch__(
+        self, function: Call, _: object, args: Call = (), more: Call = None
+    ) -> Call:
+        self.count += 1
+        return function(*args, **(more or {}))
 
 
 def linear_shapes(config: Qwen2VLConfig) -> list[tuple[int, int]]:
@@ -122,6 +140,18 @@ def lora_parameters(shapes: Iterable[tuple[int, int]], rank: int) -> int:
         335872
     """
     return sum(rank * (inputs + outputs) for inputs, outputs in shapes)
+
+
+def packed_row(length: int, count: int, steps: int) -> tuple[Tensor, Tensor]:
+    """Who sees whom in a packed row, (tokens, tokens), and the positions, (tokens,).
+
+    A row holds a prompt without its last token, then `count` completions of `steps` tokens, which
+    begin with that one; see `rl.generation.packed_inputs`.
+    """
+    behind = torch.arange(count * steps)
+    owner = torch.cat([torch.full((length - 1,), -1), behind // steps])
+    visible = ((owner == -1) | (owner == owner[:, None])).tril()
+    return visible, torch.cat([torch.arange(length - 1), length - 1 + behind % steps])
 
 
 def kv_cache_bytes(layers: int, kv_heads: int, head_size: int, tokens: int, size: int = 2) -> int:
@@ -205,13 +235,18 @@ def memory(
     pixels = step.image * vision.spatial_merge_size**2 * patch
     rows = step.prompts * step.rollouts
     written = step.scored * step.rollouts * step.completion
+    # A recorded step keeps its places from one sampling to the next.
+    places = "recorded step: KV cache" if step.shared and not step.copied else "sampling: KV cache"
     return weight_bytes(config, quantize) | {
         "adapters": adapters,
         "gradients": adapters,
         "AdamW": 2 * adapters,
         "pixels": 4 * rows * pixels,  # TRL keeps them once for each rollout
-        "sampling: KV cache": kv_cache_bytes(
-            text.num_hidden_layers, text.num_key_value_heads, head_size, step.tokens(step.prompts)
+        places: kv_cache_bytes(
+            text.num_hidden_layers,
+            text.num_key_value_heads,
+            head_size,
+            rows * sum((step.text, step.image, step.completion)),
         ),
         "sampling: logits": 2 * 4 * rows * text.vocab_size,  # and their softmax, in float32
         "scoring: activations": activation_bytes(config, step, rank, quantize),
@@ -221,10 +256,11 @@ def memory(
 
 def peak(terms: dict[str, int]) -> int:
     """The most that is held at one time: sampling and scoring follow each other."""
-    phases = {"sampling": 0, "scoring": 0, "": 0}
+    phases = {"sampling": 0, "scoring": 0, "always": 0}
     for name, size in terms.items():
-        phases[name.partition(":")[0] if ":" in name else ""] += size
-    return phases[""] + max(phases["sampling"], phases["scoring"])
+        phase = name.partition(":")[0]
+        phases[phase if phase in phases else "always"] += size
+    return phases["always"] + max(phases["sampling"], phases["scoring"])
 
 
 CASES = {
@@ -241,12 +277,10 @@ CASES = {
         Case(([(4, 6)], 2), "each of the two matrices grows with the rank"),
         Case(([(4, 6), (6, 4)], 2), "every layer has an adapter, and all of them count"),
     ),
-    "medr1_lib.course.chapters.chapter_09:kv_cache_bytes": (
-        Case((1, 1, 1, 1, 2), "a token has a key and a value"),
-        Case((3, 1, 1, 1, 2), "every layer has keys and values of its own"),
-        Case((1, 2, 4, 1, 2), "every head of the keys has `head_size` numbers"),
-        Case((1, 1, 1, 7, 2), "all tokens are kept"),
-        Case((1, 1, 1, 1, 4), "a number takes `size` bytes"),
-        Case((28, 2, 128, 1), "a number takes two bytes if nothing else is said"),
+    "medr1_lib.course.chapters.chapter_09:packed_row": (
+        Case((3, 1, 3), "in one completion a token sees itself and all before it, the prompt too"),
+        Case((3, 2, 2), "a token sees no other completion, and all of them begin at one position"),
+        Case((1, 2, 2), "the prompt's last token stands in every completion, not in front of them"),
+        Case((4, 3, 1), "a row has `length` - 1 places for the prompt, `steps` a completion"),
     ),
 }
