@@ -174,7 +174,6 @@ def test_flags_are_those_of_trl_and_of_the_recipe():
         ("extends: course\nstyle: think_twice", "style 'think_twice': no such style"),
         ("extends: course\nrules: lax", "rules is 'lax'; use one of strict, published"),
         ("extends: course\nquantize: int8", "quantize is 'int8'"),
-        ("extends: course\nmodality: [PET]", "'PET' is not a known modality"),
         ("extends: course\nlora_r: 0", "lora_r is 0"),
         ("extends: course\nseed: -1", "seed is -1; use a number from 0"),
         ("extends: 5", "extends 5; extend one of course, "),
