@@ -470,13 +470,15 @@ def _report(records: "DataFrame", other: "DataFrame | None", options: argparse.N
     report: Report = {}
     known = dataset.images_behind(options.data)
     patients = [known.get(name, {}).get("patient", "") for name in records["image_id"]]
-    for style, replies in records.assign(patient=patients).groupby("style", sort=False):
+    for key, replies in records.assign(patient=patients).groupby("style", sort=False):
+        style = str(key)
         report[style] = summary(replies) | profile(replies)
         print(f"\n{options.model or options.answers}, {style}:\n{summary_table(report[style])}")
         print("unread: replies that name no option; they count as wrong")
         print(profile_text(report[style]))
         real = replies[replies["control"] == "none"]
-        for name, answers in () if other is None else other.groupby("style", sort=False):
+        for named, answers in () if other is None else other.groupby("style", sort=False):
+            name = str(named)
             if name == style or OUTSIDE in (name, style):
                 pair = compare(answers[answers["control"] == "none"], real)
                 low, high = (100 * end for end in pair.interval)

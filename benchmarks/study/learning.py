@@ -88,7 +88,7 @@ class Study:
 
     def add(self, base: Path, arm: str, style: str, seed: int) -> dict[str, Any]:
         """Train and score one model, or take it up, and write down everything so far."""
-        label = dict(zip(LABELS, (base.name, arm, style, seed), strict=True))
+        label: dict[str, Any] = dict(zip(LABELS, (base.name, arm, style, seed), strict=True))
         before = self.base(base, style)
         run, after = self.trained(base, arm, style, seed)
         changes = change(read_all(before), read_all(after))
@@ -112,7 +112,8 @@ class Study:
             settings, features = self.settings(style), self.features[base]
             answers = score(base, None, self.items, settings, out, features)
             self.before[base, style] = answers
-            label = dict(zip(LABELS, (base.name, "base", style, -1), strict=True))
+            named = (base.name, "base", style, -1)
+            label: dict[str, Any] = dict(zip(LABELS, named, strict=True))
             self.answers.append(answers[KEPT].assign(**label))
             self.runs.append(label | summary(answers))
         return self.before[base, style]
@@ -156,13 +157,13 @@ class Study:
         The interval is over pictures, and over bases where there are several, else over seeds.
         """
         moved = pd.concat(self.moved)
-        columns = [*PARTS, *(name for name in moved if str(name).split()[0] in MEASURES)]
+        columns = [*PARTS, *(name for name in map(str, moved) if name.split()[0] in MEASURES)]
         rows = []
         for (style, arm), group in moved.groupby(["style", "arm"], sort=False):
             unit = "base" if group["base"].nunique() > 1 else "seed"
             found = mean_table(group.assign(model=group[unit]), columns).rename_axis("part")
             models = len(group[LABELS].drop_duplicates())
-            head = {"style": style, "arm": arm, "models": models, "over": unit}
+            head: dict[str, Any] = {"style": style, "arm": arm, "models": models, "over": unit}
             rows.append(found.reset_index().assign(**head))
         return pd.concat(rows)[["style", "arm", "models", "over", "part", "value", "low", "high"]]
 
@@ -175,7 +176,8 @@ class Study:
         table = self.table().replace({np.nan: None}).to_dict("records")
         write_json(asked.record / "learning.json", head | {"table": table, "runs": self.runs})
         rows = pd.concat(self.answers, ignore_index=True)
-        rows["letter_probs"] = [np.asarray(probs, np.float32) for probs in rows["letter_probs"]]
+        probs = [np.asarray(one, np.float32) for one in rows["letter_probs"]]
+        rows["letter_probs"] = pd.Series(probs, rows.index)
         path = asked.record / "answers.parquet"
         rows.to_parquet(path, index=False, compression="zstd")
 

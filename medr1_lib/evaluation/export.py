@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
-from pandas._libs.parsers import STR_NA_VALUES
+from pandas._libs.parsers import STR_NA_VALUES  # type: ignore[import-not-found]
 
 from medr1_lib import files
 from medr1_lib.analysis.recorded import ANSWERS, read_table
@@ -41,7 +41,8 @@ def export(folder: Path, form: str, out: Path, split: str = "test") -> list[str]
                 table = read_table(folder / ANSWERS, [*Answer.__annotations__], "evaluate it again")
                 table = table.astype(object).where(table.notna(), None)  # JSON knows no NaN
                 for (style, control), rows in table.groupby(["style", "control"]):
-                    answers = [Answer(**row) for row in rows.to_dict("records")]
+                    told: list[dict[Any, Any]] = rows.to_dict("records")
+                    answers = [Answer(**row) for row in told]
                     run = f"{out.name}_{style}_{control}".replace(" ", "_")
                     FORMS[form][1](run, answers, whole)
             else:
@@ -231,7 +232,8 @@ def _answers_jsonl(run: str, answers: list[Answer], whole: Path) -> None:
 
 
 # name: (how a data set is written, how answers are)
-ToData, ToAnswers = Callable[[Split, Path], None], Callable[[str, list[Answer], Path], None]
+ToData: TypeAlias = Callable[[Split, Path], None]
+ToAnswers: TypeAlias = Callable[[str, list[Answer], Path], None]
 FORMS: dict[str, tuple[ToData, ToAnswers]] = {
     "vlmevalkit": (_tsv, _predictions),
     "lmms-eval": (_task, _logged),

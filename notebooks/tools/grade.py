@@ -15,6 +15,7 @@ import re
 import secrets
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbclient.exceptions import CellControlSignal, CellTimeoutError, DeadKernelError
@@ -83,9 +84,9 @@ def students(submissions: Path) -> list[Path]:
     return folders
 
 
-def grade(student: Path, cases: Path | None, minutes: float) -> dict[str, str | int]:
+def grade(student: Path, cases: Path | None, minutes: float) -> dict[str, Any]:
     """The row of one student: for each exercise handed in the cases passed, and what went wrong."""
-    row: dict[str, str | int] = {}
+    row: dict[str, Any] = {}
     problems, solved, count = [], 0, 0
     for path in sorted(student.glob("[0-9]*.ipynb")):
         names = CHAPTERS.get(f"chapter_{path.name[:2]}", ())
