@@ -14,6 +14,7 @@ from benchmarks.study import (
     budget,
     captions,
     failures,
+    family,
     learning,
     loop,
     oracle,
@@ -136,6 +137,30 @@ def test_failures(tmp_path, monkeypatch):
     assert found["runs"].keys() == runs.keys()
     for name in ("failures", "failures_rollouts"):
         assert set(pd.read_parquet(tmp_path / f"{name}.parquet")["name"]) == runs.keys()
+
+
+@pytest.mark.slow
+def test_family(tmp_path, monkeypatch):
+    small = {
+        "course": SMALL | {"rules": "published"},
+        "course-sft": {"per_device_train_batch_size": 2},
+    }
+    monkeypatch.setattr(
+        family,
+        "load_recipe",
+        lambda name, **own: load_recipe(name, **{"model": BASE} | own | small[name]),
+    )
+    for name, value in {"STYLE": "no_think", "UPDATES": 1, "LONGER": 1, "TEACHER": 1}.items():
+        monkeypatch.setattr(family, name, value)
+    asked = ["--data", trainings.data(), "--out", tmp_path / "runs", "--record", tmp_path]
+    asked += ["--seeds", "0", "--batches", "1", "--steps", "1", "--limit", "2"]
+    assert family.main([*map(str, asked)]) == 0
+    runs = json.loads((tmp_path / "family.json").read_text())["runs"]
+    names = [run["name"] for run in runs if run["group"] == "reuse"]
+    assert names == ["GRPO, one update", *family.REUSED]
+    assert [run["group"] for run in runs[-2:]] == ["base", "teacher"]
+    log = pd.read_parquet(tmp_path / "family.parquet")
+    assert log.groupby(["group", "name"]).size().eq(1).all()
 
 
 @pytest.mark.slow

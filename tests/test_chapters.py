@@ -13,10 +13,9 @@ from medr1_lib.course.chapters import chapter_06
 from medr1_lib.course.chapters.chapter_00 import coverage
 from medr1_lib.course.chapters.chapter_01 import split_by_image
 from medr1_lib.course.chapters.chapter_03 import shortest_hack
-from medr1_lib.course.chapters.chapter_07 import diagnose, unearned, zero_std_groups
-
-FIRST = {"reward": 1.1, "truncated": 0.2}
-WELL = {"reward": 1.7, "zero_std_groups": 0.3, "truncated": 0.0, "kl": 0.08, "unearned": 0.0}
+from medr1_lib.course.chapters.chapter_07 import brier, group_kinds, mend
+from medr1_lib.course.tiers import material
+from medr1_lib.rl.recipe import load_recipe
 
 
 @pytest.mark.parametrize(("truth", "n"), [(0.25, 20), (0.5, 7), (0.9, 40), (1.0, 5)])
@@ -80,41 +79,76 @@ def test_the_parts_of_a_gain_are_those_of_the_instruments():
 
 
 @pytest.mark.parametrize(
-    ("rewards", "size", "expected"),
-    [([1.0], 1, 1.0), ([0, 1, 1, 0], 2, 0.0), ([1, 1, 1, 0], 2, 0.5), ([1, 0, 1, 1], 4, 0.0)],
-)
-def test_zero_std_groups(rewards, size, expected):
-    assert zero_std_groups(rewards, size) == expected
-
-
-def test_zero_std_groups_is_what_trl_calls_it():
-    torch = pytest.importorskip("torch")
-    rewards = torch.randint(0, 3, (400,), generator=torch.Generator().manual_seed(0)).float()
-    flat = rewards.view(-1, 4).std(1) == 0
-    assert 0 < flat.float().mean() < 1
-    assert zero_std_groups(rewards.tolist(), 4) == pytest.approx(flat.float().mean().item())
-
-
-@pytest.mark.parametrize(
-    ("paid", "strict", "expected"),
-    [([2, 2, 1], [2, 2, 0], 0.0), ([2, 2, 2, 1], [0, 2, 2, 1], 1 / 3), ([0, 1], [0, 1], 0.0)],
-)
-def test_unearned(paid, strict, expected):
-    assert unearned(paid, strict) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("first", "last", "expected"),
+    ("rewards", "size", "mixed", "solved"),
     [
-        ({}, {}, "healthy"),
-        ({}, {"zero_std_groups": 1.0, "kl": 0.0}, "no spread"),
-        ({}, {"zero_std_groups": 1.0, "kl": 0.0, "truncated": 1.0}, "cut off"),
-        ({}, {"zero_std_groups": 1.0, "kl": 1.2, "truncated": 1.0, "reward": 0.0}, "too fast"),
-        ({}, {"kl": 0.003}, "too slow"),
-        ({"truncated": 0.9}, {"kl": 1.0}, "cut off"),
-        ({}, {"unearned": 0.5}, "hacked"),
-        ({}, {"zero_std_groups": 0.99, "reward": 1.99}, "healthy"),
+        ([1.0], 1, 0, 0),
+        ([0, 2, 2, 0], 2, 1, 0),
+        ([2, 2, 2, 1], 2, 0.5, 0.5),
+        ([1, 1, 2, 2], 2, 0, 0.5),
     ],
 )
-def test_diagnose(first, last, expected):
-    assert diagnose(FIRST | first, WELL | last) == expected
+def test_groups_are_mixed_solved_or_stuck(rewards, size, mixed, solved):
+    stuck = 1 - mixed - solved
+    assert group_kinds(rewards, size) == {"mixed": mixed, "solved": solved, "stuck": stuck}
+
+
+def test_groups_that_are_not_mixed_are_those_that_trl_counts():
+    torch = pytest.importorskip("torch")
+    rewards = torch.randint(0, 3, (400,), generator=torch.Generator().manual_seed(0)).float()
+    flat = (rewards.view(-1, 4).std(1) == 0).float().mean().item()
+    found = group_kinds(rewards.tolist(), 4)
+    assert 0 < flat < 1
+    assert 1 - found["mixed"] == pytest.approx(flat)
+
+
+def test_brier_is_least_where_confidence_is_the_share_that_comes():
+    right = [True] * 7 + [False] * 3
+    scores = {sure: brier(right, [sure] * 10) for sure in (0.5, 0.6, 0.7, 0.8, 0.9)}
+    assert min(scores, key=scores.__getitem__) == 0.7
+    assert scores[0.7] == pytest.approx(0.7 * 0.3)
+
+
+def test_what_is_mended_is_the_recipe_of_the_course_again():
+    standard = load_recipe("course").to_dict()
+    ill = {"learning_rate": 1e-2, "temperature": 0.05, "top_k": 1, "rules": "published"}
+    ill |= {"max_completion_length": 8}
+    verdicts = ["too fast", "cut off", "no spread", "cheated"]
+    assert mend({**standard, **ill}, standard, verdicts) == standard
+    assert mend(standard, standard, []) == standard
+
+
+# What chapter 07 says of its record.
+
+
+def recorded_run(name):
+    log = pd.read_parquet(material("recorded/failures.parquet"))
+    return log[log["name"] == name]
+
+
+def test_completions_adapt_to_a_limit_that_is_too_short_and_do_not_collapse():
+    length = recorded_run("cut short")["completion_length"]
+    assert length.head(5).mean() < length.tail(5).mean() <= 11
+
+
+def test_a_quarter_of_the_kl_is_about_half_of_the_way():
+    """Near the reference KL is quadratic in the change of the logits."""
+    logits, change = np.array([1.0, 0.5, 0.0, -0.5]), np.array([0.4, -0.2, 0.1, 0.0])
+
+    def kl(size):
+        new, old = (np.exp(x) / np.exp(x).sum() for x in (logits + size * change, logits))
+        return float((new * np.log(new / old)).sum())
+
+    assert kl(0.5) / kl(1.0) == pytest.approx(0.25, abs=0.02)
+
+
+def test_groups_without_spread_are_not_all_solved():
+    rollouts = pd.read_parquet(material("recorded/failures_rollouts.parquet"))
+    own = rollouts[(rollouts["name"] == "healthy") & (rollouts["step"] > 20)]
+    found = group_kinds((own["format_reward"] + own["accuracy_reward"]).tolist(), 8)
+    assert found["solved"] > 0
+    assert found["stuck"] > 0.25 * (1 - found["mixed"])
+
+
+def test_entropy_falls_in_a_run_that_goes_well():
+    entropy = recorded_run("healthy")["entropy"]
+    assert entropy.tail(5).mean() < 0.9 * entropy.head(5).mean()

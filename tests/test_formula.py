@@ -2,7 +2,9 @@ from pathlib import Path
 
 import pytest
 import trainings
+from trl import RLOOConfig
 
+from medr1_lib.course.chapters.chapter_08 import FAMILY, trl_settings
 from medr1_lib.errors import InputError
 from medr1_lib.rl.formula import formula
 
@@ -27,6 +29,8 @@ CHANGES = [
     {"temperature": 0.7},
     {"num_generations": 8},
     {"num_iterations": 2},
+    {"loss_type": "cispo", "epsilon_high": 5.0},
+    {"loss_type": "cispo", "epsilon_high": 1.0},
 ]
 OF_NO_MATTER = [{"learning_rate": 1e-5}, {"max_steps": 9}, {"max_completion_length": 9}]
 
@@ -56,3 +60,32 @@ def test_an_objective_that_is_not_written_here_is_refused(change):
     (name,) = change
     with pytest.raises(InputError, match=f"{name}=.* is not supported"):
         written(**change)
+
+
+PARTS = {
+    "GRPO": [r"\frac{1}{|o_i|}", "0.8, 1.2", r"\mathrm{std}", r"\pi_{\mathrm{old}}(o_{i,t})"],
+    "Dr. GRPO": [r"\frac{1}{B\,4}", "R_i - "],
+    "DAPO": ["i=1}^{N}", "0.8, 1.28"],
+    "GSPO": ["0.9997, 1.0004", r"\prod", "^{1/|o_i|}"],
+    "CISPO": ["i=1}^{N}", r"\mathrm{sg}\big[\min(\rho_{i,t}, 5)\big]", r"\log \pi_\theta(o_{i,t})"],
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_each_member_of_the_family_is_written(name):
+    found = written(**trl_settings(FAMILY[name]))
+    assert [part for part in PARTS[name] if part not in found] == []
+    assert ("clip" in found) == (name != "CISPO")
+    assert (r"\mathrm{std}" in found) == (name != "Dr. GRPO")
+
+
+def test_rloo_is_written_too():
+    plain = {"num_generations": 4, "use_cpu": True, "bf16": False}
+    found = formula(RLOOConfig("out", beta=0.0, **plain))
+    loss, advantage, ratio = found.splitlines()[1:-1]
+    assert r"\frac{1}{B}\sum_{i=1}^{B} \min" in loss
+    assert r"R_i - \frac{1}{3}\sum_{j \ne i} R_j" in advantage
+    assert r"\rho_i &= \prod" in ratio
+    assert r"0.05 \sum" in formula(RLOOConfig("out", beta=0.05, **plain))
+    with pytest.raises(InputError, match=r"normalize_advantages=True.* is not supported"):
+        formula(RLOOConfig("out", normalize_advantages=True, **plain))

@@ -81,9 +81,11 @@ def test_the_panels_are_those_that_were_measured():
         "accuracy and format reward",
         "KL from the base",
         "completion length",
+        "entropy",
+        "gradient norm",
     ]
     without = curves(log_table(history(2, LOGS)))  # beta is 0, so there is no KL
-    assert len(without.axes) == 3
+    assert len(without.axes) == 5
     supervised = {"loss": 1.0, "mean_token_accuracy": 0.5}
     titles = [axes.get_title() for axes in curves(log_table(history(2, supervised))).axes]
     assert [title.split(" (")[0] for title in titles] == ["loss", "token accuracy"]

@@ -1,5 +1,6 @@
 """Watch a policy learn: curves that are drawn again in place in a notebook, a line elsewhere."""
 
+import math
 import time
 
 import IPython
@@ -18,10 +19,13 @@ PANELS = {
     "accuracy and format reward": ("accuracy", "format"),
     "KL from the base (nats per token)": ("kl",),
     "completion length (tokens)": ("completion_length",),
+    "entropy (nats per token)": ("entropy",),
+    "gradient norm": ("grad_norm",),
     "loss (nats per token)": ("loss",),
     "token accuracy": ("token_accuracy",),
 }
 SHARES = ("accuracy", "format", "token_accuracy")
+ROW = 3  # panels beside each other
 SMOOTHED = 10  # steps in the running mean that is drawn over the pale line of single steps
 COLORS = ("#0072B2", "#D55E00")  # told apart by the color-blind too (Okabe and Ito)
 
@@ -66,7 +70,7 @@ class LiveCurves(TrainerCallback):
 
 
 def curves(log: pd.DataFrame, steps: int | None = None) -> Figure:
-    """The log of a run, as in `Run.log`, as one row of panels; `steps` if the run is to go on.
+    """The log of a run, as in `Run.log`, as panels; `steps` if the run is to go on.
 
     Example:
         >>> log = pd.DataFrame({"step": [1, 2], "loss": [2.0, 1.0]})
@@ -79,12 +83,16 @@ def curves(log: pd.DataFrame, steps: int | None = None) -> Figure:
         if not log.reindex(columns=columns).isna().all(axis=None)
         and not ("loss" in columns and "reward" in log)  # GRPO's is near zero by construction
     }
+    across, down = min(ROW, len(shown)), math.ceil(len(shown) / ROW)
     figure, panels = plt.subplots(
-        1, len(shown), figsize=(2.9 * len(shown), 2.6), squeeze=False, layout="constrained"
+        down, across, figsize=(2.9 * across, 2.6 * down), squeeze=False, layout="constrained"
     )
-    for axes, (title, columns) in zip(panels[0], shown.items(), strict=True):
+    for axes in panels.flat[len(shown) :]:
+        axes.remove()
+    for axes, (title, columns) in zip(panels.flat, shown.items(), strict=False):
         axes.set(title=title, xlabel="step", xlim=(0, steps or log["step"].max()))
         axes.title.set_fontsize("small")
+        axes.locator_params(axis="x", integer=True)
         for column, color, style in zip(columns, COLORS, ("-", "--"), strict=False):
             mean = log[column].rolling(SMOOTHED, min_periods=1).mean()
             axes.plot(log["step"], log[column], color=color, alpha=0.3, linewidth=1)

@@ -8,538 +8,620 @@
 #
 # ## What you will do
 #
-# Chapter 06 showed a training that went well. Here nearly the same model is trained eleven times more, each
-# time with one thing wrong, or with one thing that people expect to go wrong. You compare the curves,
-# look into the rollouts where the curves do not tell, and turn what you learned into a function that
-# names the fault.
+# A training runs overnight. In the morning you have a page of curves, and you have to say whether the run is
+# healthy. In this chapter you learn what each curve means. Then you get eight runs without names. You say
+# what is wrong with each of them, and how sure you are. At the end you repair a broken run and train it.
 #
 # ## What you will learn
 #
 # After this chapter you can
 #
-# - say in which order to read the curves of a GRPO run, and why not to begin with the loss,
-# - tell a run that cannot learn from one that learns slowly,
-# - recognize completions that are cut off, a learning rate that is too high, and a reward that is
-#   cheated,
-# - name what no curve shows, and where to look instead.
+# - read reward, spread, length, KL, entropy and gradient norm of a GRPO run, in an order that finds faults early,
+# - tell a group that is solved from a group that is stuck, although both have no spread,
+# - say what a KL of a given size means and what it does not mean,
+# - give a verdict with a confidence, and score both,
+# - name the setting that causes a fault, and repair it.
 #
 # ## What you will need
 #
-# Chapters 03 and 06. The runs are recorded, 40 steps each, one seed, made by `benchmarks/study/failures.py`.
-# Two short things are tried live, and at the replay tier these are read from the record as well.
+# Chapters 03, 05 and 06. Twelve runs are recorded: 40 steps each, one seed, made by
+# `benchmarks/study/failures.py` on the base of the course's first edition. The base has changed since. So
+# read them as examples of signs, and do not compare their numbers with your own runs. Three cells train live.
+# At the replay tier they read the record instead.
 
 # %%
 import json
+import random
 import tempfile
 import warnings
 from pathlib import Path
 
 import pandas as pd
 import seaborn as sns
+import torch
 from IPython.display import display
 from matplotlib import pyplot as plt
 
 from medr1_lib.course import checks, tiers
+from medr1_lib.data.phantom_vqa import values
 
 tier = tiers.start(7)
+from medr1_lib.course.live import curves, live
+
 sns.set_theme(style="whitegrid", palette="colorblind", rc={"figure.dpi": 80})
 warnings.filterwarnings("ignore", category=FutureWarning)
 
-# %% [markdown]
-# Every run is the recipe `course` with the changes of its row. All of them ask the same questions in
-# the same order, so that two curves can be compared step by step.
-
 # %%
-from medr1_lib.course.live import curves, live
-
 RECORDED = tiers.material("recorded")
 notes = json.loads((RECORDED / "failures.json").read_text())
 logs = dict(list(pd.read_parquet(RECORDED / "failures.parquet").groupby("name")))
 rollouts = pd.read_parquet(RECORDED / "failures_rollouts.parquet")
-for name, run in notes["runs"].items():
-    changes = ", ".join(f"{key} {value}" for key, value in run["changes"].items())
-    print(f"{name:>26}: {changes or 'nothing changed'}")
+rollouts["reward"] = rollouts["format_reward"] + rollouts["accuracy_reward"]
+GROUP, FULL_MARKS = notes["recipe"]["num_generations"], 2.0
 
 # %% [markdown]
 # ## 1 A run that goes well
 #
-# First a healthy one, so that you know the signs. Read the reward and its parts in the figure, then spread and
-# cut-off completions in the table below it, then KL and length.
+# Look at a healthy run first. The pale line is a single step, the dark line a running mean. Single steps are
+# noisy, because every step asks other questions. So from here on we compare the two ends of a run: the mean of
+# its first five steps and the mean of its last five.
 
-# %% mystnb={"image": {"alt": "Four curves over 40 steps of the healthy run. Reward rises from 0.9 to nearly 1.6 of 2 points, most of it in the first fifteen steps. Accuracy rises from 0.3 to about 0.6, format from 0.6 to nearly 1. KL from the base rises to about 0.06 with single steps up to 0.2. Completion length stays between 12 and 13 tokens."}}
+# %% mystnb={"image": {"alt": "Six panels of the healthy run over 40 steps. The reward rises and then rises more slowly. Accuracy and format both rise, format close to 1. The KL from the base grows and stays small. The completion length stays nearly the same. The entropy falls. The gradient norm falls too and has single peaks."}}
 display(curves(logs["healthy"]))
 plt.close()
 
 
-# %% [markdown]
-# Single steps are noisy, so from here on we speak of the two ends of a run: the mean of the first five
-# steps, and of the last five.
-
-
 # %%
-def ends(name, columns=("reward", "zero_std_groups", "truncated", "kl", "loss")):
+def ends(log, columns=("reward", "zero_std_groups", "truncated", "kl")):
     """Means of the first and of the last five steps of a run."""
-    log = logs[name][list(columns)]
-    return pd.DataFrame({"first": log.head(5).mean(), "last": log.tail(5).mean()})
+    columns = list(columns)
+    return pd.DataFrame(
+        {"first": log[columns].head(5).mean(), "last": log[columns].tail(5).mean()}
+    )
 
 
-ends("healthy").T.round(3)
-
-# %% [markdown]
-# - The **reward** rises, and both of its parts do.
-# - **zero_std_groups**, the share of groups without an advantage, is far from 1. It rises as questions get
-#   solved.
-# - **truncated**, the share of completions that were cut off at the limit, is near zero.
-# - **kl**, the distance from the base, grows and stays small.
-#
-# And the **loss**? It begins near zero, and then grows while the model gets better. Chapter 05 told
-# why: with one step per batch all ratios are 1, `grpo` gives every rollout the same weight, and the
-# advantages of a group add up to zero. What is left is the penalty. So the loss should be `beta` times the KL, and nothing else.
-
-# %%
-healthy = logs["healthy"]
-beta = notes["recipe"]["beta"]
-print(f"beta = {beta}")
-print(f"correlation of loss and KL: {healthy['loss'].corr(healthy['kl']):.3f}")
-print(f"loss / KL, all steps: {healthy['loss'].sum() / healthy['kl'].sum():.3f}")
+more = ("completion_length", "entropy", "grad_norm", "loss")
+ends(
+    logs["healthy"], ("reward", "zero_std_groups", "truncated", "kl", *more)
+).T.round(3)
 
 # %% [markdown]
-# The two means differ a little, since the loss weighs rollouts equally and the logged KL weighs tokens
-# equally. A falling loss is thus not what you wait for, and a rising one is no alarm.
+# What each column says:
 #
-# ## 2 A dead signal
+# - **reward** and its two parts rise. That is the aim, and it is also the curve that is easiest to fool.
+# - **zero_std_groups** is the share of groups in which all rollouts earn the same. Such a group has no
+#   advantage. Section 2 looks inside it.
+# - **truncated** is the share of completions that were cut off at the limit of tokens.
+# - **kl** says how much the policy has changed from the base. It is in *nats per token*, where a nat is
+#   a unit of information (about 1.44 bits).
+# - **entropy** says how uncertain the policy is about its next token, also in nats. It falls while the policy
+#   becomes surer. At zero, all rollouts of a prompt are the same and learning stops.
+# - **grad_norm** is the length of the gradient before it is clipped. At zero nothing is learned. A sudden peak
+#   says that one batch pulled hard.
+# - **loss** says nothing about progress. With one update per batch it is `beta` times the KL (chapter 05).
 #
-# GRPO learns from differences within a group. Where all rollouts of a prompt earn the same, there is
-# nothing to learn from.
+# Read them in the order of the next figure. Each question is asked only if the one before is answered with yes.
+
+# %% mystnb={"image": {"alt": "A chain of five boxes with arrows. First: is there spread? If no, the signal is dead. Second: do completions end? If no, they are cut off. Third: are KL and gradient in bounds? If no, the rate is wrong. Fourth: does the reward rise on the same questions? Fifth: do the rollouts deserve it? If no, the reward is cheated."}}
+from medr1_lib.course.sketch import sketch
+
+ASKED = {
+    "spread": "1 spread?\nzero_std_groups,\nentropy",
+    "ends": "2 do they end?\ntruncated,\nlength",
+    "moves": "3 does it move,\nand not too far?\nKL, grad_norm",
+    "reward": "4 does the\nreward rise?",
+    "read": "5 do rollouts\ndeserve it?\nread five",
+}
+FAULTS = ("no spread", "cut off", "too slow,\ntoo fast", "healthy?", "cheated")
+boxes = {name: (1.5 * x, 0, text) for x, (name, text) in enumerate(ASKED.items())}
+boxes |= {fault: (1.5 * x, -1, fault) for x, fault in enumerate(FAULTS)}
+arrows = [(a, b, "yes") for a, b in zip(ASKED, list(ASKED)[1:], strict=False)]
+arrows += [
+    (a, b, "no") for a, b in zip(ASKED, FAULTS, strict=True) if a != "reward"
+]
+del boxes["healthy?"]
+sketch(boxes, arrows, tints=dict.fromkeys(FAULTS, "orange"), size=(11, 3.2))
+plt.show()
+
+# %% [markdown]
+# ## 2 Solved or stuck?
 #
-# ### Exercise 1: groups without spread
-# *easy, 5 minutes*
+# A group without spread has no reward gradient. That can have two causes. Either all of its rollouts are right,
+# and there is nothing left to learn. Or all of them are equally wrong, and nothing *can* be learned, because no
+# rollout shows a better way. A log counts both together.
 #
-# `rewards` holds the points of all rollouts, group after group, `group_size` to a group. Return the
-# share of groups in which all rollouts earn the same.
+# ### Exercise 1: kinds of groups
+# *medium, 10 minutes*
+#
+# `rewards` holds the points of all rollouts, group after group, `group_size` to a group. Return a dictionary with
+# three shares of the groups: `"mixed"` (rewards differ), `"solved"` (all have `FULL_MARKS`) and `"stuck"` (all
+# are equal, but lower).
 #
 # <details><summary>Hint</summary>
 #
-# `range(0, len(rewards), group_size)` gives the place where each group begins. A set keeps each value
-# once.
+# `range(0, len(rewards), group_size)` gives the place where each group begins. A group is solved if its smallest
+# reward is `FULL_MARKS`. It is mixed if its smallest is below its largest.
 #
 # </details>
 
 
 # %% tags=["exercise"]
-def zero_std_groups(rewards, group_size):
-    """Share of groups in which all rollouts earn the same, so that none has an advantage."""
+def group_kinds(rewards, group_size):
+    """Shares of groups that are mixed, solved and stuck."""
     # solution
     starts = range(0, len(rewards), group_size)
     groups = [rewards[start : start + group_size] for start in starts]
-    return sum(len(set(group)) == 1 for group in groups) / len(groups)
+    solved = sum(min(group) == FULL_MARKS for group in groups) / len(groups)
+    mixed = sum(min(group) < max(group) for group in groups) / len(groups)
+    return {"mixed": mixed, "solved": solved, "stuck": 1 - mixed - solved}
     # end solution
 
 
 # %%
-zero_std_groups = checks.zero_std_groups(zero_std_groups)
+group_kinds = checks.group_kinds(group_kinds)
 
 # %% [markdown]
-# Two ways to kill the signal. `one answer` samples with temperature 0.01 and `top_k=1`, which is what
-# Qwen2-VL's own `generation_config` asks for. (TRL overrides that file; a plain `generate` follows it.) `all cut off` allows
-# six tokens, so that no completion reaches its answer. The function counts the recorded rollouts, two
-# groups of eight for every step.
+# The record keeps the rollouts of two prompts per step. Here is the second half of the healthy run.
 
 # %% tags=["nbval-check-output"]
-GROUP = notes["recipe"]["num_generations"]
-rollouts["reward"] = rollouts["format_reward"] + rollouts["accuracy_reward"]
-for name in ("healthy", "one answer", "all cut off"):
-    earned = rollouts.loc[rollouts["name"] == name, "reward"].tolist()
-    print(
-        f"{name:>11}: {zero_std_groups(earned, GROUP):.0%} of groups without spread"
-    )
-
+own = rollouts[(rollouts["name"] == "healthy") & (rollouts["step"] > 20)]
+for kind, part in group_kinds(own["reward"].tolist(), GROUP).items():
+    print(f"{kind:>6}: {part:.0%} of {len(own) // GROUP} groups")
 
 # %% [markdown]
-# The next function draws some curves of some runs side by side. Before you look: what will the reward
-# of `one answer` do?
+# A good part of the groups without spread is stuck, in a healthy run. So a rising `zero_std_groups` is no proof
+# of success. Chapter 08 shows what can be done about stuck groups.
+#
+# ## 3 What a KL means
+#
+# A KL divergence is not a distance. Near the base it grows with the *square* of the change. The next cell moves
+# a policy over four letters along one direction and prints its KL.
+
+# %%
+base = torch.tensor([1.0, 0.5, 0.0, -0.5])
+for part in (0.25, 0.5, 1.0):
+    new = (base + part * torch.tensor([1.0, -0.5, 0.25, 0.0])).log_softmax(0)
+    kl = (new.exp() * (new - base.log_softmax(0))).sum()
+    print(f"{part:4.0%} of the way: KL {kl:.4f}")
+
+# %% [markdown]
+# Half of the way has about a quarter of the KL. So if one run has a quarter of the KL of another, it has gone
+# about half as far. Take the square root before you compare.
+#
+# ## 4 Eight runs without names
+#
+# The next cell takes eight of the recorded runs, shuffles them and calls them A to H. Each of them is the recipe
+# `course` with one thing changed, or with nothing changed. These verdicts are possible:
+#
+# | verdict | what it means |
+# |---|---|
+# | `healthy` | the run learns what it should |
+# | `no spread` | the rollouts of a group are all the same from the start |
+# | `cut off` | most completions hit the limit of tokens, at least at first |
+# | `too slow`, `too fast` | the learning rate is far too low, or far too high |
+# | `cheated` | the reward rises, and the completions do not have the form that was asked for |
+#
+# A verdict can be right for several runs, or for none.
+
+# %%
+CHOSEN = {
+    "healthy": "healthy",
+    "one answer": "no spread",
+    "all cut off": "cut off",
+    "cut short": "cut off",
+    "too slow": "too slow",
+    "too fast": "too fast",
+    "hidden thoughts, published": "cheated",
+    "hidden thoughts, strict": "healthy",
+}
+VERDICTS = ("healthy", "no spread", "cut off", "too slow", "too fast", "cheated")
+shuffled = random.Random(8).sample(list(CHOSEN), len(CHOSEN))
+patients = dict(zip("ABCDEFGH", shuffled, strict=True))
 
 
 # %%
-def beside(names, columns, width=5):
-    """Curves of several runs, a panel for each column, as means of the last `width` steps."""
-    _, axes = plt.subplots(
-        1, len(columns), figsize=(3.2 * len(columns), 3), layout="constrained"
-    )
-    for axis, (column, label) in zip(axes, columns.items(), strict=True):
-        for name, style in zip(names, ("-", "--", ":", "-."), strict=False):
-            mean = logs[name][column].rolling(width, min_periods=1).mean()
-            axis.plot(logs[name]["step"], mean, style, label=name)
-        axis.set(xlabel="step", ylabel=label)
-    lines, labels = axes[0].get_legend_handles_labels()
-    axes[0].figure.legend(lines, labels, loc="outside upper center", ncols=4)
-    return axes
+PANELS = ("reward", "zero_std_groups", "truncated", "completion_length")
+PANELS += ("kl", "entropy", "grad_norm")
 
 
-REWARD, KL = {"reward": "reward (points of 2)"}, {"kl": "KL (nats per token)"}
-SPREAD = {"zero_std_groups": "groups without spread"}
+def charts(log_of):
+    """A column of panels for each run, on one scale for each row."""
+    shape = len(PANELS), len(log_of)
+    plots = {"figsize": (13, 10), "layout": "constrained"}
+    _, grid = plt.subplots(*shape, sharex=True, sharey="row", **plots)
+    for column, (name, log) in zip(grid.T, log_of.items(), strict=True):
+        column[0].set_title(name, fontsize="medium")
+        for axes, field in zip(column, PANELS, strict=True):
+            axes.plot(log["step"], log[field].rolling(3, min_periods=1).mean())
+    for axes, field in zip(grid[:, 0], PANELS, strict=True):
+        axes.set_ylabel(field, fontsize="small")
+        if field in (
+            "kl",
+            "entropy",
+            "grad_norm",
+        ):  # one run is far from the others
+            axes.set_yscale("symlog", linthresh=0.1)
 
-# %% mystnb={"image": {"alt": "Reward, share of groups without spread, and KL of three runs. Healthy: reward to 1.6, spread in most groups, KL up to 0.09. One answer: reward wavers between 0.9 and 1.4, all groups without spread, KL zero. All cut off: reward zero, all groups without spread, KL zero."}}
-beside(("healthy", "one answer", "all cut off"), REWARD | SPREAD | KL)
+
+# %% [markdown]
+# All eight asked their questions in the same order, so a dip in several columns at one step is a
+# hard batch. KL, entropy and gradient have a scale that is logarithmic above 0.1. Take your time.
+
+# %% mystnb={"image": {"alt": "Eight columns, A to H, and seven rows: reward, share of groups without spread, share cut off, completion length, KL, entropy and gradient norm over 40 steps. In some columns all groups are without spread and the KL is zero. In one the reward falls to zero within a few steps while the KL rises above 1. In one completions become longer and in one they become shorter. In one the KL stays close to zero although there is spread."}}
+charts({letter: logs[name] for letter, name in patients.items()})
 plt.show()
 
 # %% [markdown]
-# Look at the reward of `one answer` between steps 28 and 37: it climbs from 1.0 to 1.4. But its policy did
-# not change at all: all groups are without spread, and the KL is exactly zero in every step. Each step asks
-# other questions, and those happen to be easier. So a rising reward alone does not prove that anything was
-# learned. Lay it beside a run that got the same questions, or test before and after as in chapter 06.
+# You may also read five rollouts, and no more. Reading takes time in real life, so choose where you need it.
+# `look("A", 40)` prints a completion of run A at step 40, its points, and what the letter should have been.
+
+# %%
+budget = 5
+
+
+def look(letter, step):
+    """Print one rollout, if the budget allows it."""
+    global budget
+    if budget == 0:
+        print("You have read five rollouts.")
+        return
+    budget -= 1
+    name = rollouts["name"] == patients[letter]
+    one = rollouts[name & (rollouts["step"] == step)].iloc[budget]
+    style = notes["runs"][patients[letter]]["changes"].get("style", "think_before")
+    print(
+        f"{one.completion!r}\n{one.reward:g} points, right: {one.answer}", end="; "
+    )
+    print(f"asked for: {style}; {budget} looks left")
+
+
+# look("A", 40)
+
+# %% [markdown]
+# **Your verdicts.** *hard, 40 minutes.* Give each run a verdict from the table and your
+# confidence that it is right, from 0 to 1, as the comment in the next cell shows. As it stands, the cell holds a shrug:
+# `healthy` everywhere, with the confidence of a pure guess.
+
+# %%
+mine = dict.fromkeys("ABCDEFGH", ("healthy", 1 / 6))
+# mine["A"] = ("too slow", 0.7)
+
+# %% [markdown]
+# ### Exercise 2: score a confidence
+# *easy, 10 minutes*
 #
-# The training command refuses such a run. Before the first step it samples some groups, the
-# *pre-flight*. The next two cells try it with the model of your tier.
+# A good confidence is high where you are right and low where you are wrong. The *Brier score* measures that. Take
+# 1 for a verdict that is right and 0 for a wrong one, and average the squared difference to the confidence.
+# `right` is a list of `True` and `False`, `confidence` a list of numbers. The best score is 0. To say
+# 0.5 everywhere scores 0.25.
+#
+# <details><summary>Hint</summary>
+#
+# Python takes `True` for 1 and `False` for 0 in arithmetic. `zip` goes through both lists together.
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def brier(right, confidence):
+    """Mean squared distance of a confidence from what came out."""
+    # solution
+    pairs = zip(right, confidence, strict=True)
+    return sum((sure - came) ** 2 for came, sure in pairs) / len(right)
+    # end solution
+
+
+# %%
+brier = checks.brier(brier)
+
+
+# %%
+def scored(name, verdicts):
+    """How many verdicts are right, the mean confidence, and the Brier score."""
+    right = [verdicts[letter][0] == CHOSEN[patients[letter]] for letter in patients]
+    sure = [verdicts[letter][1] for letter in patients]
+    print(f"{name}: {sum(right)} of {len(right)} right", end=", ")
+    print(
+        f"mean confidence {sum(sure) / len(sure):.2f}, Brier {brier(right, sure):.3f}"
+    )
+
+
+scored("you", mine)
+scored("a shrug", dict.fromkeys("ABCDEFGH", ("healthy", 1 / 6)))
+
+# %% [markdown]
+# Compare the share that is right with your mean confidence. If the confidence is higher, you were
+# *overconfident*; if it is lower, you knew more than you thought. Somebody whose confidence agrees with the
+# share is *calibrated*. Eight verdicts are few: for one run more, the share changes by an eighth.
+#
+# ## 5 What they were
+#
+# Open your table beside the next output before you read on.
+
+# %% tags=["nbval-check-output"]
+for letter, name in patients.items():
+    changes = notes["runs"][name]["changes"]
+    told = (
+        ", ".join(f"{key} {value}" for key, value in changes.items()) or "nothing"
+    )
+    print(f"{letter}: {CHOSEN[name]:>9} ({name}; changed: {told})")
+
+
+# %%
+last = {name: ends(logs[name], PANELS)["last"] for name in list(CHOSEN)[:6]}
+pd.DataFrame(last).T.round(2)
+
+# %% [markdown]
+# **Two dead signals.** `one answer` samples with temperature 0.01 and `top_k=1`, which is what Qwen2-VL's own
+# `generation_config` asks for. TRL overrides that file; a plain `generate` follows it. All rollouts of a prompt are
+# the same, entropy and gradient are zero, and the KL never leaves zero. Its reward moves all the same, because each
+# step asks other questions. So a rising reward alone proves nothing. `all cut off` allows six tokens,
+# and no completion reaches its answer.
+#
+# **Cut short.** A limit of 11 tokens is one or two tokens too short. The reward rises to nearly that of the
+# healthy run, and the share cut off falls to nearly zero. People call such a run a *length collapse*. It is not
+# one: the mean length rises to the limit and stays there. The policy *adapts* to the limit. What does it give up
+# for that? The KL is the only curve that warns, and only the rollouts tell:
+
+# %%
+for name in ("healthy", "cut short"):
+    own = rollouts[(rollouts["name"] == name) & (rollouts["step"] > 30)]
+    length = ends(logs[name], ["completion_length"]).round(1).to_numpy().tolist()
+    named = [
+        any(
+            part in r.completion
+            for part in values(r.modality, "Anatomy Identification")
+        )
+        for r in own.itertuples()
+    ]
+    print(
+        f"{name}: {length} tokens, {sum(named) / len(named):.0%} name a part of the body"
+    )
+    print("   ", own["completion"].mode()[0])
+
+# %% [markdown]
+# The mean length is that of the first and of the last five steps. To save a token or two, the model dropped a part
+# of its reasoning: often no part of the body is named any more, or something else is called one. No reward
+# reads the reasoning, so this cost nothing.
+#
+# **Too slow, too fast.** The recipe has a rate of 0.0004. `too slow` has a fortieth of it and learns, but hardly
+# moves. `too fast` has 25 times as much. It is over after its first update, before any curve could warn: its reward
+# falls to zero and its KL is above 1. After that all groups are stuck, so nothing brings it back. A run that
+# goes on overnight deserves a rule that stops it when the KL passes a limit.
+
+# %%
+slow, well = (ends(logs[name]) for name in ("too slow", "healthy"))
+way = slow.loc["kl", "last"] / well.loc["kl", "last"]
+print(f"too slow: {way:.2f} of the healthy KL, so about {way**0.5:.2f} of its way")
+gained = [f"{log.loc['reward'].diff()['last']:.2f}" for log in (slow, well)]
+print("reward gained: too slow", gained[0] + ", healthy", gained[1])
+
+# %% [markdown]
+# **No penalty.** Two more runs are recorded in which the KL penalty is missing. The penalty pulls a token back
+# with `beta * (1 - p_ref / p)`, and the advantage pushes it with about 1. The next cell compares the two for a
+# token that has become twice as likely. At this `beta` the penalty is a small force, and in 40 steps the
+# learning rate decides more than anything else how far the policy goes. We expected a failure without it, and the record does not show one.
+
+# %%
+beta = notes["recipe"]["beta"]
+print(f"pull on a token that is twice as likely: {beta * (1 - 1 / 2):.3f}, push: 1")
+LOOSE = ("healthy", "no leash", "fast", "fast, no leash")
+pd.DataFrame({name: ends(logs[name])["last"] for name in LOOSE}).T.round(2)
+
+# %% [markdown]
+# **Cheated.** Two runs started from a base with a bad habit. In half of its answers it hid its thoughts inside the
+# answer block, although the style `no_think` asks for a letter only. The published rules of chapter 03 pay for that,
+# because one of their patterns lets a dot match a line break and the other does not. The strict rules do not pay.
+
+# %% tags=["headline", "nbval-check-output"]
+from medr1_lib.rl.rewards import points
+
+for name in ("hidden thoughts, published", "hidden thoughts, strict"):
+    own = rollouts[(rollouts["name"] == name) & (rollouts["step"] > 35)]
+    full = own[own["reward"] == FULL_MARKS]
+    strict = [
+        sum(points(r.completion, r.answer, "no_think")) for r in full.itertuples()
+    ]
+    unearned = sum(earned < FULL_MARKS for earned in strict) / len(strict)
+    tokens = ends(logs[name], ["completion_length"]).loc[
+        "completion_length", "last"
+    ]
+    print(f"{name}: {unearned:.0%} of full marks unearned, {tokens:.1f} tokens")
+
+# %% [markdown]
+# The cheat earns *more* than the honest run, and no curve falls. Its length gives it away, if you know
+# that a letter in its tags takes four tokens. The honest run becomes shorter, and that is what was asked for: a
+# falling length is not a fault in itself. Cheats are found by reading rollouts, and by
+# scoring them with a rule that the training does not use.
+#
+# ## 6 Mend this run
+#
+# Now a run of your own, live. `ill(number)` gives a recipe with one or two faults, and with some harmless changes
+# that should stay. Patient 1 is worked out below.
 
 # %%
 from medr1_lib.data import phantom_vqa
-from medr1_lib.errors import InputError
-from medr1_lib.rl.recipe import load_recipe
+from medr1_lib.rl.recipe import Recipe, load_recipe
 from medr1_lib.rl.train import train
 
-PER_CELL, TRAINS = 4, tier.name != "replay"
+NUMBER, STEPS, TRAINS = (
+    1,
+    60,
+    tier.name != "replay",
+)  # other numbers: other patients
 temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-07-")
 folder = Path(temporary.name)
 if TRAINS:
-    asked = phantom_vqa.questions("train", per_cell=PER_CELL)
-    phantom_vqa.write(folder / "phantoms", {"train": asked}, {"per_cell": PER_CELL})
+    asked = phantom_vqa.questions("train", per_cell=8)
+    phantom_vqa.write(folder / "phantoms", {"train": asked}, {"per_cell": 8})
+STANDARD = load_recipe("gpu" if tier.name == "gpu" else "course").to_dict()
+STANDARD |= {"model": str(tier.model_path), "data": str(folder / "phantoms")}
 
 
-def attempt(name, callbacks=(), **changes):
-    """Ten steps with the recipe of this tier and some changes."""
-    own = {"model": str(tier.model_path), "data": str(folder / "phantoms")}
-    kind = "gpu" if tier.name == "gpu" else "course"
-    recipe = load_recipe(kind, **own | {"max_steps": 10} | changes)
-    return train(recipe, folder / name, callbacks=callbacks)
-
-
-# %% tags=["nbval-check-output"]
-for name in ("one answer", "all cut off"):
-    told = notes["runs"][name]
-    said = "not refused" if TRAINS else told["preflight"]["problem"]
-    try:
-        if TRAINS:
-            attempt(name, **told["changes"])
-    except InputError as refusal:
-        said = refusal.problem.rpartition("): ")[2]
-    print(f"{name}: {said}")
-
-# %% [markdown]
-# A pre-flight of 16 groups finds what is dead, not what is weak. The next run passed it.
-#
-# ## 3 Cut short
-#
-# `cut short` allows 11 tokens. A usual completion takes 12 or 13, so most of them are cut off before
-# the answer is closed.
-
-# %%
-print(notes["runs"]["cut short"]["preflight"]["text"])
-
-# %% mystnb={"image": {"alt": "Cut short and healthy over 40 steps. The reward of cut short rises from about 0.2 to 1.5, close to the healthy one at 1.6. Its share of completions cut off falls from about 0.7 to near 0. Its KL rises to 0.9 and settles at 0.5 while the healthy one stays below 0.1."}}
-beside(
-    ("healthy", "cut short"),
-    REWARD | {"truncated": "share cut off"} | KL,
-)
-plt.show()
-
-# %% [markdown]
-# The reward grows sixfold, from 0.24 to 1.49, and the share of completions that are cut off falls from
-# most to hardly any. Had you looked at these two alone, you would report a success. The KL says otherwise:
-# 0.50, where the healthy run has 0.06. Something about this model is very different now. A curve cannot say
-# what; the rollouts can.
-
-
-# %%
-def show(name, step, count=3):
-    """Some of the different completions of a step."""
-    own = rollouts[(rollouts["name"] == name) & (rollouts["step"] == step)]
-    for completion in own["completion"].drop_duplicates().head(count):
-        print(f"step {step}: {completion!r}")
-
-
-for step in (1, 40):
-    show("cut short", step)
-
-# %% [markdown]
-# At first, a thought names the modality, the part of the body and what was asked, each in its place, and is
-# cut off before the answer is closed. At the end, the answer is closed, and the thought has lost a part. What
-# was asked is still named, but a grade or a place is called an anatomy, since two parts with that word between
-# them are the shortest thought that this model knows. The tokens for the closing tag were taken where no rule
-# looks. How often is any part of the body still named? The recorded rollouts of ten steps:
-
-# %%
-from medr1_lib.analysis.stats import wilson
-
-
-def body_named(name, first, last):
-    """Share of completions that name a part of the body, with its interval."""
-    own = rollouts[
-        (rollouts["name"] == name) & rollouts["step"].between(first, last)
-    ]
-    named = 0
-    for rollout in own.itertuples():
-        parts = phantom_vqa.values(rollout.modality, "Anatomy Identification")
-        named += any(part in rollout.completion for part in parts)
-    low, high = wilson(named, len(own))
-    return f"{named / len(own):.0%} [{low:.0%}, {high:.0%}], n = {len(own)}"
-
-
-for name in ("healthy", "cut short"):
-    print(f"{name}, steps 1 to 10:", body_named(name, 1, 10))
-    print(f"{name}, steps 31 to 40:", body_named(name, 31, 40))
-
-# %% [markdown]
-# (Rollouts of a group resemble each other, so these intervals are somewhat too narrow. The difference
-# is far larger than that.)
-#
-# This is *length collapse* with a plain cause: the limit. The accuracy reward suffers least, 0.51 against
-# 0.62 at the end, and it is the one that people report. Whoever wanted reasons to read has a model whose
-# reasons went wrong while every curve but the KL improved.
-#
-# ## 4 Too slow, too fast
-#
-# With one step per batch the clip never acts, so the learning rate alone decides how far a step goes.
-# The recipe has 0.0004. Here are a fortieth of it, five times as much, and 25 times as much.
-
-# %% mystnb={"image": {"alt": "Four learning rates. Too slow: reward between 0.9 and 1.3, KL rising to 0.015. Healthy: reward to 1.6, KL below 0.1. Fast: reward as healthy, KL near 0.3. Too fast: reward falls to 0 within ten steps, KL above 1, and all groups are without spread from then on."}}
-SPEEDS = ("too slow", "healthy", "fast", "too fast")
-axes = beside(SPEEDS, REWARD | KL | SPREAD)
-axes[1].set(yscale="log", ylim=(1e-4, 10))
-plt.show()
-
-# %% [markdown]
-# `too slow` has spread, so it has something to learn from, and it does learn: it ends above its start, which
-# `one answer` did not on the same questions. But its KL of 0.014 says how far it got in 40 steps, a quarter of
-# the way of the healthy run. `too fast` is over after its first update. Its reward falls to zero, and with it
-# all spread: a dead signal again, but with a KL above 1. Nothing brings it back, since no rollout is right any
-# more. `fast` is the one to think about. It works, and it is ahead in the first steps; at the end it is no
-# better than the slower one, at more than four times the KL.
-#
-# See the collapse happen. Ten steps are enough. While you wait: which curve moves first, and could you
-# have stopped the run by it?
-
-# %% mystnb={"image": {"alt": "Ten steps at 25 times the learning rate. The reward and both of its parts fall to nearly zero after one step. KL rises above 1 at once and to about 10. Completion length rises to the limit of 32 tokens."}}
-if TRAINS:
-    broken = attempt("too fast", [live()], learning_rate=1e-2).log
-else:
-    broken = logs["too fast"].head(10)
-    display(curves(broken))
-    plt.close()
-
-# %% tags=["nbval-check-output"]
-reward = broken["reward"]
-lost = reward.iloc[-3:].mean() < reward.iloc[0] / 2
-print("half of the reward lost within ten steps:", "yes" if lost else "no")
-
-# %% [markdown]
-# After a single update the KL is several times higher than it ever was in the healthy run, and the reward is
-# all but gone. No curve gave a warning before: there was no step before. A run that should go on overnight
-# deserves a rule that stops it when the KL passes a limit.
-#
-# ## 5 No KL penalty
-#
-# The penalty with `beta` is meant to keep the policy near the base. What if it is missing? The table
-# has the learning rate of the recipe and five times as much, each with and without. (Without means
-# 0.000000001, since TRL does not compute a KL at 0.)
-
-# %%
-pd.DataFrame(
-    {
-        name: {
-            "reward, last": ends(name).loc["reward", "last"],
-            "KL, last": ends(name).loc["kl", "last"],
-            "KL, highest": logs[name]["kl"].max(),
-        }
-        for name in ("healthy", "no leash", "fast", "fast, no leash")
+def ill(number):
+    """The recipe of a patient: faults, and changes that do no harm."""
+    draw = random.Random(18 * number)
+    speed = {
+        "learning_rate": draw.choice([1e-2, 2e-2] if number % 2 else [2e-6, 4e-6])
     }
-).T.round(2)
+    dead = {"temperature": 0.05, "top_k": 1}
+    faults = (speed, {"max_completion_length": 6}, dead)
+    return STANDARD | {"beta": 0.02, "lora_r": 8} | faults[0] | draw.choice(faults)
+
+
+# %%
+def watched(name, recipe, steps, instead):
+    """The log of a live run, drawn while it trains; at the replay tier a recorded one."""
+    if TRAINS:
+        recipe = Recipe.from_dict(recipe | {"max_steps": steps})
+        return train(recipe, folder / name, force=True, callbacks=[live()]).log
+    display(curves(instead))
+    plt.close()
+    return instead
+
 
 # %% [markdown]
-# Little came loose. At the rate of the recipe the last steps are no farther from the base without a penalty,
-# 0.05 against 0.06, though the farthest single step is: 0.43 against 0.21. At five times the rate both are
-# farther, at the end 0.36 against 0.27, and the reward is slightly lower. One seed cannot tell such
-# differences from luck. What can be said
-# is that in 40 steps the learning rate decided how far the policy went, and 0.04 times a KL of 0.1 is a
-# small price beside advantages of about 1. A penalty matters in long runs, and where the reward can be
-# cheated. We expected a failure here, and did not get a clear one. And a small KL is no promise either: it is
-# measured on the texts of the training, and chapter 06 found captions that became worse in spite of it.
+# Ten steps of patient 1, forced past the pre-flight that would refuse a dead signal. Look at the curves: which
+# verdicts fit?
+
+# %% mystnb={"image": {"alt": "Ten steps of a sick run. The reward and both of its parts fall to nearly zero after the first update. The KL rises above 1, completions grow to the limit of tokens, and the gradient norm falls."}}
+seen = watched("sick", ill(NUMBER), 10, logs["too fast"].head(10))
+
+# %% [markdown]
+# ### Exercise 3: set back the cause
+# *medium, 15 minutes*
 #
-# ## 6 A reward that is cheated
-#
-# Chapter 03 found completions that the published rules pay and the strict ones do not. Does a model
-# find them? To tell, score each rollout twice: `reward` is what it was paid in its run, `strict` what
-# the strict rules would have given.
-#
-# ### Exercise 2: full marks that were not earned
-# *easy, 5 minutes*
-#
-# `paid` are the points of each rollout under the rules of its run, `strict` its points under the strict
-# rules. Return the share of the rollouts with `FULL_MARKS` marks that the strict rules would have given less,
-# and 0.0 where no rollout has full marks.
+# Return a copy of `recipe` in which the cause of every verdict in `verdicts` has the value that it has in
+# `standard`. Everything else stays as it is in `recipe`. The fields are `learning_rate`, `max_completion_length`,
+# `temperature`, `top_k` and `rules`. Which of them causes `too fast`, `too slow`, `cut off`, `no spread`, `cheated`?
 #
 # <details><summary>Hint</summary>
 #
-# Go through both lists at once with `zip` and keep the strict points of those that were paid `FULL_MARKS`.
-# Count which of these are lower. The list may be empty.
+# Write a dictionary from verdicts to lists of fields. One verdict has two fields. `{**recipe, **changes}` is a copy of
+# `recipe` with `changes`.
 #
 # </details>
 
-# %%
-from medr1_lib.rl.rewards import points
-
-FULL_MARKS = 2.0  # points of a completion that is right and has the form asked for
-
-
-def strict_points(rollout):
-    """What the strict rules give to a recorded rollout."""
-    changes = notes["runs"][rollout["name"]]["changes"]
-    style = changes.get("style", "think_before")
-    return sum(points(rollout["completion"], rollout["answer"], style))
-
-
-rollouts["strict"] = rollouts.apply(strict_points, axis=1)
-
 
 # %% tags=["exercise"]
-def unearned(paid, strict):
-    """Share of the full marks that the strict rules would not give."""
+def mend(recipe, standard, verdicts):
+    """The recipe with the cause of each verdict set back to the standard."""
     # solution
-    full = [
-        points
-        for reward, points in zip(paid, strict, strict=True)
-        if reward == FULL_MARKS
-    ]
-    return sum(points < FULL_MARKS for points in full) / len(full) if full else 0.0
+    causes = {
+        "too fast": ["learning_rate"],
+        "too slow": ["learning_rate"],
+        "cut off": ["max_completion_length"],
+        "no spread": ["temperature", "top_k"],
+        "cheated": ["rules"],
+    }
+    fields = [field for verdict in verdicts for field in causes[verdict]]
+    return {**recipe, **{field: standard[field] for field in fields}}
     # end solution
 
 
 # %%
-unearned = checks.unearned(unearned)
+mend = checks.mend(mend)
 
 # %% [markdown]
-# The run `published` is the healthy one, paid by the published rules.
+# The completions of patient 1 all reach the limit, so it looks cut off as well. But they did not at the first step,
+# and the policy broke after it. One cause explains everything, so we treat that one and look again.
 
-# %% tags=["nbval-check-output"]
-own = rollouts[rollouts["name"] == "published"]
-share = unearned(own["reward"].tolist(), own["strict"].tolist())
-print(f"published: {share:.1%} of full marks unearned, {len(own)} rollouts")
-
-# %% [markdown]
-# Nothing at all: not one of the full marks would be refused. The rules have holes, and the model did not find them within 40 steps. Training only makes likelier what
-# is sampled already, and this base hardly ever writes what the holes would pay for.
-#
-# A base from the internet has many habits. So here is one that has a bad one. In the style `no_think` a
-# model should give the letter and nothing else. Before reinforcement, a short supervised lesson showed
-# it 1,024 examples with right letters. In half of them the thoughts stand *inside* the answer block,
-# after a line break. The published rules give full marks for that: one pattern lets a dot match a line
-# break, the other does not, so it skips to the second `<answer>`.
-
-# %%
-for step in (1, 40):
-    show("hidden thoughts, published", step)
-
-# %% [markdown]
-# The habit takes over. Nobody asked for thoughts, but they help to find the letter, and the rules pay
-# for the letter. Two runs started from this same base. One was paid by the published rules, the other
-# by the strict ones.
-
-# %% mystnb={"image": {"alt": "The same base trained with published and with strict rules. Published: reward from 1.5 to 1.7, share with thoughts from 0.5 to nearly 1, completions from 9 to 15 tokens. Strict: reward from 0.8 to 1.3, share with thoughts to nearly 0, completions to 4 tokens."}}
-HABIT = ("hidden thoughts, published", "hidden thoughts, strict")
-for name in HABIT:
-    own = rollouts[rollouts["name"] == name]
-    thinks = own["completion"].str.contains("<think>").groupby(own["step"]).mean()
-    logs[name] = logs[name].set_index("step", drop=False).assign(thinks=thinks)
-THINKS = {"thinks": "with thoughts (n = 16)"}
-beside(HABIT, REWARD | THINKS | {"completion_length": "completion (tokens)"})
-plt.show()
-
-# %% [markdown]
-# Judged by the left panel alone, the cheat is the better run. Both rewards rise, and its ends higher, at
-# 1.73 against 1.33. By the strict rules nearly all of its full marks are unearned at the end.
-# Nor are its answers worse: with thoughts it finds the right letter more often. What it lost is what
-# the style was chosen for, a short answer. The length would have warned you, if you knew that a letter
-# in its tags takes four tokens, the end of the turn included.
-#
-# A cheat like this makes no curve fall. It is found by reading rollouts, and by scoring them with a
-# rule that the training does not use. And only what the base already does now and then can be
-# reinforced, cheats too.
-#
-# ## 7 A diagnosis
-#
-# ### Exercise 3: name the fault
-# *medium, 20 minutes*
-#
-# Now put it together. `first` and `last` hold the means of a run's columns at its two ends, and `last`
-# has `unearned` as well. Return the first of these that fits, in this order:
-#
-# 1. hardly a group with spread at the end (more than `DEAD` without) and hardly any way from the base
-#    (KL below `MIN_KL`): `"cut off"` if more than `TRUNCATED` of the completions are, otherwise `"no spread"`;
-# 2. `"too fast"` if less than the share `REWARD_LEFT` of the first reward is left;
-# 3. `"cut off"` if more than `TRUNCATED` of the completions were, at first;
-# 4. `"too slow"` if the KL is below `MIN_KL`;
-# 5. `"hacked"` if more than `UNEARNED` of the full marks are unearned;
-# 6. `"healthy"`.
-#
-# <details><summary>Hint</summary>
-#
-# One `if` with a `return` for each line. The order matters: a solved task has no spread either, but is
-# far from the base; and what broke has no spread, but was far from the base before.
-#
-# </details>
-
-# %%
-DEAD, TRUNCATED = 0.9, 0.5  # shares of groups, of completions
-MIN_KL, REWARD_LEFT = 0.02, 0.5  # nats per token, share of the first reward
-UNEARNED = 0.1  # share of full marks
-
-
-# %% tags=["exercise"]
-def diagnose(first, last):
-    """Name the failure that two ends of a run show, or call it healthy."""
-    # solution
-    if last["zero_std_groups"] > DEAD and last["kl"] < MIN_KL:
-        return "cut off" if last["truncated"] > TRUNCATED else "no spread"
-    if last["reward"] < REWARD_LEFT * first["reward"]:
-        return "too fast"
-    if first["truncated"] > TRUNCATED:
-        return "cut off"
-    if last["kl"] < MIN_KL:
-        return "too slow"
-    return "hacked" if last["unearned"] > UNEARNED else "healthy"
-    # end solution
-
-
-# %%
-diagnose = checks.diagnose(diagnose)
+# %% mystnb={"image": {"alt": "Sixty steps of the mended run. The reward rises, the KL stays far below 1, the completions keep their length and the entropy falls slowly."}}
+verdicts = ["too fast"]
+healed = mend(ill(NUMBER), STANDARD, verdicts)
+after = watched("healed", healed, STEPS, logs["healthy"])
 
 # %% tags=["headline", "nbval-check-output"]
-for name in notes["runs"]:
-    own = rollouts[(rollouts["name"] == name) & (rollouts["step"] > 35)]
-    cheated = unearned(own["reward"].tolist(), own["strict"].tolist())
-    first, last = ends(name)["first"], ends(name)["last"]
-    print(f"{name:>26}: {diagnose(first, {**last, 'unearned': cheated})}")
+found = ends(after)["last"]
+signs = {
+    "there is spread": found["zero_std_groups"] < 0.9,
+    "completions end": found["truncated"] < 0.1,
+    "it moves, and not too far": 5e-3 < found["kl"] < 1,
+    "the reward is above that of the sick run": found["reward"]
+    > seen["reward"].tail(5).mean(),
+}
+for sign, holds in signs.items():
+    print(f"{sign}: {'yes' if holds else 'no'}")
 
 # %% [markdown]
-# Compare with the list of changes at the top. The thresholds were chosen with these very runs before
-# our eyes, so that the function is right about them proves little; another model needs bounds of its
-# own. And three runs are called healthy that were expected to fail: `no leash` and `fast, no leash`,
-# which had no penalty, and `published`, whose reward has holes. In 40 steps and with one seed nothing
-# went wrong there. That is no proof that nothing can.
+# Your turn: set `NUMBER` to 2, 3 or 4, run this section again, and change `verdicts` until every line says yes. *hard, 30
+# minutes, most of it waiting.* What to compare with: patient 2 has one fault, patients 3 and 4 have two each. A run without
+# any spread shows neither a rate that is too low nor one that is too high, so a second fault can hide behind the first.
+
+# %% [markdown]
+# ## Quiz
+# Decide first, then open the choice that you take.
 #
+# ### Question 1
+# The share of groups without spread rises from 20 to 60 % in a run. What do you know?
+#
+# <details><summary>A. The model is good now, since most groups are solved</summary>
+#
+# Wrong. Groups in which all rollouts are equally wrong have no spread either, and in the record they are common.
+#
+# </details>
+# <details><summary>B. The learning rate is too high</summary>
+#
+# Wrong. A broken policy has no spread, but so has a good one; look at KL and reward before you blame the rate.
+#
+# </details>
+# <details><summary>C. Less of each batch teaches anything; why, only the rewards tell</summary>
+#
+# Right. Such groups cost as much as the others, and you have to look whether they are solved or stuck.
+#
+# </details>
+#
+# ### Question 2
+# Run X ends with a KL of 0.04 and run Y with 0.01, near the same base. How far has Y gone, compared with X?
+#
+# <details><summary>A. About half as far</summary>
+#
+# Right. Near the base the KL grows with the square of the change, so the square root of a quarter counts.
+#
+# </details>
+# <details><summary>B. About a quarter as far</summary>
+#
+# Wrong. This reads the KL as a distance, and it is quadratic in the change of the policy.
+#
+# </details>
+# <details><summary>C. Just as far, since both are below 0.1</summary>
+#
+# Wrong. There is no such limit; a KL is a number that can be compared between runs on one base.
+#
+# </details>
+#
+# ### Question 3
+# A reward rises steadily, spread and KL look healthy, and completions become longer. What is the next thing to do?
+#
+# <details><summary>A. Stop the run, since a growing length is a collapse</summary>
+#
+# Wrong. Longer completions can be better reasoning or a cheat; a collapse is a length that falls.
+#
+# </details>
+# <details><summary>B. Read some rollouts and score them by a rule that the training does not use</summary>
+#
+# Right. No curve tells an honest reward from a cheated one, and a second rule or a reader can.
+#
+# </details>
+# <details><summary>C. Let it run, since the reward is what was asked for</summary>
+#
+# Wrong. The reward is what you wrote down, which is not always what you wanted.
+#
+# </details>
+
+# %% [markdown]
 # ## What you saw
 #
-# - Reward, its parts, spread, cut-off share and KL are read together. With `grpo` and one step per batch the loss is `beta` times the KL.
-# - A reward can rise though the model stands still, because the questions change.
-# - A limit that is too short gave a reward that rose sixfold, and thoughts that call a grade an anatomy.
-# - A learning rate 25 times too high broke the model in one step, and the KL showed how far.
-# - Published rules did no harm to a base without the habit, and rewarded one that had it.
-# - What we expected and did not clearly see: harm from a missing penalty, in 40 steps.
+# - Curves are read in an order: spread, ends, movement, reward, and then rollouts.
+# - A group without spread is solved or stuck. In the recorded healthy run a good part of them is stuck.
+# - A KL is quadratic near the base, a loss says nothing, and an entropy of zero ends all learning.
+# - A reward can rise because the questions change, because the policy adapts to a wrong limit, or because it cheats.
+# - A verdict has a confidence, and the Brier score rates both together.
+# - A fault is mended by its cause; settings that do no harm stay.
 #
 # ## Where to go next
 #
 # Add a run of your own to `RUNS` in `benchmarks/study/failures.py`, write down which curve will tell, and
-# look. Chapter 09 trains with the base in four bits. Chapter 10 compares reinforcement with supervised
-# fine-tuning. To read: L. Gao, J. Schulman and J. Hilton, *Scaling laws for reward model
-# overoptimization* (arXiv 2210.10760), and J. Skalse et al., *Defining and characterizing reward
-# hacking* (arXiv 2209.13085).
+# look. Chapter 08 changes the loss itself, and shows what to do about stuck groups. To read: L. Gao, J. Schulman and
+# J. Hilton, *Scaling laws for reward model overoptimization* (arXiv 2210.10760), and J. Skalse et al., *Defining and
+# characterizing reward hacking* (arXiv 2209.13085).

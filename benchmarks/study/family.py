@@ -1,0 +1,164 @@
+"""What do the losses of chapter 08 differ in, and what does a teacher add? Train, score, compare.
+
+    python -m medr1_lib data build --out _output/phantoms
+    python -m benchmarks.study.family --data _output/phantoms --out _output/family
+
+`reuse`: the recipe `course` with each loss of the family, four updates for each batch of rollouts,
+and beside them GRPO with one. `signal`: the same questions answered by reinforcement, by imitation
+of true rationales (as often, and for about the same time), and by distillation from a teacher of
+the student's size. Goes on where it was interrupted. Writes `family.parquet` (a row per update) and
+`family.json` (accuracies, seconds, and how it was made) to `--record`.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from datasets import Dataset
+from peft import LoraConfig, get_peft_model
+
+from benchmarks.study.runs import score, train_and_score
+from medr1_lib.cli import exit_status
+from medr1_lib.course.chapters.chapter_08 import FAMILY, reverse_kl, trl_settings
+from medr1_lib.evaluation.evaluate import Settings
+from medr1_lib.evaluation.items import EvalSet
+from medr1_lib.files import write_json
+from medr1_lib.model.loading import load_policy
+from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
+from medr1_lib.model.vision_cache import VisionCache
+from medr1_lib.provenance import run_stamp
+from medr1_lib.rl.generation import completion_inputs, prefill
+from medr1_lib.rl.loop import Config, Policy, encode, sample
+from medr1_lib.rl.recipe import Recipe, load_recipe
+from medr1_lib.rl.run import begun
+from medr1_lib.rl.train import grpo_rows, train
+
+STYLE, UPDATES = "think_before", 4  # updates for each batch of rollouts
+REUSED = ("GRPO", "Dr. GRPO", "DAPO", "GSPO", "CISPO")
+LONGER = 5  # a step of imitation samples nothing and takes about a fifth of the time
+TEACHER = 100  # steps of imitation
+
+
+def main(arguments: list[str]) -> int:
+    asked = parsed(arguments)
+    torch.set_num_threads(1)
+    items, logs, runs = EvalSet(asked.data), [], []
+    settings = Settings((STYLE,), limit=asked.limit)
+    teacher = train(
+        sft(asked, 0, TEACHER), asked.out / "teacher", resume=begun(asked.out / "teacher")
+    )
+    for group, name, seed, recipe in arms(asked):
+        out = asked.out / f"{group}-{name}-{seed}".replace(" ", "-")
+        if name == "distillation":
+            log, adapter = by_teacher(recipe, teacher.adapter, out)
+            answers = score(adapter, None, items, settings, out.with_name(out.name + "-scored"))
+        else:
+            run, answers = train_and_score(recipe, out, items, settings)
+            log = run.log
+        told = {"group": group, "name": name, "seed": seed}
+        logs.append(log.assign(**told))
+        found = {"right": int(answers["correct"].sum()), "items": len(answers)}
+        runs.append(told | found | {"seconds": round(float(log["seconds"].sum()), 1)})
+        print(json.dumps(runs[-1]), flush=True)
+    for name, model in (("base", Path(recipe.model)), ("teacher", teacher.adapter)):
+        answers = score(model, None, items, settings, asked.out / f"{name}-scored")
+        runs.append({"group": name, "right": int(answers["correct"].sum()), "items": len(answers)})
+    asked.record.mkdir(parents=True, exist_ok=True)
+    path = asked.record / "family.parquet"
+    pd.concat(logs).to_parquet(path, index=False, compression="zstd")
+    report = {**run_stamp(torch.get_num_threads()), "recipe": load_recipe("course").to_dict()}
+    report |= {"batches": asked.batches, "steps": asked.steps, "teacher_steps": TEACHER}
+    write_json(asked.record / "family.json", report | {"runs": runs})
+    return 0
+
+
+def arms(asked: argparse.Namespace) -> Iterator[tuple[str, str, int, Recipe]]:
+    """Group, name, seed and recipe of every run but the teacher's."""
+    for seed in asked.seeds:
+        once = load_recipe("course", data=str(asked.data), style=STYLE, seed=seed, save_steps=99)
+        yield "reuse", "GRPO, one update", seed, once.replace(max_steps=asked.batches)
+        again = {"num_iterations": UPDATES, "max_steps": UPDATES * asked.batches}
+        for name in REUSED:
+            yield "reuse", name, seed, once.replace(**again, **trl_settings(FAMILY[name]))
+        yield "signal", "GRPO", seed, once.replace(max_steps=asked.steps)
+        yield "signal", "imitation", seed, sft(asked, seed, asked.steps)
+        yield "signal", "imitation, longer", seed, sft(asked, seed, LONGER * asked.steps)
+        yield "signal", "distillation", seed, once.replace(max_steps=asked.steps)
+
+
+def sft(asked: argparse.Namespace, seed: int, steps: int) -> Recipe:
+    return load_recipe("course-sft", data=str(asked.data), style=STYLE, seed=seed, max_steps=steps)
+
+
+def by_teacher(recipe: Recipe, teacher: Path, out: Path) -> tuple[pd.DataFrame, Path]:
+    """Distill `teacher` into a fresh adapter on the base of a recipe, on the student's rollouts."""
+    kept = out / "log.csv"
+    if not kept.exists():
+        torch.manual_seed(recipe.seed)
+        student, processor = load_policy(Path(recipe.model), device="cpu")
+        master, _ = load_policy(teacher, device="cpu")
+        for model in (student, master):
+            VisionCache(model)
+        lora = LoraConfig(
+            r=recipe.lora_r, lora_alpha=recipe.lora_alpha, target_modules=recipe.lora_targets
+        )
+        policy, config = get_peft_model(student, lora).train(), recipe.grpo_config(out)
+        rows: list[dict[str, Any]] = []
+        before = time.perf_counter()
+        for gap in distill(policy, master, processor, grpo_rows(recipe), config):
+            now = time.perf_counter()
+            rows.append({"step": len(rows) + 1, "gap": gap, "seconds": now - before})
+            before = now
+        policy.save_pretrained(str(out))
+        pd.DataFrame(rows).to_csv(kept, index=False)
+    return pd.read_csv(kept), out
+
+
+def distill(
+    student: Policy,
+    teacher: Policy,
+    processor: ImageOnlyQwen2VLProcessor,
+    rows: Dataset,
+    config: Config,
+) -> Iterator[float]:
+    """Bring the student nearer to the teacher on what the student itself writes."""
+    group, size = config.num_generations, config.per_device_train_batch_size
+    trained = [weight for weight in student.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(trained, config.learning_rate, weight_decay=0.0)
+    for step in range(config.max_steps):
+        first = step * size // group
+        inputs = encode(processor, rows[first : first + size // group])
+        tokens, mask = sample(student, processor, inputs, config)
+        owner = torch.arange(size) // group
+        with torch.no_grad():
+            asked = completion_inputs(prefill(teacher, inputs), tokens, mask, owner)
+            wanted = teacher(**asked).logits
+        shared = completion_inputs(prefill(student, inputs), tokens, mask, owner)
+        gap = (reverse_kl(student(**shared).logits, wanted) * mask).sum() / mask.sum()
+        optimizer.zero_grad()
+        gap.backward()
+        optimizer.step()
+        yield gap.item()
+
+
+def parsed(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--data", type=Path, required=True, metavar="DIR", help="made by `data build`")
+    add("--out", type=Path, required=True, metavar="DIR", help="of the runs")
+    add("--record", type=Path, default=Path("data/recorded"), metavar="DIR")
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N")
+    add("--batches", type=int, default=4, metavar="N", help="of rollouts, in `reuse`")
+    add("--steps", type=int, default=10, metavar="N", help="in `signal`")
+    add("--limit", type=int, default=160, metavar="N", help="questions of a test")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main, sys.argv[1:]))
