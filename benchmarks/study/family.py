@@ -33,7 +33,7 @@ from medr1_lib.model.loading import load_policy
 from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
 from medr1_lib.model.vision_cache import VisionCache
 from medr1_lib.provenance import run_stamp
-from medr1_lib.rl.generation import completion_inputs, prefill
+from medr1_lib.rl.generation import packed_inputs, packed_outputs
 from medr1_lib.rl.loop import Config, Policy, encode, sample
 from medr1_lib.rl.recipe import Recipe, load_recipe
 from medr1_lib.rl.run import begun
@@ -135,12 +135,11 @@ def distill(
         first = step * size // group
         inputs = encode(processor, rows[first : first + size // group])
         tokens, mask = sample(student, processor, inputs, config)
-        owner = torch.arange(size) // group
+        packed = packed_inputs(student, inputs, tokens, mask)
         with torch.no_grad():
-            asked = completion_inputs(prefill(teacher, inputs), tokens, mask, owner)
-            wanted = teacher(**asked).logits
-        shared = completion_inputs(prefill(student, inputs), tokens, mask, owner)
-        gap = (reverse_kl(student(**shared).logits, wanted) * mask).sum() / mask.sum()
+            wanted = packed_outputs(teacher(**packed).logits, tokens)
+        logits = packed_outputs(student(**packed).logits, tokens)
+        gap = (reverse_kl(logits, wanted) * mask).sum() / mask.sum()
         optimizer.zero_grad()
         gap.backward()
         optimizer.step()
