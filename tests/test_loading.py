@@ -148,7 +148,7 @@ SPOILT = {
     "cut configuration": (lambda f: cut(f / "config.json"), "not sound JSON"),
     "another architecture": (
         lambda f: edit(f / "config.json", model_type="llama"),
-        "'llama'; use a qwen2_vl or qwen2_5_vl model",
+        "'llama'; use a model of qwen2_vl, qwen2_5_vl",
     ),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "weights cannot be read"),
     "cut weights": (lambda f: cut(f / "model.safetensors"), "weights cannot be read"),

@@ -236,16 +236,11 @@ def _submit(
         asked = {"timeout_min": TIMEOUT_MINUTES, "cpus_per_task": plan.threads}
         cluster.update_parameters(**asked | {"name": "medr1-sweep"} | dict(plan.resources))
         dealt = [jobs[first::processes] for first in range(min(processes, len(jobs)))]
-        rest = out, plan.threads, os.getpid() if executor == "local" else None
         if executor != "local":
-            return cluster.map_array(run_jobs, dealt, *map(repeat, rest))
-        submitted: list[submitit.Job[None]] = []
-        cards = _cards(jobs, processes)
-        for place, part in enumerate(dealt):  # submitit would give each the first card, or none
-            cluster.update_parameters(gpus_per_node=len(cards[:1]))
-            cluster.update_parameters(local_visible_gpus=cards[place : place + 1])
-            submitted.append(cluster.submit(run_jobs, part, *rest))
-        return submitted
+            return cluster.map_array(run_jobs, dealt, repeat(out), repeat(plan.threads))
+        here = zip(dealt, _cards(jobs, processes), strict=False)
+        rest = out, plan.threads, os.getpid()
+        return [cluster.submit(run_jobs, part, *rest, card) for part, card in here]
     except RuntimeError as error:
         raise InputError(f"--executor {executor}", str(error), "use local here") from error
     # What submitit raises for a parameter that it does not know or cannot use.
@@ -253,25 +248,32 @@ def _submit(
         raise InputError("plan: resources", str(error), "use submitit's parameters") from error
 
 
-def _cards(jobs: Sequence[Job], processes: int) -> list[int]:
-    """The numbers of the GPUs that processes here get, one each; none if no recipe wants one."""
-    wanted = [job for job in jobs if not job.recipe.config.get("use_cpu")]
-    if not wanted:
-        return []
-    cards = list(range(torch.cuda.device_count()))
-    if named := os.environ.get("CUDA_VISIBLE_DEVICES"):
-        cards = [int(card) for card in named.split(",") if card.isdigit()]
+def _cards(jobs: Sequence[Job], processes: int) -> list[str]:
+    """What each process here sees of the GPUs: one of its own, or none if no recipe wants one."""
+    if all(job.recipe.config.get("use_cpu") for job in jobs):
+        return [""] * processes
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    cards = named.split(",") if named else [str(k) for k in range(torch.cuda.device_count())]
     if len(cards) < processes:
         problem = f"its jobs want a GPU each, and torch finds {len(cards)}"
         raise InputError(f"--jobs {processes}", problem, "choose as many, or use_cpu: true")
     return cards
 
 
-def run_jobs(jobs: Sequence[Job], out: Path, threads: int, parent: int | None = None) -> None:
+def run_jobs(
+    jobs: Sequence[Job],
+    out: Path,
+    threads: int,
+    parent: int | None = None,
+    card: str | None = None,
+) -> None:
     """Do these jobs one after the other; what goes wrong with one is written into its folder.
 
-    Ends when the process `parent` has ended: killed, it could not end this one.
+    Ends when the process `parent` has ended: killed, it could not end this one. Sees the GPU `card`
+    alone, where one is given; submitit's local executor would give each process the first.
     """
+    if card is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = card  # torch reads it when it first asks for a GPU
     if parent is not None:
         Thread(target=_end_with, args=(parent,), daemon=True).start()
     torch.set_num_threads(threads)

@@ -74,8 +74,9 @@ def load_policy(
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     # Not torch's own `is_bf16_supported`, which counts a slow emulation.
-    old = device != "cpu" and torch.cuda.get_device_capability()[0] < 8
-    dtype = dtype or (torch.float32 if device == "cpu" or old else torch.bfloat16)
+    on_cpu = device.startswith("cpu")  # accelerate says cpu:0
+    old = not on_cpu and torch.cuda.get_device_capability()[0] < 8
+    dtype = dtype or (torch.float32 if on_cpu or old else torch.bfloat16)
     base = base_directory(path)
     # In float16 throughout, activations of Qwen2 overflow: what layers pass on stays in float32.
     model = _load_model(base, quantize, device, dtype, torch.float16 if old else dtype)
