@@ -38,8 +38,8 @@ def filled(page: str) -> str:
     page = re.sub(r"about \d+ minutes$", f"about {total} minutes", page, flags=re.M)
     hours = round(sum(works.values()) / 60)
     page = re.sub(
-        r"\d+ chapters of about an hour each; about \d+ hours",
-        f"{len(works)} chapters of about an hour each; about {hours} hours",
+        r"\d+ chapters of one to two hours each; about \d+ hours",
+        f"{len(works)} chapters of one to two hours each; about {hours} hours",
         page,
     )
     where = sources.REPOSITORY
