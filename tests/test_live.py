@@ -5,7 +5,7 @@ import pytest
 from test_run import LOGS
 
 from medr1_lib.course import live as module
-from medr1_lib.course.live import LiveCurves, curves, live
+from medr1_lib.course.live import LiveCurves, curves, live, pace
 from medr1_lib.rl.run import log_table
 from medr1_lib.rl.train import Progress
 
@@ -60,6 +60,28 @@ def test_it_is_drawn_now_and_then_and_always_at_the_end(shown):
         view.on_log(None, state(history(steps)), None)
     view.on_train_end(None, state(history(3)), None)
     assert len(shown[0]) == 2
+
+
+def test_a_run_says_where_it_is_and_a_finished_one_shows_no_times(shown):
+    view = LiveCurves(pause=0)
+    view.on_log(None, state([log | {"seconds": 2.0} for log in history(4)]), None)
+    view.on_train_end(None, state(history(10)), None)
+    going, ended = shown[0]
+    assert going.get_suptitle() == "step 4 of 10, 2.0 s a step, 0:00:12 left"
+    assert ended.get_suptitle() == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        ([100.0] + [3.0] * 11, "step 12 of 140, 3.0 s a step, 0:06:24 left"),  # a slow first step
+        ([None, 4.0], "step 2 of 140, 4.0 s a step, 0:09:12 left"),
+        ([None], "step 1 of 140"),
+    ],
+)
+def test_the_time_left_is_that_of_the_last_steps(seconds, told):
+    log = pd.DataFrame({"step": range(1, len(seconds) + 1), "seconds": seconds}, dtype=float)
+    assert pace(log.astype({"step": int}), 140) == told
 
 
 def test_only_the_first_process_draws(shown):

@@ -2,6 +2,7 @@ import json
 import shutil
 import stat
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -51,9 +52,13 @@ def test_finished_jobs_are_left_alone_and_the_rest_is_done(done, tmp_path, monke
     begun = []
     monkeypatch.setattr(module, "run_job", lambda job, folder: begun.append(job.name))
     monkeypatch.setattr(module, "_submit", lambda plan, todo, *rest: run_jobs(todo, out, 1) or [])
+    bars = []
+    bar = partial(module.tqdm, disable=False)
+    monkeypatch.setattr(module, "tqdm", lambda **more: bars.append(bar(**more)) or bars[-1])
     fresh = plan(BASE, TUNED, Grid("course-sft", ("no_think",), seed=(7,), changes=SMALL))
     missing = sweep(fresh, out)
     assert begun == list(missing) == [fresh.jobs()[-1].name]
+    assert (bars[0].initial, bars[0].total) == (2, 3)  # the base is no training
 
 
 def test_a_job_that_fails_is_told_and_stops_no_other(tmp_path):

@@ -13,6 +13,7 @@ import pandas as pd
 import policies
 import pytest
 import records
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from medr1_lib.course import widgets
@@ -383,7 +384,7 @@ def rollout_explorer():
 
 def advantages(rollout_explorer):
     """Those on display, from top to bottom."""
-    return [float(x) for x in re.findall(r"black'>([+-][\d.]+)</td>", rollout_explorer.view.value)]
+    return [float(x) for x in re.findall(r">([+-][\d.]+)</td>", rollout_explorer.view.value)]
 
 
 def test_the_rollout_explorer_s_controls_are_those_that_are_tested_here(rollout_explorer):
@@ -444,6 +445,16 @@ def test_a_group_that_agrees_is_said_to_teach_nothing(rollout_explorer):
     assert "nothing to learn" not in rollout_explorer.view.value
 
 
+def test_an_advantage_of_zero_has_the_colors_of_the_theme(rollout_explorer):
+    """Black on the inherited background cannot be read in JupyterLab's dark theme."""
+    rollout_explorer.prompt.value = 1
+    styles = re.findall(r"<td style='([^']*)'>[+-][\d.]+</td>", rollout_explorer.view.value)
+    assert styles == [""] * 4
+    rollout_explorer.prompt.value = 0
+    styles = re.findall(r"<td style='([^']*)'>[+-][\d.]+</td>", rollout_explorer.view.value)
+    assert all("background: #" in style and "color: black" in style for style in styles)
+
+
 def test_the_rollout_explorer_shows_what_was_written_as_text():
     said = ROLLOUTS[:4].assign(completion="<script>1</script>", prompt="<b>?</b>")
     shown = widgets.group_page(said, IMAGES["a"])
@@ -454,6 +465,8 @@ def test_the_rollout_explorer_shows_what_was_written_as_text():
 # ---- the map explorer ----
 
 SCENE = QUESTIONS[0].scene.to_json()
+ANSWERED = {"scene": SCENE, "question": "?", "completion": "A", "answer": "A"}
+ANSWERED |= {"options": [["x", "y"]] * 100, "method": "grpo", "item": range(100)}
 
 
 @pytest.fixture
@@ -471,6 +484,41 @@ def test_a_cell_shows_its_accuracy(map_explorer):
     assert (lit.style.text_color, dark.style.text_color) == ("black", "white")
 
 
+def luminance(color):
+    """Of WCAG 2, from 0 for black to 1 for white."""
+    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in to_rgb(color)]
+    return np.dot(linear, [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("right", range(101))
+def test_every_accuracy_can_be_read_on_its_color(right):
+    rows = {"train": "CT", "modality": "MRI", "correct": [True] * right + [False] * (100 - right)}
+    answers = pd.DataFrame(rows | {"seed": 0}).assign(**ANSWERED)
+    style = widgets.MapExplorer(answers, "modality").cells["CT", "MRI"].style
+    low, high = sorted(map(luminance, (style.button_color, style.text_color)))
+    assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+def test_the_chosen_cell_is_marked_and_no_other(map_explorer):
+    def marked():
+        return [key for key, cell in map_explorer.cells.items() if cell.layout.border_top]
+
+    assert marked() == [map_explorer._key]
+    map_explorer.cells["CT", "MRI"].click()
+    assert marked() == [("CT", "MRI")]
+    map_explorer.cells["CT", "MRI"].click()
+    assert marked() == [("CT", "MRI")]
+
+
+def test_another_cell_or_kind_begins_with_its_first_answer(map_explorer):
+    map_explorer.number.value = 7
+    map_explorer.click("MRI", "CT")
+    assert map_explorer.number.value == 1
+    map_explorer.number.value = 7
+    map_explorer.kind.value = "wrong answers"
+    assert map_explorer.number.value == 1
+
+
 def test_a_click_shows_the_answers_of_the_cell(map_explorer):
     map_explorer.cells["CT", "MRI"].click()
     assert "trained on <b>CT</b>, tested on <b>MRI</b>" in map_explorer.view.value
@@ -480,10 +528,10 @@ def test_a_click_shows_the_answers_of_the_cell(map_explorer):
 
 def test_wrong_and_right_answers_are_told_apart(map_explorer):
     map_explorer.click("CT", "CT")
-    map_explorer.kind.value = False
+    map_explorer.kind.value = "wrong answers"
     wrong = map_explorer.number.max
     assert "<p>wrong, seed" in map_explorer.view.value
-    map_explorer.kind.value = True
+    map_explorer.kind.value = "right answers"
     assert "<p>right, seed" in map_explorer.view.value
     assert wrong + map_explorer.number.max == 120
 
@@ -499,13 +547,23 @@ def test_the_slider_goes_through_them(map_explorer):
 def test_a_cell_without_such_answers_says_so():
     one = records.study(home=1.0, elsewhere=1.0, per_test=4).assign(scene=SCENE)
     map_explorer = widgets.MapExplorer(one[one["method"] == "grpo"], "modality")
-    map_explorer.kind.value = False
+    map_explorer.kind.value = "wrong answers"
     assert "None of these." in map_explorer.view.value
 
 
 def test_what_a_model_wrote_is_shown_as_text(map_explorer):
     answers = pd.concat([map_explorer._answers["CT", "CT"].head(1)]).assign(completion="<b>A</b>")
     assert "&lt;b&gt;A" in widgets.MapExplorer(answers, "modality").view.value
+
+
+def test_no_dropdown_can_go_blank(browser, viewer, tester, rollout_explorer, map_explorer):
+    """JupyterLab shows a dropdown as blank whose value is `None`."""
+    for widget in (browser, viewer, tester, rollout_explorer, map_explorer):
+        for control in controls(widget):
+            if isinstance(control, ipywidgets.Dropdown):
+                values = [x[1] if isinstance(x, tuple) else x for x in control.options]
+                assert values, control.description
+                assert None not in values, control.description
 
 
 ODD = "<img src=x onerror=alert(1)>"

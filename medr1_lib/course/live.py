@@ -2,6 +2,7 @@
 
 import math
 import time
+from datetime import timedelta
 
 import IPython
 import matplotlib.pyplot as plt
@@ -31,12 +32,7 @@ COLORS = ("#0072B2", "#D55E00")  # told apart by the color-blind too (Okabe and 
 
 
 def live(pause: float = 1.0) -> TrainerCallback:
-    """A callback for `train`: curves in a notebook, drawn every `pause` seconds, else a plain line.
-
-    Example:
-        >>> type(live()).__name__
-        'Progress'
-    """
+    """A callback for `train`: curves, drawn every `pause` seconds, or outside notebooks a line."""
     return LiveCurves(pause) if hasattr(IPython.get_ipython(), "kernel") else Progress()
 
 
@@ -48,19 +44,21 @@ class LiveCurves(TrainerCallback):
         self._handle: DisplayHandle | None = None
 
     def on_log(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
-        """Draw, unless that was done a moment ago."""
+        """Draw and say where the run is, unless that was done a moment ago."""
         if time.monotonic() - self._drawn > self._pause:
-            self._draw(state)
+            self._draw(state, goes_on=True)
 
     def on_train_end(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
-        """Draw all of it."""
+        """Draw all of it, without times, so that the same run ends in the same picture."""
         self._draw(state)
 
-    def _draw(self, state: TrainerState) -> None:
+    def _draw(self, state: TrainerState, goes_on: bool = False) -> None:
         log = log_table(state.log_history)
         if log.empty or not state.is_world_process_zero:
             return
         figure = curves(log, state.max_steps)
+        if goes_on:
+            figure.suptitle(pace(log, state.max_steps), fontsize="small")
         if self._handle is None:
             self._handle = display(figure, display_id=True)
         else:
@@ -69,14 +67,17 @@ class LiveCurves(TrainerCallback):
         self._drawn = time.monotonic()
 
 
-def curves(log: pd.DataFrame, steps: int | None = None) -> Figure:
-    """The log of a run, as in `Run.log`, as panels; `steps` if the run is to go on.
+def pace(log: pd.DataFrame, steps: int) -> str:
+    """Where a run is: step, seconds a step, and the time left if it goes on like its last steps."""
+    done, each = log["step"].max(), log["seconds"].tail(SMOOTHED).mean()
+    if math.isnan(each):
+        return f"step {done} of {steps}"
+    left = timedelta(seconds=round(each * (steps - done)))
+    return f"step {done} of {steps}, {each:.1f} s a step, {left} left"
 
-    Example:
-        >>> log = pd.DataFrame({"step": [1, 2], "loss": [2.0, 1.0]})
-        >>> [axes.get_title() for axes in curves(log).axes]
-        ['loss (nats per token)']
-    """
+
+def curves(log: pd.DataFrame, steps: int | None = None) -> Figure:
+    """The log of a run, as in `Run.log`, as panels; `steps` if the run is to go on."""
     shown = {
         title: columns
         for title, columns in PANELS.items()

@@ -167,14 +167,7 @@ class AnswerViewer(Panel):
 def prompt_text(
     processor: "Processor", question: Question, style: str, image: Image.Image | None
 ) -> str:
-    """The text of a prompt's tokens, special ones included; repeated ones are counted.
-
-    Example:
-        >>> from medr1_lib.model.tiny import tiny_processor
-        >>> asked = Question("Which?", ("lung", "skin"), "A", "CT", "Disease Diagnosis", "x", "y")
-        >>> prompt_text(tiny_processor(), asked, "no_think", Image.new("RGB", (112, 112)))[:68]
-        '<|im_start|>user\\n<|vision_start|><|image_pad|> x 16 <|vision_end|>Wh'
-    """
+    """The text of a prompt's tokens, special ones included; repeated ones are counted."""
     from medr1_lib.evaluation.evaluate import start  # loads torch, which chapter 01 does without
 
     text = start(processor, question, style, image is not None).prompt
@@ -193,7 +186,7 @@ def answer_page(
     return (
         f"{shown}<p>about {escape(question.modality)}: {options}"
         f"</p><p>prompt</p>{_code(prompt)}<p>completion</p>{_code(record['completion'])}"
-        f"<p>read as {escape(letter)}, right is {question.answer}: "
+        f"<p>read as {escape(letter)}, right is {escape(question.answer)}: "
         f"<b>{'right' if record['correct'] else 'wrong'}</b>; "
         f"the form asked for was {'kept' if record['format_ok'] else 'not kept'}</p>"
     )
@@ -224,12 +217,7 @@ class RewardTester(Panel):
 
 
 def points_page(completion: str, style: str) -> str:
-    """What one completion earns under every rule set, as an HTML table.
-
-    Example:
-        >>> "evaluation reads nothing" in points_page("no idea", "no_think")
-        True
-    """
+    """What one completion earns under every rule set, as an HTML table."""
     rows = []
     for rules in RULES:
         form, accuracy = points(completion, ANSWER, style, rules)
@@ -285,11 +273,12 @@ def group_page(group: pd.DataFrame, image: Image.Image) -> str:
     rows = ""
     for _, rollout in group.sort_values("advantage", ascending=False).iterrows():
         advantage = float(rollout["advantage"])  # its sign is printed: nothing depends on the color
-        color = "#cfe3f1" if advantage > 0 else "#f9dcc4" if advantage < 0 else "inherit"
+        color = "#cfe3f1" if advantage > 0 else "#f9dcc4"
+        style = f"background: {color}; color: black" if advantage else ""  # zero: the theme's own
         rows += (
             f"<tr><td style='text-align: left'><code>{escape(rollout['completion'])}</code></td>"
             f"<td>{rollout['format_reward']:g}</td><td>{rollout['accuracy_reward']:g}</td>"
-            f"<td style='background: {color}; color: black'>{advantage:+.2f}</td></tr>"
+            f"<td style='{style}'>{advantage:+.2f}</td></tr>"
         )
     head = "".join(f"<th>{name}</th>" for name in ("completion", "form", "answer", "advantage"))
     return (
@@ -300,8 +289,11 @@ def group_page(group: pd.DataFrame, image: Image.Image) -> str:
     )
 
 
-KINDS = {"all answers": None, "wrong answers": False, "right answers": True}
+# Options are strings: JupyterLab shows a dropdown whose value is `None` as blank.
+KINDS = {"all answers": (True, False), "wrong answers": (False,), "right answers": (True,)}
 WIDE, NAME = Layout(width="92px"), Layout(width="180px")  # one of each for all cells
+CHOSEN = Layout(width="92px", border="4px double")  # in the color of the cell's text
+DARK = 0.43  # white letters on viridis below it, black from it on: a contrast of 4.5 or more
 
 
 class MapExplorer(Panel):
@@ -314,7 +306,7 @@ class MapExplorer(Panel):
         groups = records.groupby(["train", column_of(axis)], observed=True)
         self._answers = {(str(train), str(test)): rows for (train, test), rows in groups}
         self.cells = {key: self._button(key) for key in self._answers}
-        self.kind = Dropdown(description="show", options=list(KINDS.items()))
+        self.kind = Dropdown(description="show", options=list(KINDS))
         self.number = IntSlider(description="answer", min=1, max=1)
         self._key = next(iter(self.cells))
         rows = [self._grid(axis), [self.kind, self.number]]
@@ -322,7 +314,7 @@ class MapExplorer(Panel):
 
     def click(self, train: str, test: str) -> None:
         """Choose a cell, as a click on it does."""
-        self._key = (train, test)
+        self.cells[self._key].layout, self._key = WIDE, (train, test)
         self._choose()
 
     def _button(self, key: tuple[str, str]) -> Button:
@@ -330,7 +322,7 @@ class MapExplorer(Panel):
         tooltip = f"trained on {key[0]}, tested on {key[1]}"
         button = Button(description=f"{100 * right:.0f}", tooltip=tooltip, layout=WIDE)
         button.style.button_color = to_hex(colormaps["viridis"](right))
-        button.style.text_color = "white" if right < 0.6 else "black"  # on dark and light cells
+        button.style.text_color = "white" if right < DARK else "black"
         button.on_click(lambda _: self.click(*key))
         return button
 
@@ -346,9 +338,9 @@ class MapExplorer(Panel):
         return VBox([HBox([Label(name, layout=NAME), *line]) for name, line in lines.items()])
 
     def _choose(self, change: object = None) -> None:
-        rows, wanted = self._answers[self._key], self.kind.value
-        self._chosen = rows if wanted is None else rows[rows["correct"] == wanted]
-        self.number.max = max(1, len(self._chosen))
+        rows, self.cells[self._key].layout = self._answers[self._key], CHOSEN
+        self._chosen = rows[rows["correct"].isin(KINDS[self.kind.value])]
+        self.number.value, self.number.max = 1, max(1, len(self._chosen))
         self._show()
 
     def _page(self) -> str:

@@ -202,12 +202,14 @@ def sweep(plan: Plan, out: Path, executor: str = "local", processes: int = 1) ->
         for job in todo:
             (out / job.name / ERROR).unlink(missing_ok=True)
         submitted = _submit(plan, todo, out, executor, processes) if todo else []
-        with tqdm(desc="jobs", total=len(jobs), initial=len(jobs) - len(todo), unit="job") as bar:
+        trainings = {job.name for job in jobs if not job.untrained}  # the others take little time
+        before = len(trainings - missing.keys())
+        with tqdm(desc="trainings", total=len(trainings), initial=before, smoothing=0) as bar:
             try:
                 running = True
                 while running:
                     running = not all(one.done() for one in submitted)
-                    bar.update(len(jobs) - len(unfinished(jobs, out)) - bar.n)
+                    bar.update(len(trainings - unfinished(jobs, out).keys()) - bar.n)
                     time.sleep(POLL_SECONDS * running)
             except BaseException:
                 for one in submitted:
