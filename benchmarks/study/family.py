@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
         else:
             run, answers = train_and_score(recipe, out, items, settings)
             log = run.log
-        told = {"group": group, "name": name, "seed": seed}
+        told: dict[str, Any] = {"group": group, "name": name, "seed": seed}
         logs.append(log.assign(**told))
         found = {"right": int(answers["correct"].sum()), "items": len(answers)}
         runs.append(told | found | {"seconds": round(float(log["seconds"].sum()), 1)})
@@ -72,8 +72,9 @@ def main(arguments: list[str]) -> int:
     asked.record.mkdir(parents=True, exist_ok=True)
     path = asked.record / "family.parquet"
     pd.concat(logs).to_parquet(path, index=False, compression="zstd")
-    report = {**run_stamp(torch.get_num_threads()), "recipe": load_recipe("course").to_dict()}
-    report |= {"batches": asked.batches, "steps": asked.steps, "teacher_steps": TEACHER}
+    report: dict[str, Any] = run_stamp(torch.get_num_threads())
+    report |= {"recipe": load_recipe("course").to_dict(), "teacher_steps": TEACHER}
+    report |= {"batches": asked.batches, "steps": asked.steps}
     write_json(asked.record / "family.json", report | {"runs": runs})
     return 0
 
