@@ -32,6 +32,10 @@ rm -rf "$out/source"
 mkdir -p "$out/source/notebooks"
 cp -R book "$out/source/"
 cp "$notebooks"/[0-9]*.ipynb "$out/source/notebooks/"
+if [[ ${EDITION:-} == class ]]; then  # lesson plans hold answers
+    rm "$out"/source/book/instructor/chapter_*.md
+    grep -v instructor/chapter_ book/_toc.yml > "$out/source/book/_toc.yml"
+fi
 for path in data/README.md data/figures data/sample data/recorded/course_costs.json; do
     if [[ -e $path ]]; then
         mkdir -p "$(dirname "$out/source/$path")"

@@ -64,6 +64,19 @@ def test_the_front_page_links_every_chapter():
     assert {path.name for path in CHAPTERS} <= linked
 
 
+@pytest.mark.parametrize("page", sorted(BOOK.glob("instructor/chapter_*.md")), ids=lambda p: p.stem)
+def test_a_lesson_plan_names_sections_that_its_chapter_has(page):
+    text = page.read_text(encoding="utf-8")
+    (source,) = (ROOT / "notebooks/_src").glob(f"{page.stem[-2:]}_*.py")
+    headings = re.findall(r"^# ##+ (.+)$", source.read_text(encoding="utf-8"), re.M)
+    named = re.findall(r"\*((?:\d+|Exercise \d:) [^*]+)\*", text)
+    assert len(named) >= 3
+    assert {" ".join(title.split()) for title in named} - set(headings) == set()
+    if page.stem != "chapter_13":  # the capstone has a rubric in place of a lesson
+        assert sum(map(int, re.findall(r"^\| (\d+) \|", text, re.M))) == 90
+    assert 350 <= len(re.findall(r"\w[^\s|]*", text)) <= 550
+
+
 def test_links_lead_to_files_that_the_site_has():
     links = [
         (name(page), target, (page.parent / target).resolve())
