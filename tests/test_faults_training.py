@@ -100,7 +100,7 @@ def test_the_run_goes_on_from_the_sound_one_to_the_same_end(made, cut, capsys):
 def test_a_run_without_a_sound_checkpoint_is_refused(cut):
     for checkpoint in cut.glob("checkpoint-*"):
         (checkpoint / "optimizer.pt").unlink()
-    with pytest.raises(InputError, match="all its checkpoints are damaged; remove the folder"):
+    with pytest.raises(InputError, match="holds no sound checkpoint; begin anew in another folder"):
         RunFolder(cut, recipe(), True)
 
 
@@ -205,7 +205,7 @@ VALUES = {
     "quantize": ("int3", "[nf4]", "{a: b}"),
     "model": ("null", "[a]", "{a: b}", '"a\\0b"', "a" * 5000, "!!set {a}", "!!binary YQ=="),
     "data": ("null", "[a]", "{a: b}", '"a\\0b"', "a" * 5000),
-    "modality": ("[1]", "{a: b}", "[null]", "x-ray-vision", "[[CT]]"),
+    "modality": ("{a: b}", "[[CT]]"),
     "lora_targets": ("null", "(", "[a]"),
     "method": ("[grpo]", "{a: b}", "null", "ppo"),
     "extends": ("[course]", "null", "{a: b}", "nothing"),
@@ -351,8 +351,8 @@ def test_a_spoilt_model_is_named_in_one_line(kind, case, tmp_path):
 def test_a_model_cannot_ask_for_a_kernel(tmp_path):
     folder = shutil.copytree(policies.saved(), tmp_path / "model")
     edited("config.json", _attn_implementation="evil/kernel")(folder)
-    model, _ = load_policy(folder, device="cpu")
-    assert model.config._attn_implementation == "sdpa"
+    with pytest.raises(InputError, match="config.json: asks for a kernel from elsewhere"):
+        load_policy(folder, device="cpu")
 
 
 def test_the_base_of_an_adapter_is_found_from_any_directory(tmp_path, monkeypatch):

@@ -166,9 +166,11 @@ def _load_model(
         raise InputError(file, "its weights are quantized already", remedy)
     if quantize not in (None, "nf4"):
         raise InputError(f"quantize={quantize!r}", "is not a known way", "use 'nf4' or None")
+    if "/" in str([config.get("_attn_implementation"), config.get("attn_implementation")]):
+        raise InputError(file, "asks for a kernel from elsewhere", "remove its attn_implementation")
     settings: dict[str, Any] = {"dtype": dtype}
     settings["device_map"] = device if device == "auto" else {"": device}
-    # Neither a pickle nor a kernel from the network, whatever the directory asks for.
+    # No pickle, whatever the directory holds.
     settings |= {"use_safetensors": True, "attn_implementation": "sdpa", "local_files_only": True}
     if quantize:
         settings["quantization_config"] = BitsAndBytesConfig(

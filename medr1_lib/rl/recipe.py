@@ -186,8 +186,7 @@ class Recipe:
             own["reward_weights"] = NULL_WEIGHTS[self.rules]
         try:
             config = kind(**{"report_to": "none", **self.config, **FIXED[self.method], **own})
-            for report in get_reporting_integration_callbacks(config.report_to):
-                report()  # also asks for what is not installed
+            _check_reports(config.report_to)
             given: Any = config.lr_scheduler_kwargs
             unused = torch.optim.SGD([torch.zeros(1)])  # a schedule is made up only in training
             get_scheduler(config.lr_scheduler_type, unused, 1, 2, given)
@@ -210,6 +209,15 @@ class Recipe:
             # So the pre-flight samples as many groups together as a step does.
             config.per_device_eval_batch_size = batch * (config.steps_per_generation or 1)
         return config
+
+
+def _check_reports(names: list[str]) -> None:
+    """Ask what writes reports whether it is installed."""
+    try:
+        for report in get_reporting_integration_callbacks(names):
+            report()
+    except (RuntimeError, ImportError) as error:
+        raise _refused(f"report_to is {', '.join(names)}: {error}", "install it first") from error
 
 
 OWN = tuple(one.name for one in fields(Recipe) if one.name != "config")
