@@ -23,6 +23,9 @@ from test_images import dicom, encoded
 from medr1_lib.cli import main
 from medr1_lib.course import tiers
 from medr1_lib.data import dataset, images
+from medr1_lib.data.omnimedvqa import read_splits, strict
+from medr1_lib.data.question import Question
+from medr1_lib.data.source import opened
 from medr1_lib.errors import InputError
 
 TOY = "QA_information/Open-access/Toy.json"
@@ -56,14 +59,18 @@ RECORDS = {
     "no solution": ({"solution": ...}, "has no 'solution'"),
     "image is null": ({"image": None}, "'image' is no text"),
     "image is empty": ({"image": ""}, "'image' is no text or empty"),
-    "image is a number": ({"image": 7}, "'image' is no text"),
+    "image is a truth value": ({"image": True}, "'image' is no text"),
+    "image is a number without end": ({"image": 1e999}, "'image' is no text"),
     "absolute image path": ({"image": "/etc/passwd"}, "points outside the data"),
     "image path that climbs": ({"image": "Images/../../key.png"}, "points outside the data"),
     "image path with a drive": ({"image": "C:/key.png"}, "points outside the data"),
     "backslashes that climb": ({"image": "Images\\..\\..\\key.png"}, "points outside the data"),
     "no options": (problem("Which part is this?"), "has no options"),
     "one option": (problem("Which? A)Chest"), "1 options"),
-    "five options": (problem("Which? A)a, B)b, C)c, D)d, E)e"), "5 options"),
+    "nine options": (
+        problem("Which? A)a, B)b, C)c, D)d, E)e, F)f, G)g, H)h, I)i"),
+        "9 options, expected 2 to 8",
+    ),
     "empty option": (problem("Which? A)a, B)b, C), D)d"), "an option is empty"),
     "right option twice": (problem("Which? A)Lung, B)Chest, C)chest"), "'Chest' occurs twice"),
     "no stem": (problem(" A)Lung, B)Chest"), "the question is empty"),
@@ -85,6 +92,31 @@ def test_a_bad_record_is_named_by_file_and_number(tmp_path, capsys, changes, exp
     line = complaint(capsys, "audit", "--splits", tmp_path)
     assert f"{XRAY}, record 2: " in line
     assert expected in line
+
+
+ACCEPTED = {
+    "image is a number": {"image": 7},
+    "five options": problem("Which? A)a, B)b, C)c, D)d, E)e"),
+    "five options, the last right": problem("Which? A)a, B)b, C)c, D)d, E)e")
+    | solution("<answer> E </answer>"),
+    "eight options, the last right": problem("Which? A)a, B)b, C)c, D)d, E)e, F)f, G)g, H)h")
+    | solution("<answer> H </answer>"),
+}
+
+
+@pytest.mark.parametrize("changes", ACCEPTED.values(), ids=ACCEPTED)
+def test_an_unusual_record_is_taken_as_it_is(tmp_path, changes):
+    write_splits(tmp_path, [split_record(0), split_record(1, **changes)])
+    with opened(tmp_path) as source:
+        (file,) = strict(read_splits(source))
+    record, item = split_record(1, **changes), file.items[1]
+    assert item.image == str(record["image"])
+    asked = item.question
+    pairs = zip(asked.letters, asked.options, strict=True)
+    listed = ", ".join(f"{letter}){option}" for letter, option in pairs)
+    assert f"{asked.question} {listed}" == record["problem"]
+    assert f"<answer> {asked.answer} </answer>" == record["solution"]
+    assert main(["data", "audit", "--splits", str(tmp_path)]) == 0
 
 
 @pytest.mark.parametrize("record", ["text", 7, None, ["a", "list"]])
@@ -119,14 +151,8 @@ def test_a_bad_file_is_named(tmp_path, capsys, content, expected, path):
 
 
 NAMES = {
-    "unknown modality": (
-        "modality/test/Endoscopy_test.json",
-        "'Endoscopy' is not a known modality",
-    ),
-    "unknown type": (
-        "question_type/test/Riddle_test.json",
-        "'Riddle' is not a known question type",
-    ),
+    "no modality": ("modality/test/_test.json", "the name is empty"),
+    "no type": ("question_type/test/ _test.json", "the name is empty"),
     "a train file among test files": ("modality/test/X-Ray_train.json", "train or test"),
     "neither train nor test": ("modality/validation/X-Ray_validation.json", "train or test"),
     "no split in the name": ("modality/test/X-Ray.json", "train or test"),
@@ -139,6 +165,27 @@ def test_a_file_name_that_says_too_little(tmp_path, capsys, name, expected):
     line = complaint(capsys, "audit", "--splits", tmp_path)
     assert f"Splits/{name}: " in line
     assert expected in line
+
+
+@pytest.mark.parametrize("name", ["modality/test/Endoscopy", "question_type/test/Riddle"])
+def test_a_file_name_may_be_of_any_modality_or_type(tmp_path, capsys, name):
+    write_splits(tmp_path, [split_record()], f"Splits/{name}_test.json")
+    assert (
+        main(
+            [
+                "data",
+                "audit",
+                "--splits",
+                str(tmp_path),
+            ]
+        )
+        == 0
+    )
+    assert f"Splits/{name}_test.json  " in capsys.readouterr().out
+    kind, _, label = name.split("/")
+    with opened(tmp_path) as source:
+        (file,) = read_splits(source)
+    assert [getattr(item.question, kind) for item in file.items] == [label]
 
 
 # ---- folders and zip files ------------------------------------------------------------------
@@ -239,6 +286,7 @@ def test_a_zip_that_claims_more_than_it_holds(tmp_path, capsys):
 
 # ---- importing: records of OmniMedVQA's own layout, and images -------------------------------
 
+MORE = [f"option_{letter}" for letter in "EFGHI"]
 QA = {
     "answer is no option": ({"gt_answer": "Foot"}, "none of its options is the answer 'Foot'"),
     "no answer": ({"gt_answer": None}, "has no 'gt_answer'"),
@@ -247,14 +295,17 @@ QA = {
         "none of its options is the answer",
     ),
     "one option": (dict.fromkeys(("option_A", "option_C", "option_D")), "1 options"),
-    "five options": ({"option_E": "Foot"}, "5 options"),
-    "five options, the last right": ({"option_E": "Foot", "gt_answer": "Foot"}, "5 options"),
+    "nine options": (dict(zip(MORE, "efghi", strict=True)), "9 options, expected 2 to 8"),
+    "nine options, the last right": (
+        dict(zip(MORE, "efghi", strict=True)) | {"gt_answer": "i"},
+        "9 options, expected 2 to 8",
+    ),
     "right option twice": ({"option_D": "chest"}, "'Chest' occurs twice"),
     "empty option": ({"option_D": " "}, "'option_D' is no text or empty"),
     "empty question": ({"question": ""}, "'question' is no text or empty"),
-    "unknown modality": ({"modality_type": "Endoscopy"}, "'Endoscopy' is not a known modality"),
+    "blank modality": ({"modality_type": " "}, "'modality_type' is no text or empty"),
     "no modality": ({"modality_type": None}, "has no 'modality'"),
-    "unknown type": ({"question_type": "Riddle"}, "'Riddle' is not a known question type"),
+    "blank type": ({"question_type": " "}, "'question_type' is no text or empty"),
     "no data set": ({"dataset": None}, "has no 'dataset'"),
     "image outside": ({"image_path": "../secret.png"}, "points outside the data"),
     "image not there": ({"image_path": "Images/Toy/absent.png"}, "absent.png is not in"),
@@ -274,11 +325,35 @@ def test_a_bad_record_alone_is_refused_and_among_others_skipped(
 
     records = [qa_record(n) for n in range(7)]
     write_qa(root, [*records[:3], qa_record(3, **changes), *records[4:]])
-    assert main(["data", "import", "--root", str(root), "--out", str(tmp_path / "out")]) == 0
+    assert main(["data", "import", "--root", str(root), "--out", str(tmp_path / "out")]) == 1
     printed = capsys.readouterr().out
     assert "5 train, 1 test" in printed
+    assert "1 records skipped" in printed
     assert f"{TOY}, record 4  " in printed
     assert expected in printed
+
+
+TAKEN = {
+    "five options": {"option_E": "Foot"},
+    "five options, the last right": {"option_E": "Foot", "gt_answer": "Foot"},
+    "eight options, the last right": dict(zip(MORE[:4], "efgh", strict=True)) | {"gt_answer": "h"},
+    "another modality": {"modality_type": "Endoscopy"},
+    "another type": {"question_type": "Riddle"},
+}
+
+
+@pytest.mark.parametrize("changes", TAKEN.values(), ids=TAKEN)
+def test_a_record_that_omnimedvqa_would_not_hold_is_imported(tmp_path, capsys, changes):
+    record = qa_record(0, **changes)
+    root = write_qa(tmp_path / "data", [record])
+    assert main(["data", "import", "--root", str(root), "--out", str(tmp_path / "out")]) == 0
+    assert "nothing was skipped" in capsys.readouterr().out
+    question = Question.from_record(dataset.read(tmp_path / "out")["train"][0])
+    options = tuple(value for key, value in record.items() if key.startswith("option_"))
+    assert question.options == options
+    assert question.answer_text == record["gt_answer"]
+    assert question.modality == record["modality_type"]
+    assert question.question_type == record["question_type"]
 
 
 def png_of_size(width, height):
@@ -315,7 +390,7 @@ IMAGES = {
     "decompression bomb": (png_of_size(30_000, 30_000), "is too large"),
     "large for a bomb check": (png_of_size(10_000, 9_500), "is too large"),
     "DICOM without pixels": (dicom(SLICE, PixelData=None), "without pixel data"),
-    "DICOM of two frames": (dicom(SLICE, NumberOfFrames=2), "is a DICOM file of 2 frames"),
+    "DICOM of two frames": (dicom(SLICE, NumberOfFrames=2), "holds 2 images"),
     "truncated DICOM": (dicom(SLICE)[:-60], "is a DICOM file that cannot be decoded"),
     "DICOM of no rows": (dicom(SLICE, Rows=0), "has no pixels (8 x 0)"),
     "only a DICOM preamble": (b"\0" * 128 + b"DICM", "without pixel data"),
@@ -332,9 +407,10 @@ def test_a_bad_image_alone_is_refused_and_among_others_skipped(tmp_path, capsys,
 
     root = write_qa(tmp_path / "data", [qa_record(n) for n in range(7)])
     (root / "Images/Toy/3.png").write_bytes(content)
-    assert main(["data", "import", "--root", str(root), "--out", str(tmp_path / "out")]) == 0
+    assert main(["data", "import", "--root", str(root), "--out", str(tmp_path / "out")]) == 1
     printed = capsys.readouterr().out
     assert "5 train, 1 test" in printed
+    assert "1 records skipped" in printed
     assert f"{TOY}, record 4  its image Images/Toy/3.png " in printed
     assert expected in printed
 
@@ -349,7 +425,7 @@ def test_splits_whose_images_are_not_there(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     command = ("import", "--root", tmp_path / "empty", "--splits", tmp_path / "text")
     line = complaint(capsys, *command, "--out", tmp_path / "out")
-    assert "none of its 3 records could be imported" in line
+    assert "(3 of 3 records are bad)" in line
     assert f"{XRAY}, record 1: its image Images/Toy/0.png is not in" in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "text"]
 

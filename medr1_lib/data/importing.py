@@ -160,7 +160,7 @@ def write(
         done = {path: one for path, one in results.items() if isinstance(one, Converted)}
         items = _with_own_ids([item for item in items if item.image in done])
         if bad and (settings.strict or not items):
-            problem = f"{bad[0].problem} (of {len(bad)} bad records, {len(items)} are sound)"
+            problem = f"{bad[0].problem} ({len(bad)} of {len(bad) + len(items)} records are bad)"
             raise InputError(bad[0].where, problem, bad[0].remedy)
         sides = _apart(items, done, settings) if rule else _drawn(items, done)
         parts = {name: [one for one in sides if one.split == name] for name in SPLITS}
@@ -243,19 +243,16 @@ def convert(
         found = Converted(target, digest, len(data), image.width, image.height, pixels, flat)
         line = json.dumps(asdict(found) | {"png": target.name})
         with lock, log.open("a", encoding="utf-8") as file:
-            file.write(f"{line}\n")
+            file.write(f"\n{line}")  # an interrupted call may have cut the line before
         return found
 
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        log.touch()
-        for line in log.read_text(encoding="utf-8").splitlines():
-            with suppress(ValueError, TypeError, KeyError):  # the last line may be cut
+        for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
+            with suppress(ValueError, TypeError, KeyError):
                 one = json.loads(line)
                 known[Path(one["png"]).stem] = Converted(**one | {"png": folder / one["png"]})
-        with log.open("a", encoding="utf-8") as file:
-            file.write("\n")
         bar = tqdm(
             pool.map(converted, paths), "images", len(paths), unit="image", disable=not paths
         )

@@ -145,10 +145,8 @@ def parse_problem(problem: str) -> tuple[str, tuple[str, ...]]:
         >>> parse_problem("Which scan? A)CT, plain, B)MRI")
         ('Which scan?', ('CT, plain', 'MRI'))
     """
-    markers = [
-        " A)",
-        *(f", {letter})" for letter in ALL_LETTERS[1:] + "I"),
-    ]  # a 9th is refused later
+    letters = ALL_LETTERS[1:] + "I"  # a 9th is refused later
+    markers = [" A)", *(f", {letter})" for letter in letters)]
     for count in range(len(markers), 0, -1):
         for empty in (False, True):  # an empty option is found too, and refused by `Question`
             stem, options = problem, list[str]()
@@ -162,7 +160,8 @@ def parse_problem(problem: str) -> tuple[str, tuple[str, ...]]:
                 stem = stem[:place]
             else:
                 return stem, tuple(options[::-1])
-    raise InputError("problem", "has no options", "write them as `stem A)one, B)two`")
+    told = "the question is empty" if problem.lstrip().startswith("A)") else "has no options"
+    raise InputError("problem", told, "write it as `stem A)one, B)two`")
 
 
 def _from_split(record: dict[str, Any], modality: str, question_type: str) -> tuple[Question, str]:
