@@ -36,7 +36,8 @@ if [[ ${EDITION:-} == class ]]; then  # lesson plans hold answers
     rm "$out"/source/book/instructor/chapter_*.md
     grep -v instructor/chapter_ book/_toc.yml > "$out/source/book/_toc.yml"
 fi
-for path in data/README.md data/figures data/sample data/recorded/course_costs.json; do
+for path in data/README.md data/figures data/sample data/recorded/course_costs.json \
+    medr1_lib; do
     if [[ -e $path ]]; then
         mkdir -p "$(dirname "$out/source/$path")"
         cp -R "$path" "$out/source/$path"
@@ -45,3 +46,6 @@ done
 
 "$bin/jupyter-book" build -W -n --keep-going --path-output "$out" \
     --config book/_config.yml --toc "$out/source/book/_toc.yml" "$out/source"
+
+# The page that leads to the first one has no icon of its own, and browsers would ask for one.
+echo '<link rel="icon" href="_static/favicon.svg">' >> "$out/_build/html/index.html"

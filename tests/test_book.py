@@ -175,3 +175,58 @@ def test_the_build_environment_is_locked_and_has_no_torch():
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in pins)
     assert "jupyter-book==1.0.4.post1" in pins
     assert not [pin for pin in pins if pin.startswith(("torch", "nvidia", "transformers"))]
+
+
+WRITE = runpy.run_path(str(BOOK / "_ext" / "pages.py"))
+NAMES = {"01": "01_look.ipynb", "02": "02_ask.ipynb"}
+
+
+def test_the_front_page_gets_numbers_and_minutes():
+    page = WRITE["timed"]((BOOK / "index.md").read_text(encoding="utf-8"), {"00": 0.2})
+    assert "| chapter | minutes to run |" in page
+    assert "| [00 Start here](../notebooks/00_start_here.ipynb) | 0.2 |" in page
+    rows = re.findall(r"^\| \[(\d\d) .*?\]\(\S+?\) \| (\S+) \|", page, flags=re.MULTILINE)
+    assert [number for number, _ in rows] == [path.name[:2] for path in CHAPTERS]
+    assert {minutes for number, minutes in rows if number != "00"} == {"-"}
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("See chapter 02.", "See [chapter 02](02_ask.ipynb)."),
+        ("Chapter\n02 asks.", "[Chapter\n02](02_ask.ipynb) asks."),
+        ("This is chapter 01, chapter 09 is none.", None),
+        ("`chapter 02` and [chapter 02](x.md)", None),
+        ("```\nchapter 02\n```", None),
+        ("## After chapter 02", None),
+        ("It follows $x_2$ (arXiv 2402.03300).", "(https://arxiv.org/abs/2402.03300)"),
+        ("The page *Troubleshooting*", "The page [Troubleshooting](../book/troubleshooting.md)"),
+    ],
+)
+def test_prose_is_linked_and_code_is_not(text, made):
+    assert (made or text) in WRITE["linked"](text, "01", NAMES)
+
+
+def test_a_chapter_leads_to_the_next_and_to_the_reference_pages():
+    for path in CHAPTERS:
+        names = {chapter.name[:2]: chapter.name for chapter in CHAPTERS}
+        made = WRITE["chapter"](path.read_text(encoding="utf-8"), path.name[:2], names)
+        *_, last = nbformat.reads(made, as_version=4).cells
+        linked = LINK.findall(last.source)
+        later = CHAPTERS[CHAPTERS.index(path) + 1 :][:1]
+        pages = ["../book/glossary.md", "../book/troubleshooting.md", "../book/references.md"]
+        assert linked == [*(chapter.name for chapter in later), *pages]
+        assert all((path.parent / target).is_file() for target in linked)
+
+
+def test_the_reference_has_what_is_public_and_keeps_markup_out(tmp_path):
+    (tmp_path / "lib").mkdir()
+    code = 'def f(a: int, *b: str) -> int:\n    """Give a*b_c and `a*b`.\n\n    More.\n    """\n'
+    code += 'def _g():\n    """Own."""\ndef h(): ...\nclass K:\n    """Kept."""\n'
+    (tmp_path / "lib" / "m.py").write_text(f'"""About m."""\n{code}')
+    page = WRITE["reference"](tmp_path / "lib")
+    assert "## lib.m\n\nAbout m." in page
+    assert "```python\nf(a: int, *b: str) -> int\n```\n\nGive a\\*b\\_c and `a*b`." in page
+    assert "class K" in page
+    assert "_g" not in page
+    assert "h()" not in page

@@ -10,3 +10,11 @@ requirejs.config({
 window.addEventListener("load", () => {
   if (window.MathJax) MathJax.Hub ??= { Queue: ([, , element]) => MathJax.typesetPromise([element]) };
 });
+
+// The handle of a slider gets the name that stands beside it; ipywidgets leaves it without one.
+new MutationObserver(() => {
+  for (const handle of document.querySelectorAll(".noUi-handle:not([aria-label])")) {
+    const label = handle.closest(".widget-inline-hbox")?.querySelector(".widget-label");
+    if (label?.textContent) handle.setAttribute("aria-label", label.textContent);
+  }
+}).observe(document, { childList: true, subtree: true });

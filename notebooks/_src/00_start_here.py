@@ -77,7 +77,7 @@ ledger.page(0, generalizes=0.5, thinking=0.5, size=0.5)
 # the average of their group become more likely, the others less likely. You will build every box of
 # this figure in chapters 02 to 05.
 
-# %% mystnb={"image": {"alt": "Six boxes in a loop. A question with its image goes to the policy, which is the model. The policy samples a group of 8 completions. Rules give each a reward of 0, 1 or 2. Minus the mean of the group, rewards become advantages. A gradient step makes tokens more or less likely, and the policy has new weights."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Six boxes in a loop. A question with its image goes to the policy, which is the model. The policy samples a group of 8 completions. Rules give each a reward of 0, 1 or 2. Minus the mean of the group, rewards become advantages. A gradient step makes tokens more or less likely, and the policy has new weights."}}
 sketch(
     {
         "ask": (0, 0, "question\nand image"),
@@ -262,7 +262,7 @@ print("chance (25 %) lies inside:", "yes" if low <= 0.25 <= high else "no")
 # thousand settings, test each on 20 questions and publish the best. The figure shows how much the
 # accuracy of guessers varies with 20 questions and with 400.
 
-# %% mystnb={"image": {"alt": "Two histograms of the accuracy of 1,000 guessers, in percent. With 20 questions they spread from 0 to about 60 percent, with 400 questions from about 19 to 32 percent; a dashed line marks chance at 25 percent."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Two histograms of the accuracy of 1,000 guessers, in percent. With 20 questions they spread from 0 to about 60 percent, with 400 questions from about 19 to 32 percent; a dashed line marks chance at 25 percent."}}
 accuracy = {n: 100 * rng.binomial(n, 0.25, size=1000) / n for n in (20, 400)}
 figure, axes = plt.subplots(
     1, 2, figsize=(8, 2.8), sharex=True, layout="constrained"
@@ -364,7 +364,7 @@ def coverage(interval, truth, n):
 coverage = checks.coverage(coverage)
 
 
-# %% mystnb={"image": {"alt": "Two saw-toothed lines of coverage in percent against the true accuracy, for 20 questions. Wilson's interval stays near the dashed line at 95 percent, between about 91 and 100. The textbook interval lies below it nearly everywhere and falls towards zero where the true accuracy is near 0 or 100 percent."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Two saw-toothed lines of coverage in percent against the true accuracy, for 20 questions. Wilson's interval stays near the dashed line at 95 percent, between about 91 and 100. The textbook interval lies below it nearly everywhere and falls towards zero where the true accuracy is near 0 or 100 percent."}}
 def textbook(right, n):
     """The interval that most people learn first."""
     share = right / n

@@ -255,7 +255,7 @@ print(f"{record['image']!r} -> {omnimedvqa.image_id(record['image'])}")
 # may have learned which option texts are often right, and never have looked. To know how much the
 # second way gives, we build a rule that uses it and nothing else: an *image-blind baseline*.
 
-# %% mystnb={"image": {"alt": "A record splits into image, question and options. The model gets all of them, the image-blind rule only the options. Both give an answer, and both answers get a score."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "A record splits into image, question and options. The model gets all of them, the image-blind rule only the options. Both give an answer, and both answers get a score."}}
 sketch(
     {
         "image": (0, 1, "image"),
@@ -388,7 +388,7 @@ for path, found in recorded["files"].items():
 table = pd.DataFrame(rows).set_index("file")
 table.drop(columns="option_ratio_with_stem").round(1)
 
-# %% mystnb={"image": {"alt": "Horizontal bars of the accuracy in percent of guessing and of the image-blind option ratio on the eight OmniMedVQA test files. Guessing lies between 25 and 31 percent; the option ratio reaches 83 percent on ultrasound and 94 to 100 percent on the other seven. 95 percent intervals are drawn and are at most about two points wide on either side."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Horizontal bars of the accuracy in percent of guessing and of the image-blind option ratio on the eight OmniMedVQA test files. Guessing lies between 25 and 31 percent; the option ratio reaches 83 percent on ultrasound and 94 to 100 percent on the other seven. 95 percent intervals are drawn and are at most about two points wide on either side."}}
 ratio, n = table.option_ratio, table.n
 ends = np.array(
     [wilson(round(r * k / 100), k) for r, k in zip(ratio, n, strict=True)]

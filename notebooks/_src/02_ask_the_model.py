@@ -169,7 +169,7 @@ print(f"       right: {question.answer}) {question.answer_text}")
 # look which letter is most likely to follow. And its *corrected* form also removes the habit of a model
 # to prefer one letter.
 
-# %% mystnb={"image": {"alt": "An image and a prompt go to the model. From the model, one way leads to a completion, which the strict reader and the tolerant reader read. The other way leads to the probabilities of the letters A to D, read as the forced letter and, with the letter habit removed, as the corrected letter."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "An image and a prompt go to the model. From the model, one way leads to a completion, which the strict reader and the tolerant reader read. The other way leads to the probabilities of the letters A to D, read as the forced letter and, with the letter habit removed, as the corrected letter."}}
 sketch(
     {
         "ask": (0, 0, "image tokens\nand prompt"),
@@ -299,7 +299,7 @@ print(*records.loc[~records["format_ok"], "completion"].head(1))
 # Which differences are larger than the intervals? Chapter 12 draws such maps with hundreds of questions
 # in each cell.
 
-# %% mystnb={"image": {"alt": "Heatmap of accuracy in percent, eight modalities by five question types, 8 questions in each cell. The cells scatter widely and without a clear order."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Heatmap of accuracy in percent, eight modalities by five question types, 8 questions in each cell. The cells scatter widely and without a clear order."}}
 direct = records[records["style"] == "no_think"]
 cells = direct.pivot_table("correct", "modality", "question_type")
 cells = 100 * cells.astype(float).loc[list(MODALITIES), list(QUESTION_TYPES)]
@@ -579,7 +579,7 @@ pass_at = checks.pass_at(pass_at)
 # completions are right and some are wrong. In GRPO, the method of chapter 05, a group whose rewards are all
 # equal says nothing about which completion is better, so mixed groups are the ones to learn from.
 
-# %% mystnb={"image": {"alt": "Lines of pass at k in percent against k from 1 to 16, one for each style with a 95 percent band, and a dashed line for a uniform guesser, which rises from 25 to 99 percent."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Lines of pass at k in percent against k from 1 to 16, one for each style with a 95 percent band, and a dashed line for a uniform guesser, which rises from 25 to 99 percent."}}
 ks = np.arange(1, 17)
 plt.figure(figsize=(6, 3.2))
 for style, found in hits.items():

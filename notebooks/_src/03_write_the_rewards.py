@@ -150,7 +150,7 @@ accuracy_published = checks.accuracy_published(accuracy_published)
 # completion on another way. A *hack* is a completion for which the two ways disagree: full reward, and wrong
 # in evaluation.
 
-# %% mystnb={"image": {"alt": "A completion goes to the format rule and to the accuracy rule; their points add up to the reward, which training follows. The same completion goes to the tolerant reader, which gives the answer that evaluation counts. If the reward is full and the answer is wrong, the completion is a hack."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "A completion goes to the format rule and to the accuracy rule; their points add up to the reward, which training follows. The same completion goes to the tolerant reader, which gives the answer that evaluation counts. If the reward is full and the answer is wrong, the completion is a hack."}}
 sketch(
     {
         "said": (0, 0, "completion"),
@@ -359,7 +359,7 @@ for rules in ("published", "strict"):
 # published rules give more than the strict ones. The columns on the right are holes. The column on
 # the left, minus one, counts completions in the right form that get a point too few.
 
-# %% mystnb={"image": {"alt": "Grid of counts: thirteen kinds of completions by how many points the published rules pay more than the strict ones, from minus 1 to plus 2. Two points more are paid for 7 of 12 completions with several answer blocks, and for a few with an answer in the thinking, broken tags or a missing block; one point less for 6 letters in lower case or on a line of their own and for 4 completions with a line break at an end. The form asked for and rationales without value are paid alike."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Grid of counts: thirteen kinds of completions by how many points the published rules pay more than the strict ones, from minus 1 to plus 2. Two points more are paid for 7 of 12 completions with several answer blocks, and for a few with an answer in the thinking, broken tags or a missing block; one point less for 6 letters in lower case or on a line of their own and for 4 completions with a line break at an end. The form asked for and rationales without value are paid alike."}}
 extra = bench.published - bench.strict
 counts = pd.crosstab(bench.kind, extra)
 counts = counts.loc[extra.groupby(bench.kind).mean().sort_values().index[::-1]]

@@ -229,7 +229,7 @@ pairs_needed = checks.pairs_needed(pairs_needed)
 # the questions. Where your test split lies to the left of the curve, either ask for a larger gain,
 # collect more, or say now that the study explores and proves nothing. Ours is of the last kind.
 
-# %% mystnb={"image": {"alt": "Line chart on logarithmic axes: questions needed against the gain to be found, from two to thirty points, falling as the gain grows; about two hundred for ten points where thirty percent of answers differ. A dotted line marks the number of test questions of this chapter, far below most of the curve."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Line chart on logarithmic axes: questions needed against the gain to be found, from two to thirty points, falling as the gain grows; about two hundred for ten points where thirty percent of answers differ. A dotted line marks the number of test questions of this chapter, far below most of the curve."}}
 from medr1_lib.data import dataset
 
 questions = len(dataset.read(Path("data"))["test"])
