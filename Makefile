@@ -59,10 +59,8 @@ class: setup  ## write what a class gets, without solutions, as one zip file (OU
 slides: setup  ## write slides of every chapter to _output/slides
 	$(BIN)/python -m notebooks.tools.slides
 
-e2e:  ## open every page of the built site in Chromium (after make book)
-	test -d .venv-e2e || $(PYTHON) -m venv .venv-e2e
-	.venv-e2e/bin/python -m pip install --quiet playwright==1.65.2
-	.venv-e2e/bin/python tests/e2e/site_check.py _output/book/_build/html
+e2e: setup  ## try JupyterLab and every page of the built site in Chromium (after make book)
+	PYTHON=$(PYTHON) bash tests/e2e/run.sh
 
 lock:  ## write requirements.lock anew; needs uv (https://docs.astral.sh/uv)
 	@command -v uv > /dev/null || { echo "make lock needs uv: pip install uv"; exit 1; }

@@ -168,7 +168,7 @@ def check(site: Site, path: str, view: str, mode: str) -> list[str]:
         faults += [f"axe: {n} x {rule}: {html}" for rule, n, html in found if rule not in THEIRS]
     if site.shots:
         name = f"{path.replace('/', '-')}-{view}-{mode}.png"
-        page.screenshot(path=site.shots / name, full_page=True)
+        page.screenshot(path=site.shots / name, full_page=True, timeout=PATIENCE * 10_000)
     page.close()
     return faults
 
