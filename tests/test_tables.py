@@ -239,16 +239,18 @@ def test_integer_options_and_eight_of_them(tmp_path):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("picture,label\na.png,x\n", "no column for the image .it has picture, label.; --columns"),
+        ("picture,label\na.png,x\n", "no column for the image .it has picture, label.; name it by"),
         ("image,grade\na.png,x\n", "has neither labels nor answers .it has image, grade"),
         ("image,label,question,answer\na.png,x,y,z\n", "has both answers and labels"),
         ("image,label\na.png,x\n", r"has one label only in modality unknown: \['x'\]"),
         ("image,label\n", "holds no row"),
+        ("image,question,answer\na.png,Why?,see text\n", "has only answers in free text; name"),
     ],
 )
 def test_a_table_that_says_too_little_is_refused(tmp_path, text, problem):
     with pytest.raises(InputError, match=problem):
         imported(tmp_path, text)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures", "t.csv"]
 
 
 def test_what_is_asked_of_labels_has_to_be_said(tmp_path):

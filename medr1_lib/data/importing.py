@@ -52,9 +52,7 @@ class Settings:
     """How an import goes about it."""
 
     side: int = images.SIDE  # the longest that an image keeps, in pixels
-    limits: images.Limits | None = (
-        None  # values that become black and white, for grey of over 8 bits
-    )
+    limits: images.Limits | None = None  # black and white, where grey has more than 8 bits
     strict: bool = False  # write nothing if a record is bad
     allow_leaks: bool = False  # a split that is given may have a patient or an image on both sides
     drop_leaks: bool = False  # leave such records out of the larger side

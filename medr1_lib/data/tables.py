@@ -200,9 +200,8 @@ def _columns(table: Table, own: Mapping[str, str]) -> dict[str, str]:
     for key, name in own.items():
         if key not in known or name not in head:
             problem = f"cannot take {name!r} for {key!r}; its columns are {', '.join(head)}"
-            raise InputError(
-                table.name, problem, f"say --columns with {', '.join(NAMES)} or A to H"
-            )
+            remedy = f"say --columns with {', '.join(NAMES)} or A to H"
+            raise InputError(table.name, problem, remedy)
     found = {
         key: own.get(key) or next((plain[name] for name in names if name in plain), "")
         for key, names in known.items()
@@ -210,9 +209,8 @@ def _columns(table: Table, own: Mapping[str, str]) -> dict[str, str]:
     found = {key: name for key, name in found.items() if name}
     told = f"it has {', '.join(head)}"
     if "image" not in found:
-        raise InputError(
-            table.name, f"has no column for the image ({told})", "--columns image=NAME"
-        )
+        problem = f"has no column for the image ({told})"
+        raise InputError(table.name, problem, "name it by --columns image=NAME")
     asks = "question" in found and "answer" in found
     if asks == ("label" in found):
         if asks and plain.get("label") != found["label"] and "label" not in own:
@@ -262,6 +260,9 @@ class _Reader:
                     items.append(item)
             except InputError as error:
                 bad.append(InputError(where, error.problem, error.remedy))
+        if not items and not bad:
+            remedy = "name the columns of options by --columns choices=NAME or A=NAME,B=NAME"
+            raise InputError(self._table.name, "has only answers in free text", remedy)
         return items, bad
 
     def _told(self, row: Row, key: str, default: str | None = None) -> str:
@@ -276,9 +277,8 @@ class _Reader:
 
     def _item(self, where: str, row: Row) -> Item | None:
         named = self._columns["image"]
-        image = (
-            text(row, named) if row.get(named) in self._table.pictures else image_path(row, named)
-        )
+        held = row.get(named) in self._table.pictures
+        image = text(row, named) if held else image_path(row, named)
         modality = self._modality_of(row)
         stem = self._told(row, "question", self._stem)
         if "label" in self._columns:
