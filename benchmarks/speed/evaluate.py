@@ -155,11 +155,8 @@ def stopwatch(model: Policy) -> Iterator[dict[str, float]]:
         began[module] = _now()
 
     def stop(module: nn.Module, _: object, inputs: dict[str, Tensor], output: object) -> None:
-        tokens = (
-            0
-            if module is core.visual
-            else inputs.get("inputs_embeds", inputs.get("input_ids")).shape[1]
-        )
+        read = inputs["inputs_embeds"] if "inputs_embeds" in inputs else inputs.get("input_ids")
+        tokens = 0 if read is None or module is core.visual else read.shape[1]
         name = {0: "tower", 1: "decoding"}.get(tokens, "prefill")
         parts[name] += _now() - began[module]
 

@@ -87,7 +87,7 @@ class VisionCache:
         kept: Any = [features[key] for key in keys]
         pooled, *deeper = zip(*kept, strict=True)
         output = BaseModelOutputWithPooling(pooler_output=cast(Tensor, pooled))
-        output.deepstack_features = deeper  # type: ignore[attr-defined]
+        output.deepstack_features = deeper
         return output
 
 

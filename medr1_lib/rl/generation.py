@@ -117,7 +117,9 @@ def sample_group(
         repeated = {name: value.repeat_interleave(count, 0) for name, value in inputs.items()}
         return core.generate(**repeated, generation_config=config)[:, length:]
     if core.device.type == "cuda" and len(getattr(core, "hf_device_map", [0])) == 1:
-        from medr1_lib.rl.graph import decode_recorded as loop
+        from medr1_lib.rl.graph import decode_recorded
+
+        loop: Any = decode_recorded
     else:
         loop = decode_group
     generate = partial(type(core).generate, core, custom_generate=loop)

@@ -6,7 +6,7 @@ of an eager step over the same static cache, so its numbers are, too.
 """
 
 import math
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -124,9 +124,10 @@ def _step_for(model: Untyped, rows: int, length: int, room: int, record: bool) -
     active = tuple((layer.disable_adapters, *layer.active_adapters) for layer in adapted)
     # Tensors made in inference mode cannot be written outside of it.
     wanted = rows, start + room, weights, active, record, torch.is_inference_mode_enabled()
-    kept, step = vars(model).pop("_recorded_step", (None, None))
+    own: Any = vars(model)
+    kept, step = own.pop("_recorded_step", (None, None))
     if kept != wanted:
         step = None  # its memory is free before the next one takes its own
         step = DecodingStep(model, rows, start + room, start, record)
-    vars(model)["_recorded_step"] = wanted, step
-    return step
+    own["_recorded_step"] = wanted, step
+    return cast(DecodingStep, step)

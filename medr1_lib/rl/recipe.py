@@ -16,7 +16,7 @@ from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin,
 import torch
 import yaml
 from transformers import GenerationConfig, Trainer, get_scheduler
-from transformers.integrations import get_reporting_integration_callbacks
+from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 from trl.scripts.utils import TrlParser
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
@@ -186,13 +186,13 @@ class Recipe:
             own["reward_weights"] = NULL_WEIGHTS[self.rules]
         try:
             config = kind(**{"report_to": "none", **self.config, **FIXED[self.method], **own})
-            _check_reports(config.report_to)
             given: Any = config.lr_scheduler_kwargs
             unused = torch.optim.SGD([torch.zeros(1)])  # a schedule is made up only in training
             get_scheduler(config.lr_scheduler_type, unused, 1, 2, given)
             Trainer.get_optimizer_cls_and_kwargs(config)  # asks for what is not installed
         except Exception as error:  # whatever TRL, transformers and accelerate raise about values
             raise _refused(" ".join(str(error).split()), "correct the recipe") from error
+        _check_reports(config.report_to)
         if not config.use_cpu:
             _check_gpu(config)
         if isinstance(config, GRPOConfig):
@@ -211,12 +211,12 @@ class Recipe:
         return config
 
 
-def _check_reports(names: list[str]) -> None:
+def _check_reports(names: Any) -> None:  # noqa: ANN401 - a list, once the configuration is made
     """Ask what writes reports whether it is installed."""
     try:
         for report in get_reporting_integration_callbacks(names):
             report()
-    except (RuntimeError, ImportError) as error:
+    except (RuntimeError, ImportError, ValueError) as error:
         raise _refused(f"report_to is {', '.join(names)}: {error}", "install it first") from error
 
 

@@ -580,10 +580,9 @@ def grpo_step(task, optimizer, iterations=1):
     advantages = group_advantages(rewards, task.group)  # [B]
     weights = token_weights(mask, task.loss_type, task.max_length)  # [B, T]
     reference = task.reference_logps(tokens, mask)  # [B, T]
-    found, old = (
-        {"reward": rewards.mean().item(), "loss": [], "grad_norm": []},
-        None,
-    )
+    old = None
+    losses = []
+    norms = []
     for _ in range(iterations):
         logps = task.logps(tokens, mask)  # [B, T]
         old = logps.detach() if old is None else old
@@ -594,9 +593,10 @@ def grpo_step(task, optimizer, iterations=1):
         loss.backward()
         norm = clip_grad_norm_(task.weights, task.max_norm)
         optimizer.step()
-        found["loss"].append(loss.item())
-        found["grad_norm"].append(norm.item())
-    return found
+        losses.append(loss.item())
+        norms.append(norm.item())
+    reward = rewards.mean().item()
+    return {"reward": reward, "loss": losses, "grad_norm": norms}
     # end solution
 
 
