@@ -1,5 +1,7 @@
 """Each member of the family of chapter 08 has the loss and the gradient that TRL computes."""
 
+import ast
+from pathlib import Path
 from types import SimpleNamespace
 
 import policies
@@ -19,6 +21,7 @@ from medr1_lib.course.chapters.chapter_08 import (
 from medr1_lib.model.loading import load_policy
 from medr1_lib.rl import grpo
 
+ROOT = Path(__file__).parents[1]
 RATIOS = {"none": "token", "token": "token", "sequence": "sequence"}
 
 
@@ -166,3 +169,15 @@ def test_a_member_is_a_row_and_no_other_thing():
     weights = grpo.token_weights(mask, "grpo", 4)
     wanted = grpo.grpo_loss(logps, old, old, gains, weights, clip=0.2, beta=0.0)
     assert found.item() == pytest.approx(wanted.item())
+
+
+def test_the_loop_that_chapter_08_shows_is_the_one_that_was_recorded():
+    shown = (ROOT / "notebooks/_src/08_the_family.py").read_text(encoding="utf-8")
+    recorded = (ROOT / "benchmarks/study/family.py").read_text(encoding="utf-8")
+    found = [ast.unparse(function_of(text, "distill").body) for text in (shown, recorded)]
+    assert found[0] == found[1]
+
+
+def function_of(text, name):
+    nodes = ast.walk(ast.parse(text))
+    return next(n for n in nodes if isinstance(n, ast.FunctionDef) and n.name == name)

@@ -1,0 +1,760 @@
+# ---
+# jupyter:
+#   nbval: lax
+# ---
+
+# %% [markdown]
+# # 8 The family
+#
+# ## What you will do
+#
+# GRPO has relatives: REINFORCE, RLOO, Dr. GRPO, DAPO, GSPO, CISPO. Their papers look different. In code, each differs
+# from GRPO in a line or two. You write one loss that can be any of them, hold it against TRL, and see when the
+# differences act and when they do not. Then you look at what no change of the loss repairs, and at a signal that
+# says more than a reward.
+#
+# ## What you will learn
+#
+# After this chapter you can
+#
+# - name the four choices that make a policy-gradient loss, and place seven published algorithms among them,
+# - say which of these choices act with one update per batch of rollouts, and which do not,
+# - ask TRL for each algorithm, and avoid a default that makes CISPO five times too weak,
+# - deal with groups without spread by filtering and by dynamic sampling, and say what that costs,
+# - explain on-policy distillation, write its loss, and say when it is the better tool.
+#
+# ## What you will need
+#
+# Chapters 04 to 07, and your functions of chapter 05. The comparison with TRL uses a tiny model with random
+# weights and takes seconds. A teacher and a student are trained live. Longer runs were recorded by
+# `benchmarks/study/family.py`.
+
+# %%
+import copy
+import json
+import tempfile
+import warnings
+from pathlib import Path
+
+import pandas as pd
+import torch
+from IPython.display import Math, display
+from matplotlib import pyplot as plt
+
+from medr1_lib.course import checks, tiers
+
+tier = tiers.start(8)
+from datasets import Dataset
+from peft import LoraConfig, get_peft_model
+from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
+
+from medr1_lib.course.chapters.chapter_08 import FAMILY, trl_settings
+from medr1_lib.course.sketch import sketch
+from medr1_lib.rl.grpo import group_advantages, token_logps, token_weights
+
+warnings.filterwarnings("ignore", category=FutureWarning)
+GROUP, MAX_LENGTH, TEMPERATURE = 4, 32, 1.0
+
+# %% [markdown]
+# ## 1 Four choices
+#
+# Every loss of the family answers four questions about a rollout. What is its reward compared with? How much likelier
+# has it become since it was sampled? Where does that stop to count? How much does each token weigh?
+
+# %% mystnb={"image": {"alt": "Four boxes in a row with arrows between them: 1 baseline, compared with whom; 2 ratio, how much likelier now; 3 limit, where does it stop; 4 weight, how much a token counts. Below each box stand the choices: batch, others, group; none, token, sequence, product; clip, wider clip upwards, weight only; rollout, token, constant. The first and the last box are blue, they act always. The two in the middle are orange, they act only on old rollouts."}}
+CHOICES = {
+    "baseline": ("1 baseline\ncompared with whom?", "batch, others,\ngroup"),
+    "ratio": ("2 ratio\nhow much likelier now?", "none, token,\nsequence, product"),
+    "limit": (
+        "3 limit\nwhere does it stop?",
+        "clip, wider clip\nupwards, weight only",
+    ),
+    "weight": (
+        "4 weight\nhow much does a token count?",
+        "per rollout, per token,\nby a constant",
+    ),
+}
+boxes = {
+    name: (1.6 * x, 0, text[0]) for x, (name, text) in enumerate(CHOICES.items())
+}
+boxes |= {
+    f"{n} of": (1.6 * x, -1, text[1]) for x, (n, text) in enumerate(CHOICES.items())
+}
+arrows = [(a, b, "") for a, b in zip(CHOICES, list(CHOICES)[1:], strict=False)]
+arrows += [(name, f"{name} of", "") for name in CHOICES]
+tints = {"baseline": "blue", "weight": "blue", "ratio": "orange", "limit": "orange"}
+sketch(boxes, arrows, tints=tints, size=(11, 3))
+plt.show()
+
+# %% [markdown]
+# The two blue choices always act. The two orange ones act only on rollouts that are reused: you will see
+# why. An algorithm is a row of this table. Where `low` is empty, the ratio is not clipped but
+# used as a weight, up to `high`.
+
+# %%
+pd.DataFrame(FAMILY, index=["advantage", "ratio", "low", "high", "weights"]).T
+
+# %% [markdown]
+# | name | paper | what it changes |
+# |---|---|---|
+# | REINFORCE | Williams 1992 | the starting point: advantage times log-probability |
+# | RLOO | Ahmadian et al., arXiv 2402.14740 | the baseline is the mean of the *other* rollouts |
+# | GRPO | Shao et al., arXiv 2402.03300 | baseline and scale of the group, a ratio and a clip for each token |
+# | Dr. GRPO | Liu et al., arXiv 2503.20783 | no division by the spread or by the length |
+# | DAPO | Yu et al., arXiv 2503.14476 | a wider clip upwards, and every token weighs the same |
+# | GSPO | Zheng et al., arXiv 2507.18071 | one ratio for a whole rollout, with very narrow limits |
+# | CISPO | MiniMax, arXiv 2506.13585 | the ratio only weighs; no token ever loses its gradient |
+#
+# ## 2 Compared with whom?
+#
+# A baseline must not depend on the rollout that it is subtracted from, or the gradient is off on average
+# (chapter 04). The mean of a group contains the rollout itself. RLOO, *REINFORCE leave-one-out*, takes it out.
+#
+# ### Exercise 1: leave one out
+# *easy, 10 minutes*
+#
+# `rewards` is flat, the rollouts of a prompt next to each other. Return each reward minus the mean of the other
+# rewards in its group, in the same order.
+#
+# <details><summary>Hint</summary>
+#
+# With `groups = rewards.view(-1, group_size)`, the sum of the others is the sum of the group minus the reward itself. There
+# are `group_size - 1` of them.
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def leave_one_out(rewards, group_size):
+    """Each reward minus the mean reward of the others in its group (RLOO)."""
+    # solution
+    groups = rewards.view(-1, group_size)  # [P, G]
+    others = (groups.sum(1, keepdim=True) - groups) / (group_size - 1)
+    return (groups - others).flatten()  # [B]
+    # end solution
+
+
+# %%
+leave_one_out = checks.leave_one_out(leave_one_out)
+
+# %% [markdown]
+# Here are the four baselines side by side, for an easy group and a hard one. Compare `others` with `unscaled`: they
+# differ by a constant factor, G / (G - 1), and no more. So at one group size the two baselines are the same method with
+# another learning rate. `batch` is different: it praises every rollout of the easy question.
+
+# %%
+ADVANTAGES = {
+    "batch": lambda rewards: rewards - rewards.mean(),
+    "others": lambda rewards: leave_one_out(rewards, GROUP),
+    "group": lambda rewards: group_advantages(rewards, GROUP),
+    "unscaled": lambda rewards: group_advantages(rewards, GROUP, scale=False),
+}
+
+# %%
+given = torch.tensor([2.0, 2, 2, 1, 0, 0, 0, 1])
+pd.DataFrame(
+    {"reward": given} | {n: f(given) for n, f in ADVANTAGES.items()}
+).round(2).T
+
+# %% [markdown]
+# ## 3 How much likelier now?
+#
+# ### Exercise 2: four ratios
+# *medium, 15 minutes*
+#
+# `logps` and `old_logps` are log-probabilities of the sampled tokens, now and when they were sampled, `[B, T]`. `mask` is
+# 1 where a rollout has a token. Return the ratio of `kind`:
+#
+# - `"token"`: the ratio of each token, `[B, T]`, and 1 where the mask is 0 (GRPO);
+# - `"product"`: the product of the ratios of a rollout, `[B, 1]` (RLOO);
+# - `"sequence"`: their geometric mean, `[B, 1]`: the product to the power of one over the number of tokens (GSPO);
+# - `"none"`: 1 everywhere, `[B, T]` (REINFORCE, which does not reuse rollouts).
+#
+# <details><summary>Hint</summary>
+#
+# Work with logarithms and take `exp` at the end. A product is then a sum, and a geometric mean is a mean. Multiply
+# the difference by the mask first. `keepdim=True` keeps the column.
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def importance_ratio(logps, old_logps, mask, kind):
+    """How much likelier a token or a whole rollout is than when it was sampled."""
+    # solution
+    gaps = (logps - old_logps) * mask  # [B, T]
+    logs = {
+        "none": torch.zeros_like(gaps),
+        "token": gaps,
+        "product": gaps.sum(1, keepdim=True),  # [B, 1]
+        "sequence": gaps.sum(1, keepdim=True)
+        / mask.sum(1, keepdim=True).clamp(min=1),
+    }
+    return logs[kind].exp()
+    # end solution
+
+
+# %%
+importance_ratio = checks.importance_ratio(importance_ratio)
+
+# %% [markdown]
+# Why so many? The product is the exact ratio of the whole rollout, but it explodes with the length. The geometric mean
+# is tame. A ratio for each token is tame as well, but it treats the tokens as if each were an action of its own.
+
+# %%
+length, kinds = torch.tensor([5, 20, 80, 320]), ("token", "sequence", "product")
+steady = 0.02 * torch.ones(4, 320)  # every token has become 2 % likelier
+mask = (torch.arange(320) < length[:, None]).long()
+ratios = {k: importance_ratio(steady, 0 * steady, mask, k)[:, 0] for k in kinds}
+pd.DataFrame(ratios, length.tolist()).astype(float).round(2)
+
+# %% [markdown]
+# ## 4 The loss of any member
+#
+# Now put the choices together. With a ratio $\rho$, an advantage $A$ and a weight $w$ the loss is
+# $-\sum w J$. There are two kinds of objective $J$:
+#
+# $$ J = \min\left(\rho A,\ \text{clip}(\rho, 1 - \text{low}, 1 + \text{high})\, A\right)
+# \qquad\text{or}\qquad J = \text{sg}\left[\min(\rho, \text{high})\right] A \log\pi $$
+#
+# The left one is GRPO's, with two limits in place of one. The right one is used where `low` is `None`. There, sg means
+# *stop gradient* (`detach()`): the ratio is only a number that weighs the gradient of the log-probability.
+#
+# ### Exercise 3: one loss for all
+# *hard, 40 minutes*
+#
+# Return the loss of `member`, a row of the table above: `member.ratio`, `member.low`, `member.high`, `member.weights`. Use
+# your `importance_ratio` and `token_weights(mask, kind, max_length)` of chapter 05; `longest` is its `max_length`. `advantages` has one number for each
+# rollout, `[B]`. There is no KL penalty here.
+#
+# <details><summary>Hint</summary>
+#
+# Turn the advantages into a column with `advantages[:, None]`. Then all shapes fit, also a ratio of shape `[B, 1]`. For the
+# left objective start from `clipped_objective` of chapter 05.
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def policy_loss(member, logps, old_logps, advantages, mask, longest):
+    """The loss of any member of the family, without a penalty."""
+    # solution
+    ratio = importance_ratio(logps, old_logps, mask, member.ratio)
+    gains = advantages[:, None]  # [B, 1]
+    if member.low is None:
+        objective = ratio.clamp(max=member.high).detach() * gains * logps
+    else:
+        clipped = ratio.clamp(1 - member.low, 1 + member.high)
+        objective = torch.minimum(ratio * gains, clipped * gains)
+    return -(token_weights(mask, member.weights, longest) * objective).sum()
+    # end solution
+
+
+# %%
+policy_loss = checks.policy_loss(policy_loss)
+
+# %% [markdown]
+# ## 5 The same in TRL
+#
+# As in chapter 05, TRL's own trainers have to agree, in the loss and in the gradient. We write four rollouts for each
+# of two questions ourselves, so that their lengths and rewards differ.
+
+# %%
+from medr1_lib.data.phantom_vqa import questions
+from medr1_lib.data.phantoms import draw
+from medr1_lib.data.styles import STYLES, prompt
+from medr1_lib.rl.rewards import points, rewards
+
+STYLE = "think_before"
+asked = [q for q in questions("test", per_cell=10) if q.modality == "CT"][:2]
+said, earned, write = [], [], STYLES[STYLE].completion
+for question, knows in zip(asked, (True, False), strict=True):
+    right = question.answer
+    wrong = "A" if right != "A" else "B"
+    longer = "CT, anatomy: abdomen, grade: moderate, finding: mass"
+    own = [
+        write(right, "CT, abdomen"),
+        write(wrong, "CT, abdomen, finding: abscess"),
+    ]
+    own += [write(right if knows else wrong, longer), f"{right}) mass"]
+    said += own
+    earned += [sum(points(text, right, STYLE)) for text in own]
+print("rewards:", earned)
+
+# %%
+from medr1_lib.model.tiny import tiny_model, tiny_processor
+from medr1_lib.rl.generation import packed_inputs, packed_outputs
+from medr1_lib.rl.loop import encode, sample
+
+processor = tiny_processor()
+model = tiny_model(processor.tokenizer, seed=0)
+model.model.visual.requires_grad_(False)
+twice = [q for q in asked for _ in range(GROUP)]
+turns = [
+    [{"role": "user", "content": prompt(q.question, q.options, STYLE)}]
+    for q in twice
+]
+start = encode(
+    processor, {"prompt": turns, "image": [draw(q.scene) for q in twice]}
+)
+ended = [text + processor.tokenizer.eos_token for text in said]
+padded = {"padding": True, "padding_side": "right", "return_tensors": "pt"}
+ids, mask = processor.tokenizer(ended, **padded).values()
+
+# %% [markdown]
+# `stale` makes a policy that has left its rollouts behind: it takes some steps on them, without any clip.
+
+
+# %%
+def our_logps(policy):
+    """Log-probabilities of the rollouts under a policy, [B, T]."""
+    logits = policy(**packed_inputs(policy, start, ids, mask)).logits
+    return token_logps(packed_outputs(logits, ids), ids, TEMPERATURE)
+
+
+def gradient(policy, loss):
+    """The gradient of a loss, all trainable weights in one row."""
+    weights = [w for w in policy.parameters() if w.requires_grad]
+    found = torch.autograd.grad(loss, weights, retain_graph=True)
+    return torch.cat([slope.flatten() for slope in found])
+
+
+old = our_logps(model).detach()  # the policy that wrote the rollouts
+earned = torch.tensor(earned)
+free = FAMILY["GRPO"]._replace(low=9.0, high=9.0)
+
+
+def loss_of(member, logps):
+    """The loss of a member for the eight rollouts."""
+    advantages = ADVANTAGES[member.advantage](earned)
+    return policy_loss(member, logps, old, advantages, mask, MAX_LENGTH)
+
+
+def stale(steps):
+    """The policy after some steps on its rollouts."""
+    policy = copy.deepcopy(model)
+    optimizer = torch.optim.SGD(policy.parameters(), lr=1e-3)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss_of(free, our_logps(policy)).backward()
+        optimizer.step()
+    return policy
+
+
+# %% [markdown]
+# TRL ships two trainers for the family: `GRPOTrainer` and `RLOOTrainer`. The next cell makes both around one
+# stale policy, and hands them our rollouts.
+
+# %%
+moved = stale(3)
+folder = tempfile.TemporaryDirectory(prefix="medr1-chapter-08-")
+common = {"num_generations": GROUP, "beta": 0.0, "report_to": []}
+common |= {"max_completion_length": MAX_LENGTH, "output_dir": folder.name}
+common |= {"use_cpu": True, "bf16": False, "activation_checkpointing": False}
+common |= {"per_device_train_batch_size": len(said)}
+data = Dataset.from_list([{"prompt": turn} for turn in turns])
+given = {"reward_funcs": rewards(STYLE), "train_dataset": data}
+given |= {"model": moved, "processing_class": processor}
+grpo = GRPOTrainer(args=GRPOConfig(**common), **given)
+rloo = RLOOTrainer(args=RLOOConfig(**common), **given)
+for trainer in (grpo, rloo):
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = 1
+batch = {name: start[name] for name in ("pixel_values", "image_grid_thw")}
+batch |= {"prompt_ids": start.input_ids, "prompt_mask": start.attention_mask}
+batch |= {"completion_ids": ids, "completion_mask": mask}
+types = torch.cat([start.mm_token_type_ids, torch.zeros_like(ids)], 1)
+batch |= {"mm_token_type_ids": types, "num_items_in_batch": mask.sum()}
+batch["num_images"] = len(said) * [1]
+
+# %% [markdown]
+# `trl_settings` says how a row is asked for in TRL's configuration. Look at the last column of CISPO: TRL reads
+# `epsilon_high` as the largest *ratio* there. If you set `loss_type="cispo"` and nothing else, the default of 0.2
+# cuts every ratio to 0.2, and the gradient is five times too weak. Adam hides a constant factor, so nobody notices. But a KL
+# penalty beside it is not cut, and weighs five times as much.
+
+# %%
+pd.DataFrame(
+    {name: trl_settings(FAMILY[name]) for name in FAMILY if name != "RLOO"}
+).T
+
+
+# %% [markdown]
+# Equal means that losses and gradients differ by less than a ten thousandth of their size. The last line compares two different members, to make sure that the comparison can say no.
+
+
+# %% tags=["headline", "nbval-check-output"]
+def theirs(member):
+    """TRL's loss for a row of the table."""
+    own = batch | {"advantages": ADVANTAGES[member.advantage](earned)}
+    if member.ratio == "product":
+        return rloo._compute_loss(moved, own | {"old_logps": (old * mask).sum(1)})
+    asked_for = trl_settings(member)
+    grpo.loss_type = asked_for["loss_type"]
+    grpo.importance_sampling_level = asked_for["importance_sampling_level"]
+    grpo.epsilon_low, grpo.epsilon_high = member.low, member.high
+    if (
+        member.ratio != "none"
+    ):  # else TRL takes the policy itself, with a ratio of 1
+        own["old_per_token_logps"] = old
+    return grpo._compute_loss(moved, own)
+
+
+for wanted, found in (*zip(FAMILY, FAMILY, strict=True), ("GSPO", "GRPO")):
+    loss, ours = theirs(FAMILY[wanted]), loss_of(FAMILY[found], our_logps(moved))
+    slope, own = gradient(moved, loss), gradient(moved, ours)
+    same = (
+        torch.isclose(loss, ours, 1e-4, 1e-5),
+        (slope - own).norm() / slope.norm() < 1e-4,
+    )
+    value, direction = ("yes" if equal else "no" for equal in same)
+    print(
+        f"TRL's {wanted:>9} is our {found:>9}: loss {value}, gradient {direction}"
+    )
+
+# %% [markdown]
+# ## 6 When they differ
+#
+# With one update per batch of rollouts, the policy is the one that wrote them, and every ratio is 1. What is left of
+# ratio and limit? The next cell gives all members the same baseline and the same weights, so that they differ in ratio
+# and limit only. It compares the direction of their gradients with that of GRPO by the cosine: 1 is the same direction. (RLOO's
+# product sums over tokens, which is a weight in disguise. It is left out.)
+
+
+# %%
+def cosines(steps, **same):
+    """Cosine of each gradient with that of GRPO, for a policy that took some steps."""
+    policy = stale(steps)
+    logps = our_logps(policy)
+    slopes = {
+        name: gradient(policy, loss_of(member._replace(**same), logps))
+        for name, member in FAMILY.items()
+        if not (same and name == "RLOO")
+    }
+    return {n: float(s @ slopes["GRPO"] / s.norm() / slopes["GRPO"].norm()) for n, s in slopes.items()}  # fmt: skip
+
+
+alike = {"advantage": "group", "weights": "grpo"}
+for same in (alike, {}):
+    found = {f"{s} steps old": cosines(s, **same) for s in (0, 1, 3, 6)}
+    display(pd.DataFrame(found).round(3))
+
+# %% [markdown]
+# In the first column of the upper table all cosines are 1: **with one update per batch, the members are one method.** The further
+# the policy moves from its rollouts, the more they part. The lower table has the rows as they were published, with their own
+# baselines and weights. Its first column is not 1 everywhere.
+# Baseline and weight act from the first update on. So when
+# you read a new algorithm, ask first: does it change a blue choice or an orange one? If it is an orange one and you train
+# with one update per batch, as all recipes of this course do, it changes nothing.
+#
+# `formula` of the library writes any row as an equation. Here is CISPO, with four updates per batch.
+
+# %%
+from medr1_lib.rl.formula import formula
+from medr1_lib.rl.recipe import load_recipe
+
+reused = load_recipe("course", num_iterations=4, **trl_settings(FAMILY["CISPO"]))
+Math(formula(reused.grpo_config(Path(folder.name))))
+
+# %% [markdown]
+# **Does it matter for the result?** The record holds five members with four updates for each batch of rollouts, and GRPO with
+# one update on the same rollouts, three seeds each. The table has the accuracy on test questions,
+# and the difference to GRPO of the same seed with a 95 % interval over seeds (Student's t with two degrees of freedom).
+
+# %%
+RECORDED = tiers.material("recorded")
+runs = pd.DataFrame(json.loads((RECORDED / "family.json").read_text())["runs"])
+runs["accuracy"] = 100 * runs["right"] / runs["items"]
+
+
+def against(group, first):
+    """Mean accuracy of each arm, and its difference to the first one, by seed."""
+    table = runs[runs["group"] == group].pivot(
+        index="seed", columns="name", values="accuracy"
+    )
+    gaps = table.sub(table[first], axis=0)
+    half = 4.303 * gaps.std() / len(gaps) ** 0.5
+    found = {"accuracy": table.mean(), "difference": gaps.mean()}
+    return pd.DataFrame(
+        found | {"low": gaps.mean() - half, "high": gaps.mean() + half}
+    )
+
+
+against("reuse", "GRPO").round(1)
+
+# %% [markdown]
+# Read the intervals before the means. Where an interval holds 0, three seeds and a run this short cannot tell
+# the two apart. That is no proof that they are equal. It is the usual state of evidence for such
+# comparisons, also in papers, which often show one seed. And where two members answered the same few
+# questions right, the interval has no width at all, which is a sign of a small test and not of certainty.
+#
+# ## 7 What no loss repairs: no spread
+#
+# A group whose rewards are equal has no advantage, whatever the baseline. The cell below samples eight
+# rollouts for each of 32 training questions with the base and counts.
+
+# %%
+from medr1_lib.data import phantom_vqa
+from medr1_lib.model.loading import load_policy
+from medr1_lib.rl.train import grpo_rows, train
+
+root = Path(folder.name)
+splits = {"train": phantom_vqa.questions("train", per_cell=4)}
+phantom_vqa.write(root / "phantoms", splits, {"per_cell": 4})
+paths = {"model": str(tier.model_path), "data": str(root / "phantoms")}
+recipe = load_recipe("gpu" if tier.name == "gpu" else "course", **paths)
+rows, config = grpo_rows(recipe), recipe.grpo_config(root / "run")
+base, words = load_policy(tier.model_path, tier.quantize)
+
+
+def sampled(policy, batch):
+    """Rewards of a group of rollouts for each question of a batch, [P, G]."""
+    tokens, _ = sample(
+        policy, words, encode(words, batch).to(policy.device), config
+    )
+    texts = words.batch_decode(tokens, skip_special_tokens=True)
+    answers = [a for a in batch["answer"] for _ in range(config.num_generations)]
+    found = [
+        score(completions=texts, answer=answers) for score in rewards(recipe.style)
+    ]
+    return torch.tensor(found).sum(0).view(-1, config.num_generations)
+
+
+# %%
+torch.manual_seed(0)
+groups = torch.cat([sampled(base, rows[at : at + 8]) for at in range(0, 32, 8)])
+low, high = groups.min(1).values, groups.max(1).values
+solved, stuck = low == 2, (low == high) & (low < 2)
+print(
+    f"solved {solved.float().mean():.0%}, stuck {stuck.float().mean():.0%}", end=""
+)
+print(f", mixed {(low < high).float().mean():.0%}")
+
+# %% [markdown]
+# Two remedies exist, and neither is a loss.
+#
+# - A **difficulty filter** does this once before training and keeps the mixed questions. It costs one pass over the
+#   data. It goes stale, because the policy changes and today's mixed questions are solved tomorrow.
+# - **Dynamic sampling**, the other half of DAPO, does it at every step: it samples on until the batch is full of mixed
+#   groups. TRL does not ship it. Here it is by hand.
+
+
+# %%
+def dynamic_batch(policy, wanted, size=8):
+    """Sample until `wanted` groups are mixed; also how many groups that took."""
+    kept, asked_for = [], 0
+    while len(kept) < wanted and asked_for < len(rows):
+        found = sampled(policy, rows[asked_for : asked_for + size])
+        kept += [group for group in found if group.min() < group.max()]
+        asked_for += size
+    return torch.stack(kept[:wanted]), asked_for
+
+
+full, taken = dynamic_batch(base, wanted=16)
+print(
+    f"{len(full)} mixed groups took {taken} groups: {taken / len(full):.1f} times the sampling"
+)
+
+# %% [markdown]
+# The price grows while the model learns, and the step takes as long as its unluckiest question. Sampling is the most
+# expensive part of a step with a large model. And neither remedy teaches anything about the stuck questions: they are left out.
+#
+# ## 8 What no loss repairs: entropy
+#
+# Rewarding what was right makes the policy surer, so the entropy falls (chapter 07), and with it the spread of the next
+# groups. DAPO's wider clip upwards is meant to slow that: it lets rare tokens grow further. TRL also has `entropy_coef`, a bonus
+# for entropy, which has to be tuned with care: too much of it rewards noise. The record shows the entropy at the last update:
+
+# %%
+steps = pd.read_parquet(RECORDED / "family.parquet")
+reuse = steps[steps["group"] == "reuse"].groupby(["name", "seed"])
+ends = pd.DataFrame(
+    {"first": reuse["entropy"].first(), "last": reuse["entropy"].last()}
+)
+ends.groupby("name").agg(["mean", "min", "max"]).round(2)
+
+# %% [markdown]
+# ## 9 A dense signal: on-policy distillation
+#
+# A reward is one number for a whole rollout. A *teacher*, a model that is better at the task, can say at every token
+# which next words it would have preferred. **On-policy distillation** lets the student write, and has the
+# teacher comment on each token: the loss is the divergence between the two distributions over the next word, on the student's own rollouts. There
+# are no groups and no rewards, so there is no group without spread.
+#
+# ### Exercise 4: the reverse divergence
+# *medium, 15 minutes*
+#
+# Return $\text{KL}(\text{student}, \text{teacher}) = \sum_v p(v) \left(\log p(v) - \log q(v)\right)$ at every token, where $p$ is the
+# student's distribution over the next word and $q$ the teacher's. Both come as logits, `[B, T, V]`; return `[B, T]`.
+#
+# <details><summary>Hint</summary>
+#
+# `logits.log_softmax(-1)` gives log-probabilities, for both models. The sum goes over the last dimension.
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def reverse_kl(logits, teacher_logits):
+    """At each token, how far the student's next word is from the teacher's."""
+    # solution
+    logps, wanted = logits.log_softmax(-1), teacher_logits.log_softmax(-1)
+    return (logps.exp() * (logps - wanted)).sum(-1)
+    # end solution
+
+
+# %%
+reverse_kl = checks.reverse_kl(reverse_kl)
+
+# %% [markdown]
+# This is exact, a sum over all words. It is no estimate such as k3, and it needs no reference. `tests/test_family.py`
+# holds it against TRL's `DistillationTrainer`, loss and gradient, on rollouts about images. The loop is that of chapter 05 with
+# another loss:
+
+
+# %%
+def distill(student, teacher, processor, rows, config):
+    """Bring the student nearer to the teacher on what the student itself writes."""
+    group, size = config.num_generations, config.per_device_train_batch_size
+    trained = [weight for weight in student.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(trained, config.learning_rate, weight_decay=0.0)
+    for step in range(config.max_steps):
+        first = step * size // group
+        inputs = encode(processor, rows[first : first + size // group])
+        tokens, mask = sample(student, processor, inputs, config)
+        packed = packed_inputs(student, inputs, tokens, mask)
+        with torch.no_grad():
+            wanted = packed_outputs(teacher(**packed).logits, tokens)
+        logits = packed_outputs(student(**packed).logits, tokens)
+        gap = (reverse_kl(logits, wanted) * mask).sum() / mask.sum()
+        optimizer.zero_grad()
+        gap.backward()
+        optimizer.step()
+        yield gap.item()
+
+
+# %% [markdown]
+# **Who is the teacher?** Usually a larger model: that is the reason to distill. The course ships one size of model, so
+# here the teacher is the base itself after supervised fine-tuning with true rationales, 40 steps. It has the student's size, and it has
+# seen the answers. A larger teacher was not made for this edition. So this shows the mechanism, and not how far a
+# small student can follow a large teacher.
+
+# %% tags=["headline", "nbval-check-output"]
+LIVE = tier.name == "laptop"
+if LIVE:
+    lesson = load_recipe("course-sft", style=STYLE, max_steps=40, **paths)
+    teacher, _ = load_policy(train(lesson, root / "lesson").adapter, device="cpu")
+    torch.manual_seed(0)
+    lora = LoraConfig(r=16, lora_alpha=32, target_modules=recipe.lora_targets)
+    student = get_peft_model(copy.deepcopy(base), lora)
+    config.max_steps = 10
+    gaps = pd.Series(list(distill(student, teacher, words, rows, config)))
+else:  # the same from the record, seed 0
+    gaps = steps[(steps["name"] == "distillation") & (steps["seed"] == 0)]["gap"]
+closer = gaps.tail(3).mean() < gaps.head(3).mean()
+print("the student writes more as the teacher would:", "yes" if closer else "no")
+
+# %% [markdown]
+# How good is the student afterwards? The live run is short, so compare the recorded runs: the same number of
+# questions and of rollouts for GRPO and for distillation; *imitation* is supervised fine-tuning with true rationales on the same questions,
+# once with as many steps and once with five times as many, which takes about the time of the others. `seconds` were measured on a busy
+# machine, and only their ratio means something.
+
+# %%
+signal = against("signal", "GRPO")
+signal["seconds"] = (
+    runs[runs["group"] == "signal"].groupby("name")["seconds"].mean()
+)
+display(signal.round(1))
+alone = runs[runs["group"].isin(["base", "teacher"])]
+print(alone.set_index("group")["accuracy"].round(1).to_dict())
+
+# %% [markdown]
+# Three signals, three prices:
+#
+# | signal | what you need | what it says |
+# |---|---|---|
+# | imitation (SFT) | a right completion for each question, reasons included | every token, of somebody else's text |
+# | reward (RL) | a way to check an answer | one number for each rollout, of the student's own text |
+# | distillation | a better model with the same vocabulary | every token, of the student's own text |
+#
+# A teacher is also a limit: the student learns the teacher's mistakes, and nothing pulls it beyond. Reinforcement has no such
+# limit, and needs spread to begin. Many recipes of 2026 therefore distill first and reinforce afterwards.
+
+# %% [markdown]
+# ## Quiz
+# Decide first, then open the choice that you take.
+#
+# ### Question 1
+# You train with one update per batch of rollouts and change the loss from GRPO to GRPO with a sequence ratio, as in GSPO. What changes?
+#
+# <details><summary>A. Nothing: all ratios are 1, and both have the same gradient</summary>
+#
+# Right. Ratio and limit act only on rollouts that an older policy wrote.
+#
+# </details>
+# <details><summary>B. Training becomes more stable, since sequence ratios are tame</summary>
+#
+# Wrong. That may hold with reused rollouts, but here the ratio is exactly 1 in both cases.
+#
+# </details>
+# <details><summary>C. Long rollouts weigh less than before</summary>
+#
+# Wrong. How much a rollout weighs is decided by the weights, which this change does not touch.
+#
+# </details>
+#
+# ### Question 2
+# Half of your groups are stuck: all eight rollouts are wrong in the same way. What can help on these questions?
+#
+# <details><summary>A. A leave-one-out baseline, since it never contains the rollout itself</summary>
+#
+# Wrong. Where all rewards are equal, every baseline of a group leaves zero.
+#
+# </details>
+# <details><summary>B. Dynamic sampling, since it fills the batch with mixed groups</summary>
+#
+# Wrong. It fills the batch with other questions, and the stuck ones are never learned.
+#
+# </details>
+# <details><summary>C. A teacher or right examples, since they say what no rollout says</summary>
+#
+# Right. A signal for each token does not need two rollouts that differ.
+#
+# </details>
+#
+# ### Question 3
+# On-policy distillation and supervised fine-tuning both get a signal at every token. What is the difference?
+#
+# <details><summary>A. Distillation needs no gradient through the student</summary>
+#
+# Wrong. The student is trained by gradient descent in both, and only the teacher is left as it is.
+#
+# </details>
+# <details><summary>B. In distillation the student is corrected on the texts that it writes itself</summary>
+#
+# Right. So it learns to get out of its own mistakes, which a perfect example never contains.
+#
+# </details>
+# <details><summary>C. Distillation needs the right letter of every question</summary>
+#
+# Wrong. It needs a teacher, and neither letters nor rewards.
+#
+# </details>
+
+# %% [markdown]
+# ## What you saw
+#
+# - Seven algorithms are seven rows of one table: baseline, ratio, limit, weight.
+# - One function of ten lines computes all of them, with the loss and the gradient of TRL.
+# - With one update per batch, ratio and limit do nothing. Baseline and weight always act.
+# - Three short runs for each member rarely tell them apart. Look at the interval.
+# - No loss repairs a group without spread. Filters and dynamic sampling leave it out, at a price.
+# - A teacher gives a signal at every token of the student's own text, and is also a limit.
+#
+# ## Where to go next
+#
+# Open problem, *hard, 60 minutes*: predict which member suffers most if rollouts are used eight times in place of four, write
+# it down, run `benchmarks/study/family.py` with another `UPDATES`, and explain what you find with the figures of section
+# 6. Chapter 09 trains with the base in four bits. To read: the papers in the table; TRL's page *Paper index*; K. Lu, *On-policy
+# distillation* (Thinking Machines, 2025); and R. Agarwal et al., *On-policy distillation of language models* (arXiv 2306.13649).
