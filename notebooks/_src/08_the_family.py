@@ -393,9 +393,8 @@ def theirs(member):
     grpo.loss_type = asked_for["loss_type"]
     grpo.importance_sampling_level = asked_for["importance_sampling_level"]
     grpo.epsilon_low, grpo.epsilon_high = member.low, member.high
-    if (
-        member.ratio != "none"
-    ):  # else TRL takes the policy itself, with a ratio of 1
+    # Without old log-probabilities TRL takes the policy's own: a ratio of 1.
+    if member.ratio != "none":
         own["old_per_token_logps"] = old
     return grpo._compute_loss(moved, own)
 
@@ -403,10 +402,8 @@ def theirs(member):
 for wanted, found in (*zip(FAMILY, FAMILY, strict=True), ("GSPO", "GRPO")):
     loss, ours = theirs(FAMILY[wanted]), loss_of(FAMILY[found], our_logps(moved))
     slope, own = gradient(moved, loss), gradient(moved, ours)
-    same = (
-        torch.isclose(loss, ours, 1e-4, 1e-5),
-        (slope - own).norm() / slope.norm() < 1e-4,
-    )
+    near = (slope - own).norm() / slope.norm() < 1e-4
+    same = (torch.isclose(loss, ours, 1e-4, 1e-5), near)
     value, direction = ("yes" if equal else "no" for equal in same)
     print(
         f"TRL's {wanted:>9} is our {found:>9}: loss {value}, gradient {direction}"
