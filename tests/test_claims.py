@@ -7,7 +7,7 @@ from medr1_lib.data.phantom_vqa import ATTRIBUTES
 from medr1_lib.data.phantoms import random_scene
 from medr1_lib.data.question import MODALITIES
 from medr1_lib.data.rationale import claims, rationale
-from tools.pretrain.lessons import caption
+from tools.pretrain.examples import caption
 
 
 @pytest.mark.parametrize("modality", MODALITIES)

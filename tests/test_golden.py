@@ -48,7 +48,7 @@ from medr1_lib.course.chapters.chapter_12 import transfer_index
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.styles import STYLES
 from tools.pretrain import command as pretraining
-from tools.pretrain import teach as teaching
+from tools.pretrain import language as teaching
 from tools.report import alt, gathered
 
 mpl.use("Agg")
@@ -905,30 +905,30 @@ def processor():
 def taught(out):
     """Teach the language half behind the shipped tower for eight steps; what came of it.
 
-    Four steps of look-ups, then four of all lessons, on few pictures; every part of the command
-    runs but for its report and card.
+    Four steps of look-ups, then four of all rows, on few pictures; every part of the command runs
+    but for its validation, report and card.
     """
     losses = []
-    errors = teaching.errors
+    scored = teaching.losses
 
     def noted(*given):
-        found_ = errors(*given)
-        losses.append({name: float(error.detach()) for name, (error, _) in found_.items()})
+        found_ = scored(*given)
+        losses.append({name: float(loss.detach()) for name, (loss, _) in found_.items()})
         return found_
 
     threads = torch.get_num_threads()
+    few = {use: {"medical": 1, "general": 1} for use in pretraining.USES}
     try:
         with (
-            mock.patch.object(pretraining, "POOLS", {"held out": 1, "language": 1, "report": 1}),
-            mock.patch.object(pretraining, "report", return_value={"n": 1}),
+            mock.patch.object(pretraining, "USES", few),
+            mock.patch.object(pretraining, "_log_validation"),
+            mock.patch.object(pretraining, "report", return_value={}),
             mock.patch.object(pretraining, "card", str),
             mock.patch.object(teaching, "LOOK_UP_STEPS", 4),
-            mock.patch.object(teaching, "EXAM_EVERY", 4),
-            mock.patch.object(teaching, "SOON", 4),
-            mock.patch.object(teaching, "in_band", side_effect=[False, True]),
-            mock.patch.object(teaching, "errors", noted),
+            mock.patch.object(teaching, "losses", noted),
         ):
-            assert pretraining.main(["--eye", str(TINY_BASE), "--out", str(out)]) == 0
+            shown = ["--medical-pictures", "1", "--language-steps", "8"]
+            assert pretraining.main(["--tower", str(TINY_BASE), "--out", str(out), *shown]) == 0
     finally:
         torch.set_num_threads(threads)
     weights = load_file(out / "model.safetensors")

@@ -1,362 +1,356 @@
-"""Pretraining: only true targets, the same numbers as the real processor and model, resumable."""
+"""Making the base: true targets, the numbers of the real processor and model, resumable."""
 
+import functools
 import json
+from collections import Counter
 from dataclasses import replace
 from itertools import combinations
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
-import policies
 import pytest
 import torch
 from PIL import Image
 
-from medr1_lib.data.phantom_vqa import questions
-from medr1_lib.data.question import LETTERS
+from medr1_lib.data import phantoms
+from medr1_lib.data.phantom_vqa import questions, values
+from medr1_lib.data.question import DOMAINS, LETTERS
 from medr1_lib.data.styles import STYLES, prompt, read, read_strict
 from medr1_lib.errors import InputError
 from medr1_lib.model.loading import load_policy
-from medr1_lib.model.tiny import ASK_CAPTION, HEAD, tiny_model
-from tools.pretrain import command, errors, exam, growing, lessons, report, scenes, teach, tower
-from tools.pretrain.command import album
-from tools.pretrain.language import Pupil
+from medr1_lib.model.tiny import ASK_CAPTION, HEAD, phrases, tiny_model, tiny_processor
+from tools.pretrain import (
+    attributes,
+    card,
+    command,
+    examples,
+    language,
+    losses,
+    pictures,
+    report,
+    tower,
+    validation,
+)
+from tools.pretrain.model import TinyVLM
 
-TINY_BASE = Path(__file__).parents[1] / "data/tiny-qwen2-vl"
 TEXTS = ["Which organ?", ASK_CAPTION, "Where in the picture is the lesion? A)here, B)there"]
+
+
+@functools.cache
+def processor():
+    return tiny_processor(tuple(DOMAINS))
 
 
 @pytest.fixture(scope="module")
 def shown():
-    return scenes.pool(5, 1, "test images")
+    return {kind: pictures.drawn(kind, 5, 1, "test images") for kind in DOMAINS}
 
 
 @pytest.fixture
-def pupil():
-    tokenizer = policies.processor().tokenizer
+def vlm():
+    tokenizer = processor().tokenizer
     model = tiny_model(tokenizer, seed=3).eval()
-    model.set_attn_implementation("eager")  # errors look at the attention
-    return Pupil(model, tokenizer)
+    model.set_attn_implementation("eager")  # the losses look at the attention
+    return TinyVLM(model, tokenizer)
+
+
+@pytest.fixture
+def seen(vlm, shown):
+    return {kind: pictures.features(vlm.model.model.visual, one) for kind, one in shown.items()}
 
 
 def inputs(texts, pixels):
-    processor = policies.processor()
+    made = processor()
     chats = [
-        processor.apply_chat_template(
+        made.apply_chat_template(
             [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}],
             add_generation_prompt=True,
         )
         for text in texts
     ]
     images = [Image.fromarray(picture) for picture in pixels]
-    return processor(text=chats, images=images, return_tensors="pt", padding=True)
+    return made(text=chats, images=images, return_tensors="pt", padding=True)
 
 
 def test_patches_are_those_of_the_image_processor(shown):
-    theirs = inputs(TEXTS, shown.pixels[:3])
-    assert torch.equal(scenes.patches(shown.pixels[:3]), theirs["pixel_values"])
-    assert torch.equal(scenes.grid(3), theirs["image_grid_thw"])
+    pixels = shown["general"].pixels[:3]
+    assert torch.equal(pictures.patches(pixels), inputs(TEXTS, pixels)["pixel_values"])
 
 
-def test_a_lesson_is_what_the_chat_template_writes(pupil):
+def test_an_example_is_what_the_chat_template_writes(vlm):
     theirs = inputs(TEXTS[:1], np.zeros((1, 112, 112, 3), np.uint8))["input_ids"][0].tolist()
-    ids, labels = pupil.row(lessons.Lesson(((lessons.turn(TEXTS[0]), False),)), image=True)
+    ids, labels = vlm.row(examples.Example(((examples.turn(TEXTS[0]), False),)), image=True)
     assert ids == theirs
     assert set(labels) == {-100}
 
 
-def test_cached_features_give_the_replies_that_generate_gives_on_pixels(pupil, shown):
+def test_cached_features_give_the_replies_that_generate_gives_on_pixels(vlm, shown):
+    pixels = shown["medical"].pixels[:3]
+    grid = inputs(TEXTS, pixels)["image_grid_thw"]
     with torch.no_grad():
-        seen = pupil.model.model.visual(
-            scenes.patches(shown.pixels[:3]), grid_thw=scenes.grid(3)
-        ).pooler_output
-    given = inputs(TEXTS, shown.pixels[:3])
-    written = pupil.model.generate(**given, max_new_tokens=6, do_sample=False)
-    texts = pupil.tokenizer.batch_decode(
+        seen = vlm.model.model.visual(pictures.patches(pixels), grid_thw=grid).pooler_output
+    given = inputs(TEXTS, pixels)
+    written = vlm.model.generate(**given, max_new_tokens=6, do_sample=False)
+    texts = vlm.tokenizer.batch_decode(
         written[:, given["input_ids"].shape[1] :], skip_special_tokens=True
     )
-    features = seen.view(3, 16, -1)
-    assert pupil.reply([lessons.turn(text) for text in TEXTS], features, 6) == texts
+    prompts = [examples.turn(text) for text in TEXTS]
+    assert vlm.reply(prompts, seen.view(3, 16, -1), 6) == texts
     assert any(texts)
+    with torch.no_grad():
+        last = vlm.model(**given).logits[:, -1].log_softmax(1)
+    letters = vlm.tokenizer.convert_tokens_to_ids(list(LETTERS))
+    odds = vlm.letter_odds(prompts, seen.view(3, 16, -1))
+    assert torch.allclose(odds, last[:, letters], atol=1e-4)
+
+
+def test_every_word_of_both_domains_is_one_token():
+    tokenizer = processor().tokenizer
+    assert all(len(tokenizer.tokenize(word)) == 1 for word in phrases(tuple(DOMAINS)))
 
 
 @pytest.mark.parametrize("name", STYLES)
 def test_every_target_is_true(name, shown):
     rng = np.random.default_rng(0)
-    for scene in shown.scenes:
-        asked = lessons.ask(scene, rng)
-        reply = asked.answer(name)
-        letter = read_strict(reply, name)
-        assert asked.options[LETTERS.index(letter)] == getattr(scene, asked.attribute)
-        assert read(reply, asked.options) == asked.letter
-        if "think" in STYLES[name].form:
-            assert f"{asked.attribute}: {getattr(scene, asked.attribute)}" in reply
-        words = lessons.caption(scene)
+    for scene in (*shown["medical"].scenes, *shown["general"].scenes):
+        asked = examples.ask(scene, rng)
+        for one in (asked, asked.turned(1), asked.turned(3)):
+            reply = one.answer(name)
+            letter = read_strict(reply, name)
+            assert one.options[LETTERS.index(letter)] == getattr(scene, one.attribute)
+            assert read(reply, one.options) == one.letter
+            assert one.prompt(name) == prompt(one.stem, one.options, name)
+            if "think" in STYLES[name].form:
+                assert f"{one.attribute}: {getattr(scene, one.attribute)}" in reply
+        words = examples.caption(scene)
         assert all(str(value) in words for value in (scene.modality, scene.anatomy, scene.finding))
 
 
 def test_a_look_up_pairs_every_key_with_its_letter():
     rng = np.random.default_rng(0)
     for _ in range(20):
-        (listed, _), *rest = lessons.looked_up(rng).parts
-        taught = [text for text, is_taught in rest if is_taught]
+        (listed, _), *rest = examples.looked_up(rng).parts
+        targets = [text for text, is_target in rest if is_target]
         keys = [text.split(": ")[1].split("<")[0] for text, _ in rest if ": " in text]
-        assert len(taught) == lessons.LOOK_UPS
-        assert all(f"{letter}){key}" in listed for letter, key in zip(taught, keys, strict=True))
+        assert len(targets) == examples.LOOK_UPS
+        assert all(f"{letter}){key}" in listed for letter, key in zip(targets, keys, strict=True))
 
 
-def test_it_is_asked_as_in_evaluation():
-    question = next(questions("pretrain"))
-    scene = question.scene
-    asked = lessons.ask(scene, np.random.default_rng(0))
-    style = "think_after"
-    assert asked.prompt(style) == prompt(asked.stem, asked.options, style)
+def test_targets_name_what_a_scene_shows_in_its_own_domain(shown):
+    known = list(attributes.vocabulary().values())
+    for kind, one in shown.items():
+        for scene, row in zip(one.scenes, attributes.targets(one.scenes), strict=True):
+            said = [words[k] if k >= 0 else None for words, k in zip(known, row, strict=True)]
+            names = ("modality", "acquisition", "anatomy", "finding", "grade", "place")
+            truth = [(kind, getattr(scene, name)) for name in names]
+            assert said == [word if word[1] else None for word in truth]
+        marks = attributes.lesions(one.scenes)
+        assert ((marks > 0).sum(1) == torch.tensor([s.has_lesion for s in one.scenes])).all()
+        assert marks.max() < attributes.LESIONS
 
 
-def test_a_lesion_lies_in_the_token_of_its_place(shown):
-    marks = scenes.lesions(shown.scenes)
-    assert ((marks > 0).sum(1) == torch.tensor([scene.has_lesion for scene in shown.scenes])).all()
-    assert marks.max() < scenes.LESIONS
-
-
-def test_teaching_resumes_where_it_stopped(pupil, shown, tmp_path):
-    seen = album(pupil.model.model.visual, shown)
-    once = teach.Teacher(pupil, seen, 0, tmp_path / "state.pt")
-    once.give(teach._dose(STYLES))
-    once.save()
-    once.give(teach._dose(STYLES))
-    again = Pupil(tiny_model(pupil.tokenizer, seed=4), pupil.tokenizer)
-    again.model.set_attn_implementation("eager")
-    resumed = teach.Teacher(again, seen, 9, tmp_path / "state.pt")
-    assert resumed.steps == 1
-    resumed.give(teach._dose(STYLES))
-    for first, second in zip(pupil.model.parameters(), again.model.parameters(), strict=True):
-        assert torch.equal(first, second)
-
-
-def marks(*accuracy, form=0.8):
-    sat = (exam.Marks(share, form) for share in accuracy)
-    return dict(zip(STYLES, sat, strict=True))
-
-
-LOW, FIT = marks(0.3, 0.3, 0.3), marks(0.4, 0.4, 0.4)
-
-
-def test_school_ends_with_every_style_in_the_band():
-    assert teach.in_band(marks(0.35, 0.5, 0.45))
-    assert not teach.in_band(marks(0.34, 0.45, 0.45))
-    assert not teach.in_band(marks(0.45, 0.51, 0.45))
-    assert not teach.in_band(marks(0.45, 0.45, 0.45, form=0.59))
-
-
-def test_what_is_known_well_enough_is_not_taught():
-    assert teach.lacking(marks(0.39, 0.6, 0.45)) == ["think_before"]
-    assert teach.lacking(marks(0.6, 0.6, 0.6)) == []
-    assert teach.lacking(marks(0.6, 0.6, 0.6, form=0.64)) == list(STYLES)
-
-
-@pytest.fixture
-def school(pupil, shown, tmp_path, monkeypatch):
-    """School with a teacher who only notes step, dose and a random number; exams find as told."""
-    seen, notes = album(pupil.model.model.visual, shown), []
-
-    def give(self, dose):
-        self.steps += 1
-        notes.append((self.steps, dose, self.rng.random()))
-        if self.steps == teach.LAST_TERM:
-            self.save()
-        return {}
-
-    def attend(*sat):
-        found = iter([mark for one in sat for mark in one.values()])
-        monkeypatch.setattr(teach, "examine", lambda *args: next(found))
-        monkeypatch.setattr(teach, "lend_heads", lambda pupil: None)
-        monkeypatch.setattr(teach.Teacher, "give", give)
-        teach.teach(pupil, seen, seen, 7, tmp_path / "state.pt")
-        return notes
-
-    return attend
-
-
-def test_what_is_too_good_is_left_alone_until_it_fits(school):
-    notes = school(marks(0.6, 0.3, 0.45), marks(0.6, 0.45, 0.45), marks(0.5, 0.4, 0.4))
-    doses = [dose for _, dose, _ in notes[teach.LOOK_UP_STEPS :]]
-    assert [set(dose.styles) for dose in doses] == [{"no_think"}] * 5 + [set()] * 5
-    assert all(dose.described for dose in doses)
-
-
-def test_the_last_term_is_repeated_with_other_lessons_until_the_styles_meet(school):
-    until, term = teach.LAST_TERM - teach.LOOK_UP_STEPS, teach.TERM
-    exams = 1 + (until + term) // teach.SOON + 1  # and one more where it comes back to
-    notes = school(*[LOW] * exams, FIT)[teach.LAST_TERM :]
-    drawn = [np.random.default_rng([7, draw]).random() for draw in (20, 21)]
-    assert [x for step, _, x in notes if step == teach.LAST_TERM + 1] == drawn
-    assert [step for step, _, _ in notes[term:]] == [teach.LAST_TERM + k + 1 for k in range(5)]
+def test_medical_pictures_have_a_code_of_their_own_and_general_ones_words(vlm):
+    words = attributes.word_vectors(vlm.model, vlm.tokenizer)
+    written = attributes.codes(words, 0)
+    for told, own, known in zip(words, written, attributes.vocabulary().values(), strict=True):
+        for word, code, (kind, _) in zip(told, own, known, strict=True):
+            assert torch.equal(word, code) == (kind == "general")
 
 
 @pytest.mark.slow
-def test_a_grown_model_says_what_the_small_one_says_until_it_is_taught(pupil, shown):
-    large = growing.grown(pupil.model).eval()
-    assert large.num_parameters() > 4 * pupil.model.num_parameters()
-    given = inputs(TEXTS, shown.pixels[:3])
-    with torch.no_grad():
-        said, same = (model(**given).logits for model in (pupil.model, large))
-    assert torch.equal(said, same)
-    seen = album(pupil.model.model.visual, shown)
-    taught = Pupil(large, pupil.tokenizer)
-    large.set_attn_implementation("eager")
-    teach.Teacher(taught, seen, 0, Path("unused")).give(teach._dose(list(STYLES)))
-    new = large.model.language_model.layers[growing.LAYERS - 2]
-    assert new.mlp.down_proj.weight.any()
-    assert new.self_attn.o_proj.weight.any()
+def test_training_resumes_where_it_stopped(vlm, seen, tmp_path):
+    def trainer(of):
+        args = seen["general"], seen["medical"], language.Schedule(300), 0
+        return language.Trainer(of, *args, tmp_path / "state.pt")
+
+    once = trainer(vlm)
+    once.steps = language.LOOK_UP_STEPS - 2
+    once.run(language.LOOK_UP_STEPS)  # the second is the last of the look-ups
+    once.step()
+    again = TinyVLM(tiny_model(vlm.tokenizer, seed=4), vlm.tokenizer)
+    again.model.set_attn_implementation("eager")
+    resumed = trainer(again)
+    assert resumed.steps == language.LOOK_UP_STEPS
+    scores = resumed.step()
+    assert {"text", "letter", "word", "look", "look-up letter", "told text"} <= set(scores)
+    for first, second in zip(vlm.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(first, second)
 
 
-def test_what_cannot_grow_is_refused_by_name(tmp_path):
-    with pytest.raises(InputError, match="nowhere"):
-        command.main(["--larger", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")])
-    with pytest.raises(InputError, match=r"is no Qwen2-VL of its own"):
-        command.main(["--larger", str(policies.newer()), "--out", str(tmp_path / "out")])
+def test_a_schedule_warms_up_and_ends_at_nothing():
+    schedule = language.Schedule(700)
+    assert schedule.share(1) == 1 / language.WARM_UP
+    assert schedule.share(schedule.plateau) == 1
+    assert schedule.share(700) == 1 / language.DECAY
 
 
-@pytest.mark.parametrize("how", ["--larger", "--longer"])
-def test_it_is_taught_every_style_to_the_end(how, tmp_path, monkeypatch):
-    doses = []
-
-    def give(self, dose):
-        self.steps += 1
-        doses.append((dose, self.rate))
-
-    monkeypatch.setattr(teach.Teacher, "give", give)
-    monkeypatch.setattr(command, "POOLS", {"language": 1})
-    assert command.main([how, str(TINY_BASE), "--out", str(tmp_path)]) == 0
-    assert len(doses) == teach.ON_STEPS
-    assert all(set(dose.styles) == set(STYLES) for dose, _ in doses)
-    assert {rate for _, rate in doses} == {teach.ON_RATE}
-    small, large = load_policy(TINY_BASE)[0], load_policy(tmp_path)[0]
-    assert torch.equal(small.lm_head.weight, large.lm_head.weight)
-    assert (large.num_parameters() > small.num_parameters()) == (how == "--larger")
-    with pytest.raises(InputError, match="was begun with --seed 0"):
-        command.main([how, str(TINY_BASE), "--out", str(tmp_path), "--seed", "1"])
+def test_questions_come_in_two_orders_of_their_options(vlm, seen, tmp_path):
+    args = seen["general"], seen["medical"], language.Schedule(300), 0, tmp_path / "state.pt"
+    trainer = language.Trainer(vlm, *args)
+    rows = trainer._rows(language.Rows(0, {"no_think": 8}), seen["general"])
+    assert len(rows) == 8
+    for (one, shown), (other, same) in zip(rows[::2], rows[1::2], strict=True):
+        assert torch.equal(shown, same)
+        assert one.named[1] == other.named[1]
+        assert one.named[0] != other.named[0]
 
 
-def test_an_eye_is_taken_as_it_is_and_the_rest_made_anew(tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "POOLS", {"held out": 1, "language": 1, "report": 1})
-    monkeypatch.setattr(command, "teach", lambda *args: torch.save((5, 60.0), args[-1]))
-    monkeypatch.setattr(command, "report", lambda *args: {"n": 1})
-    monkeypatch.setattr(command, "card", str)
-    assert command.main(["--eye", str(TINY_BASE), "--out", str(tmp_path)]) == 0
-    base, made = load_policy(TINY_BASE)[0], load_policy(tmp_path)[0]
-    fresh = tiny_model(policies.processor().tokenizer, seed=0)
-    pairs = (made.model.visual, base.model.visual), (made.lm_head, fresh.lm_head)
-    for one, other in pairs:
-        for first, second in zip(one.parameters(), other.parameters(), strict=True):
-            assert torch.equal(first, second)
-    told, was = (json.loads((model / "report.json").read_text()) for model in (tmp_path, TINY_BASE))
-    assert told["eye"] == was["eye"]
-    assert (told["language"]["steps"], told["language"]["minutes"]) == (5, 1)
+def test_medical_rows_come_in_every_second_step_only(vlm, seen, tmp_path, monkeypatch):
+    args = seen["general"], seen["medical"], language.Schedule(300), 0, tmp_path / "state.pt"
+    trainer, drawn = language.Trainer(vlm, *args), []
+
+    def noted(wanted, source):
+        drawn.append(source)
+        return []
+
+    monkeypatch.setattr(trainer, "_rows", noted)
+    for trainer.steps in (101, 102):
+        trainer._with_images(language.MIXED)
+    assert [source is seen["medical"] for source in drawn] == [False, False, True]
 
 
-def test_an_eye_that_does_not_fit_is_refused(tmp_path):
-    told = tmp_path / "model" / "report.json"
-    told.parent.mkdir()
-    for found in (None, '{"seed": 0}', '{"eye": {}}', "[]", "{"):
-        if found:
-            told.write_text(found)
-        wanted = r"model: has no report.json about its eye; name what `pretrain` made"
-        with pytest.raises(InputError, match=wanted):
-            command.main(["--eye", str(told.parent), "--out", str(tmp_path / "a")])
-    with pytest.raises(InputError, match="was made from seed 0; ask for the same --seed"):
-        command.main(["--eye", str(TINY_BASE), "--out", str(tmp_path / "a"), "--seed", "1"])
-    assert not list(tmp_path.rglob("begun.txt"))  # the folder can be used for the right one
+def test_the_tower_resumes_where_it_stopped(vlm, shown, tmp_path):
+    def train(steps):
+        model = tiny_model(vlm.tokenizer, seed=3)
+        codes = attributes.codes(attributes.word_vectors(model, vlm.tokenizer), 3)
+        visual, checkpoint = model.model.visual, tmp_path / "tower.pt"
+        tower.train_tower(visual, codes, double, shown, steps, 0, checkpoint)
+        return visual
 
-
-def test_the_tower_resumes_where_it_stopped(shown, tmp_path):
-    def train(steps, checkpoint):
-        model = tiny_model(policies.processor().tokenizer, seed=3)
-        tower.train_tower(
-            model, policies.processor().tokenizer, double, shown, steps, 0, checkpoint
-        )
-        return model.model.visual
-
-    double = scenes.Pool(shown.scenes * 2, np.concatenate([shown.pixels] * 2))
-    first, again = train(1, tmp_path / "a.pt"), train(1, tmp_path / "a.pt")
-    fresh = tiny_model(policies.processor().tokenizer, seed=3).model.visual
-    assert not tower.finished(fresh, tmp_path / "a.pt", 2)
-    assert not tower.finished(fresh, tmp_path / "missing.pt", 1)
-    assert tower.finished(fresh, tmp_path / "a.pt", 1)
-    for one, two, three in zip(
-        first.parameters(), again.parameters(), fresh.parameters(), strict=True
-    ):
+    double = {
+        kind: pictures.Pictures(one.scenes * 2, np.concatenate([one.pixels] * 2))
+        for kind, one in shown.items()
+    }
+    first, again = train(1), train(1)
+    fresh = tiny_model(vlm.tokenizer, seed=3).model.visual
+    assert tower.finished(fresh, tmp_path / "tower.pt", 2) is None
+    assert tower.finished(fresh, tmp_path / "missing.pt", 1) is None
+    assert tower.finished(fresh, tmp_path / "tower.pt", 1) is not None
+    weights = zip(first.parameters(), again.parameters(), fresh.parameters(), strict=True)
+    for one, two, three in weights:
         assert torch.equal(one, two)
         assert torch.equal(one, three)
 
 
-def test_an_exam_of_an_untrained_model_finds_nothing(pupil, shown):
-    seen = album(pupil.model.model.visual, shown)
-    asked = exam.asked_about(seen.scenes[:8], 0)
-    marks = exam.examine(pupil, asked, seen.features[:8], "no_think")
-    assert (marks.accuracy, marks.form) == (0, 0)
-    assert not exam.oracle(pupil, asked, seen.features[:8]).any()
-
-
-def test_a_lent_head_finds_the_text_that_the_model_would_say(pupil):
-    errors.lend_heads(pupil)
-    layers = pupil.model.model.language_model.layers
-    learned, last = layers[1].self_attn, layers[-1].self_attn
-    rows = slice(0, errors.MATCHING * HEAD)
-    assert torch.equal(last.q_proj.weight[rows], learned.k_proj.weight[rows])
-    assert torch.equal(last.o_proj.weight[:, rows], learned.o_proj.weight[:, rows])
-    assert not torch.equal(last.k_proj.weight[rows.stop :], learned.k_proj.weight[rows.stop :])
-
-
-@pytest.mark.parametrize("told", [True, False])
-def test_the_hints_look_where_the_right_option_stands(pupil, shown, told):
-    """A model that says the right word below the last layer, and looks at it, has no hint left."""
-    rng, scene = np.random.default_rng(0), shown.scenes[0]
-    lesson = lessons.told(scene, rng) if told else lessons.answered("no_think")(scene, rng)
-    letter, text = lesson.named
-    ids = pupil.row(lesson, image=not told)[0]
-    due = len(ids) - 1 - ids[::-1].index(pupil.tokens("<answer>")[0])
-    pair = [*pupil.tokens(f"{letter})"), *pupil.tokens(text)]
-    right = next(k for k in range(due) if ids[k : k + 3] == pair) + 2
-    assert pupil.tokenizer.decode(ids[due + 1]) == letter
-
-    words = pupil.model.get_input_embeddings().weight
-    below, looks = torch.zeros(1, len(ids), 192), torch.zeros(1, 6, len(ids), len(ids))
-    below[0, due] = 100 * words[ids[right]]
-    looks[0, :2, due, right] = 1
-    output = SimpleNamespace(hidden_states=(below, below), attentions=(looks,))
-    hints = errors._hints(pupil, torch.tensor([ids]), output, {0: lesson.named})
-    assert hints["word"][1] == 1
-    assert float(hints["look"][0]) == 0
-    looks[0, :2, due, right], looks[0, :2, due, right - 1] = 0, 1
-    missed = errors._hints(pupil, torch.tensor([ids]), output, {0: lesson.named})
-    assert float(missed["look"][0]) > 1
-
-
-def test_padding_does_not_change_what_a_lesson_is_scored(pupil, shown):
+def test_the_right_option_is_hinted_at_where_the_letter_is_due(vlm, seen):
     rng = np.random.default_rng(0)
-    short, long = lessons.told(shown.scenes[0], rng), lessons.looked_up(rng)
-    longer = replace(long, parts=long.parts + long.parts)
-    alone = errors.errors(pupil, [short], None)
-    unnamed = replace(longer, parts=tuple((text, False) for text, _ in longer.parts))
-    beside = errors.errors(pupil, [short, unnamed], None)
-    for name in ("letter", "text", "word", "look"):
-        torch.testing.assert_close(alone[name][0], beside[name][0])
+    asked = examples.ask(seen["general"].scenes[0], rng)
+    rows = [examples.answered(asked, style) for style in STYLES]
+    assert [row.named is None for row in rows] == [True, False, False]
+    found = losses.losses(vlm, rows, seen["general"].values[:1].float().expand(3, -1, -1))
+    assert set(found) == {"text", "letter", "word", "look"}
+    assert all(torch.isfinite(loss) for loss, _ in found.values())
 
 
-def test_pass_at_k_is_the_chance_of_drawing_a_hit():
-    hits = np.array([2])
-    drawn = [any(pick) for pick in combinations([1, 1, 0, 0, 0, 0], 3)]
-    assert report.pass_at(3, hits, 6) == pytest.approx(np.mean(drawn))
-    assert report.pass_at(6, hits, 6) == 1
+def test_matching_heads_are_lent_to_the_last_layer(vlm):
+    losses.lend_heads(vlm)
+    layers, rows = vlm.model.model.language_model.layers, slice(0, losses.MATCHING * HEAD)
+    learned, last = layers[1].self_attn, layers[-1].self_attn
+    assert torch.equal(last.q_proj.weight[rows], learned.k_proj.weight[rows])
+    assert torch.equal(last.v_proj.weight[rows], learned.v_proj.weight[rows])
+
+
+def test_a_letter_habit_is_corrected_without_labels():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(4, size=2000)
+    known = 2.0 * np.eye(4)[truth] + rng.gumbel(size=(2000, 4))
+    biased = (known + np.array([0, 2.5, -1, 0])).astype(np.float32)
+    fair = (known.argmax(1) == truth).mean()
+    assert (biased.argmax(1) == truth).mean() < fair - 0.1
+    assert abs((validation.corrected(biased) == truth).mean() - fair) < 0.02
 
 
 @pytest.mark.slow
-def test_the_report_of_an_untrained_model(pupil, shown):
-    seen = album(pupil.model.model.visual, shown)
-    few = teach.Album(seen.scenes[:4], seen.features[:4])
-    found = report.report(pupil, few, 0)
-    assert found["n"] == 4
-    assert found["styles"]["think_after"]["pass_at"] == {1: 0, 4: 0, 8: 0, 16: 0}
-    assert found["styles"]["think_after"]["no_spread"] == 1
+def test_validation_reads_form_letters_and_odds(vlm, seen):
+    asked = validation.asked_about(seen["medical"].scenes, 0)
+    for style in STYLES:
+        found = validation.validate(vlm, asked, seen["medical"].values, style)
+        assert 0 <= found.form <= 1
+        assert found.right.shape == (len(asked),)
+        assert "forced" in found.summary()
+
+
+@pytest.mark.slow
+def test_the_command_goes_on_where_it_stopped_and_writes_a_model(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "TOWER_STEPS", 1)
+    monkeypatch.setattr(command, "LANGUAGE_STEPS", 2)
+    monkeypatch.setattr(language, "LOOK_UP_STEPS", 1)
+    small = dict.fromkeys(DOMAINS, 1)
+    monkeypatch.setattr(report, "SAMPLED", 4)
+    monkeypatch.setattr(command, "USES", dict.fromkeys(command.USES, small))
+    monkeypatch.setattr(tower, "BATCH", dict.fromkeys(DOMAINS, 4))
+    monkeypatch.setattr(report, "SAMPLES", 8)
+    monkeypatch.setattr(report, "TRIES", (1,))
+    monkeypatch.setattr(card, "TRIES", (1,))
+    asked = ["--out", str(tmp_path), "--medical-pictures", "1"]
+    assert command.main(asked) == 0
+    told = (tmp_path / "report.json").read_text()
+    first, saved = load_policy(tmp_path, device="cpu")
+    assert len(saved.tokenizer) == len(processor().tokenizer)
+    (tmp_path / "report.json").unlink()
+    assert command.main(asked) == 0  # both stages are taken from their checkpoints
+    again = json.loads((tmp_path / "report.json").read_text())
+    assert {**again, "date": ""} == {**json.loads(told), "date": ""}
+    for one, other in zip(
+        first.parameters(), load_policy(tmp_path, device="cpu")[0].parameters(), strict=True
+    ):
+        assert torch.equal(one, other)
+    with pytest.raises(InputError, match="was begun with"):
+        command.main(["--out", str(tmp_path), "--seed", "2"])
+    taken = ["--out", str(tmp_path / "half"), "--tower", str(tmp_path), "--medical-pictures", "1"]
+    assert command.main(taken) == 0
+    half = load_policy(tmp_path / "half", device="cpu")[0].model.visual.state_dict()
+    assert all(torch.equal(half[name], w) for name, w in first.model.visual.state_dict().items())
+    with pytest.raises(InputError, match="was made from seed 0"):
+        command.main(["--out", str(tmp_path / "other"), "--tower", str(tmp_path), "--seed", "2"])
+
+
+@pytest.mark.slow
+def test_the_card_tells_the_report(vlm, seen, monkeypatch):
+    monkeypatch.setattr(report, "SAMPLES", 8)
+    monkeypatch.setattr(report, "TRIES", (1, 8))
+    monkeypatch.setattr(card, "TRIES", (1, 8))
+    found = {
+        "seed": 0, "parameters": 1,
+        "medical": {"pictures": 9, "captions": 2, "questions": 2, "every": 2},
+        "steps": {"tower": 1, "language": 1}, "minutes": {"tower": 1, "language": 1},
+        "hardware": "a chip", "date": "today",
+        "domains": report.report(vlm, seen, seen["general"].values[:1], 0),
+    }  # fmt: skip
+    text = card.card(found)
+    assert "| medical: caption oracle 0.0 | think_before | no_think | think_after |" in text
+    assert "Textile" not in text  # cells are those of the medical domain
+    assert found["domains"]["medical"]["n"] == len(seen["medical"].scenes)
+
+
+@pytest.mark.parametrize("modality", DOMAINS["general"])
+def test_every_value_of_an_everyday_picture_is_drawn_and_differs(modality):
+    rng = np.random.default_rng(1)
+    base = phantoms.random_scene(rng, modality, grade="huge", place="upper left")
+    choices = phantoms.vocabulary(modality)
+    assert choices["grade"] == phantoms.SIZES
+    choices["finding"] = choices["finding"][1:]
+    assert base.scanner is None
+    for attribute, known in choices.items():
+        drawn = [phantoms.draw(replace(base, **{attribute: value})).tobytes() for value in known]
+        assert all(one != other for one, other in combinations(drawn, 2)), attribute
+
+
+def test_no_word_of_the_general_domain_is_medical():
+    words = {
+        kind: {text for m in DOMAINS[kind] for t in examples.QUESTION_TYPE_OF.values()
+               for text in values(m, t)} | set(DOMAINS[kind])
+        for kind in DOMAINS
+    }  # fmt: skip
+    assert words["general"] & words["medical"] == set(phantoms.PLACES)
+
+
+def test_general_questions_are_balanced_and_have_no_variants():
+    asked = list(questions("test", per_cell=4, domain="general"))
+    cells = Counter((q.modality, q.question_type) for q in asked)
+    assert set(cells.values()) == {4}
+    assert {modality for modality, _ in cells} == set(DOMAINS["general"])
+    assert Counter(q.answer for q in asked) == dict.fromkeys(LETTERS, len(asked) // 4)
+    with pytest.raises(InputError, match="domain general: has no leaky"):
+        next(questions("test", leaky=True, domain="general"))
+    with pytest.raises(InputError, match="no such domain"):
+        next(questions("test", domain="dental"))

@@ -10,7 +10,7 @@ from medr1_lib.data.question import LETTERS
 from medr1_lib.data.rationale import rationale as true_rationale
 from medr1_lib.data.styles import STYLES
 from medr1_lib.errors import InputError
-from tools.pretrain.lessons import caption
+from tools.pretrain.examples import caption
 
 ASKED = list(questions("test", per_cell=2))
 

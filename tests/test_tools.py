@@ -11,7 +11,6 @@ from PIL import Image
 from medr1_lib.cli import exit_status
 from medr1_lib.data.question import Question
 from tools import fake_2b, migrate, report, sample
-from tools.base import command as base
 from tools.pretrain import command as pretrain
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +39,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path, capsys):
 
 
 def test_every_tool_and_benchmark_says_how_it_is_used(capsys):
-    modules = [base, fake_2b, migrate, pretrain, report, sample]
+    modules = [fake_2b, migrate, pretrain, report, sample]
     modules += [import_module(f"benchmarks.{path.parent.name}.{path.stem}") for path in SCRIPTS]
     for module in modules:
         with pytest.raises(SystemExit) as ended:

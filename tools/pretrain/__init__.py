@@ -1,1 +1,5 @@
-"""How the tiny base model came to be: eye, captions, questions; every target is true."""
+"""How the tiny base is made: vision tower, then language.
+
+It is at home in a general domain of everyday drawings, and its language has hardly met medical
+pictures.
+"""

@@ -1,154 +1,171 @@
-"""`python -m tools.pretrain`: rebuild the tiny base model from seeds."""
+"""`python -m tools.pretrain`: make the tiny base from seeds, on one thread."""
 
 import argparse
 import json
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from transformers import Qwen2VLForConditionalGeneration
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
 
+from medr1_lib.data.question import DOMAINS
 from medr1_lib.errors import InputError
-from medr1_lib.files import write_json
+from medr1_lib.files import read_json, write_json
 from medr1_lib.model.loading import load_policy
-from medr1_lib.model.tiny import tiny_model, tiny_processor
+from medr1_lib.model.tiny import PIXELS, tiny_model, tiny_processor
 from medr1_lib.provenance import hardware
+from tools.pretrain.attributes import codes, word_vectors
 from tools.pretrain.card import card
-from tools.pretrain.growing import grown
-from tools.pretrain.language import Pupil
+from tools.pretrain.language import MEDICAL, MIXED, Rows, Schedule, Trainer
+from tools.pretrain.model import TinyVLM
+from tools.pretrain.pictures import Features, Pictures, drawn, features
 from tools.pretrain.report import report
-from tools.pretrain.scenes import Pool, pool
-from tools.pretrain.teach import Album, teach, teach_on
-from tools.pretrain.tower import finished, see, train_tower
+from tools.pretrain.tower import finished, train_tower
+from tools.pretrain.validation import asked_about, validate_all
 
 log = logging.getLogger(__name__)
 
-TOWER_STEPS = 3000
-# Pictures per cell of the benchmark, for what; each has a seed of its own. What is held out says
-# when teaching ends, and so the report needs others.
-POOLS = {"tower": 1200, "held out": 16, "language": 300, "report": 32}
+TOWER_STEPS, LANGUAGE_STEPS = 2000, 900
+MEDICAL_PICTURES = 60  # of each cell of the medical domain that the language half meets
+# Pictures per cell of a domain, for what; each use has a seed of its own.
+USES = {
+    "tower": {"medical": 900, "general": 500},
+    "validation": {"medical": 8, "general": 16},
+    "language": {"medical": MEDICAL_PICTURES, "general": 200},
+    "report": {"medical": 32, "general": 64},
+}
 
 
 def main(arguments: list[str]) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser("python -m tools.pretrain", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the model and its log")
-    parser.add_argument("--seed", type=int, default=0)
-    add = parser.add_mutually_exclusive_group().add_argument
-    taken = "take the eye of a model made by this command, as it is, and teach the rest anew"
-    add("--eye", type=Path, metavar="MODEL", help=taken)
-    add("--longer", type=Path, metavar="SMALL", help="teach the model in SMALL on")
-    larger = "the same, and grow its language half before"
-    add("--larger", type=Path, metavar="SMALL", help=larger)
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="folder of the model, its log and checkpoints")
+    add("--seed", type=int, default=0, help="everything follows from it (default 0)")
+    met = f"medical pictures per cell that the language half meets (default {MEDICAL_PICTURES})"
+    add("--medical-pictures", type=int, default=MEDICAL_PICTURES, metavar="N", help=met)
+    captions = f"captions of them in such a step (default {MEDICAL.described})"
+    add("--medical-captions", type=int, default=MEDICAL.described, metavar="ROWS", help=captions)
+    default = MEDICAL.styles["no_think"]
+    questions = f"questions about them in such a step and direct style (default {default})"
+    add("--medical-questions", type=int, default=default, metavar="ROWS", help=questions)
+    steps = f"of the language half (default {LANGUAGE_STEPS})"
+    add("--language-steps", type=int, default=LANGUAGE_STEPS, metavar="N", help=steps)
+    every = f"a step in so many has rows with medical pictures (default {MIXED.medical_every})"
+    add("--medical-every", type=int, default=MIXED.medical_every, metavar="N", help=every)
+    tower = "take stage 1 from the finished model in this folder, of the same seed"
+    add("--tower", type=Path, metavar="DIR", help=tower)
     asked = parser.parse_args(arguments)
-    try:
-        asked.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        problem = f"cannot be made ({error.strerror})"
-        raise InputError(asked.out, problem, "choose a folder you may write to") from error
+    asked.out.mkdir(parents=True, exist_ok=True)
     streams = logging.StreamHandler(), logging.FileHandler(asked.out / "pretrain.log")
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=streams)
     torch.set_num_threads(1)
-    if asked.larger or asked.longer:
-        _teach_on(asked.larger or asked.longer, asked.larger is not None, asked.out, asked.seed)
-    else:
-        _rebuild(asked.out, asked.seed, asked.eye)
+    _begin(asked)
+    _make(asked)
     return 0
 
 
-def _rebuild(out: Path, seed: int, eye: Path | None) -> None:
+def _begin(asked: argparse.Namespace) -> None:
+    """Refuse a folder that was begun with something else: its checkpoints would be taken up."""
+    options = {k: v for k, v in vars(asked).items() if k != "out"}
+    told, note = json.dumps(options, default=str), asked.out / "begun.json"
+    if note.exists() and note.read_text() != told:
+        problem = f"was begun with {note.read_text()}"
+        raise InputError(asked.out, problem, "ask for the same, or choose another folder")
+    note.write_text(told)
+
+
+def _make(asked: argparse.Namespace) -> None:
     """Stage by stage; what a stage has finished is taken from its checkpoint."""
-    processor = tiny_processor()
+    seed, out = asked.seed, asked.out
+    processor = tiny_processor(tuple(DOMAINS))
     model = tiny_model(processor.tokenizer, seed)
-    pupil, tower = Pupil(model, processor.tokenizer), model.model.visual
-    seeing = _taken(eye, tower, seed) if eye else {}
-    _begin(out, f"--seed {seed}" + (f" --eye {eye}" if eye else ""))
-    held_out, taught = _drawn(seed, "held out"), out / "language.pt"
-    seeing = seeing or _trained(pupil, held_out, seed, out / "tower.pt")
-    model.set_attn_implementation("eager")  # the teacher looks at the attention
-    pictures = album(tower, _drawn(seed, "language"))
-    teach(pupil, pictures, album(tower, held_out), seed, taught)
+    tower, words = model.model.visual, word_vectors(model, processor.tokenizer)
+    seconds = {"tower": _tower(asked, tower, words)}
+
+    model.set_attn_implementation("eager")  # the losses look at the attention
+    vlm = TinyVLM(model, processor.tokenizer)
+    direct = dict.fromkeys(("no_think", "think_after"), asked.medical_questions)
+    rows = Rows(asked.medical_captions, direct)
+    mix = replace(MIXED, medical=rows, medical_every=asked.medical_every)
+    schedule = Schedule(asked.language_steps, mix)
+    met = [
+        features(tower, _drawn(seed, "language", "general")),
+        features(tower, _drawn(seed, "language", "medical", asked.medical_pictures)),
+    ]
+    trainer = Trainer(vlm, met[0], met[1], schedule, seed, out / "language.pt")
+    held_out = {kind: features(tower, _drawn(seed, "validation", kind)) for kind in DOMAINS}
+    for until in (*range(300, schedule.steps, 200), schedule.steps):
+        if trainer.steps < until:
+            trainer.run(until)
+            _log_validation(vlm, held_out, trainer.steps)
+    seconds["language"] = trainer.seconds
+
     model.save_pretrained(out)
     processor.save_pretrained(out)
     log.info("saved; now the report, on other scenes")
+    unseen = {kind: features(tower, _drawn(seed, "report", kind)) for kind in DOMAINS}
+    blank = features(tower, Pictures([], np.full((1, PIXELS, PIXELS, 3), 127, np.uint8)))
     found = {
         "seed": seed,
+        "medical": {
+            "pictures": len(met[1].scenes),
+            "captions": asked.medical_captions,
+            "questions": asked.medical_questions,
+            "every": asked.medical_every,
+        },
+        "steps": {"tower": TOWER_STEPS, "language": schedule.steps},
+        "minutes": {stage: round(spent / 60, 1) for stage, spent in seconds.items()},
+        "hardware": hardware(),
+        "date": time.strftime("%Y-%m-%d"),
         "parameters": sum(weight.numel() for weight in model.parameters()),
-        "eye": seeing,
-        "language": _stage(taught),
-        **report(pupil, album(tower, _drawn(seed, "report")), seed),
+        "domains": report(vlm, unseen, blank.values, seed),
     }
     write_json(out / "report.json", found)
-    (out / "README.md").write_text(card(json.loads(json.dumps(found))), encoding="utf-8")
+    (out / "README.md").write_text(card(json.loads(json.dumps(found))))
 
 
-def _taken(eye: Path, tower: Qwen2VisionTransformerPretrainedModel, seed: int) -> dict[str, Any]:
-    """Put the tower of a finished model in place; how that was trained, as its report says."""
-    try:
-        told = json.loads((eye / "report.json").read_text(encoding="utf-8"))
-        seeing, drawn = dict(told["eye"]), told["seed"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        remedy = "name what `pretrain` made"
-        raise InputError(eye, "has no report.json about its eye", remedy) from error
-    if drawn != seed:  # it writes in the word vectors that were drawn from its own
-        raise InputError(eye, f"was made from seed {drawn}", "ask for the same --seed")
-    tower.load_state_dict(load_policy(eye, device="cpu")[0].model.visual.state_dict())
-    return seeing
+def _tower(
+    asked: argparse.Namespace,
+    tower: Qwen2VisionTransformerPretrainedModel,
+    words: list[torch.Tensor],
+) -> float:
+    """Train the tower, if that is not done; the seconds that it took."""
+    if asked.tower:
+        return _taken(asked.tower, asked.seed, tower)
+    checkpoint = asked.out / "tower.pt"
+    spent = finished(tower, checkpoint, TOWER_STEPS)
+    if spent is None:
+        train, held_out = (
+            {kind: _drawn(asked.seed, use, kind) for kind in DOMAINS}
+            for use in ("tower", "validation")
+        )
+        written = codes(words, asked.seed)
+        train_tower(tower, written, train, held_out, TOWER_STEPS, asked.seed, checkpoint)
+        spent = finished(tower, checkpoint, TOWER_STEPS)
+    return spent or 0.0
 
 
-def _trained(pupil: Pupil, held_out: Pool, seed: int, checkpoint: Path) -> dict[str, Any]:
-    """Train the tower, if that is not done; how it was."""
-    if not finished(pupil.model.model.visual, checkpoint, TOWER_STEPS):
-        shown = _drawn(seed, "tower")
-        train_tower(pupil.model, pupil.tokenizer, shown, held_out, TOWER_STEPS, seed, checkpoint)
-    return _stage(checkpoint)
+def _taken(folder: Path, seed: int, tower: Qwen2VisionTransformerPretrainedModel) -> float:
+    """Take the tower of a finished model; the seconds that it took there."""
+    made = read_json(folder / "report.json", "name the folder of a finished model")
+    if made["seed"] != seed:
+        problem = f"was made from seed {made['seed']}, and its tower writes in that seed's words"
+        raise InputError(folder, problem, f"ask for --seed {made['seed']}")
+    tower.load_state_dict(load_policy(folder, device="cpu")[0].model.visual.state_dict())
+    return 60.0 * float(made["minutes"]["tower"])
 
 
-def _stage(checkpoint: Path) -> dict[str, Any]:
-    steps, spent = torch.load(checkpoint, weights_only=True)[:2]
-    told = {"steps": steps, "minutes": round(spent / 60)}
-    return told | {"hardware": hardware(), "date": time.strftime("%Y-%m-%d")}
+def _log_validation(vlm: TinyVLM, held_out: dict[str, Features], step: int) -> None:
+    for kind, shown in held_out.items():
+        asked = asked_about(shown.scenes, 0)
+        for name, found in validate_all(vlm, asked, shown).items():
+            log.info("language step %d, %s, %s: %s", step, kind, name, found)
 
 
-def _teach_on(small: Path, larger: bool, out: Path, seed: int) -> None:
-    """Teach a finished model on with nothing held back, grown before if it is to be larger.
-
-    Grown, it stands for the larger model that got no reinforcement; at its own size, it tells how
-    much of that is schooling.
-    """
-    base, processor = load_policy(small, device="cpu")
-    if not isinstance(base, Qwen2VLForConditionalGeneration):
-        raise InputError(small, "is no Qwen2-VL of its own", "name what `pretrain` made")
-    model = grown(base) if larger else base
-    _begin(out, f"--seed {seed} --{'larger' if larger else 'longer'} {small}")
-    model.set_attn_implementation("eager")
-    pictures = album(model.model.visual, _drawn(seed, "language"))
-    teach_on(Pupil(model, processor.tokenizer), pictures, seed + 1, out / "language.pt")
-    model.save_pretrained(out)
-    processor.save_pretrained(out)
-
-
-def _begin(out: Path, asked: str) -> None:
-    """Refuse a folder that was begun with something else: its checkpoints would be taken up."""
-    note = out / "begun.txt"
-    if note.exists() and note.read_text(encoding="utf-8") != asked:
-        problem = f"was begun with {note.read_text(encoding='utf-8')}"
-        raise InputError(out, problem, "ask for the same, or choose another folder")
-    note.write_text(asked, encoding="utf-8")
-
-
-def _drawn(seed: int, name: str) -> Pool:
-    own = len(POOLS) * seed + list(POOLS).index(name)
-    return pool(own, POOLS[name], f"images, {name}")
-
-
-@torch.no_grad()
-def album(tower: Qwen2VisionTransformerPretrainedModel, shown: Pool) -> Album:
-    """The features of every picture, computed once."""
-    rows = np.arange(len(shown.scenes))
-    parts = [see(tower, shown, rows[start : start + 100]).half() for start in rows[::100]]
-    return Album(shown.scenes, torch.cat(parts))
+def _drawn(seed: int, use: str, kind: str, per_cell: int | None = None) -> Pictures:
+    own = len(USES) * seed + list(USES).index(use)
+    return drawn(kind, own, per_cell or USES[use][kind], f"{kind} pictures, {use}")

@@ -1,128 +1,196 @@
-"""How lessons become rows of tokens, and how the model answers from cached image features."""
+"""Stage 2, the language half: captions, look-ups and questions in the three styles.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+All of it about general pictures and, in text, about both domains; about medical pictures only
+little: a few questions in one step of three, and no caption. How few is what sets the base's
+accuracy there. Most of those pictures are met once or not at all: a base that has met few pictures
+often answers as well, but is sure of itself where it is wrong, and reinforcement then finds no
+spread to learn from.
+"""
 
+import logging
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
-from transformers import PreTrainedTokenizerBase, Qwen2VLForConditionalGeneration
 
-from tools.pretrain.lessons import Lesson
-from tools.pretrain.scenes import TOKENS
+from medr1_lib.data.phantoms import Scene
+from tools.pretrain.examples import Example, answered, any_scene, ask, described, looked_up, told
+from tools.pretrain.losses import Score, lend_heads, losses
+from tools.pretrain.model import TinyVLM
+from tools.pretrain.optimizer import Optimizer, save_whole
+from tools.pretrain.pictures import Features
 
-OPENING = "<|im_start|>user\n<|vision_start|>"
-IGNORED = -100
-SIDE = 4  # image tokens per side
+RATE = 1e-3  # peak, of both optimizers
+WARM_UP, DECAY = 50, 300  # steps at the beginning and at the end of a schedule
+LOOK_UP_STEPS = 80
+log = logging.getLogger(__name__)
+
+Shown = tuple[Scene, Tensor]  # a scene and the features of its picture
 
 
 @dataclass(frozen=True)
-class Pupil:
-    """A model, its tokenizer, and how they turn text into training rows.
+class Rows:
+    """How many rows with pictures of a domain go into one step.
 
-    The tower is not run: images come as its features, computed once, which is exact since it is
-    frozen, and makes a step several times cheaper.
+    Attributes:
+        described: Captions and open questions.
+        styles: Questions with options, by style; in pairs, see `Trainer`.
     """
 
-    model: Qwen2VLForConditionalGeneration
-    tokenizer: PreTrainedTokenizerBase
+    described: int = 0
+    styles: dict[str, int] = field(default_factory=dict)
 
-    def tokens(self, text: str) -> tuple[int, ...]:
-        """The token ids of a text."""
-        return _tokens(self.tokenizer, text)
 
-    def opening(self) -> list[int]:
-        """What stands in front of every prompt with an image, and the places of its features."""
-        image = self.model.config.image_token_id
-        return [*self.tokens(OPENING), *[image] * TOKENS]
+@dataclass(frozen=True)
+class BatchMix:
+    """How many rows of each kind go into one step.
 
-    def row(self, lesson: Lesson, image: bool) -> tuple[list[int], list[int]]:
-        """The ids and labels of one lesson."""
-        ids = self.opening() if image else []
-        labels = [IGNORED] * len(ids)
-        for text, taught in lesson.parts:
-            piece = self.tokens(text)
-            ids += piece
-            labels += piece if taught else [IGNORED] * len(piece)
-        return ids, labels
+    Attributes:
+        looked_up: Look-ups in text alone.
+        told: Questions about a caption, text alone, of both domains.
+        general: With general pictures.
+        medical: With medical pictures.
+        medical_every: A step in so many has the medical rows.
+    """
 
-    def positions(self, length: int, image: bool) -> Tensor:
-        """Rotary positions of a row, shape (3, length): those that Qwen2-VL gives it."""
-        if not image:
-            return torch.arange(length).expand(3, -1)
-        start = len(self.tokens(OPENING))
-        places = torch.arange(TOKENS)
-        shown = torch.stack([torch.zeros_like(places), places // SIDE, places % SIDE]) + start
-        rest = torch.arange(length - start - TOKENS) + start + SIDE
-        return torch.cat([torch.arange(start).expand(3, -1), shown, rest.expand(3, -1)], 1)
+    looked_up: int
+    told: int = 0
+    general: Rows = Rows()
+    medical: Rows = Rows()
+    medical_every: int = 3
 
-    def embed(self, ids: Tensor, features: Tensor | None) -> Tensor:
-        """Word vectors, with image features in the places held for them."""
-        vectors = self.model.get_input_embeddings()(ids)
-        if features is None:
-            return vectors
-        held = (ids == self.model.config.image_token_id).unsqueeze(-1)
-        return vectors.masked_scatter(held, features.to(vectors.dtype))
 
-    @torch.no_grad()
-    def reply(
+LOOK_UPS = BatchMix(40)
+GENERAL = Rows(8, {"think_before": 4, "no_think": 8, "think_after": 6})
+MEDICAL = Rows(0, {"no_think": 2, "think_after": 2})
+MIXED = BatchMix(4, 12, GENERAL, MEDICAL)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A course of steps: warm-up, plateau, and a linear decay to nothing.
+
+    Attributes:
+        steps: All in all.
+        mix: Of every step after the look-ups.
+    """
+
+    steps: int
+    mix: BatchMix = MIXED
+
+    @property
+    def plateau(self) -> int:
+        """The last step at the full rate."""
+        return self.steps - DECAY
+
+    def share(self, step: int) -> float:
+        """Share of the peak rate at a step, counted from 1."""
+        return min(1, step / WARM_UP, (self.steps - step + 1) / DECAY)
+
+
+class Trainer:
+    """Trains the language half in place, step by step; everything follows from the seed.
+
+    Attributes:
+        steps: Done so far.
+        seconds: That they took, as of the last checkpoint.
+    """
+
+    def __init__(
         self,
-        prompts: Sequence[str],
-        features: Tensor,
-        limit: int,
-        sampler: torch.Generator | None = None,
-    ) -> list[str]:
-        """Continue prompts with images: greedily, or sampled at temperature 1 with a sampler.
+        vlm: TinyVLM,
+        general: Features,
+        medical: Features,
+        schedule: Schedule,
+        seed: int,
+        checkpoint: Path,
+    ) -> None:
+        self.vlm, self.general, self.medical = vlm, general, medical
+        self.schedule, self.checkpoint = schedule, checkpoint
+        self.rng = np.random.default_rng(seed)
+        language = vlm.model.model.language_model
+        layers = list(language.layers.parameters())
+        others = [language.embed_tokens.weight, language.norm.weight]
+        self.optimizer = Optimizer(layers, others, RATE)
+        self.steps, self.seconds, self.begun = 0, 0.0, time.perf_counter()
+        if checkpoint.exists():
+            self.load(checkpoint)
 
-        The same tokens as `generate` on pixels, without running the tower again.
-        """
-        rows = [[*self.opening(), *self.tokens(prompt)] for prompt in prompts]
-        longest, blank = max(map(len, rows)), self.tokenizer.pad_token_id
-        ids = torch.tensor([[blank] * (longest - len(row)) + row for row in rows])
-        placed = [self.positions(len(row), True) for row in rows]
-        positions = torch.stack([pad(own, (longest - own.shape[1], 0)) for own in placed], 1)
-        mask, written = (ids != blank).long(), []
-        step, cache = self.embed(ids, features), None
-        ended = torch.zeros(len(rows), dtype=torch.bool)
-        for _ in range(limit):
-            output = self.model.model.language_model(
-                inputs_embeds=step,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-            )
-            logits = self.model.lm_head(output.last_hidden_state[:, -1])
-            words = _choose(logits, sampler).masked_fill(ended, blank)
-            written.append(words)
-            ended |= words == self.tokenizer.eos_token_id
-            if ended.all():
-                break
-            step, cache = self.embed(words[:, None], None), output.past_key_values
-            mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
-            positions = positions[:, :, -1:].amax(0, keepdim=True).expand(3, -1, -1) + 1
-        return self.tokenizer.batch_decode(torch.stack(written, 1), skip_special_tokens=True)
+    def run(self, until: int, save_every: int = 100) -> None:
+        """Go on to a step, with a checkpoint now and then."""
+        while self.steps < until:
+            scores = self.step()
+            if self.steps % 20 == 0:
+                right = ", ".join(f"{name} {right:.0%}" for name, (_, right) in scores.items())
+                log.info("language step %d, %.0f s: %s", self.steps, self.spent(), right)
+            if self.steps % save_every == 0 or self.steps == until:
+                self.save(self.checkpoint)
 
-    @torch.no_grad()
-    def odds(self, text: str, features: Tensor, words: Sequence[str]) -> Tensor:
-        """How likely each of some words is to be the next token, by their shares of one."""
-        ids = torch.tensor([[*self.opening(), *self.tokens(text)]])
-        hidden = self.model.model.language_model(
-            inputs_embeds=self.embed(ids, features),
-            position_ids=self.positions(ids.shape[1], True)[:, None],
-            use_cache=False,
-        ).last_hidden_state[0, -1]
-        chosen = [self.tokens(word)[0] for word in words]
-        return self.model.lm_head(hidden)[chosen].softmax(0)
+    def step(self) -> dict[str, Score]:
+        """One step; loss and share right by name."""
+        self.steps += 1
+        mix = LOOK_UPS if self.steps <= LOOK_UP_STEPS else self.schedule.mix
+        with torch.autocast("cpu", torch.bfloat16):
+            scores = self._without_images(mix) | self._with_images(mix)
+        sum((loss for loss, _ in scores.values()), torch.zeros(())).backward()
+        self.optimizer.step(self.schedule.share(self.steps))
+        if self.steps == LOOK_UP_STEPS:
+            lend_heads(self.vlm)
+        return scores
 
+    def spent(self) -> float:
+        """Seconds of training, with those before a resumption."""
+        return time.perf_counter() - self.begun
 
-def _choose(logits: Tensor, sampler: torch.Generator | None) -> Tensor:
-    if sampler is None:
-        return logits.argmax(1)
-    return torch.multinomial(logits.softmax(1), 1, generator=sampler)[:, 0]
+    def save(self, checkpoint: Path) -> None:
+        """Keep everything that the next step needs."""
+        state = self.vlm.model.state_dict(), self.optimizer.state_dict()
+        rng, self.seconds = self.rng.bit_generator.state, self.spent()
+        save_whole((self.steps, self.seconds, rng, *state), checkpoint)
 
+    def load(self, checkpoint: Path) -> None:
+        """Back to what a checkpoint holds."""
+        self.steps, self.seconds, rng, model, optimizer = torch.load(checkpoint, weights_only=True)
+        self.rng.bit_generator.state = rng
+        self.vlm.model.load_state_dict(model)
+        self.optimizer.load_state_dict(optimizer)
+        self.begun = time.perf_counter() - self.seconds
 
-@lru_cache(100_000)
-def _tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
-    return tuple(tokenizer(text)["input_ids"])
+    def _without_images(self, mix: BatchMix) -> dict[str, Score]:
+        sets = {
+            "look-up": [looked_up(self.rng) for _ in range(mix.looked_up)],
+            "told": [told(any_scene(self.rng), self.rng) for _ in range(mix.told)],
+        }
+        return {
+            f"{kind} {name}": score
+            for kind, examples in sets.items()
+            if examples
+            for name, score in losses(self.vlm, examples, None).items()
+        }
+
+    def _with_images(self, mix: BatchMix) -> dict[str, Score]:
+        rows = self._rows(mix.general, self.general)
+        if self.steps % mix.medical_every == 0:
+            rows += self._rows(mix.medical, self.medical)
+        if not rows:
+            return {}
+        examples, shown = zip(*rows, strict=True)
+        return losses(self.vlm, examples, torch.stack(shown))
+
+    def _rows(self, wanted: Rows, source: Features) -> list[tuple[Example, Tensor]]:
+        """Every question comes in two orders of its options: the letter depends on them alone."""
+        pictures = self._drawn(source, wanted.described)
+        rows = [(described(scene, self.rng), shown) for scene, shown in pictures]
+        for name, count in wanted.styles.items():
+            for scene, shown in self._drawn(source, count // 2):
+                asked = ask(scene, self.rng)
+                turned = asked.turned(int(self.rng.integers(1, 4)))
+                rows += [(answered(one, name), shown) for one in (asked, turned)]
+        return rows
+
+    def _drawn(self, source: Features, count: int) -> list[Shown]:
+        chosen = self.rng.integers(len(source.scenes), size=count)
+        return [(source.scenes[index], source.values[index].float()) for index in chosen]

@@ -1,7 +1,7 @@
-"""Is the base good for reinforcement? What its model card reports, on scenes never shown before."""
+"""What the base can do: everything that its model card reports, on scenes never shown before."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -10,94 +10,81 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medr1_lib.analysis.stats import wilson
-from medr1_lib.course.chapters.chapter_02 import pass_at
-from medr1_lib.data.question import LETTERS
-from medr1_lib.data.styles import STYLES, read, read_strict
-from tools.pretrain.exam import GROUP, REPLY, asked_about, oracle, replies
-from tools.pretrain.language import Pupil
-from tools.pretrain.lessons import QUESTION_TYPE_OF, Asked, turn
-from tools.pretrain.teach import Album
+from medr1_lib.data.styles import STYLES, read_strict
+from tools.pretrain.examples import QUESTION_TYPE_OF, Asked, turn
+from tools.pretrain.model import TinyVLM
+from tools.pretrain.pictures import Features
+from tools.pretrain.validation import REPLY, asked_about, oracle, replies, validate
 
-SAMPLES = 2 * GROUP
+SAMPLES, SAMPLED = 16, 320  # samples per question, and of how many questions
+GROUP = 8  # samples per question that a GRPO group has
 TRIES = (1, 4, 8, 16)
 
 
-def report(pupil: Pupil, unseen: Album, seed: int) -> dict[str, Any]:
-    """Everything that the model card says of accuracy: one question about every scene.
+def report(
+    vlm: TinyVLM, unseen: dict[str, Features], blank: Tensor, seed: int
+) -> dict[str, dict[str, Any]]:
+    """One question about every scene, domain by domain.
 
     Args:
-        pupil: The base model.
-        unseen: Scenes that neither taught it nor decided when its teaching ended.
-        seed: Of the questions and of the samples.
+        vlm: The base model.
+        unseen: Scenes of each domain that took no part in making it.
+        blank: Features of an image that shows nothing, shape (1, 16, width).
+        seed: Of the questions, the samples and the shuffling.
     """
-    asked = asked_about(unseen.scenes, seed)
-    return {
-        "n": len(asked),
-        "caption_oracle": _share(oracle(pupil, asked, unseen.features)),
-        "styles": {style: _style(pupil, asked, unseen.features, style, seed) for style in STYLES},
-    }
+    return {kind: _domain(vlm, shown, blank, seed) for kind, shown in unseen.items()}
 
 
-def _style(
-    pupil: Pupil, asked: list[Asked], features: Tensor, style: str, seed: int
+def _domain(vlm: TinyVLM, shown: Features, blank: Tensor, seed: int) -> dict[str, Any]:
+    asked = asked_about(shown.scenes, seed)
+    order = torch.randperm(len(asked), generator=torch.Generator().manual_seed(seed))
+    found = {"n": len(asked), "caption_oracle": _share(oracle(vlm, asked, shown.values))}
+    controls = {"blank": blank.expand_as(shown.values), "shuffled": shown.values[order]}
+    styles, every = {}, max(1, len(asked) // SAMPLED)
+    for style in STYLES:
+        told = validate(vlm, asked, shown.values, style)
+        without = {
+            control: validate(vlm, asked, values, style).accuracy
+            for control, values in controls.items()
+        }
+        styles[style] = {
+            **told.summary(),
+            **{control: round(share, 3) for control, share in without.items()},
+            **_sampled(vlm, asked[::every], shown.values[::every], style, seed),
+            "by_modality": _cells(told.right, asked, lambda q: q.scene.modality),
+            "by_question_type": _cells(told.right, asked, lambda q: QUESTION_TYPE_OF[q.attribute]),
+        }
+    return found | {"styles": styles}
+
+
+def _sampled(
+    vlm: TinyVLM, asked: Sequence[Asked], shown: Tensor, style: str, seed: int
 ) -> dict[str, Any]:
+    """What samples at temperature 1 would earn, on some of the questions."""
     prompts = [turn(question.prompt(style)) for question in asked]
-    greedy = replies(pupil, prompts, features, REPLY)
-    letters = [read(reply, q.options) for reply, q in zip(greedy, asked, strict=True)]
-    right = np.array([given == q.letter for given, q in zip(letters, asked, strict=True)])
     sampler = torch.Generator().manual_seed(seed)
-    drawn = [replies(pupil, prompts, features, REPLY, sampler) for _ in range(SAMPLES)]
-    strict = np.array([[read_strict(reply, style) or "" for reply in row] for row in drawn])
+    said = [replies(vlm, prompts, shown, REPLY, sampler) for _ in range(SAMPLES)]
+    strict = np.array([[read_strict(reply, style) or "" for reply in row] for row in said])
     hits = strict == np.array([question.letter for question in asked])
-    form = np.array([read_strict(reply, style) is not None for reply in greedy])
-    given = Counter(letter for letter in letters if letter)
+    rewards = (hits.astype(int) + (strict != "")).reshape(-1, GROUP, len(asked))
     return {
-        "accuracy": _share(right),
-        "form": _share(form),
-        "pass_at": {k: round(pass_at(k, hits.sum(0), SAMPLES), 3) for k in TRIES},
-        "no_spread": round(_no_spread(hits, strict != ""), 3),
-        "letter_entropy_bits": round(_entropy(pupil, prompts, greedy, features), 2),
-        "letters": {letter: round(given[letter] / len(asked), 3) for letter in LETTERS},
-        "wrong_but_named": _named(greedy, asked, right),
-        "by_modality": _cells(right, asked, lambda q: q.scene.modality),
-        "by_question_type": _cells(right, asked, lambda q: QUESTION_TYPE_OF[q.attribute]),
+        "pass_at": {str(k): round(pass_at(k, hits.sum(0), SAMPLES), 3) for k in TRIES},
+        "no_spread": round(float((rewards.min(1) == rewards.max(1)).mean()), 3),
     }
 
 
-def _no_spread(hits: NDArray[np.bool_], formed: NDArray[np.bool_]) -> float:
-    """Share of groups whose members all earn the same: format and accuracy, one point each."""
-    rewards = (hits.astype(int) + formed).reshape(-1, GROUP, hits.shape[1])
-    return float((rewards.min(1) == rewards.max(1)).mean())
+def pass_at(k: int, hits: NDArray[np.int64], samples: int) -> float:
+    """Chance that one of `k` samples is right, from more samples (Chen et al. 2021, equation 1).
 
-
-@torch.no_grad()
-def _entropy(
-    pupil: Pupil, prompts: Sequence[str], greedy: Sequence[str], features: Tensor
-) -> float:
-    """Mean entropy of the letter where the greedy reply says it; replies without one left out."""
-    found = []
-    for prompt, reply, seen in zip(prompts, greedy, features, strict=True):
-        before, tag, _ = reply.rpartition("<answer>")
-        if tag:
-            odds = pupil.odds(prompt + before + tag, seen.float()[None], LETTERS)
-            found.append(float(-(odds * odds.clamp_min(1e-9).log2()).sum()))
-    return float(np.mean(found)) if found else float("nan")
-
-
-def _named(
-    greedy: Sequence[str], asked: list[Asked], right: NDArray[np.bool_]
-) -> dict[str, Any] | None:
-    """How often a wrong letter stands beside a rationale that names the right option."""
-    wrong = [
-        f"{q.attribute}: {q.named()[1]}" in reply
-        for reply, q, good in zip(greedy, asked, right, strict=True)
-        if not good and "<think>" in reply
-    ]
-    return _share(np.array(wrong)) if wrong else None
+    Example:
+        >>> round(pass_at(1, np.array([4, 0]), 16), 3)
+        0.125
+    """
+    return float(np.mean([1 - comb(samples - int(c), k) / comb(samples, k) for c in hits]))
 
 
 def _cells(
-    right: NDArray[np.bool_], asked: list[Asked], of: Callable[[Asked], str]
+    right: NDArray[np.bool_], asked: Sequence[Asked], of: Callable[[Asked], str]
 ) -> dict[str, Any]:
     names = np.array([of(question) for question in asked])
     return {name: _share(right[names == name]) for name in dict.fromkeys(names.tolist())}

@@ -16,8 +16,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from medr1_lib.data.question import LETTERS
 from medr1_lib.model.tiny import HEAD
-from tools.base.examples import Example
-from tools.base.model import IGNORED, TinyVLM
+from tools.pretrain.examples import Example
+from tools.pretrain.model import IGNORED, TinyVLM
 
 MATCHING = 2  # heads of a layer that look for the text found two tokens on
 

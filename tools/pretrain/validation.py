@@ -16,9 +16,9 @@ from medr1_lib.data.question import LETTERS
 from medr1_lib.data.rationale import claims
 from medr1_lib.data.styles import STYLES, read, read_strict
 from medr1_lib.model.tiny import ASK_CAPTION
-from tools.base.examples import Asked, ask, turn
-from tools.base.model import TinyVLM
-from tools.base.pictures import Features
+from tools.pretrain.examples import Asked, ask, turn
+from tools.pretrain.model import TinyVLM
+from tools.pretrain.pictures import Features
 
 REPLY, CAPTION = 24, 32  # tokens
 TOGETHER = 128  # questions answered at once

@@ -10,8 +10,8 @@ from torch.nn.functional import pad
 from transformers import PreTrainedTokenizerBase, Qwen2VLForConditionalGeneration
 
 from medr1_lib.data.question import LETTERS
-from tools.base.examples import Example
-from tools.base.pictures import TOKENS
+from tools.pretrain.examples import Example
+from tools.pretrain.pictures import TOKENS
 
 OPENING = "<|im_start|>user\n<|vision_start|>"
 IGNORED = -100

@@ -12,7 +12,7 @@ from medr1_lib.data import phantoms
 from medr1_lib.data.phantom_vqa import ATTRIBUTES, values
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.question import DOMAINS
-from tools.base.pictures import TOKENS
+from tools.pretrain.pictures import TOKENS
 
 LESIONS = 1 + (len(phantoms.PRIMITIVES) - 1) * len(phantoms.GRADES)
 
