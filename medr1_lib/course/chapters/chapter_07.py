@@ -41,7 +41,7 @@ def mend(
     return {**recipe, **{field: standard[field] for field in fields}}
 
 
-GOOD: dict[str, Any] = {"learning_rate": 4e-4, "max_completion_length": 32, "rules": "strict"}
+GOOD: dict[str, Any] = {"learning_rate": 1e-3, "max_completion_length": 32, "rules": "strict"}
 GOOD |= {"temperature": 1.0, "top_k": 0, "beta": 0.04}
 SHORT, BROKEN = GOOD | {"max_completion_length": 8}, GOOD | {"learning_rate": 1.0, "beta": 0.1}
 HERE = f"{__name__}:"
