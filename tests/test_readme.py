@@ -12,13 +12,14 @@ from PIL import Image
 
 from medr1_lib.cli import COMMANDS
 from notebooks.tools import kernel, sources
-from tools import readme
+from tools import learned, readme
 
 ROOT = kernel.ROOT
 PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)]+)\)", re.S)
 LINK = re.compile(r"\]\(([^)#\s]+)\)")
 FIRST_COMMAND = "```bash"
+MARKS = ("base", "gains")
 
 
 def words(text):
@@ -71,6 +72,38 @@ def test_commands_are_those_that_exist():
 def test_filling_it_again_changes_nothing_but_minutes():
     number = re.compile(r"\d+(\.\d+)?")
     assert number.sub("0", readme.filled(PAGE)) == number.sub("0", PAGE)
+
+
+def test_the_results_are_filled_from_report_and_record():
+    page = readme.RESULTS.read_text(encoding="utf-8")
+    assert readme.marked(page) == page
+    assert all(page.count(f"<!-- {mark}{name} -->") == 1 for name in MARKS for mark in ("", "end "))
+
+
+@pytest.mark.parametrize(("gain", "reached"), [(0.149, "was not reached"), (0.15, "was reached")])
+def test_the_gain_is_told_with_its_parts_and_the_aim(gain, reached):
+    parts = dict(zip(learned.PARTS, (gain, 0.01, -0.002, gain + 0.008), strict=True))
+    row = {"style": "no_think", "arm": "grpo", "low": 0.02, "high": 0.3}
+    table = [row | {"part": part, "value": value} for part, value in parts.items()]
+    table += [one | {"arm": "sft", "value": 0.4} for one in table]  # the aim is GRPO's alone
+    record = {"table": table, "seeds": [0, 1], "questions": 640, "steps": 150}
+    record |= {"hardware": "a machine", "date": "2026-11-29"}
+    head = learned.headline(record)
+    assert f"{100 * gain:+.1f} [+2.0, +30.0] in `no_think`" in head
+    assert "form -0.2, habit +1.0" in head
+    assert "n = 640, 2 seeds, 150 steps" in head
+    assert f"aimed at {reached}" in head
+    assert "| `no_think` | SFT on the letters | +40.0 [+2.0, +30.0] |" in learned.gains(record)
+
+
+def test_uneven_letters_are_named():
+    letters = {"A": 0.16, "B": 0.28, "C": 0.28, "D": 0.28}
+    style = {"accuracy": 0.4, "form": 1.0, "corrected": 0.4, "letters": letters}
+    domain = {"n": 9, "caption_oracle": {"share": 0.2}, "styles": {"no_think": style}}
+    report = {"domains": {"medical": domain}, "hardware": "a machine", "date": "today"}
+    assert learned.base(report).endswith("it is given otherwise: A in 16 % of `no_think`.")
+    letters["A"] = 0.25
+    assert learned.base(report).endswith("and is given so.")
 
 
 @pytest.mark.parametrize("where", ["", "https://github.com/owner/name"])

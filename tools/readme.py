@@ -1,4 +1,7 @@
-"""`python -m tools.readme`: fill in what README.md takes from elsewhere: minutes and addresses."""
+"""`python -m tools.readme`: fill README.md and book/results.md with what is recorded elsewhere.
+
+Minutes of the chapters, addresses, and what the base does and gains (`tools/learned.py`).
+"""
 
 import argparse
 import json
@@ -8,19 +11,21 @@ import sys
 from medr1_lib.cli import exit_status
 from medr1_lib.course.tiers import COSTS
 from notebooks.tools import kernel, sources
+from tools import learned
 
 README = kernel.ROOT / "README.md"
+RESULTS = kernel.ROOT / "book" / "results.md"
 ROW = re.compile(r"^(\| \[(\d\d) [^|]*\| [^|]*)\|[^|\n]*\|[^|\n]*\|$", re.M)
-BADGES = re.compile(r"(<!-- badges -->\n).*?(<!-- end badges -->)", re.S)
 WORDS_A_MINUTE = 100  # of a text with formulas and code
 
 
 def main(arguments: list[str]) -> int:
-    """Fill the page and say so."""
+    """Fill both pages and say so."""
     argparse.ArgumentParser("python -m tools.readme", description=__doc__).parse_args(arguments)
-    with kernel.writing(README):
-        README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
-    print(f"filled {README}")
+    for path, fill in ((README, filled), (RESULTS, marked)):
+        with kernel.writing(path):
+            path.write_text(fill(path.read_text(encoding="utf-8")), encoding="utf-8")
+        print(f"filled {path}")
     return 0
 
 
@@ -44,7 +49,16 @@ def filled(page: str) -> str:
     )
     where = sources.REPOSITORY
     page = re.sub(r"git clone \S+ medr1", f"git clone {where or 'ADDRESS'} medr1", page)
-    return BADGES.sub(rf"\g<1>{badges(where)}\g<2>", page)
+    return marked(page, badges=badges(where))
+
+
+def marked(page: str, **others: str) -> str:
+    """The page with what stands between the marks of each text, as `<!-- base -->`, filled in."""
+    for name, text in (learned.texts() | others).items():
+        within = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)", re.S)
+        lines = f"{text.strip()}\n" if text.strip() else ""
+        page = within.sub(lambda mark, lines=lines: mark[1] + lines + mark[2], page)
+    return page
 
 
 def work(number: str) -> int:

@@ -66,7 +66,7 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 # This course tests all three on a small scale, on your own machine. Before you start, write down how
 # likely you think each of them is: 1 means certain, 0 impossible, 0.5 no idea. Replace the three
 # numbers below and run the cell. There is no right answer here. The course keeps your numbers, asks
-# you again when there is new evidence, and compares them with the results in chapter 12.
+# you again when there is new evidence, and compares them with the results in chapters 12 and 13.
 
 # %% tags=["nbval-check-output"]
 ledger.page(0, generalizes=0.5, thinking=0.5, size=0.5)

@@ -27,7 +27,7 @@
 #
 # Chapters 04 to 07, and your functions of chapter 05. The comparison with TRL uses a tiny model with random
 # weights and takes seconds. A teacher and a student are trained live. Longer runs were recorded by
-# `benchmarks/study/family.py`.
+# `benchmarks/study/family.py`, on the base of the *first edition* of the course.
 
 # %%
 import copy
@@ -454,7 +454,9 @@ reused = load_recipe("course", num_iterations=4, **trl_settings(FAMILY["CISPO"])
 Math(formula(reused.grpo_config(Path(folder.name))))
 
 # %% [markdown]
-# **Does it matter for the result?** The record holds five members with four updates for each batch of rollouts, and GRPO with
+# **Does it matter for the result?** We look at a record. It is of the base of the first edition, which broke the form and
+# favoured some letters, and of a recipe with half as many rollouts in a step. So its accuracies are not those of the
+# base of today. The comparison within it is fair: all arms share base, questions and rollouts. It holds five members with four updates for each batch of rollouts, and GRPO with
 # one update on the same rollouts, three seeds each. The table has the accuracy on test questions,
 # and the difference to GRPO of the same seed with a 95 % interval over seeds (Student's t with two degrees of freedom).
 
@@ -482,13 +484,14 @@ against("reuse", "GRPO").round(1)
 # %% [markdown]
 # Read the intervals before the means. Where an interval holds 0, three seeds and a run this short cannot tell
 # the two apart. That is no proof that they are equal. It is the usual state of evidence for such
-# comparisons, also in papers, which often show one seed. And where two members answered the same few
-# questions right, the interval has no width at all, which is a sign of a small test and not of certainty.
+# comparisons, also in papers, which often show one seed. An interval without any width is a sign of a small test
+# and not of certainty: then two members answered equally many of a few questions right.
 #
 # ## 7 What no loss repairs: no spread
 #
-# A group whose rewards are equal has no advantage, whatever the baseline. The cell below samples eight
-# rollouts for each of 32 training questions with the base and counts.
+# A group whose rewards are equal has no advantage, whatever the baseline of a group. The cell below samples eight
+# rollouts for each of 32 training questions with the base of today and counts. *Solved* means that all eight earn both
+# points, *stuck* that all eight earn the same and less.
 
 # %%
 from medr1_lib.data import phantom_vqa
@@ -560,7 +563,8 @@ print(
 #
 # Rewarding what was right makes the policy surer, so the entropy falls (chapter 07), and with it the spread of the next
 # groups. DAPO's wider clip upwards is meant to slow that: it lets rare tokens grow further. TRL also has `entropy_coef`, a bonus
-# for entropy, which has to be tuned with care: too much of it rewards noise. The record shows the entropy at the last update:
+# for entropy, which has to be tuned with care: too much of it rewards noise. The record (first edition's base) shows the
+# entropy at the first and at the last update:
 
 # %%
 steps = pd.read_parquet(RECORDED / "family.parquet")
@@ -652,7 +656,8 @@ closer = gaps.tail(3).mean() < gaps.head(3).mean()
 print("the student writes more as the teacher would:", "yes" if closer else "no")
 
 # %% [markdown]
-# How good is the student afterwards? The live run is short, so compare the recorded runs: the same number of
+# How good is the student afterwards? The live run is short, so compare the recorded runs, again of the first
+# edition's base. That base broke the form, so a part of what each arm gains can be form. The arms have the same number of
 # questions and of rollouts for GRPO and for distillation; *imitation* is supervised fine-tuning with true rationales on the same questions,
 # once with as many steps and once with five times as many, which takes about the time of the others. `seconds` were measured on a busy
 # machine, and only their ratio means something.
@@ -671,7 +676,7 @@ print(alone.set_index("group")["accuracy"].round(1).to_dict())
 #
 # | signal | what you need | what it says |
 # |---|---|---|
-# | imitation (SFT) | a right completion for each question, reasons included | every token, of somebody else's text |
+# | imitation (SFT) | a right completion for each question, its rationale included | every token, of somebody else's text |
 # | reward (RL) | a way to check an answer | one number for each rollout, of the student's own text |
 # | distillation | a better model with the same vocabulary | every token, of the student's own text |
 #

@@ -6,12 +6,18 @@
 # %% [markdown]
 # # 10 Compare SFT and RL
 #
+# > **Two bases.** The recorded runs in this chapter start from the base of the *first edition* of the course. That
+# > base often broke the form that was asked for, and it favoured some letters. So a part of each gain in the records
+# > is a repaired form or a lost letter habit, and not knowledge. The cells that run live start from the base of today,
+# > which keeps the form and gives the letters nearly evenly (chapter 02). There is less to repair in it, so its gains
+# > are smaller. The study will be recorded again on it.
+#
 # ## What you will do
 #
 # Hold reinforcement learning against its plainest rival: show the model the right letters and let it
 # imitate them. You make the comparison fair, train both sides and test them on the same questions. Then you
 # make it unfair in the way in which it was published, and watch the conclusion. In the end you plant a
-# shortcut in the training images, and see who takes it.
+# shortcut in the training images, and see which method takes it.
 #
 # ## What you will learn
 #
@@ -57,8 +63,9 @@ RECORDED = tiers.material("recorded")
 # ## 1 What a fair comparison needs
 #
 # GRPO gets from each question one bit for each rollout: was the letter right? Supervised fine-tuning
-# (SFT) gets the letter. The bits hold at most the same information: who tries different letters finds the right
-# one out. A true rationale would be more, so it is kept out of the main comparison.
+# (SFT) gets the letter. One bit per try carries less information than the letter itself. With enough different
+# tries, the model can work out the right letter. A true rationale would say more than the letter, so it is kept out of
+# the main comparison.
 #
 # Let everything else be equal: the questions and their order, the base, the adapter, the form asked for, and
 # the number of *updates*, the steps of the optimizer. The last one is easily overlooked. A published
@@ -109,7 +116,7 @@ print(counted.to_string())
 # ## 2 Train both, fairly
 #
 # First the data, as in chapter 06: 640 questions to train on, 640 others to test with. Then two recipes. The table shows where they differ, among the fields that both have; in all others they
-# are equal. A batch of GRPO counts rollouts, eight to a question, so both read 8 questions for an update. The
+# are equal. A batch of GRPO counts rollouts, eight to a question, so both read the same number of questions for an update. The
 # loss of SFT counts the tokens of the answer alone. Each method has a learning rate of its own: their gradients
 # are of different size, and one rate for both would favor the method for which it was chosen.
 
@@ -118,7 +125,7 @@ from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.analysis import plots, recorded, stats
 from medr1_lib.analysis.stats import ITEM, compare, share
 
-STYLE, STEPS, PER_CELL, METHODS = "no_think", 60, 16, ("grpo", "sft")
+STYLE, STEPS, PER_CELL, METHODS = "no_think", 40, 16, ("grpo", "sft")
 TRAINS = tier.name != "replay"
 temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-10-")
 folder = Path(temporary.name)
@@ -149,7 +156,8 @@ print("one target of SFT:", sft_target(STYLE, "C", "", None))
 # %% [markdown]
 # Equal updates are not equal costs. GRPO writes eight answers to every question before it learns anything,
 # SFT writes none. So there is a second fair question: what can SFT do in the time that GRPO takes? How much
-# longer a step of GRPO takes is told by the recorded runs, and a third recipe gives SFT four times the steps.
+# longer a step of GRPO takes is told by the recorded runs, and a third recipe gives SFT four times the steps. (In the
+# records a step has half as many questions as in the recipes of today, for both methods.)
 
 # %%
 models = pd.DataFrame(recorded.notes(RECORDED / "all")["models"])
@@ -163,7 +171,7 @@ recipes["4 times the updates"] = recipes["SFT"].replace(**longer)
 # The next functions train one model and have it answer the test questions. At the replay tier they read a
 # recorded one instead: seed 0, 1,280 questions, made by `benchmarks/plans/all.yaml` and
 # `benchmarks/study/budget.py`. In the record no question comes twice; live, the long training goes over its
-# 640 questions three times.
+# 640 questions several times.
 
 # %%
 from medr1_lib.model.loading import load_policy
@@ -209,8 +217,9 @@ shares["interval"] = [
 shares.astype({"accuracy": float, "format_rate": float}).round(3)
 
 # %% [markdown]
-# Both trainings help. To compare them, pair the answers question by question as in chapter 06. There you
-# computed a p-value; what a reader wants to know is how large the difference is, and how sure.
+# Compare each row with the base. A training this short gains a few points at most on a base that keeps the form, so
+# look at the intervals before you say that it helped. To compare two rows, pair the answers question by question as
+# in chapter 06. There you computed a p-value; what a reader wants to know is how large the difference is, and how sure.
 #
 # ### Exercise 2: a paired interval
 # *medium, 15 minutes*
@@ -263,7 +272,8 @@ for name in ("SFT", "4 times the updates"):
 # nobody can tell. Near that border the interval and the p-value can disagree, for the one approximates and the other
 # is exact; believe the more cautious of them. And one that does not hold zero still speaks of *these two models* alone. Another seed would
 # have drawn other questions to train on, other adapters, and for GRPO other rollouts. The recorded models have
-# several seeds. Here they are pair by pair, as if each had been the only one.
+# several seeds. Here they are pair by pair, as if each had been the only one. Their accuracies are not those of
+# the live models: they start from the first base and train for 60 steps. What carries over is how much seeds differ.
 
 # %% tags=["nbval-check-output"]
 style = everything[everything["style"] == STYLE]
@@ -275,7 +285,7 @@ spread = style.groupby(["method", "seed"])["correct"].mean().drop("base")
 print((100 * spread.unstack()).round(1).to_string())
 both = {m: transfer_answers(style, m, STYLE, "all") for m in METHODS}
 pooled = transfer.compare_pooled(both)[["label", "difference", "low", "high"]]
-print("over seeds, less GRPO:", pooled.round(3).to_string(index=False), sep="\n")
+print("over seeds, minus GRPO:", pooled.round(3).to_string(index=False), sep="\n")
 
 # %% [markdown]
 # Look at the seeds before you look at the mean. When this was recorded, one seed said that SFT is ahead and another
@@ -318,10 +328,10 @@ print("as published, GRPO is ahead:", "yes" if unfair.interval[1] < 0 else "no")
 
 # %% [markdown]
 # One such comparison would have been a paper, in either direction. Which of the two changes did it? Recorded
-# runs take them apart, with intervals over seeds and questions. (`p_holm` is a p-value corrected for the number
+# runs on the first base take them apart, with intervals over seeds and questions. (`p_holm` is a p-value corrected for the number
 # of comparisons; chapter 11 builds it.)
 
-# %% mystnb={"image": {"alt": "Bars of the accuracy of six ways of SFT less that of GRPO in points, with 95 percent intervals over seeds and questions. The two with fewer updates lie about 13 points below zero, SFT with odd targets lowest of all at minus 28. SFT with as many updates lies at zero, with an interval of 10 points to each side; with the learning rate of GRPO at minus 9, with an interval from minus 31 to plus 12. Only SFT with four times as many updates lies above zero, by 12."}}
+# %% mystnb={"image": {"alt": "Bars of the accuracy of six ways of SFT minus that of GRPO in points, with 95 percent intervals over seeds and questions. The two with fewer updates lie about 13 points below zero, SFT with odd targets lowest of all at minus 28. SFT with as many updates lies at zero, with an interval of 10 points to each side; with the learning rate of GRPO at minus 9, with an interval from minus 31 to plus 12. Only SFT with four times as many updates lies above zero, by 12."}}
 asked = known[known["method"] == "base"]
 whole = {"method": "sft", "style": STYLE, "axis": "all", "train": "all"}
 whole |= {"shortcut": 0.0, "mark": "random", "control": "none"}
@@ -330,7 +340,7 @@ for name, rows in budget.groupby("variant", sort=False):
     rows = rows.assign(**whole).merge(asked[["item", "modality"]], on="item")
     sides[name] = transfer_answers(pd.concat([asked, rows]), "sft", STYLE, "all")
 table = transfer.compare_pooled(sides)
-axes, _ = plots.ablation(table, "Accuracy less that of GRPO, in points")
+axes, _ = plots.ablation(table, "Accuracy minus that of GRPO (points)")
 axes.get_legend().remove()
 every = pd.concat([budget, known.assign(variant=known["method"])])
 by = every.groupby("variant")
@@ -376,9 +386,9 @@ pd.concat(summaries).droplevel(1).set_index("part", append=True).round(3)
 # both methods gain elsewhere most of what they gain at home. The bars compare the methods on the same
 # questions. A bar above zero is in favor of SFT.
 
-# %% mystnb={"image": {"alt": "Two bars of the accuracy of SFT less that of GRPO in points, at home and elsewhere, with 95 percent intervals over seeds and questions. Both differences are a few points; the table printed after it has the values."}}
+# %% mystnb={"image": {"alt": "Two bars of the accuracy of SFT minus that of GRPO in points, at home and elsewhere, with 95 percent intervals over seeds and questions. Both differences are a few points; the table printed after it has the values."}}
 ablation = transfer.compare_pooled(found)
-_ = plots.ablation(ablation, f"SFT less GRPO, in points, {STYLE}")
+_ = plots.ablation(ablation, f"SFT minus GRPO (points), {STYLE}")
 shown = ["label", "part", "n", "seeds", "difference", "low", "high", "p_holm"]
 indices = pd.DataFrame({m: transfer.index(one) for m, one in found.items()})
 display(ablation[shown].round(3), indices.T.round(2))
@@ -394,9 +404,9 @@ ledger.page(10, generalizes=None)
 #
 # The map shows the difference cell by cell, corrected for the number of comparisons.
 
-# %% mystnb={"image": {"alt": "Eight by eight heatmap of the accuracy of SFT less that of GRPO in points, by trained and tested modality, with intervals. Stars mark cells that stay significant after correction for 64 comparisons; the next cell counts them."}}
+# %% mystnb={"image": {"alt": "Eight by eight heatmap of the accuracy of SFT minus that of GRPO in points, by trained and tested modality, with intervals. Stars mark cells that stay significant after correction for 64 comparisons; the next cell counts them."}}
 cells = transfer.compare_cells(found["grpo"], found["sft"])
-_ = plots.difference_heatmap(cells, title="SFT less GRPO, in points")
+_ = plots.difference_heatmap(cells, title="SFT minus GRPO (points)")
 sure = cells[cells["p_holm"] < 0.05]["difference"]
 print(f"of {len(cells)} cells, after correction: SFT clearly ahead in", end=" ")
 print(f"{(sure > 0).sum()}, GRPO in {(sure < 0).sum()}")
@@ -404,8 +414,8 @@ print(f"{(sure > 0).sum()}, GRPO in {(sure < 0).sum()}")
 # %% [markdown]
 # ## 5 More supervision
 #
-# So far no model wrote a reason. GRPO can be asked to: in `think_before` and `think_after` it finds its own
-# reasons, and only the letter is paid. SFT needs reasons to imitate. The phantoms know the truth, so we can
+# So far no model wrote a rationale. GRPO can be asked to: in `think_before` and `think_after` it finds its own
+# rationale, and only the letter is paid. SFT needs a rationale to imitate. The phantoms know the truth, so we can
 # write true ones, but this is *more supervision*: such a target tells what is in the picture, in words, and
 # the reward never does. The bars stand side by side, and are not a matched pair.
 
@@ -434,7 +444,7 @@ display(table.round(1))
 
 # %% [markdown]
 # A reader who sees only the highest bars would take them for a result about SFT and RL. They are in part
-# a result about who was told more. Where true reasons exist, that is the better deal; where only the letters
+# a result about who was told more. If true rationales exist, that is the better deal. Where only the letters
 # are known, as in OmniMedVQA, nobody can write them without another model or a radiologist.
 #
 # ## 6 The shortcut
@@ -517,7 +527,7 @@ _ = axes[-1].legend(title="mark in the test")
 #
 # You get the letters that a model says when the reversed mark is in the picture (`marked`), those that it
 # says to the same items without a mark (`bare`), and the letter that each mark stands for (`told`). Return the
-# share of answers that name the told letter with the mark, less that share without.
+# share of answers that name the told letter with the mark, minus that share without.
 #
 # <details><summary>Hint</summary>
 #
@@ -590,19 +600,20 @@ for one in (one for one in seen if one["attribute"] == "scanner"):
 # First a warning about zero. Every training picture had a mark, so the trained models answer better with one, name
 # each wrong option less often, and reliance can come out a point or two below zero even at strength 0. Compare with
 # that. Then the last two lines: a linear classifier tells the scanner from the pixels of the corner nearly always;
-# from what the frozen vision tower makes of the picture, in 61 % of 800 (`benchmarks/study/probe.py`). Who follows so
-# blurred a mark is right in about three of five questions, less often than our models in `think_before`, more often
-# than most others. Something was to be won, then, and sixty updates did not find it: a short time, and no merit of a
-# method. Nobody had forbidden the mark; for both methods it was a way to the right letter, paid like any other.
+# from what the frozen vision tower of the first base makes of the picture, in 61 % of 800
+# (`benchmarks/study/probe.py`). If you follow so blurred a mark, you are right in about three of five questions. That is
+# less often than those models in `think_before`, and more often than most others. So there was something to win, and
+# sixty updates did not find it. Sixty updates are few, so this says nothing in favour of a method. Nobody had forbidden
+# the mark. For both methods it was a way to the right letter, paid like any other.
 #
 # ## 7 What else changed
 #
-# Chapter 06 found that GRPO without reasons made the captions of the model worse, though nobody had touched
+# On the first base, GRPO without a rationale made the captions of the model worse, though nobody had touched
 # them. Does SFT forget less, or more? Both were trained for 150 steps with three seeds, and captioned the
 # same images before and after (`benchmarks/study/captions.py`). So were two more arms: GRPO without its penalty
 # for leaving the base, and SFT with the learning rate of GRPO.
 
-# %% mystnb={"image": {"alt": "Change in points of the share of captions that name the right option, after four trainings without reasons, three seeds each, with 95 percent intervals. After GRPO the captions became worse by 8 to 20 points, without its penalty by 13 to 20, after SFT by 23 to 43, and after SFT with the learning rate of GRPO by 4 to 7."}}
+# %% mystnb={"image": {"alt": "Change in points of the share of captions that name the right option, after four trainings without a rationale, three seeds each, with 95 percent intervals. After GRPO the captions became worse by 8 to 20 points, without its penalty by 13 to 20, after SFT by 23 to 43, and after SFT with the learning rate of GRPO by 4 to 7."}}
 arms = {
     "GRPO": "",
     "GRPO, no penalty": "_free",
@@ -711,7 +722,7 @@ for arm, name in arms.items():
 # - Two models can differ beyond doubt while their methods do not. An interval has to say of which it speaks.
 # - Both methods gain on modalities that they were not trained on. How much of that is due to the method is
 #   a question for the table of section 4, and not for a bar without whiskers.
-# - Reasons to imitate are information. A comparison that gives them to one side has to say so.
+# - A rationale to imitate is information. A comparison that gives them to one side has to say so.
 # - Reliance on a mark can be measured, if the test can be drawn with the mark and without it.
 # - At the same accuracy, SFT had lost far more of what it was not trained for, and the test that one trains for
 #   does not show it. It was the learning rate: one more arm turned the order of the methods round.

@@ -1,0 +1,125 @@
+"""What the pages say of the base and of what training adds to it, from its report and a record."""
+
+from typing import Any
+
+from medr1_lib.files import read_json
+from notebooks.tools import kernel
+
+REPORT = kernel.ROOT / "data/tiny-qwen2-vl/report.json"
+RECORD = kernel.ROOT / "data/recorded/learning/learning.json"
+AIMED, EVEN = 15, (0.2, 0.3)  # points of knowledge; shares of each letter
+PARTS = ("knowledge", "habit", "form", "strict")
+ARMS = {
+    "grpo": "GRPO",
+    "format": "format reward alone",
+    "random": "random reward",
+    "sft": "SFT on the letters",
+    "sft-time": "SFT, same time",
+    "rft": "rejection sampling, SFT",
+    "rft-time": "the same, same time",
+}
+
+
+def base(report: dict[str, Any]) -> str:
+    """What the base does in both domains, and where its letters are uneven."""
+    lines = [
+        "| domain | style | right | form | corrected | letters A / B / C / D | captions right |",
+        "|---|---|--:|--:|--:|---|--:|",
+    ]
+    uneven = []
+    for domain, told in report["domains"].items():
+        for style, found in told["styles"].items():
+            letters = " / ".join(f"{100 * share:.0f}" for share in found["letters"].values())
+            rates = (found[name] for name in ("accuracy", "form", "corrected"))
+            cells = " | ".join(f"{100 * rate:.1f}" for rate in rates)
+            oracle = f"{100 * told['caption_oracle']['share']:.1f}"
+            lines.append(f"| {domain} | `{style}` | {cells} | {letters} | {oracle} |")
+            uneven += [
+                f"{letter} in {100 * share:.0f} % of `{style}`"
+                for letter, share in found["letters"].items()
+                if domain == "medical" and not EVEN[0] <= share <= EVEN[1]
+            ]
+    n = " and ".join(f"{told['n']} {domain}" for domain, told in report["domains"].items())
+    low, high = (f"{100 * end:.0f}" for end in EVEN)
+    wanted = f"Each letter was wanted in {low} to {high} % of the medical answers"
+    missed = f"; it is given otherwise: {', '.join(uneven)}" if uneven else ", and is given so"
+    head = f"Shares in %, {n} questions, chance 25, {report['hardware']}, {report['date']}:"
+    return "\n".join([head, "", *lines, "", f"{wanted}{missed}."])
+
+
+def gains(record: dict[str, Any]) -> str:
+    """The gain of every arm by its parts, how it was measured, and whether the aim was reached."""
+    lines = [f"| style | arm | {' | '.join(PARTS)} |", f"|---|---|{len(PARTS) * '--:|'}"]
+    for style, arm in dict.fromkeys((row["style"], row["arm"]) for row in record["table"]):
+        cells = " | ".join(points(record, style, arm, part) for part in PARTS)
+        lines.append(f"| `{style}` | {ARMS[arm]} | {cells} |")
+    return "\n".join(
+        [
+            f"Gain over the base in points; held-out questions, {how(record)}:",
+            "",
+            *lines,
+            "",
+            aim(record),
+        ]
+    )
+
+
+def headline(record: dict[str, Any]) -> str:
+    """What GRPO adds in each style, in a few sentences."""
+    styles = dict.fromkeys(row["style"] for row in record["table"] if row["arm"] == "grpo")
+    told = ", ".join(f"{points(record, s, 'grpo', 'knowledge')} in `{s}`" for s in styles)
+    parts = ", ".join(
+        f"{part} {' / '.join(points(record, s, 'grpo', part).split()[0] for s in styles)}"
+        for part in ("form", "habit")
+    )
+    return (
+        f"**GRPO adds** to the base, in points of accuracy beyond form and letter habit:\n"
+        f"{told};\n{parts};\n{how(record)}.\n{aim(record)}"
+    )
+
+
+def points(record: dict[str, Any], style: str, arm: str, part: str) -> str:
+    """One part of a gain with its interval, in points."""
+    (row,) = (
+        row
+        for row in record["table"]
+        if (row["style"], row["arm"], row["part"]) == (style, arm, part)
+    )
+    value, low, high = (f"{100 * row[name]:+.1f}" for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def how(record: dict[str, Any]) -> str:
+    """Questions, seeds, steps, machine and day of a record."""
+    seeds = len(record["seeds"])
+    count = "one seed" if seeds == 1 else f"{seeds} seeds"
+    over = "pictures" if seeds == 1 else "pictures and seeds"
+    return (
+        f"n = {record['questions']}, {count}, {record['steps']} steps, "
+        f"95 % intervals over {over}, {record['hardware']}, {record['date']}"
+    )
+
+
+def aim(record: dict[str, Any]) -> str:
+    """Whether the gain that was aimed at was reached."""
+    best = max(
+        100 * row["value"]
+        for row in record["table"]
+        if (row["arm"], row["part"]) == ("grpo", "knowledge")
+    )
+    reached = "was reached" if best >= AIMED else "was not reached"
+    return (
+        f"The gain of {AIMED} points that was aimed at {reached}: the best style gains {best:.1f}."
+    )
+
+
+def texts() -> dict[str, str]:
+    """The filled texts by their names on the pages; empty where nothing is recorded yet."""
+    make = "make it with `python -m benchmarks.study.learning`"
+    record = read_json(RECORD, make) if RECORD.exists() else {}
+    report = read_json(REPORT, "make it with `python -m tools.pretrain`")
+    return {
+        "base": base(report),
+        "gains": gains(record) if record else "",
+        "headline": headline(record) if record else "",
+    }
