@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 from test_run import LOGS
 
+from medr1_lib.analysis.plots import curves
 from medr1_lib.course import live as module
-from medr1_lib.course.live import LiveCurves, curves, live, pace
+from medr1_lib.course.live import LiveCurves, live, pace
 from medr1_lib.rl.run import log_table
 from medr1_lib.rl.train import Progress
 

@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from PIL import Image
 
+from medr1_lib.analysis.plots import curves
 from medr1_lib.cli import exit_status
-from medr1_lib.course.live import curves
 from medr1_lib.course.tiers import material
 from medr1_lib.data import images
 from medr1_lib.data.phantoms import draw, random_scene

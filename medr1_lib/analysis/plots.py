@@ -1,8 +1,9 @@
-"""The figures of the study: each returns its axes and a tidy table of what it shows.
+"""The curves of a run, and the figures of the study, each with a tidy table of what it shows.
 
 `title` says what is shown and in which unit, that of the table too: percent, points or reward.
 """
 
+import math
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
@@ -14,6 +15,7 @@ import seaborn as sns
 from cycler import cycler
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from seaborn.utils import relative_luminance
 
 from medr1_lib.analysis.stats import wilson
@@ -34,6 +36,20 @@ STYLE = sns.axes_style("ticks") | {
 VALUE = ["value", "low", "high"]
 CHANCE = 25.0  # of four options
 SMOOTHED = 10  # steps in a running mean
+# title of a panel: the columns of `log.csv` in it
+PANELS = {
+    "reward (points of 2)": ("reward",),
+    "accuracy and format reward": ("accuracy", "format"),
+    "KL from the base (nats per token)": ("kl",),
+    "completion length (tokens)": ("completion_length",),
+    "entropy (nats per token)": ("entropy",),
+    "gradient norm": ("grad_norm",),
+    "loss (nats per token)": ("loss",),
+    "token accuracy": ("token_accuracy",),
+}
+SHARES = ("accuracy", "format", "token_accuracy")
+ROW = 3  # panels beside each other
+COLORS = ("#0072B2", "#D55E00")  # told apart by the color-blind too (Okabe and Ito)
 
 
 def styled(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Drawn]:
@@ -249,3 +265,32 @@ def calibration(table: pd.DataFrame, title: str = "Calibration of the letters") 
     axes.set(xlim=(0, 108), ylim=(-3, 108))
     axes.legend(bbox_to_anchor=(1, 1), loc="upper left")
     return axes, shown
+
+
+def curves(log: pd.DataFrame, steps: int | None = None) -> Figure:
+    """The log of a run, as in `Run.log`, as panels; `steps` if the run is to go on."""
+    shown = {
+        title: columns
+        for title, columns in PANELS.items()
+        if not log.reindex(columns=columns).isna().all(axis=None)
+        and not ("loss" in columns and "reward" in log)  # GRPO's is near zero by construction
+    }
+    across, down = min(ROW, len(shown)), math.ceil(len(shown) / ROW)
+    figure, panels = plt.subplots(
+        down, across, figsize=(2.9 * across, 2.6 * down), squeeze=False, layout="constrained"
+    )
+    for axes in panels.flat[len(shown) :]:
+        axes.remove()
+    for axes, (title, columns) in zip(panels.flat, shown.items(), strict=False):
+        axes.set(title=title, xlabel="step", xlim=(0, steps or log["step"].max()))
+        axes.title.set_fontsize("small")
+        axes.locator_params(axis="x", integer=True)
+        for column, color, style in zip(columns, COLORS, ("-", "--"), strict=False):
+            mean = log[column].rolling(SMOOTHED, min_periods=1).mean()
+            axes.plot(log["step"], log[column], color=color, alpha=0.3, linewidth=1)
+            axes.plot(log["step"], mean, color=color, linestyle=style, label=column)
+        if columns[0] in SHARES:
+            axes.set_ylim(-0.02, 1.02)
+        if len(columns) > 1:
+            axes.legend(fontsize="small", frameon=False)
+    return figure

@@ -8,27 +8,11 @@ import IPython
 import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import DisplayHandle, display
-from matplotlib.figure import Figure
 from transformers import TrainerCallback, TrainerState
 
+from medr1_lib.analysis.plots import SMOOTHED, curves
 from medr1_lib.rl.run import log_table
 from medr1_lib.rl.train import Progress
-
-# title of a panel: the columns of `log.csv` in it
-PANELS = {
-    "reward (points of 2)": ("reward",),
-    "accuracy and format reward": ("accuracy", "format"),
-    "KL from the base (nats per token)": ("kl",),
-    "completion length (tokens)": ("completion_length",),
-    "entropy (nats per token)": ("entropy",),
-    "gradient norm": ("grad_norm",),
-    "loss (nats per token)": ("loss",),
-    "token accuracy": ("token_accuracy",),
-}
-SHARES = ("accuracy", "format", "token_accuracy")
-ROW = 3  # panels beside each other
-SMOOTHED = 10  # steps in the running mean that is drawn over the pale line of single steps
-COLORS = ("#0072B2", "#D55E00")  # told apart by the color-blind too (Okabe and Ito)
 
 
 def live(pause: float = 1.0) -> TrainerCallback:
@@ -74,32 +58,3 @@ def pace(log: pd.DataFrame, steps: int) -> str:
         return f"step {done} of {steps}"
     left = timedelta(seconds=round(each * (steps - done)))
     return f"step {done} of {steps}, {each:.1f} s a step, {left} left"
-
-
-def curves(log: pd.DataFrame, steps: int | None = None) -> Figure:
-    """The log of a run, as in `Run.log`, as panels; `steps` if the run is to go on."""
-    shown = {
-        title: columns
-        for title, columns in PANELS.items()
-        if not log.reindex(columns=columns).isna().all(axis=None)
-        and not ("loss" in columns and "reward" in log)  # GRPO's is near zero by construction
-    }
-    across, down = min(ROW, len(shown)), math.ceil(len(shown) / ROW)
-    figure, panels = plt.subplots(
-        down, across, figsize=(2.9 * across, 2.6 * down), squeeze=False, layout="constrained"
-    )
-    for axes in panels.flat[len(shown) :]:
-        axes.remove()
-    for axes, (title, columns) in zip(panels.flat, shown.items(), strict=False):
-        axes.set(title=title, xlabel="step", xlim=(0, steps or log["step"].max()))
-        axes.title.set_fontsize("small")
-        axes.locator_params(axis="x", integer=True)
-        for column, color, style in zip(columns, COLORS, ("-", "--"), strict=False):
-            mean = log[column].rolling(SMOOTHED, min_periods=1).mean()
-            axes.plot(log["step"], log[column], color=color, alpha=0.3, linewidth=1)
-            axes.plot(log["step"], mean, color=color, linestyle=style, label=column)
-        if columns[0] in SHARES:
-            axes.set_ylim(-0.02, 1.02)
-        if len(columns) > 1:
-            axes.legend(fontsize="small", frameon=False)
-    return figure

@@ -213,7 +213,8 @@ for rate in (4e-4, 1e-6):
 # the mean of the last ten. While you wait: which curves should rise, which should not, and which is missing?
 
 # %% mystnb={"image": {"alt": "Curves over the steps of the run, pale for single steps and strong for the running mean: reward, its two parts accuracy and format, KL from the base, and completion length in tokens."}}
-from medr1_lib.course.live import curves, live
+from medr1_lib.analysis.plots import curves
+from medr1_lib.course.live import live
 from medr1_lib.rl.run import Run
 from medr1_lib.rl.train import train
 

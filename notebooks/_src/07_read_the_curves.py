@@ -36,17 +36,18 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
-import torch
 from IPython.display import display
 from matplotlib import pyplot as plt
+from scipy.special import log_softmax
 
 from medr1_lib.course import checks, tiers
 from medr1_lib.data.phantom_vqa import values
 
 tier = tiers.start(7)
-from medr1_lib.course.live import curves, live
+from medr1_lib.analysis.plots import curves
 
 sns.set_theme(style="whitegrid", palette="colorblind", rc={"figure.dpi": 80})
 warnings.filterwarnings("ignore", category=FutureWarning)
@@ -178,10 +179,10 @@ for kind, part in group_kinds(own["reward"].tolist(), GROUP).items():
 # a policy over four letters along one direction and prints its KL.
 
 # %%
-base = torch.tensor([1.0, 0.5, 0.0, -0.5])
+base = np.array([1.0, 0.5, 0.0, -0.5])
 for part in (0.25, 0.5, 1.0):
-    new = (base + part * torch.tensor([1.0, -0.5, 0.25, 0.0])).log_softmax(0)
-    kl = (new.exp() * (new - base.log_softmax(0))).sum()
+    new = log_softmax(base + part * np.array([1.0, -0.5, 0.25, 0.0]))
+    kl = (np.exp(new) * (new - log_softmax(base))).sum()
     print(f"{part:4.0%} of the way: KL {kl:.4f}")
 
 # %% [markdown]
@@ -440,10 +441,6 @@ for name in ("hidden thoughts, published", "hidden thoughts, strict"):
 # that should stay. Patient 1 is worked out below.
 
 # %%
-from medr1_lib.data import phantom_vqa
-from medr1_lib.rl.recipe import Recipe, load_recipe
-from medr1_lib.rl.train import train
-
 NUMBER, STEPS, TRAINS = (
     1,
     60,
@@ -451,10 +448,16 @@ NUMBER, STEPS, TRAINS = (
 )  # other numbers: other patients
 temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-07-")
 folder = Path(temporary.name)
+STANDARD = notes["recipe"]
 if TRAINS:
+    from medr1_lib.course.live import live
+    from medr1_lib.data import phantom_vqa
+    from medr1_lib.rl.recipe import Recipe, load_recipe
+    from medr1_lib.rl.train import train
+
     asked = phantom_vqa.questions("train", per_cell=8)
     phantom_vqa.write(folder / "phantoms", {"train": asked}, {"per_cell": 8})
-STANDARD = load_recipe("gpu" if tier.name == "gpu" else "course").to_dict()
+    STANDARD = load_recipe("gpu" if tier.name == "gpu" else "course").to_dict()
 STANDARD |= {"model": str(tier.model_path), "data": str(folder / "phantoms")}
 
 
