@@ -168,7 +168,8 @@ def data(arguments: list[str]) -> int:
     add("--mark", choices=("random", "absent", "reversed"), default="random", help=about)
 
     about = "import a table of your own, or OmniMedVQA"
-    _import_options(commands.add_parser("import", help=about, description=about).add_argument)
+    told = f"{about}; exit status 1: some records were skipped, 2: nothing was written"
+    _import_options(commands.add_parser("import", help=about, description=told).add_argument)
 
     add = commands.add_parser("export", help="a data set, or answers, for others").add_argument
     add("folder", **FOLDER, help="data set, or folder of an evaluation")
@@ -194,9 +195,8 @@ def data(arguments: list[str]) -> int:
         parser.error("import takes --table FILE, --root DIR|ZIP or both")
     if options.json:
         check_writable(options.json)
-    text, report = {"build": _build, "import": _import, "audit": _audit, "export": _export}[
-        options.command
-    ](options)
+    work = {"build": _build, "import": _import, "audit": _audit, "export": _export}
+    text, report = work[options.command](options)
     print(text)
     if options.json:
         write_json(options.json, report)
@@ -221,7 +221,7 @@ def _import_options(add: Callable[..., Any]) -> None:
     about = "grey window, as 40,400 for CT, of images of more than 8 bits (that of the file)"
     add("--window", type=_window, metavar="C,W", help=about)
     for name, about in {
-        "strict": "write nothing if a record is bad",
+        "strict": "write nothing if a record is bad, instead of skipping it",
         "allow-leaks": "let a given split have a patient or an image on both sides",
         "drop-leaks": "leave those of train out",
         "again": "replace what an import wrote there; images already converted are kept",
@@ -297,9 +297,8 @@ IMPORT_SHOWN = {
 
 
 def _shown(found: list[Any]) -> list[str]:
-    pairs = [
-        (one["where"], one["problem"]) if isinstance(one, dict) else (one, "") for one in found
-    ]
+    told = (one if isinstance(one, dict) else {"where": one, "problem": ""} for one in found)
+    pairs = [(one["where"], one["problem"]) for one in told]
     width = max((len(where) for where, _ in pairs[:SHOWN]), default=0)
     lines = [f"  {where:<{width}}  {problem}".rstrip() for where, problem in pairs[:SHOWN]]
     more = len(found) - SHOWN
@@ -319,10 +318,11 @@ def _audit(options: argparse.Namespace) -> tuple[str, Report]:
             report = audit.of_splits(source)
     if options.pairs:
         with options.pairs.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(
-                [audit.PAIR, *audit.pairs(options.data)]
-            )
-    return audit.table(report), report
+            found = [audit.PAIR, *audit.pairs(options.data)]
+            csv.writer(file, lineterminator="\n").writerows(found)
+    bad = report.get("skipped", ())
+    skipped = [f"{len(bad)} records skipped", *_shown(bad)] if bad else []
+    return "\n".join([audit.table(report), *skipped]), report
 
 
 def _export(options: argparse.Namespace) -> tuple[str, Report]:
@@ -426,10 +426,8 @@ def evaluate(arguments: list[str]) -> int:
     add("--split", default="test", help="train to see how much was learned by heart (test)")
     about = "one or more reasoning styles; needed with --model"
     add("--style", nargs="+", choices=STYLES, help=about)
-    controls = (
-        "ask again with a grey image, another image of the modality, no image; turned options"
-    )
-    add("--controls", nargs="*", choices=(*CONTROLS, CIRCULAR), default=[], help=controls)
+    about = "ask again with a grey image, another of the modality, no image; turned options"
+    add("--controls", nargs="*", choices=(*CONTROLS, CIRCULAR), default=[], help=about)
     add("--compare", **FOLDER, help="pair the answers with those of this evaluation, item by item")
     add("--limit", **COUNT, help="N questions drawn at random instead of all")
     add("--seed", type=natural, default=0, metavar="S", help="of that draw and of shuffled (0)")
@@ -482,11 +480,8 @@ def _report(records: "DataFrame", other: "DataFrame | None", options: argparse.N
             if name == style or OUTSIDE in (name, style):
                 pair = compare(answers[answers["control"] == "none"], real)
                 low, high = (100 * end for end in pair.interval)
-                print(
-                    f"against {options.compare}, {name}: {100 * pair.difference:+.1f} points",
-                    end="",
-                )
-                print(f" [{low:+.1f}, {high:+.1f}], p = {pair.p:.2g}, n = {pair.n}")
+                gap = f"{100 * pair.difference:+.1f} points [{low:+.1f}, {high:+.1f}]"
+                print(f"against {options.compare}, {name}: {gap}, p = {pair.p:.2g}, n = {pair.n}")
                 report[style].setdefault("compared", {})[name] = asdict(pair)
     return report
 
@@ -504,10 +499,8 @@ def _outside(options: argparse.Namespace) -> "DataFrame":
     share = f"{missing} of {len(found)} answers are missing ({missing / len(found):.1%})"
     print(f"{share}; they count as wrong and as unread")
     if options.out:
-        determines = {
-            "answers_sha256": sha256(options.answers.read_bytes()).hexdigest(),
-            "data_sha256": items.sha256,
-        }
+        answers = sha256(options.answers.read_bytes()).hexdigest()
+        determines = {"answers_sha256": answers, "data_sha256": items.sha256}
         notes = {"answers": str(options.answers), "data": f"{options.data}, {options.split}"}
         with one_writer(options.out):
             log = AnswerLog(options.out, determines, notes | {"use": NOT_CLINICAL})
@@ -534,14 +527,10 @@ def _asked(options: argparse.Namespace) -> "DataFrame":
     asked = tuple(dict.fromkeys(options.style)), tuple(dict.fromkeys(options.controls))
     settings = Settings(*asked, options.limit, options.seed, options.max_new_tokens)
     items = EvalSet(options.data, options.split)
-    determines = asdict(settings) | {
-        "styles": list(settings.styles),
-        "controls": list(settings.controls),
-        "quantize": quantize,
-        "decoding": "greedy",
-        "model_sha256": fingerprint(options.model),
-        "data_sha256": items.sha256,
-    }
+    items.prompts(*asked, options.limit, options.seed)  # what cannot be asked is refused now
+    determines = asdict(settings) | {"styles": [*asked[0]], "controls": [*asked[1]]}
+    determines |= {"quantize": quantize, "decoding": "greedy", "data_sha256": items.sha256}
+    determines["model_sha256"] = fingerprint(options.model)
     with one_writer(options.out):
         # Before the model is loaded, so that a folder in use is refused at once.
         log = AnswerLog(options.out, determines, _notes(options))

@@ -104,9 +104,7 @@ def read_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
         if path.suffix == ".jsonl":
             return [_json_row(path, n, line) for n, line in enumerate(text.split("\n"), 1) if line]
         if path.suffix not in (".csv", ".tsv"):
-            raise InputError(
-                path, "is no table", "name a .csv, .tsv, .json, .jsonl or .parquet file"
-            )
+            raise InputError(path, "is no table", "name a csv, tsv, json, jsonl or parquet file")
         csv.field_size_limit(2**30)  # an image in base64 is longer than the default allows
         cut = max(",;\t", key=text.partition("\n")[0].count)
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=cut)

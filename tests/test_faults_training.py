@@ -311,6 +311,12 @@ MODELS = {
     "a pickle": pickled,
     "template with an error": written("chat_template.jinja", "{% for %}"),
     "template that raises": written("chat_template.jinja", "{{ raise_exception('no') }}"),
+    "template without an end": written(
+        "chat_template.jinja",
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+    ),
+    "a tower without an end": edited("config.json", vision_config={"depth": 10_000}),
+    "layers without an end": edited("config.json", text_config={"num_hidden_layers": 10**6}),
     "template of a wrong type": written("chat_template.jinja", "{{ messages.a.b.c }}"),
     "tokenizer without a model": written("tokenizer.json", "{}"),
     "tokenizer that is a list": written("tokenizer.json", "[]"),

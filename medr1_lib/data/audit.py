@@ -15,6 +15,7 @@ from tqdm import tqdm
 from medr1_lib.data import dataset, omnimedvqa
 from medr1_lib.data.question import Question
 from medr1_lib.data.source import Source
+from medr1_lib.errors import InputError
 
 Questions = Sequence[Question]
 FOLDS = 5
@@ -122,17 +123,21 @@ class Group:
 def of_splits(source: Source) -> dict[str, Any]:
     """Audit the text of Med-R1's split files, where an image is known by its path.
 
-    Gives `{"records": N, "files": {path: what `describe` says}, "leaks": what `leaks` says}`; a bad
-    record is an error.
+    Gives `{"records": N, "skipped": bad ones, "files": {path: what `describe` says}, "leaks": what
+    `leaks` says}`; it is an error if all records are bad.
     """
-    groups, paths = {}, {}
-    for file in omnimedvqa.strict(omnimedvqa.read_splits(source)):
+    groups, paths, bad = {}, {}, list[InputError]()
+    for file in omnimedvqa.read_splits(source):
+        bad += file.bad
         questions = [item.question for item in file.items]
         name = file.kind, file.name, file.split
-        groups[name] = Group(questions, [question.image_id for question in questions])
-        paths[name] = file.path
-    report = _report(groups, paths)
-    return {"records": sum(one["records"] for one in report["files"].values()), **report}
+        if questions:
+            groups[name] = Group(questions, [question.image_id for question in questions])
+            paths[name] = file.path
+    if not groups:
+        raise bad[0]
+    count = sum(len(group.questions) for group in groups.values())
+    return {"records": count, "skipped": [*map(vars, bad)], **_report(groups, paths)}
 
 
 def of_data_set(root: Path) -> dict[str, Any]:
@@ -286,18 +291,13 @@ def pairs(root: Path) -> Iterator[tuple[str, ...]]:
             if name not in side:
                 image = dataset.open_image(row["image"]["bytes"], f"{root}, {name}")
                 turned = hashes(image, split != "train")
-                side[name] = (
-                    dataset.image_hash(image),
-                    turned,
-                    known.get(name, {}).get("patient", ""),
-                )
+                patient = known.get(name, {}).get("patient", "")
+                side[name] = dataset.image_hash(image), turned, patient
     train, test = sides[True], sides[False]
     by_pixels = {pixels: name for name, (pixels, _, _) in train.items()}
     by_patient = {patient: name for name, (_, _, patient) in train.items() if patient}
-    places, names = (
-        nearest([one[1] for one in test.values()], [one[1] for one in train.values()]),
-        [*train],
-    )
+    places = nearest([one[1] for one in test.values()], [one[1] for one in train.values()])
+    names = [*train]
     for place, (name, (pixels, _, patient)) in zip(places, test.items(), strict=True):
         like = names[place] if place >= 0 else None
         found = {"pixels": by_pixels.get(pixels), "patient": by_patient.get(patient), "near": like}

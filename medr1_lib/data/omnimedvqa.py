@@ -73,13 +73,6 @@ def read_splits(source: Source) -> list[RecordFile]:
     return found
 
 
-def strict(files: list[RecordFile]) -> list[RecordFile]:
-    """The same files; raises what is wrong with the first bad record, if there is one."""
-    for error in (error for file in files for error in file.bad):
-        raise error
-    return files
-
-
 def with_both_labels(files: list[RecordFile]) -> list[RecordFile]:
     """Fill in the label that a split file does not know from the other folder's same record."""
 

@@ -113,7 +113,9 @@ def read(path: Path) -> Table:
     elif found := sorted([*path.rglob("metadata.csv"), *path.rglob("metadata.jsonl")]):
         for file in found:
             below = file.parent.relative_to(path)
-            rows = [(where, _moved(row, below)) for where, row in _file_rows(file)]
+            rows = _file_rows(file)
+            for _, row in rows:  # its file names start at the table, and not at the root
+                row["file_name"] = (below / str(row.get("file_name", ""))).as_posix()
             parts.append((below.parts[0] if below.parts else "", rows))
     elif found := sorted(path.rglob("*.parquet")):  # as the hub has them: data/train-00000-...
         parts = [(file.stem.partition("-")[0], _file_rows(file)) for file in found]
@@ -160,11 +162,6 @@ def _name_classes(rows: list[tuple[str, Row]], features: datasets.Features) -> N
         if isinstance(kind, datasets.ClassLabel):
             for _, row in rows:
                 row[name] = None if row[name] is None else kind.int2str(row[name])
-
-
-def _moved(row: Row, below: Path) -> Row:
-    """A row whose file name starts at the root and not at a folder below it."""
-    return row | {"file_name": (below / str(row.get("file_name", ""))).as_posix()}
 
 
 def _by_folder(path: Path) -> Iterator[tuple[str, Row]]:
@@ -327,9 +324,8 @@ class _Reader:
             given = [cell for cell in cells if cell not in (None, "")]
         told = [text({"option": one}, "option") for one in given]
         marked = [re.fullmatch(r"([A-H])\s*[:.)]\s*(.+)", one, re.DOTALL) for one in told]
-        if all(
-            mark and mark[1] == letter for mark, letter in zip(marked, ALL_LETTERS, strict=False)
-        ):
+        pairs = zip(marked, ALL_LETTERS, strict=False)
+        if all(mark and mark[1] == letter for mark, letter in pairs):
             told = [mark[2] for mark in marked if mark]  # PMC-VQA writes ` A: kidney `
         return tuple(told)
 

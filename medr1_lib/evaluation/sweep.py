@@ -35,7 +35,7 @@ from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.model.loading import base_directory, load_policy
 from medr1_lib.model.vision_cache import Features
 from medr1_lib.provenance import hardware
-from medr1_lib.rl.recipe import Recipe, RecipeParser, load_recipe
+from medr1_lib.rl.recipe import OnceLoader, Recipe, RecipeParser, load_recipe
 from medr1_lib.rl.run import LOG, begun
 from medr1_lib.rl.train import train
 
@@ -147,7 +147,7 @@ class Plan:
     def read(cls, path: Path) -> "Plan":
         """Read a plan from a YAML file; an `InputError` says what in it is wrong."""
         try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+            values = yaml.load(path.read_text(encoding="utf-8"), OnceLoader)
             if "\\u0000" in json.dumps(values, default=str):
                 raise ValueError("it holds a NUL character")
             grids = []

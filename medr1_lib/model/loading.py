@@ -1,8 +1,12 @@
 """Load a Qwen2-VL from a local directory: the tiny one, a large one, or an adapter on either."""
 
+import json
+import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -168,6 +172,8 @@ def _load_model(
         raise InputError(f"quantize={quantize!r}", "is not a known way", "use 'nf4' or None")
     if "/" in str([config.get("_attn_implementation"), config.get("attn_implementation")]):
         raise InputError(file, "asks for a kernel from elsewhere", "remove its attn_implementation")
+    if re.search(r'"(depth|num_hidden_layers)": \d{4}', json.dumps(config)):
+        raise InputError(file, "asks for a thousand layers or more", AGAIN)
     settings: dict[str, Any] = {"dtype": dtype}
     settings["device_map"] = device if device == "auto" else {"": device}
     # No pickle, whatever the directory holds.
@@ -200,7 +206,7 @@ def _load_processor(path: Path, kind: str) -> ImageOnlyQwen2VLProcessor:
     if processor.chat_template is None:
         raise InputError(path, "has no chat template", "copy chat_template.json or .jinja into it")
     trial: Any = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}]
-    with _readable(path, "chat template", "copy chat_template.json or .jinja again"):
+    with _readable(path, "chat template", "copy chat_template.json or .jinja again"), _ending():
         processor.apply_chat_template(trial, tokenize=False, add_generation_prompt=True)
     processor.tokenizer.padding_side = "left"  # so that every row of a batch ends where it goes on
     return processor
@@ -249,3 +255,20 @@ def _readable(path: Path, part: str, remedy: str) -> Iterator[None]:
     except Exception as error:  # files from elsewhere in five libraries: anything may come
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(path, f"its {part} cannot be read ({first})", remedy) from error
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    """Stop a template without an end after a million lines of Python; one takes hundreds."""
+    steps, before = count(), sys.gettrace()
+
+    def trace(*_: object) -> Any:  # noqa: ANN401 - itself, as `sys.settrace` wants it
+        if next(steps) > 10**6:
+            raise TimeoutError("it has no end")
+        return trace
+
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)

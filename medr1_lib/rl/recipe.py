@@ -348,10 +348,11 @@ def load_recipe(source: str | Path, **changes: object) -> Recipe:
     return Recipe.from_dict({"method": method} | given | changes)
 
 
-class _OnceLoader(yaml.SafeLoader):
+class OnceLoader(yaml.SafeLoader):
     """Refuses a key that is written twice, of which PyYAML would take the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As PyYAML does, or refuse it."""
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
@@ -364,7 +365,7 @@ def _values(source: str | Path) -> tuple[dict[str, Any], object]:
     file = PRESETS / f"{source}.yaml" if source in presets() else Path(source)
     where = source if source in presets() else file
     try:
-        values = yaml.load(file.read_text(encoding="utf-8-sig"), _OnceLoader)
+        values = yaml.load(file.read_text(encoding="utf-8-sig"), OnceLoader)
     except OSError as error:
         remedy = f"give a YAML file or one of {', '.join(presets())}"
         raise InputError(where, "no such recipe", remedy) from error
