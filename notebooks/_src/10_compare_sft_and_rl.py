@@ -716,8 +716,8 @@ for arm, name in arms.items():
 # %% [markdown]
 # ## What you saw
 #
-# - The published comparison gave one side 32 times fewer updates. Done that way, our own runs would have
-#   shown RL far ahead. With as many updates, SFT with the letter alone is not shown to be worse, in a fraction
+# - The published comparison gave one side 32 times fewer updates. Done that way, the recorded runs on the first base
+#   would have shown RL far ahead. With as many updates, SFT with the letter alone is not shown to be worse, in a fraction
 #   of the time; with four times the updates, in about as much time, it was ahead.
 # - Two models can differ beyond doubt while their methods do not. An interval has to say of which it speaks.
 # - Both methods gain on modalities that they were not trained on. How much of that is due to the method is

@@ -690,7 +690,8 @@ ledger.page(11, thinking=None)
 # %% [markdown]
 # ## What you saw
 #
-# - Reasoning first ended highest, in several seeds and after correction; part of that lead was the base's.
+# - On the first base, reasoning first ended highest, in several seeds and after correction; part of that lead was the
+#   base's own.
 # - A reward for letters made rationales somewhat truer where they stand before the letter, and not where
 #   they stand behind it. SFT on true rationales did more.
 # - A rationale in front of the letter caused it: edit the words, and the letter follows, whatever the

@@ -597,8 +597,8 @@ ledger.settle(
 # %% [markdown]
 # ## What you saw
 #
-# - Trained on one modality, a model gained on all of them, and most on its own: what it learned is in
-#   part about reading options and giving letters, in part about the words of the modality.
+# - On the first base, a model trained on one modality gained on all of them, and most on its own: what it learned is
+#   in part about the form, reading options and giving letters, in part about the words of the modality.
 # - Intervals of cells need both questions and seeds, and a map needs its controls in the same colors.
 # - An index is a summary, with conditions; the map stays beside it.
 # - A prediction interval turns "it should come out again" into a test.

@@ -11,7 +11,7 @@
 # Take a folder of pictures and a table, and go all the way to a result that you could defend: import,
 # audit, a form filled in before the first training, a base, controls, a training, a comparison and a
 # report. The pictures are real; they come with two packages that the course needs anyway. Then you
-# put your own in their place.
+# put your own in their place. At the end you close your ledger.
 #
 # ## What you will learn
 #
@@ -44,7 +44,8 @@ import numpy as np
 import pandas as pd
 
 from medr1_lib.cli import main
-from medr1_lib.course import checks, tiers
+from medr1_lib.course import checks, ledger, tiers
+from medr1_lib.course.sketch import sketch
 
 tier = tiers.start(13)
 temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-13-")
@@ -55,6 +56,35 @@ Path("base").symlink_to(tier.model_path)
 # %% [markdown]
 # ## 1 A folder and a table
 #
+# The figure shows the order of a study. The blue steps come before any training. The order matters: an audit that
+# is read after the result, or a measure that is chosen after it, proves little.
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Seven boxes in two rows, joined by arrows in the order import, audit, form with its hash, base and controls, training, comparison, report. The first four are blue: they come before any training. A second arrow leads from the form to the comparison: the same measure."}}
+sketch(
+    {
+        "import": (0, 0, "import\npatients apart"),
+        "audit": (1.1, 0, "audit\nleaks, blind rules"),
+        "form": (2.2, 0, "form\nwritten, hashed"),
+        "base": (3.3, 0, "base\nand controls"),
+        "train": (3.3, -1, "training"),
+        "compare": (2.2, -1, "comparison\nsame questions"),
+        "report": (1.1, -1, "report\nn, seeds, intervals"),
+    },
+    [
+        ("import", "audit", ""),
+        ("audit", "form", ""),
+        ("form", "base", ""),
+        ("base", "train", ""),
+        ("train", "compare", ""),
+        ("compare", "report", ""),
+        ("form", "compare", "same measure"),
+    ],
+    tints=dict.fromkeys(("import", "audit", "form", "base"), "blue"),
+    size=(9, 2.8),
+)
+plt.show()
+
+# %% [markdown]
 # Your data will come as most do: files in a folder, and a table with a row for each. We make such a
 # folder from real pictures that lie in scikit-image and pydicom: a retina, stained tissue, cells, one
 # slice of CT and one of MRI. There is one picture of each kind, so we cut each into nine parts, call a
@@ -276,10 +306,10 @@ print(
 # %% [markdown]
 # ## 6 Base and controls
 #
-# The untrained model first, with a grey image and with another image in place of the right one. The
-# tiny model of the laptop tier knows drawings and few words; on these pictures expect about chance or
-# less. Look at the last column, *unread*: a reply that names no option counts as wrong, and a gain
-# that only lowers this share is a gain in form, not in sight.
+# Score the untrained model first, also with a grey image and with the image of another question. The
+# tiny model of the laptop tier knows drawings and few words, so expect about chance on these
+# pictures. Look at the last column, *unread*: a completion that names no option counts as wrong. A gain
+# that only lowers this share is a gain in form. It says nothing about what the model sees.
 
 # %%
 asked = "--data data --style no_think --max-new-tokens 24"
@@ -308,16 +338,16 @@ command(
 # %% [markdown]
 # ## 7 GRPO or SFT?
 #
-# GRPO learns from differences within a group of replies. If the base never gives the right letter in
-# the right form, all rewards of a group are equal and nothing is learned; `train grpo` looks first and
+# GRPO learns from differences within a group of completions. If the base never gives the right letter in
+# the right form, all rewards of a group are equal and nothing is learned. `train grpo` looks first and
 # refuses. So ask the base: does it keep the form, and is it sometimes right? If not, some steps of SFT
-# come first. If yes, GRPO is worth its price. In this example we take SFT, for both reasons that make
-# it likely here: few pictures, and words that the tiny model has hardly met.
+# come first. If yes, GRPO can work. That does not make it the better tool. Here the right answers are
+# known, the pictures are few, and the tiny model has hardly met the words, so this example takes SFT.
 
 # %%
 found = json.loads(Path("base.json").read_text(encoding="utf-8"))
-print(f"the base keeps the form in {found['format_rate']:.0%} of its replies")
-print("worth a GRPO run:", found["format_rate"] > 0.5 and found["accuracy"] > 0.1)
+print(f"the base keeps the form: {found['format_rate']:.0%} of completions")
+print("GRPO can work here:", found["format_rate"] > 0.5 and found["accuracy"] > 0.1)
 
 # %%
 from medr1_lib.rl.recipe import load_recipe
@@ -355,10 +385,56 @@ print(
 )
 print(f"[{100 * low:+.1f}, {100 * high:+.1f}] against the base")
 print(
-    f"replies without an answer: {found['unread']:.0%} before, {result['unread']:.0%} after"
+    f"completions without an answer: {found['unread']:.0%} before, {result['unread']:.0%} after"
 )
 
 # %% [markdown]
+# ### Exercise 3: leak on purpose
+# *hard, 40 minutes*
+#
+# What if the table had no patient column? Answer in four steps, in writing.
+#
+# 1. *Predict.* The same pictures are imported without patients, and the same 15 steps of SFT are made. Will the
+#    accuracy be higher or lower than above, and by how many points?
+# 2. *Run.* The next cell does it: the same table without the column, and pictures split at random.
+# 3. *Compare.* Set both accuracies with their intervals beside your prediction. Do the intervals overlap?
+# 4. *Explain.* How many test questions would have shown the difference that you predicted? Use `pairs_needed` for
+#    a first idea, and `effective_n`, since tiles of one patient are alike. Which of the two shows the leak more
+#    cheaply, the accuracy or the share of shared patients that you counted in section 3?
+#
+# <details><summary>Hint</summary>
+#
+# A leak helps a model that learns pictures by heart. Ask how much a model can learn by heart in 15 steps, and
+# how wide an interval of so few questions is.
+#
+# </details>
+
+# %%
+table.drop(columns="patient").to_csv("no-patients.csv", index=False)
+leaky = asked.replace("--data data", "--data leaky")
+if TRAINS and not mine:
+    question = (
+        '--question "What does the image show?" --columns image=file,label=kind'
+    )
+    command(
+        f"data import --table no-patients.csv --root tiles --out leaky {question}"
+    )
+    careless = load_recipe(recipe, **changes | {"data": "leaky"}, save_steps=15)
+    train(careless, Path("run-leaky"))
+    command(
+        f"evaluate --model run-leaky/adapter --out said-leaky {leaky} --json leaky.json"
+    )
+    for name in ("result", "leaky"):
+        one = json.loads(Path(f"{name}.json").read_text(encoding="utf-8"))
+        low, high = (100 * end for end in one["interval"])
+        print(f"{name}: {100 * one['accuracy']:.0f} % [{low:.0f}, {high:.0f}]")
+
+# %% [markdown]
+# Ours is one run with one seed. Whatever it shows, the intervals are wide: a test of this size finds only a large
+# leak, and a small one stays hidden in the result. And the second interval is narrower than it should be: without a
+# patient column it counts every tile as an independent question. Counting patients costs nothing and finds any leak of
+# this kind. So look for leaks in the data and not in the accuracy.
+#
 # With several modalities or question types in your data, `sweep` with a plan of chapter 12 makes the
 # whole map, and `tools.report` draws it with intervals and seeds. Then let others check you. `data
 # export` writes data and answers as VLMEvalKit, lmms-eval and Inspect read them; `circular` copies
@@ -401,10 +477,50 @@ rubric = [
 ]
 pd.DataFrame(rubric, columns=["the report shows that", "points"])
 
+# %% [markdown]
+# ## 11 Close your ledger
+#
+# In chapter 00 you gave three claims of Med-R1 a probability, and several chapters asked again. Here they stand
+# for the last time, beside the evidence of the recorded runs. The rule is that of chapter 12: a claim *holds here* if every seed of
+# one side is above every seed of the other. It *does not hold here* if every seed is below. Else it *is open*. The
+# score is the squared distance of your probability from the result: 0 is best, and 0.5 always scores 0.25.
+#
+# *Here* means: the tiny base of the first edition, on drawings. The records were made with it (chapters 10 to 12).
+# It broke the form and favoured some letters, so a part of these results may be about form and letters.
+
 # %%
-os.chdir(home)
+from medr1_lib.analysis import recorded
+
+
+def above(first, second):
+    """Whether all of the first lie above all of the second; `None` if they overlap."""
+    if first.min() > second.max():
+        return True
+    return False if first.max() < second.min() else None
+
+
+os.chdir(home)  # where your ledger lies
+blocks = ("all", "larger", "question_type")
+rows = [recorded.load(tiers.material(f"recorded/{name}")) for name in blocks]
+rows = pd.concat(rows).query("control == 'none'")
+by_type = rows[(rows["axis"] == "question_type") & (rows["style"] == "no_think")]
+away = by_type[by_type["train"] != by_type["question_type"]]
+away = away.groupby(["method", "seed"])["correct"].mean()
+whole = rows[rows["train"].isin(["all", "none"])]
+whole = whole.groupby(["method", "style", "seed"])["correct"].mean()
+grpo = whole["grpo"]
+ledger.settle(
+    {
+        "generalizes": above(away["grpo"], away["sft"]),
+        "thinking": above(grpo["no_think"], grpo["think_before"]),
+        "size": above(grpo["no_think"], whole["larger base", "no_think"]),
+    }
+)
 
 # %% [markdown]
+# A claim that does not hold here may hold for a model of two billion parameters and real images, and the reverse.
+# Write down which experiment would move your probability most, and what it would cost. That is your next study.
+#
 # ## Quiz
 # Decide first, then open the choice that you take.
 #
@@ -428,11 +544,11 @@ os.chdir(home)
 # </details>
 #
 # ### Question 2
-# After training, accuracy rises by 20 points, and the share of unread replies falls from 30 to 5 %. What has been learned?
+# After training, accuracy rises by 20 points, and the share of unread completions falls from 30 to 5 %. What has been learned?
 #
-# <details><summary>A. In part at least, how to form a reply</summary>
+# <details><summary>A. In part at least, how to write a completion that can be read</summary>
 #
-# Right. Replies that could not be read counted as wrong, so reading them alone raises accuracy.
+# Right. Completions that could not be read counted as wrong, so reading them alone raises accuracy.
 #
 # </details>
 # <details><summary>B. To see, since the test patients are new ones</summary>
