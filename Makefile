@@ -60,7 +60,7 @@ slides: setup  ## write slides of every chapter to _output/slides
 	$(BIN)/python -m notebooks.tools.slides
 
 e2e: setup  ## try JupyterLab and every page of the built site in Chromium (after make book)
-	PYTHON=$(PYTHON) bash tests/e2e/run.sh
+	bash tests/e2e/run.sh
 
 lock:  ## write requirements.lock anew; needs uv (https://docs.astral.sh/uv)
 	@command -v uv > /dev/null || { echo "make lock needs uv: pip install uv"; exit 1; }

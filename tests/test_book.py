@@ -219,6 +219,16 @@ def test_a_chapter_leads_to_the_next_and_to_the_reference_pages():
         assert all((path.parent / target).is_file() for target in linked)
 
 
+def test_a_figure_has_the_width_it_was_drawn_for():
+    figure = {"output_type": "display_data", "metadata": {"image/png": {"width": 371}}}
+    cell = {"cell_type": "code", "metadata": {"mystnb": {"image": {"alt": "A line."}}}}
+    plain = {"cell_type": "code", "metadata": {}, "outputs": [{"output_type": "stream"}]}
+    cells = [cell | {"outputs": [figure]}, plain]
+    made = json.loads(WRITE["chapter"](json.dumps({"cells": cells}), "01", {}))["cells"]
+    assert made[0]["metadata"]["mystnb"]["image"] == {"alt": "A line.", "width": "371px"}
+    assert made[1]["metadata"] == {}
+
+
 def test_the_reference_has_what_is_public_and_keeps_markup_out(tmp_path):
     (tmp_path / "lib").mkdir()
     code = 'def f(a: int, *b: str) -> int:\n    """Give a*b_c and `a*b`.\n\n    More.\n    """\n'

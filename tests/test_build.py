@@ -52,7 +52,9 @@ def test_alt_text_and_tags_are_kept(built):
     assert [tags(cell) for cell in code(notebook)] == [[], ["exercise"], [], ["headline"], []]
     pictured = code(notebook)[-1]
     assert len(pictured.metadata["mystnb"]["image"]["alt"].split()) >= 5
-    assert any("image/png" in output.get("data", {}) for output in pictured.outputs)
+    (drawn,) = (output for output in pictured.outputs if "image/png" in output.get("data", {}))
+    stored = Image.open(io.BytesIO(base64.b64decode(drawn.data["image/png"])))
+    assert stored.width // 2 == drawn.metadata["image/png"]["width"]  # sharp on any screen
 
 
 def test_the_solution_is_folded_below_the_check_and_can_be_left_out(built):

@@ -62,11 +62,18 @@ def onward(own: str, names: dict[str, str]) -> str:
 
 
 def chapter(text: str, own: str, names: dict[str, str]) -> str:
-    """A notebook's text with links in its prose and the way onward at its end."""
+    """A notebook's text with links in its prose, figures in their size and the way onward.
+
+    Figures are stored with twice the pixels that they are shown at, so they are sharp everywhere.
+    """
     notebook = json.loads(text)
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
             cell["source"] = linked("".join(cell["source"]), own, names)
+        for output in cell.get("outputs", []):
+            if shown := output.get("metadata", {}).get("image/png"):
+                image = cell["metadata"].setdefault("mystnb", {}).setdefault("image", {})
+                image["width"] = f"{shown['width']}px"
     end = {"cell_type": "markdown", "id": "onward", "metadata": {}, "source": onward(own, names)}
     return json.dumps(notebook | {"cells": [*notebook["cells"], end]})
 

@@ -11,8 +11,9 @@ window.addEventListener("load", () => {
     }
     link.title = "Open in full size";
     link.classList.add("full-size");
-    // On a narrow screen a wide figure keeps a size at which its text can be read, and scrolls.
-    if (image.naturalWidth > 600) image.style.minWidth = "600px";
+    // A wide figure keeps a size at which its text can be read, and scrolls on a narrow screen.
+    const own = parseFloat(image.style.width) || image.naturalWidth;
+    if (own > 400) image.style.minWidth = `${Math.min(0.75 * own, 780)}px`;
   }
   // What scrolls sideways can be scrolled by keyboard too.
   for (const box of document.querySelectorAll("div.math")) {

@@ -244,7 +244,7 @@ class RolloutExplorer(Panel):
             for step, rows in rollouts.groupby("step")
         }
         self.step = ipywidgets.SelectionSlider(description="step", options=list(self._groups))
-        self.prompt = Dropdown(description="prompt")
+        self.prompt = Dropdown(description="prompt", layout={"width": "420px"})
         super().__init__([[self.step, self.prompt]], [self.step], [self.prompt])
 
     @property
@@ -276,11 +276,13 @@ def group_page(group: pd.DataFrame, image: Image.Image) -> str:
         color = "#cfe3f1" if advantage > 0 else "#f9dcc4"
         style = f"background: {color}; color: black" if advantage else ""  # zero: the theme's own
         rows += (
-            f"<tr><td style='text-align: left'><code>{escape(rollout['completion'])}</code></td>"
-            f"<td>{rollout['format_reward']:g}</td><td>{rollout['accuracy_reward']:g}</td>"
-            f"<td style='{style}'>{advantage:+.2f}</td></tr>"
+            f"<tr><td {LEFT}><code>{escape(rollout['completion'])}</code></td>"
+            f"<td {LEFT}>{rollout['format_reward']:g}</td>"
+            f"<td {LEFT}>{rollout['accuracy_reward']:g}</td>"
+            f"<td style='padding: 0 1em; {style}'>{advantage:+.2f}</td></tr>"
         )
-    head = "".join(f"<th>{name}</th>" for name in ("completion", "form", "answer", "advantage"))
+    names = ("completion", "form", "answer", "advantage")
+    head = "".join(f"<th {LEFT}>{name}</th>" for name in names)
     return (
         f"{picture(image, f'The image of the prompt, {first.modality}', 112)}"
         f"<p>{escape(first.prompt)}</p>"

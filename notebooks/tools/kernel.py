@@ -26,6 +26,9 @@ ENVIRONMENT = {
 # At the gpu tier a model and data are downloaded, and torch takes the threads it wants. A GPU that
 # happens to be there would change the digits that the small tiers print.
 SMALL_TIERS = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+SHARP = (
+    "--InlineBackend.figure_formats={'retina'}"  # figures have twice the pixels they are shown at
+)
 MINUTES = {"gpu": 24 * 60.0}  # the most that one cell may take; elsewhere half an hour
 
 
@@ -103,7 +106,7 @@ def execute(
         record_timing=False,
         coalesce_streams=True,  # where a stream is cut depends on timing
         resources={"metadata": {"path": str(NOTEBOOKS)}},
-        extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        extra_arguments=["--IPKernelApp.log_level=ERROR", SHARP],
     )
     with environment(tier) as variables:
         client.execute(env=variables)

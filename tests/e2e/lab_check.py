@@ -1,15 +1,16 @@
-"""Work through a chapter in JupyterLab as a student does, in Chromium, and fail on what disturbs.
+"""Work through chapters in JupyterLab as a student does, in Chromium, and fail on what disturbs.
 
-`make e2e` runs it, at the replay tier. It opens a copy of the chapter, runs all cells, moves the
-controls of the widget, types a wrong and a right answer to the first exercise, and looks at the
-widget in the light and the dark theme. Faults: a cell that fails, a widget that does not follow, a
-check that says the wrong thing, text of a widget that can hardly be read, an error in the console,
-a request to an outside host.
+`make e2e` runs it, at the replay tier. It opens a copy of each chapter, runs all cells, moves every
+control of its widgets, types a wrong and the right answer to the first exercise, and looks at the
+widgets in the light and the dark theme. Faults: a cell that fails, a control that changes nothing,
+a dropdown that goes blank, a check that says the wrong thing, text of a widget that can hardly be
+read, an error in the console, a request to an outside host.
 """
 
 import argparse
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -17,27 +18,27 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Locator, Page, sync_playwright
 from site_check import FLAGS, listen
 
 ROOT = Path(__file__).parents[2]
-CHAPTER = "03_write_the_rewards.ipynb"
+NOTEBOOKS = ROOT / "notebooks"
+SOLUTIONS = NOTEBOOKS / "solutions"
+CHAPTERS = "03,06,12"  # a text to type and dropdowns; a slider; a map of buttons
 PATIENCE = 300_000  # milliseconds that a chapter may take on a busy machine
 SETTINGS = {
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
 }
-ANSWERS = {  # to exercise 1, and what the check of it must say
-    "a wrong answer": ("    return 1.0", "not right yet"),
-    "a right answer": (
-        '    block = re.search(r"<answer>(.*?)</answer>", completion)\n'
-        "    return float((block[1] if block else completion).strip() == answer)",
-        "Going on with yours",
-    ),
-}
-EXERCISE = "def accuracy_published(completion, answer, style):\n"
+EXERCISE = re.compile(r"^(\w+) = checks\.\1\(\1\)$")
+STUB = "return ...  # your code instead of this line"
+PANEL = ".jupyter-widgets.widget-vbox:not(.widget-vbox .widget-vbox)"
+VIEWED = """(panel) => [...panel.querySelectorAll(".widget-html-content")]
+    .map((part) => part.innerHTML).join()"""
+FOLLOWS = 10_000  # milliseconds that a widget may take to follow
 # Contrast of every line of the widget's view with the first background behind it, at its worst.
 CONTRAST = """() => {
     const parts = (color) => color.match(/[\\d.]+/g).map(Number);
@@ -51,10 +52,10 @@ CONTRAST = """() => {
         }
         return "rgb(255, 255, 255)";
     };
-    const texts = [...document.querySelectorAll(".jupyter-widgets :is(p, td, th, caption, label)")];
-    return Math.min(...texts.map((node) => {
-        const [low, high] = [light(getComputedStyle(node).color), light(behind(node))].sort();
-        return (high + 0.05) / (low + 0.05);
+    const texts = ".jupyter-widgets :is(p, td, th, caption, label, li, pre, button)";
+    return Math.min(...[...document.querySelectorAll(texts)].map((node) => {
+        const both = [light(getComputedStyle(node).color), light(behind(node))];
+        return (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05);
     }));
 }"""
 
@@ -62,7 +63,7 @@ CONTRAST = """() => {
 class Lab:
     """A JupyterLab server on a free port, with settings and copies of its own."""
 
-    def __init__(self, python: Path, folder: Path) -> None:
+    def __init__(self, python: Path, folder: Path, chapters: list[Path]) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -77,7 +78,8 @@ class Lab:
         environment |= {"JUPYTERLAB_WORKSPACES_DIR": str(own / "workspaces")}
         environment |= {"MEDR1_TIER": "replay", "PYTHONPATH": str(ROOT)}
         (folder / "work").mkdir()
-        shutil.copy(ROOT / "notebooks" / CHAPTER, folder / "work")
+        for chapter in chapters:
+            shutil.copy(chapter, folder / "work")
         told = (folder / "server.log").open("w")
         self._server = subprocess.Popen(
             [
@@ -131,70 +133,95 @@ def failed(page: Page) -> list[str]:
     return list(page.evaluate(script))
 
 
-def answer(page: Page, body: str, told: str) -> list[str]:
-    """Type an answer over the stub of the exercise, run it, and read what its check says."""
-    cell = page.locator(".jp-CodeCell", has_text=EXERCISE.strip()).first
+def first_exercise(chapter: Path) -> tuple[str, str, str]:
+    """Name of a chapter's first exercise, its stub and its solution."""
+    stored = [json.loads(path.read_text()) for path in (chapter, SOLUTIONS / chapter.name)]
+    codes = [["".join(cell["source"]) for cell in one["cells"]] for one in stored]
+    name = next(found[1] for code in codes[0] if (found := EXERCISE.match(code)))
+    stub, solved = (next(one for one in code if one.startswith(f"def {name}(")) for code in codes)
+    return name, stub, solved
+
+
+def answer(page: Page, name: str, body: str, told: str) -> list[str]:
+    """Type an answer over the stub of an exercise, run it, and read what its check says."""
+    cell = page.locator(".jp-CodeCell", has_text=f"def {name}(").first
     cell.locator(".cm-content").click()
     page.keyboard.press("Control+a")
-    page.keyboard.insert_text(EXERCISE + body)
+    page.keyboard.insert_text(body)
     for _ in range(2):  # the answer, and the check below it
         command(page, "notebook:run-cell-and-select-next")
     page.wait_for_timeout(1000)
-    said = outputs(page, "= checks.accuracy_published(")
+    said = outputs(page, f"= checks.{name}(")
     return [] if told in said else [f"the check does not say {told!r} but {said!r}"]
 
 
-def move(page: Page) -> list[str]:
-    """Move every control of the widget; a line for each that changes nothing."""
-    panel = page.locator(".jupyter-widgets.widget-vbox", has=page.locator("textarea")).first
-    view, faults = panel.locator(".widget-html-content").last, []
+def follows(page: Page, panel: Locator, act: Callable[[], object]) -> bool:
+    """Whether what a widget shows changes after this."""
+    before = panel.evaluate(VIEWED)
+    act()
+    for _ in range(FOLLOWS // 100):
+        page.wait_for_timeout(100)
+        if panel.evaluate(VIEWED) != before:
+            page.wait_for_timeout(300)  # until the rest has followed too
+            return True
+    return False
+
+
+def move(page: Page, panel: Locator) -> list[str]:
+    """Move every control of a widget; a line for each that changes nothing."""
+    faults = []
     panel.scroll_into_view_if_needed()
-
-    def changed(name: str) -> None:
-        nonlocal before
-        page.wait_for_timeout(1500)
-        if view.inner_text() == before:
-            faults.append(f"{name} changes nothing")
-        before = view.inner_text()
-
-    before = view.inner_text()
-    panel.locator("textarea").fill("<answer>C</answer><b>x</b>")
-    changed("the completion")
-    if view.locator("b").count():
-        faults.append("typed text became markup")
-    panel.locator("textarea").fill("<answer>C</answer>")
-    page.wait_for_timeout(1500)
-    before = view.inner_text()
-    styles = panel.locator("select").nth(1)
-    others = [x for x in styles.locator("option").all_inner_texts() if x != styles.input_value()]
-    styles.select_option(label="no_think" if "no_think" in others else others[0])
-    changed("the style")
-    panel.locator("select").first.select_option(index=3)
-    changed("the bench")
+    for typed in panel.locator("textarea").all():
+        if not follows(page, panel, lambda typed=typed: typed.fill("<answer>C</answer><b>x</b>")):
+            faults.append("typing changes nothing")
+        if panel.locator(".widget-html-content b", has_text="x").count():
+            faults.append("typed text became markup")
+        follows(page, panel, lambda typed=typed: typed.fill("<answer>C</answer>"))
+    for control in reversed(panel.locator("select").all()):  # the first one sets the others
+        now, many = (control.evaluate(f"node => node.{x}") for x in ("selectedIndex", "length"))
+        others = [place for place in range(many) if place != now][:3]
+        turns = (
+            lambda place=place, control=control: control.select_option(index=place)
+            for place in others
+        )
+        if not any(follows(page, panel, turn) for turn in turns):
+            faults.append(f"a dropdown changes nothing: {control.inner_text()[:60]!r}")
+    for handle in panel.locator(".noUi-handle").all():
+        if not follows(page, panel, lambda handle=handle: handle.press("ArrowRight")):
+            faults.append("a slider changes nothing")
+    for button in reversed(panel.locator("button").all()):  # the first of a map is chosen already
+        if not follows(page, panel, button.click):
+            faults.append(f"a button changes nothing: {button.inner_text()!r}")
     blank = panel.locator("select").evaluate_all("all => all.filter((x) => !x.value).length")
     return faults + ([f"{blank} dropdowns are blank"] if blank else [])
 
 
-def work_through(page: Page, base: str) -> list[str]:
+def work_through(page: Page, base: str, chapter: Path, shots: Path | None) -> list[str]:
     """One chapter, from opening it to the right answer, in both themes."""
-    page.goto(f"{base}lab/tree/work/{CHAPTER}?reset")
+    page.goto(f"{base}lab/tree/work/{chapter.name}?reset")
     page.wait_for_function(
         "() => window.jupyterapp?.shell?.currentWidget?.content?.widgets?.length"
     )
     ready = "() => jupyterapp.shell.currentWidget.sessionContext.ready.then(() => true)"
     page.evaluate(ready)
     command(page, "notebook:run-all-cells")
-    faults = failed(page) + move(page)
+    panels = page.locator(PANEL).all()
+    faults = failed(page) + ([] if panels else ["no widget is shown"])
+    faults += [fault for panel in panels for fault in move(page, panel)]
     for theme in ("Light", "Dark"):
         command(page, "apputils:change-theme", f"{{theme: 'JupyterLab {theme}'}}")
         page.wait_for_timeout(2000)
         contrast = page.evaluate(CONTRAST)
-        print(f"{theme}: the widget's weakest contrast is {contrast:.1f}")
+        print(f"{chapter.stem}, {theme}: the widget's weakest contrast is {contrast:.1f}")
         if contrast < 4.5:
             faults.append(f"{theme}: contrast {contrast:.1f} in the widget")
-    for name, (body, told) in ANSWERS.items():
-        faults += [f"{name}: {fault}" for fault in answer(page, body, told)]
-    return faults
+        if shots:
+            page.screenshot(path=shots / f"{chapter.stem}-{theme}.png")
+    name, stub, solved = first_exercise(chapter)
+    wrong = answer(page, name, stub.replace(STUB, "return None"), "not right yet")
+    right = answer(page, name, solved, "Going on with yours")
+    command(page, "notebook:shutdown-kernel")
+    return faults + wrong + right
 
 
 def main() -> int:
@@ -202,28 +229,31 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", type=Path, required=True, help="the course's Python")
     parser.add_argument("--browser", default=shutil.which("chromium"), help="path of Chromium")
-    parser.add_argument("--shot", type=Path, help="where a screenshot goes at the end")
+    parser.add_argument("--chapters", default=CHAPTERS, help=f"their numbers ({CHAPTERS})")
+    parser.add_argument("--shots", type=Path, help="folder for screenshots")
     options = parser.parse_args()
     if not options.browser:
         print("skipped: there is no Chromium here (Debian: apt-get install chromium)")
         return 0
-    faults: list[str] = []
+    numbers, every = options.chapters.split(","), sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+    chapters, total = [path for path in every if path.name[:2] in numbers], 0
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        lab = Lab(options.python.absolute(), Path(folder))
+        lab = Lab(options.python.absolute(), Path(folder), chapters)
         try:
             lab.wait()
             browser = playwright.chromium.launch(executable_path=options.browser, args=FLAGS)
-            page = browser.new_page(viewport={"width": 1400, "height": 1000})
-            page.set_default_timeout(PATIENCE)
-            listen(page, lab.base, faults)
-            faults += work_through(page, lab.base)
-            if options.shot:
-                page.screenshot(path=options.shot)
+            for chapter in chapters:
+                page, faults = browser.new_page(viewport={"width": 1400, "height": 1000}), []
+                page.set_default_timeout(PATIENCE)
+                listen(page, lab.base, faults)
+                faults += work_through(page, lab.base, chapter, options.shots)
+                page.close()
+                print(f"{chapter.stem} in JupyterLab:", *(faults or ["ok"]), sep="\n    ")
+                total += len(faults)
             browser.close()
         finally:
             lab.stop()
-    print(f"{CHAPTER} in JupyterLab:", *(faults or ["ok"]), sep="\n    " if faults else " ")
-    return int(bool(faults))
+    return int(total > 0 or not chapters)
 
 
 if __name__ == "__main__":

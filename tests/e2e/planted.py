@@ -22,7 +22,7 @@ a { display: inline-block; padding: 12px }</style></head><body><article>
 <div class="math"><mjx-container><mjx-math style="display: inline-block; width: 900px">k3</mjx-math>
 </mjx-container></div>
 <a href="figure.svg" style="display: block; overflow-x: auto">
-<img alt="A figure" src="figure.svg" style="min-width: 600px"></a>
+<img alt="A figure" src="figure.svg" style="min-width: 675px"></a>
 <div class="noUi-handle" role="slider" aria-label="step" aria-valuenow="1"></div>
 <a href="01_b.html">next</a> <a href="glossary.html">1</a> <a href="troubleshooting.html">2</a>
 <a href="references.html">3</a><table><tr><th>minutes to run</th></tr></table>
@@ -36,7 +36,8 @@ PLANTED = [
     ('aria-label="step"', "", CHAPTER, "sliders without a name"),
     ('alt="A figure"', 'alt="figure.png"', CHAPTER, "without alt text"),
     ('<a href="figure.svg"', "<div", CHAPTER, "does not open"),
-    ("min-width: 600px", "", CHAPTER, "too small to read"),
+    ("min-width: 675px", "", CHAPTER, "too small to read"),
+    ("min-width: 675px", "width: 450px", CHAPTER, "too small to read"),
     ('<p id="text">', '<p style="width: 2000px">', CHAPTER, "scrolls sideways"),
     ('<link rel="icon" href="data:,">', "", CHAPTER, "no icon"),
     ("glossary.html", "#", CHAPTER, "no link to glossary.html"),

@@ -49,6 +49,7 @@ AXE = """() => axe.run("article", {runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "w
 COUNTS = """() => {
     const all = (selector) => [...document.querySelectorAll(`article ${selector}`)];
     const figures = all("img").filter(({ src }) => !src.startsWith("data:"));
+    const own = (image) => parseFloat(image.style.width) || image.naturalWidth;
     const beyond = (box) => {
         const formula = box.querySelector("mjx-math") ?? box;
         const scrolls = ["auto", "scroll"].includes(getComputedStyle(box).overflowX);
@@ -59,7 +60,7 @@ COUNTS = """() => {
         cut: all("div.math").filter(beyond).length,
         nameless: all(".noUi-handle:not([aria-label])").length,
         closed: figures.filter((image) => !image.closest("a")).map(({ src }) => src),
-        tiny: figures.filter((image) => image.naturalWidth > 600 && image.width < 500)
+        tiny: figures.filter((image) => own(image) > 400 && image.width < 0.7 * own(image))
             .map(({ src }) => src),
         icon: !!document.querySelector("link[rel~=icon]"),
         links: all("a[href]").map((link) => link.pathname.split("/").pop()),
