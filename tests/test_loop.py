@@ -21,9 +21,12 @@ def anything(reward):
     return lambda completions, **_: reward([[{"content": text}] for text in completions])
 
 
-def test_the_loop_takes_the_steps_of_the_trainer_from_the_same_rollouts(tmp_path, monkeypatch):
+@pytest.mark.parametrize("schedule", ["constant", "linear"])
+def test_the_loop_takes_the_steps_of_the_trainer_from_the_same_rollouts(
+    tmp_path, monkeypatch, schedule
+):
     trainings.reward_anything(monkeypatch)
-    recipe = trainings.grpo(max_steps=STEPS)
+    recipe = trainings.grpo(max_steps=STEPS, lr_scheduler_type=schedule)
     config = recipe.grpo_config(tmp_path)
     host = make_trainer(recipe, config)
     base, processor = load_policy(policies.saved(), device="cpu")

@@ -10,7 +10,7 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
-from transformers import GenerationConfig
+from transformers import GenerationConfig, get_scheduler
 
 from medr1_lib.data.styles import user_turn
 from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor as Processor
@@ -103,8 +103,11 @@ def grpo_loop(task: Task) -> Iterator[dict[str, Any]]:
     """Train the adapter of a policy, and say after each step what `grpo_step` found."""
     config = task.config
     optimizer = torch.optim.AdamW(task.weights, config.learning_rate, weight_decay=0.0)
+    warmup = config.get_warmup_steps(config.max_steps)
+    schedule = get_scheduler(config.lr_scheduler_type, optimizer, warmup, config.max_steps)
     for _ in range(config.max_steps):
         yield grpo_step(task, optimizer, config.num_iterations)
+        schedule.step()
 
 
 def encode(processor: Processor, batch: Mapping[str, list[Any]]) -> Inputs:

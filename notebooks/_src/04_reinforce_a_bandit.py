@@ -58,8 +58,6 @@ plt.figure(figsize=(2.6, 2.6))
 plt.imshow(picture_of(question.scene), interpolation="nearest")
 plt.axis("off")
 plt.show()
-rewards = torch.tensor([1.0 + (letter == question.answer) for letter in "ABCD"])
-print("points of A to D:", rewards.tolist())
 
 # %% [markdown]
 # A rule that gives each action a probability is called a **policy**. Ours is a softmax over four
@@ -71,7 +69,7 @@ print("points of A to D:", rewards.tolist())
 # which direction the logits move. Nobody tells the policy which letter would have been right.
 
 # %% mystnb={"image": {"alt": "A loop of four boxes. The policy, four logits, draws letters; the letters go to a rule, which gives a reward; the reward becomes a step of the logits, and the step leads back to the policy."}}
-axes = sketch(
+sketch(
     {
         "policy": (0, 0, "policy\nfour logits"),
         "letters": (1.2, 0, "letters\nsampled"),
@@ -91,6 +89,7 @@ axes = sketch(
     tints={"policy": "blue", "reward": "orange", "step": "green"},
     size=(7, 2.6),
 )
+plt.show()
 
 # %% [markdown]
 # Our policy begins with a habit: it says B half of the time, whatever the picture shows. The right
@@ -99,10 +98,9 @@ axes = sketch(
 # %%
 start = torch.tensor([0.2, 0.5, 0.1, 0.2])
 logits = start.log()
-table = pd.DataFrame(
-    {"probability": logits.softmax(-1), "points": rewards}, list("ABCD")
-)
-table.round(2)
+rewards = torch.tensor([1.0 + (letter == question.answer) for letter in "ABCD"])
+columns = {"probability": logits.softmax(-1), "points": rewards}
+pd.DataFrame(columns, list("ABCD")).round(2)
 
 # %% [markdown]
 # ## 2 What is maximized
@@ -198,21 +196,23 @@ policy_gradient = checks.policy_gradient(policy_gradient)
 
 # %% [markdown]
 # Two tests. In the first one each letter comes exactly as often as it is probable: 2, 5, 1 and 2 times in
-# ten. Then the mean has to be the gradient of autograd. In the second one autograd differentiates the mean of
-# weight times log-probability, with the weights held fixed. That is how deep-learning code writes it,
-# with a minus in front, as a *loss*.
+# ten. Then the mean has to be the gradient of autograd.
 
 # %%
 ten = torch.tensor([0, 0, 1, 1, 1, 1, 1, 2, 3, 3])
 found = policy_gradient(logits, ten, rewards[ten])
+print("ours is the exact gradient:", torch.allclose(found, truth, atol=1e-6))
+
+# %% [markdown]
+# In the second test autograd differentiates the mean of weight times log-probability, with the weights held
+# fixed. That is how deep-learning code writes it, with a minus in front, as a *loss*.
+
+# %%
 leaf = logits.clone().requires_grad_()
 loss = -(rewards[ten] * leaf.log_softmax(-1)[ten]).mean()
 loss.backward()
-print("ours is the exact gradient:", torch.allclose(found, truth, atol=1e-6))
-print(
-    "autograd of the loss is minus it:",
-    torch.allclose(-leaf.grad, truth, atol=1e-6),
-)
+same = torch.allclose(-leaf.grad, truth, atol=1e-6)
+print("autograd of the loss is minus it:", same)
 
 # %% [markdown]
 # Now real samples. Three estimates from eight letters each, and the mean of 20,000 such estimates. Single
@@ -275,14 +275,19 @@ def reinforce(logits, rewards, draw, steps, samples, rate, baseline):
 reinforce = checks.reinforce(reinforce)
 
 # %% [markdown]
-# Twenty policies learn in parallel, each from four letters a step, in steps of a good size. The left panel has
-# no baseline: a letter is pushed up by its reward of 1 or 2 points. The right panel subtracts the mean reward of the four.
+# Twenty policies learn in parallel, each from four letters a step, in steps of a good size. They learn in two ways. With
+# no baseline, a letter is pushed up by its reward of 1 or 2 points. The other way subtracts the mean reward of the four.
 
-# %% mystnb={"image": {"alt": "Two panels with twenty learning curves each, expected reward over 150 steps. Left, without a baseline: most curves fall to 1 at first; some of them jump to 2 after a while, several never do. Right, minus the mean of the four: every curve rises from 1.1 to 2."}}
+# %%
 baselines = {
     "no baseline": torch.zeros_like,
     "minus the mean of the group": lambda earned: earned.mean(-1, keepdim=True),
 }
+
+# %% [markdown]
+# Look at the end of each curve: how many policies find the right letter, which earns 2 points?
+
+# %% mystnb={"image": {"alt": "Two panels with twenty learning curves each, expected reward over 150 steps. Left, without a baseline: most curves fall to 1 at first; some of them jump to 2 after a while, several never do. Right, minus the mean of the four: every curve rises from 1.1 to 2."}}
 curves = {}
 _, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True, layout="constrained")
 for axis, (name, baseline) in zip(axes, baselines.items(), strict=True):
@@ -389,9 +394,9 @@ plt.ylabel("spread of the gradient (s.d.)")
 _ = plt.legend()
 
 # %% [markdown]
-# More samples cost more time. With 64 samples a step you may ask 32 questions twice, 8 questions eight times,
-# or one question 64 times. Large groups give a better baseline; many questions give a gradient that is about
-# more than one picture. The recipes of this course take 8 times 8.
+# More samples cost more time. With 128 samples a step you may ask 64 questions twice, 16 questions eight times,
+# or one question 128 times. Large groups give a better baseline. Many questions give a gradient that is about
+# more than one picture. The recipe of this course takes 16 questions with eight samples each.
 #
 # ## 7 May samples be used again?
 #
@@ -435,10 +440,9 @@ pd.DataFrame(rows, columns, dtype=float).T.rename_axis("P(C) now").round(2)
 leaf = logits.clone().requires_grad_()
 ratio = (leaf.log_softmax(-1) - logits.log_softmax(-1)).exp()[ten]
 (ratio * rewards[ten]).mean().backward()
+same = torch.allclose(leaf.grad, truth, atol=1e-6)
 print("every ratio is 1:", bool((ratio == 1).all()))
-print(
-    "gradient is the policy gradient:", torch.allclose(leaf.grad, truth, atol=1e-6)
-)
+print("gradient is the policy gradient:", same)
 
 # %% [markdown]
 # ## 8 When GRPO cannot help
@@ -455,20 +459,21 @@ plt.ylabel("groups with spread")
 _ = plt.legend()
 
 # %% [markdown]
-# Now five questions, which the policy can answer with very different probability at the start. Each gets 150 groups of eight.
+# Now five questions. The policy gives the right letter a very different probability in each, and shares the rest equally
+# among the other three letters.
 
 # %%
 known = torch.tensor([0.0001, 0.01, 0.1, 0.5, 0.99])
 rest = ((1 - known) / 3)[:, None].expand(-1, 3)
 five = torch.cat([rest[:, :2], known[:, None], rest[:, 2:]], 1)  # C is right
+
+# %% [markdown]
+# Each question gets 150 groups of eight. Compare the first and the last column: which questions moved?
+
+# %%
+baseline = baselines["minus the mean of the group"]
 history = reinforce(
-    five.log(),
-    rewards.expand(5, 4),
-    sampled,
-    150,
-    8,
-    1.0,
-    baselines["minus the mean of the group"],
+    five.log(), rewards.expand(5, 4), sampled, 150, 8, 1.0, baseline
 )
 chance = 1 - known**8 - (1 - known) ** 8
 columns = {
