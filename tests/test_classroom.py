@@ -153,7 +153,7 @@ def test_a_notebook_that_takes_too_long_keeps_what_was_graded(tmp_path):
     cells = [IMPORTS, RIGHT, "import time; time.sleep(600)", "def wilson(right, n):\n    return 0"]
     new = [nbformat.v4.new_code_cell(cell) for cell in cells]
     nbformat.write(nbformat.v4.new_notebook(cells=new), tmp_path / "00_start.ipynb")
-    found, problem = grade.tried(tmp_path / "00_start.ipynb", CHAPTERS["chapter_00"], None, 0.5)
+    found, problem = grade.tried(tmp_path / "00_start.ipynb", CHAPTERS["chapter_00"], None, 0.25)
     assert found["questions_needed"][:2] == (2, 2)
     assert "wilson" not in found
     assert "timed out" in problem.lower()

@@ -38,6 +38,7 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from IPython.display import HTML, display
 from matplotlib import pyplot as plt
 
 from medr1_lib.course import checks, doctor, ledger, tiers
@@ -105,11 +106,16 @@ plt.show()
 # The course trains real models with real libraries. The doctor checks in a few seconds whether they
 # work on your machine. Each item is `OK`, `WARN` (the laptop tier runs without it) or `FAIL`, and a
 # `FAIL` says what to do. You can run the same check in a terminal with `python -m medr1_lib doctor`.
-# If you ask somebody for help, send its output along. Here are the items that are not `OK`.
+# If you ask somebody for help, send its output along. Items that are `OK` are folded, and the table
+# shows the others.
 
 # %%
 items = doctor.examine(models=tier.name != "replay")
-print(len([i for i in items if i.status == "OK"]), "of", len(items), "items are OK")
+fine = [item.name for item in items if item.status == "OK"]
+told = (
+    f"<summary>{len(fine)} of {len(items)} items are OK</summary>{', '.join(fine)}"
+)
+display(HTML(f"<details>{told}</details>"))
 open_items = [(i.status, i.name, i.detail) for i in items if i.status != "OK"]
 pd.DataFrame(open_items, columns=["", "item", "found"])
 
