@@ -267,10 +267,10 @@ TEXTS = [
     "{type.think_after.home} and {type.think_after.away} in `think_after`",
     "({index.modality.think_before} against {index.modality.no_think} of the gain at home)",
     "({index.type.think_before} against {index.type.no_think})",
-    "SFT less GRPO {type.sft.less.away}), on its own type SFT is ahead ({type.sft.less.home}",
+    "SFT minus GRPO {type.sft.less.away}), on its own type SFT is ahead ({type.sft.less.home}",
     "; p = {type.sft.p} after Holm)",
     "With GRPO's learning rate SFT is {type.slow.behind} points behind on both.",
-    "cannot be told apart (SFT less GRPO {all.sft.less}), since seeds differ much",
+    "cannot be told apart (SFT minus GRPO {all.sft.less}), since seeds differ much",
     "with {budget.times} times the updates, in the same time and on {budget.times} times the"
     " questions, SFT is {budget.verdict}.",
     "fall by {captions.grpo} points after GRPO, by {captions.free} without its penalty, and by"
