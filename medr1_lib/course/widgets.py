@@ -275,14 +275,12 @@ def group_page(group: pd.DataFrame, image: Image.Image) -> str:
         advantage = float(rollout["advantage"])  # its sign is printed: nothing depends on the color
         color = "#cfe3f1" if advantage > 0 else "#f9dcc4"
         style = f"background: {color}; color: black" if advantage else ""  # zero: the theme's own
+        paid = (f"<td {LEFT}>{rollout[f'{part}_reward']:g}</td>" for part in ("format", "accuracy"))
         rows += (
-            f"<tr><td {LEFT}><code>{escape(rollout['completion'])}</code></td>"
-            f"<td {LEFT}>{rollout['format_reward']:g}</td>"
-            f"<td {LEFT}>{rollout['accuracy_reward']:g}</td>"
+            f"<tr><td {LEFT}><code>{escape(rollout['completion'])}</code></td>{''.join(paid)}"
             f"<td style='padding: 0 1em; {style}'>{advantage:+.2f}</td></tr>"
         )
-    names = ("completion", "form", "answer", "advantage")
-    head = "".join(f"<th {LEFT}>{name}</th>" for name in names)
+    head = "".join(f"<th {LEFT}>{x}</th>" for x in ("completion", "form", "answer", "advantage"))
     return (
         f"{picture(image, f'The image of the prompt, {first.modality}', 112)}"
         f"<p>{escape(first.prompt)}</p>"
