@@ -7,8 +7,8 @@
 # # 11 Think before or after
 #
 # > **Two bases.** Sections 1, 2, 4 and 6 read recorded runs that start from the base of the *first edition* of the course.
-# > That base often broke the form that was asked for, and it favoured some letters. So a part of each gain in the records
-# > is a repaired form or a lost letter habit, and not knowledge. It also described these drawings well. The base of today
+# > That base broke the form that was asked for in many answers of `think_before`, and it favoured one letter in the two
+# > other styles. So a part of each gain in the records is a repaired form or a lost letter habit, and not knowledge. It also described these drawings well. The base of today
 # > keeps the form, gives the letters nearly evenly, and describes them badly (chapter 02). Sections 3 and 5 ask it live.
 # > So numbers of these sections do not continue those of the others. The study will be recorded again on the base of today.
 #

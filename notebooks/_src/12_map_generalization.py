@@ -7,7 +7,8 @@
 # # 12 Map generalization
 #
 # > **Two bases.** The recorded runs in this chapter start from the base of the *first edition* of the course. That
-# > base often broke the form that was asked for, and it favoured some letters. A repaired form and a lost letter habit
+# > base broke the form that was asked for in many answers of `think_before`, and it favoured one letter in the two other
+# > styles. A repaired form and a lost letter habit
 # > help in every modality, so a part of each gain in the records, at home and elsewhere, is of this kind and is not
 # > knowledge. The small map of section 1 runs live, on the base of today, which keeps the form and gives the letters
 # > nearly evenly (chapter 02). Its gains are smaller. The study will be recorded again on this base.
