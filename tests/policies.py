@@ -8,7 +8,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from medr1_lib.model.tiny import tiny_model, tiny_processor
+from tools.pretrain.tiny import tiny_model, tiny_processor
 
 processor = functools.cache(tiny_processor)
 

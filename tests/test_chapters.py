@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binom, binomtest
 
-from medr1_lib.analysis.gains import PARTS, READERS, change
+from medr1_lib.analysis.gains import PARTS, READERS, change, gain_parts
 from medr1_lib.analysis.stats import ITEM, wilson
 from medr1_lib.course.chapters import chapter_06
 from medr1_lib.course.chapters.chapter_00 import coverage
@@ -74,7 +74,7 @@ def test_the_parts_of_a_gain_are_those_of_the_instruments():
     drawn = np.random.default_rng(0).integers(0, 2, size=(2, 40, 4)).astype(float)
     items = pd.DataFrame({name: map(str, range(40)) for name in ITEM})
     before, after = (items.join(pd.DataFrame(one, columns=[*READERS])) for one in drawn)
-    found = chapter_06.gain_parts(*(one[[*READERS]].mean().to_dict() for one in (before, after)))
+    found = gain_parts(*(one[[*READERS]].mean().to_dict() for one in (before, after)))
     assert found == pytest.approx(change(before, after)[[*PARTS]].mean().to_dict())
 
 

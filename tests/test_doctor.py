@@ -25,7 +25,7 @@ def test_this_machine_can_run_the_course(tmp_path, capsys):
     for item in found["items"]:
         assert f"{item['status']:<4}  {item['name']}: {item['detail']}" in told
     names = {item["name"] for item in found["items"]}
-    assert {"Python", "packages", "GPU", "torch at work", "bitsandbytes at work"} <= names
+    assert {"Python", "packages", "GPU", "torch and bitsandbytes at work"} <= names
 
 
 def test_the_status_says_that_the_laptop_tier_cannot_run(monkeypatch, capsys):
@@ -119,12 +119,6 @@ def test_the_kernel_has_to_be_this_python(monkeypatch, program, status):
     assert doctor.kernel().status == status
 
 
-def test_widgets_without_jupyterlab_s_part_are_a_warning(monkeypatch):
-    monkeypatch.setattr("jupyter_core.paths.jupyter_path", lambda name: [])
-    item = doctor.widgets()
-    assert (item.status, item.stops) == ("WARN", ())
-
-
 def seen(monkeypatch, memory=80 * GIB, power=(9, 0), count=1):
     """What the doctor says of such a card."""
     card = SimpleNamespace(name="A card", total_memory=memory, major=power[0], minor=power[1])
@@ -179,8 +173,8 @@ def test_a_gpu_is_named_and_measured(monkeypatch, memory, status):
 
 def test_a_torch_that_cannot_be_loaded_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    items = [*doctor.at_work(), doctor.gpu()]
-    assert [item.status for item in items] == ["FAIL", "FAIL", "WARN"]
+    items = [doctor.at_work(), doctor.gpu()]
+    assert [item.status for item in items] == ["FAIL", "WARN"]
     assert doctor.runnable(items) == ["replay"]
 
 

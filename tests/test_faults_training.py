@@ -210,7 +210,6 @@ VALUES = {
     "method": ("[grpo]", "{a: b}", "null", "ppo"),
     "extends": ("[course]", "null", "{a: b}", "nothing"),
     "push_to_hub": ("true",),
-    "report_to": ("wandb",),
     "lr_scheduler_type": ("x", "null"),
     "generation_kwargs": ("{nonsense: 1}",),
     "reward_weights": ("[.nan]", "{a: 1}"),

@@ -10,7 +10,7 @@ from medr1_lib.rl.formula import formula
 
 
 def written(**changes):
-    return formula(trainings.grpo(**changes).grpo_config(Path("out")))
+    return formula(trainings.grpo(**changes).trl_config(Path("out")))
 
 
 CHANGES = [

@@ -111,7 +111,7 @@ def test_analysis_loads_no_model_library():
     ("place", "line", "found"),
     [
         ("data/a.py", "from medr1_lib.rl import grpo", ["medr1_lib.rl.grpo"]),
-        ("data/a.py", "import medr1_lib.model.tiny", ["medr1_lib.model.tiny"]),
+        ("data/a.py", "import medr1_lib.model.loading", ["medr1_lib.model.loading"]),
         ("data/a.py", "def f():\n    from medr1_lib import course", ["medr1_lib.course"]),
         ("data/deep/a.py", "from ...analysis import plots", ["medr1_lib.analysis.plots"]),
         ("rl/a.py", "from .. import course", ["medr1_lib.course"]),

@@ -27,7 +27,7 @@ def test_the_loop_takes_the_steps_of_the_trainer_from_the_same_rollouts(
 ):
     trainings.reward_anything(monkeypatch)
     recipe = trainings.grpo(max_steps=STEPS, lr_scheduler_type=schedule)
-    config = recipe.grpo_config(tmp_path)
+    config = recipe.trl_config(tmp_path)
     host = make_trainer(recipe, config)
     base, processor = load_policy(policies.saved(), device="cpu")
     policy, sampled = get_peft_model(base, host.model.peft_config["default"]).train(), []
@@ -54,7 +54,7 @@ def test_the_loop_takes_the_steps_of_the_trainer_from_the_same_rollouts(
 
 def test_the_loop_samples_what_the_trainer_samples(tmp_path):
     recipe = trainings.grpo(max_completion_length=12)
-    host = make_trainer(recipe, recipe.grpo_config(tmp_path))
+    host = make_trainer(recipe, recipe.trl_config(tmp_path))
     batch = grpo_rows(recipe)[:2]
     inputs = loop.encode(host.processing_class, batch)
     torch.manual_seed(0)

@@ -94,5 +94,5 @@ def test_the_integer_check(value, n, terms, whole):
 
 
 def test_a_table_that_is_not_there():
-    with pytest.raises(InputError, match="use one of headline"):
+    with pytest.raises(InputError, match=r"nothing\.json: this course material is not there"):
         paper.published("nothing")

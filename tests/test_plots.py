@@ -11,7 +11,7 @@ from medr1_lib.analysis.plots import styled
 from medr1_lib.analysis.transfer import matrix, on_diagonal, transfer_answers
 from medr1_lib.course.chapters.chapter_12 import no_think_minus_think
 from medr1_lib.data.question import MODALITIES
-from tools.report import alt
+from tools.report import alt, learning_curves
 
 
 @pytest.fixture(autouse=True)
@@ -89,8 +89,8 @@ FIGURES = {
         no_think_minus_think("question_type"), "value", "No thinking less thinking, in points"
     ),
     "ablation": lambda: plots.ablation(ablation()),
-    "curves": lambda: plots.learning_curves(logs()),
-    "reward": lambda: plots.learning_curves(logs(), "reward"),
+    "curves": lambda: learning_curves(logs()),
+    "reward": lambda: learning_curves(logs(), "reward"),
     "hallucinations": lambda: plots.hallucinations(claims()),
     "calibration": lambda: plots.calibration(confidences()),
 }
@@ -168,7 +168,7 @@ def test_bars_stand_where_their_label_is():
 
 
 def test_curves_are_a_mean_between_the_lowest_and_the_highest_model():
-    axes, shown = plots.learning_curves(logs())
+    axes, shown = learning_curves(logs())
     assert shown["n"].unique().tolist() == [3]
     by_hand = logs()[lambda f: f["model"] == "no_think-0"]["accuracy"].rolling(10).mean()
     last = shown[(shown["style"] == "no_think") & (shown["step"] == 150)].iloc[0]
@@ -197,7 +197,7 @@ def test_alternative_texts_say_the_numbers():
     assert f"highest, {best['train']}, {best['test']}: {best['value']:.1f}" in said
     assert said.count("mean of") == 8
     assert on_diagonal(table).sum() == 8
-    axes, table = plots.learning_curves(logs())
+    axes, table = learning_curves(logs())
     assert "think_before: from 0.4" in alt(axes, table)
 
 

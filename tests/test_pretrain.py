@@ -17,7 +17,6 @@ from medr1_lib.data.question import DOMAINS, LETTERS
 from medr1_lib.data.styles import STYLES, prompt, read, read_strict
 from medr1_lib.errors import InputError
 from medr1_lib.model.loading import load_policy
-from medr1_lib.model.tiny import ASK_CAPTION, HEAD, phrases, tiny_model, tiny_processor
 from tools.pretrain import (
     attributes,
     card,
@@ -31,6 +30,7 @@ from tools.pretrain import (
     validation,
 )
 from tools.pretrain.model import TinyVLM
+from tools.pretrain.tiny import ASK_CAPTION, HEAD, phrases, tiny_model, tiny_processor
 
 TEXTS = ["Which organ?", ASK_CAPTION, "Where in the picture is the lesion? A)here, B)there"]
 

@@ -1,18 +1,22 @@
+from functools import partial
 from types import SimpleNamespace
 
 from test_run import LOGS
+from tqdm import tqdm
+from transformers import trainer_callback
 
 from medr1_lib.rl.train import Progress
 
 
 def test_a_line_says_how_far_it_is_and_what_was_measured(capsys, monkeypatch):
-    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    monkeypatch.setattr(trainer_callback, "tqdm", partial(tqdm, disable=False))
     bar = Progress()
     state = SimpleNamespace(
         is_world_process_zero=True, global_step=2, max_steps=10, log_history=[LOGS]
     )
     bar.on_train_begin(None, state, None)
     state.global_step = 3
+    bar.on_step_end(None, state, None)
     bar.on_log(None, state, None)
     state.log_history.append({"train_runtime": 1.0})
     bar.on_log(None, state, None)
@@ -30,6 +34,7 @@ def test_other_processes_are_silent(capsys):
     )
     bar = Progress()
     bar.on_train_begin(None, state, None)
+    bar.on_step_end(None, state, None)
     bar.on_log(None, state, None)
     bar.on_train_end(None, state, None)
     assert capsys.readouterr().err == ""

@@ -104,5 +104,5 @@ def test_a_bad_row_is_named(table, changes, words):
 def test_a_missing_comma_is_named_with_its_line(tmp_path):
     path = tmp_path / "bench.json"
     path.write_text('[\n{"kind": "a"}\n{"kind": "b"}\n]\n')
-    with pytest.raises(InputError, match=r"bench\.json, line 3: not JSON"):
+    with pytest.raises(InputError, match=r"bench\.json.*line 3"):
         chapter_03.load_bench(path)

@@ -223,11 +223,11 @@ def test_a_random_reward_knows_nothing_and_stays_the_same():
 @pytest.mark.parametrize("rules", [*NULL_WEIGHTS])
 def test_null_rewards_log_the_accuracy_and_pay_nothing_for_it(rules, tmp_path):
     functions = rewards("no_think", rules)
-    weights = load_recipe("course", rules=rules).grpo_config(tmp_path).reward_weights
+    weights = load_recipe("course", rules=rules).trl_config(tmp_path).reward_weights
     columns = {"completions": ["<answer>A</answer>"], "image_id": ["p"], "answer": ["A"]}
     right, wrong = (
         [function(**columns | {"answer": [letter]})[0] for function in functions] for letter in "AB"
     )
     assert right[1] == 1 != wrong[1]
     assert sum(map(mul, weights, right)) == sum(map(mul, weights, wrong))
-    assert load_recipe("course").grpo_config(tmp_path).reward_weights is None
+    assert load_recipe("course").trl_config(tmp_path).reward_weights is None

@@ -4,7 +4,7 @@ import policies
 import torch
 
 from medr1_lib.data.styles import listed
-from medr1_lib.model.tiny import phrases, tiny_model
+from tools.pretrain.tiny import phrases, tiny_model
 
 
 def test_it_is_small_and_follows_from_its_seed():

@@ -347,6 +347,9 @@ def test_supervised_training_lowers_its_loss(style, tmp_path):
         ({"model": str(policies.adapter())}, "adapter: has lora_r 4; set lora_r so"),
         ({"model": "nowhere"}, "nowhere: is not a directory"),
         ({"data": "nowhere"}, "nowhere: holds no data set"),
+        ({"report_to": "tensorboard"}, "recipe: .* requires tensorboard"),
+        ({"report_to": "paper"}, "recipe: paper is not supported"),
+        ({"optim": "galore_adamw", "optim_target_modules": "all-linear"}, "recipe: .* galore"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_anything_is_written(changes, words, tmp_path):

@@ -15,9 +15,9 @@ from medr1_lib.cli import exit_status
 from medr1_lib.errors import InputError
 from medr1_lib.model import qwen2b
 from medr1_lib.model.loading import load_policy
-from medr1_lib.model.tiny import tiny_model
 from medr1_lib.rl.recipe import load_recipe
 from tools import fake_2b
+from tools.pretrain.tiny import tiny_model
 
 
 def count(module) -> int:

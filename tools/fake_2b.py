@@ -17,7 +17,7 @@ from medr1_lib.cli import exit_status
 from medr1_lib.errors import InputError
 from medr1_lib.files import require_free
 from medr1_lib.model.qwen2b import on_meta, qwen2_vl_2b
-from medr1_lib.model.tiny import tiny_processor
+from tools.pretrain.tiny import tiny_processor
 
 SPARE = 2**26  # bytes on the disk for everything that is not a weight
 FAKE = "random weights in the size of Qwen2-VL-2B: this is not Qwen2-VL-2B and knows nothing"

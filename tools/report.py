@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from tqdm.auto import tqdm
 
 from medr1_lib.analysis import plots, rationale, recorded, transfer
-from medr1_lib.analysis.plots import Drawn
+from medr1_lib.analysis.plots import SMOOTHED, Drawn
 from medr1_lib.analysis.transfer import SERIES, Maps, TransferAnswers, headline, maps, matrix
 from medr1_lib.cli import exit_status
 from medr1_lib.course.chapters.chapter_12 import no_think_minus_think
@@ -185,9 +185,33 @@ def figures(
             kept = logs[(logs["shortcut"] == 0) & logs[column].notna()]
             kept = kept.assign(group=kept[["method", "style", "axis"]].agg(", ".join, axis=1))
             if len(kept):
-                yield f"curves-{column}", plots.learning_curves(kept, column, "group")
+                yield f"curves-{column}", learning_curves(kept, column, "group")
     for kind, sure in letters.groupby(letters["method"] + "-" + letters["style"]):
         yield f"calibration-{kind}", plots.calibration(sure, str(kind).replace("-", ", "))
+
+
+@plots.styled
+def learning_curves(
+    logs: pd.DataFrame, column: str = "accuracy", group: str = "style", title: str = ""
+) -> Drawn:
+    """The mean over models of a running mean, in a band from the lowest model to the highest.
+
+    `column` is `reward` (points of 2) or `accuracy` (share of rollouts); a line for each `group`.
+    """
+    ordered = logs.sort_values("step")
+    ordered["value"] = ordered.groupby("model")[column].transform(
+        lambda values: values.rolling(SMOOTHED, min_periods=1).mean()
+    )
+    by = ordered.groupby([group, "step"], sort=False)["value"]
+    shown = by.agg(n="count", value="mean", low="min", high="max").reset_index()
+    axes = plots.canvas(6, 3.2, title or f"{column.capitalize()} in training")
+    for name, line in shown.groupby(group, sort=False):
+        axes.plot(line["step"], line["value"], label=f"{name} ({line['n'].max()} models)")
+        axes.fill_between(line["step"], line["low"], line["high"], alpha=0.2)
+    unit = "points of 2" if column == "reward" else "share of rollouts"
+    axes.set(xlabel="step", ylabel=f"{column} ({unit})", ylim=(0, 2 if column == "reward" else 1))
+    axes.legend(loc="lower right")
+    return axes, shown
 
 
 def _compared(axis: str, found: dict[tuple[str, str], TransferAnswers]) -> Named:

@@ -18,9 +18,9 @@ from medr1_lib.data.phantoms import draw
 from medr1_lib.data.styles import prompt
 from medr1_lib.model.loading import Policy, load_policy
 from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
-from medr1_lib.model.tiny import tiny_model, tiny_processor
 from medr1_lib.rl.recipe import Recipe, load_recipe
 from medr1_lib.rl.trainer import PolicyTrainer
+from tools.pretrain.tiny import tiny_model, tiny_processor
 
 TOKENS = {112: 32, 224: 48}  # pixels a side: tokens of a completion
 PROMPTS, GROUP = 8, 8
@@ -164,7 +164,7 @@ def trainer(
     made: Any = kind(
         model=model,
         reward_funcs=[odd_tokens],  # type: ignore[list-item]
-        args=recipe.grpo_config(out),
+        args=recipe.trl_config(out),
         train_dataset=questions(size),
         processing_class=processor,
         peft_config=LoraConfig(

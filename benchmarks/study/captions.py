@@ -31,9 +31,9 @@ from medr1_lib.evaluation.ask import Asker
 from medr1_lib.evaluation.items import EvalSet, batches
 from medr1_lib.files import check_writable, write_json
 from medr1_lib.model.loading import base_directory, load_policy
-from medr1_lib.model.tiny import ASK_CAPTION
 from medr1_lib.provenance import run_stamp
 from medr1_lib.rl.run import Run
+from tools.pretrain.tiny import ASK_CAPTION
 
 TOKENS, BATCH = 32, 128
 

@@ -85,7 +85,7 @@ def teach(shared: dict[str, Any], taught: Path) -> Path:
         why = rationale(Scene.from_json(scene or ""), ATTRIBUTES[question_type])
         return hidden(letter, why) if rng.random() < 0.5 else plain(letter)
 
-    trainer = make_trainer(recipe, recipe.sft_config(taught.with_name("lesson")), target)
+    trainer = make_trainer(recipe, recipe.trl_config(taught.with_name("lesson")), target)
     rng.seed(recipe.seed)  # not before, since the trainer looks at a row when it is made
     trainer.train()
     merged, unfinished = trainer.model.merge_and_unload(), taught.with_suffix(".part")

@@ -86,7 +86,7 @@ def by_loop(recipe: Recipe, out: Path) -> tuple[Path, float]:
         )
         policy = get_peft_model(base, lora).train()
         scores = rewards(recipe.style, recipe.rules)
-        config = recipe.grpo_config(out)
+        config = recipe.trl_config(out)
         for _ in grpo_loop(Task(policy, processor, grpo_rows(recipe), scores, config)):
             pass
         policy.save_pretrained(str(out))

@@ -41,7 +41,7 @@ def own_replies(recipe: Recipe, out: Path) -> OwnReplies:
     right one in form is kept. What lies in `out` already is taken up.
     """
     if not (out / "data").is_dir():
-        config = recipe.grpo_config(out)
+        config = recipe.trl_config(out)
         count = config.num_generations or 1
         table = training_questions(recipe)
         asked = min(len(table), config.max_steps * config.per_device_train_batch_size // count)

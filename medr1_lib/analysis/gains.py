@@ -1,5 +1,8 @@
 """What a gain is made of: knowledge, a habit of some letters, or the form of the reply."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -14,23 +17,18 @@ FOLDS, ENOUGH = 10, 200  # of pictures; questions, below which no letter habit i
 
 
 def letter_constants(probs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A factor for each letter, with which the letters are equally probable on average.
+    """A factor for each letter, with which the letters are answered equally often.
 
     No label is used. `probs` are those of the letters, (questions, letters), 0 for a letter that
     stands for no option. Built in chapter 02.
-
-    Example:
-        >>> factors = letter_constants(np.array([[0.2, 0.8], [0.4, 0.6]]))
-        >>> (factors[1] / factors[0]).round(2)
-        np.float64(0.41)
     """
     there = probs > 0
     wanted = (there / there.sum(1, keepdims=True)).mean(0)
     factors = np.ones(probs.shape[1])
-    for _ in range(100):
-        scaled = probs * factors
-        now = (scaled / scaled.sum(1, keepdims=True)).mean(0)
-        factors = factors * np.divide(wanted, now, out=np.ones_like(now), where=now > 0)
+    for turn in range(300):
+        letters = (probs * factors).argmax(1)
+        given = np.bincount(letters, minlength=len(factors)) / len(letters)
+        factors = factors * np.exp(2 / (1 + 0.1 * turn) * (wanted - given))
     return factors / factors.mean()
 
 
@@ -54,9 +52,8 @@ def read_all(answers: pd.DataFrame) -> pd.DataFrame:
     """Four readers side by side: the answers of one model in one style, about the real images.
 
     Adds columns that are 1 where a reader finds the right letter: `strict` (in exactly the form
-    asked for), `tolerant`, `forced` (the form is given, and the likeliest letter counts) and
-    `corrected` (as `forced`, by `without_habit`). The last two are not numbers where the letters'
-    probabilities are not known, or there are too few questions.
+    asked for), `tolerant`, `forced` (the likeliest letter counts) and `corrected` (the same
+    `without_habit`). The last two are not numbers where they cannot be known.
     """
     real = answers[answers["control"] == "none"]
     probs, right = letter_matrix(real), real["answer"].map(ALL_LETTERS.index)
@@ -115,20 +112,27 @@ def circular(answers: pd.DataFrame) -> dict[str, float]:
 
 
 def change(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
-    """What training changed in each question, by its parts; both have the columns of `read_all`.
+    """The `gain_parts` of each question; both have the columns of `read_all`.
 
-    `knowledge` is the change of the corrected forced letter, `habit` that of the forced letter
-    minus `knowledge`, `form` that of the strict reading minus that of the forced letter; they add
-    up to `strict`. Raises an `InputError` if the two do not cover the same items.
+    Raises an `InputError` if the two do not cover the same items.
     """
     pairs = before.merge(after, on=ITEM, suffixes=("_before", ""), validate="one_to_one")
     if not len(pairs) == len(before) == len(after):
         problem = f"{len(before)} and {len(after)} answers have {len(pairs)} items in common"
         raise InputError("comparison", problem, "evaluate both on the same data and limit")
-    moved = {name: pairs[name] - pairs[f"{name}_before"] for name in READERS}
-    knowledge, habit = moved["corrected"], moved["forced"] - moved["corrected"]
-    form, strict = moved["strict"] - moved["forced"], moved["strict"]
-    return pairs[ITEM].assign(knowledge=knowledge, habit=habit, form=form, strict=strict)
+    known = {name: pairs[f"{name}_before"] for name in READERS}
+    return pairs[ITEM].assign(**gain_parts(known, {name: pairs[name] for name in READERS}))
+
+
+def gain_parts(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The gain of the strict reading and the three parts that add up to it. Built in chapter 06."""
+    moved = {reader: after[reader] - before[reader] for reader in before}
+    return {
+        "knowledge": moved["corrected"],
+        "habit": moved["forced"] - moved["corrected"],
+        "form": moved["strict"] - moved["forced"],
+        "strict": moved["strict"],
+    }
 
 
 def gain_table(changes: pd.DataFrame) -> pd.DataFrame:

@@ -211,30 +211,6 @@ def ablation(table: pd.DataFrame, title: str = "Accuracy gained, in points") -> 
 
 
 @styled
-def learning_curves(
-    logs: pd.DataFrame, column: str = "accuracy", group: str = "style", title: str = ""
-) -> Drawn:
-    """The mean over models of a running mean, in a band from the lowest model to the highest.
-
-    `column` is `reward` (points of 2) or `accuracy` (share of rollouts); a line for each `group`.
-    """
-    ordered = logs.sort_values("step")
-    ordered["value"] = ordered.groupby("model")[column].transform(
-        lambda values: values.rolling(SMOOTHED, min_periods=1).mean()
-    )
-    by = ordered.groupby([group, "step"], sort=False)["value"]
-    shown = by.agg(n="count", value="mean", low="min", high="max").reset_index()
-    axes = canvas(6, 3.2, title or f"{column.capitalize()} in training")
-    for name, line in shown.groupby(group, sort=False):
-        axes.plot(line["step"], line["value"], label=f"{name} ({line['n'].max()} models)")
-        axes.fill_between(line["step"], line["low"], line["high"], alpha=0.2)
-    unit = "points of 2" if column == "reward" else "share of rollouts"
-    axes.set(xlabel="step", ylabel=f"{column} ({unit})", ylim=(0, 2 if column == "reward" else 1))
-    axes.legend(loc="lower right")
-    return axes, shown
-
-
-@styled
 def hallucinations(table: pd.DataFrame, title: str = "Claims that are false, in %") -> Drawn:
     """Bars of the share of false claims; columns `group`, `share`, `low`, `high`, `n` (claims)."""
     shown = percent(table, "share")[["group", "n", *VALUE]]

@@ -41,10 +41,6 @@ def claimed(rationale: str) -> tuple[list[tuple[str, str]], list[str]]:
     A claim is `attribute: value`, or the value alone; the value may be that of another attribute
     or modality, which is a false claim. Whatever else is said, a rejection ("not a mass") or an
     option's letter, is no claim about the picture. Built in chapter 11.
-
-    Example:
-        >>> claimed("CT, not a mass, finding: abscess, grade: B")
-        ([('modality', 'CT'), ('finding', 'abscess')], ['not a mass', 'grade: B'])
     """
     made, rest = [], []
     for part in filter(None, map(str.strip, rationale.split(", "))):
@@ -61,11 +57,9 @@ def score(records: pd.DataFrame) -> pd.DataFrame:
     """Compare every claim of every rationale with the scene. Built in chapter 11.
 
     Styles without reasoning are left out. A control is compared with the scene that its question is
-    about and that the model did not see, so keep controls apart. Returns the records with further
-    columns: `rationale`; `claims`, `false_claims` (numbers); `garbled` (a part of it, or all,
-    claims nothing); `names_modality`, `names_anatomy`, `names_asked` (its coverage); `asked_true`
-    (its claim about what was asked is right); `has_letter`, `agrees` (that claim is the option of
-    the letter that was answered). Raises an `InputError` if a question has no scene.
+    about and that the model did not see, so keep controls apart. `garbled` is a rationale of which
+    a part, or all, claims nothing; `agrees` one whose claim about what was asked is the option that
+    was answered. Raises an `InputError` if a question has no scene.
     """
     kept = _reasoned(records)
     if kept["scene"].isna().any():

@@ -24,10 +24,8 @@ def reliance(records: pd.DataFrame, by: list[str] = GROUP) -> pd.DataFrame:
 
     The share of answers under a reversed mark that name the (wrong) option for which the mark stood
     in training, less the share that names the same option of the same item where no mark is drawn.
-    0 is a model that does not look at the mark; 1 one that looks at nothing else, and never says
-    that option without it. Built in chapter 10. Returns one row per group: columns `by`, `n`,
-    `reversed` and `absent` (the two shares), `reliance` and its 95 % interval over models and
-    items, `low` and `high`. Raises an `InputError` if the items differ between the marks.
+    Built in chapter 10. Returns one row per group, with both shares, and an interval over models
+    and items. Raises an `InputError` if the items differ between the marks.
     """
     real = records[records["control"] == "none"]
     marked = real[real["mark"] == "reversed"]

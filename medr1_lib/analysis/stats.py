@@ -23,11 +23,6 @@ def wilson(right: int, n: int) -> tuple[float, float]:
     """The 95 % interval of a share, which stays inside 0 to 1 and works for few questions.
 
     Source: Wilson 1927, "Probable inference"; built in chapter 00.
-
-    Example:
-        >>> low, high = wilson(8, 20)
-        >>> round(low, 3), round(high, 3)
-        (0.219, 0.613)
     """
     share = right / n
     centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
@@ -36,25 +31,12 @@ def wilson(right: int, n: int) -> tuple[float, float]:
 
 
 def questions_needed(half_width: float) -> int:
-    """Questions after which a 95 % interval reaches `half_width` to either side, at the worst.
-
-    The worst share is one half. Built in chapter 00.
-
-    Example:
-        >>> questions_needed(0.05)
-        385
-    """
+    """Questions after which a 95 % interval is at most `half_width` to either side (chapter 00)."""
     return math.ceil((Z / half_width) ** 2 / 4)
 
 
 def share(records: pd.DataFrame) -> dict[str, Any]:
-    """Number of items, accuracy with its 95 % Wilson interval, and how many kept the form.
-
-    Example:
-        >>> right = pd.DataFrame({"correct": [True, False], "format_ok": [True, True]})
-        >>> share(right)["accuracy"], share(right)["format_rate"]
-        (0.5, 1.0)
-    """
+    """Number of items, accuracy with its 95 % Wilson interval, and how many kept the form."""
     n, right = len(records), int(records["correct"].sum())
     return {
         "n": n,
@@ -70,10 +52,6 @@ def effective_n(credit: Iterable[float], clusters: Iterable[str]) -> float:
     Questions about one image, or about the images of one patient, are a cluster.
 
     Source: Kish 1965, "Survey Sampling", 5.4.
-
-    Example:
-        >>> effective_n([1, 1, 1, 1, 0, 0, 0, 0], "aabbccdd")  # images with two questions each
-        4.0
     """
     right = pd.Series([*credit], dtype=float)
     n, share_right = len(right), right.mean()
@@ -87,9 +65,8 @@ def effective_n(credit: Iterable[float], clusters: Iterable[str]) -> float:
 def summary(records: pd.DataFrame) -> dict[str, Any]:
     """The shares of one style of an evaluation: overall, by group, and of the controls.
 
-    Each part also says which share of its replies names no option; those count as wrong. Where
-    questions share a `patient` (a column that may be missing) or an image, they count as
-    `effective_n` independent ones in the interval.
+    Replies that name no option are `unread` and count as wrong. Where questions share a `patient`
+    or an image, they count as `effective_n` independent ones in the interval.
     """
 
     def shares(group: pd.DataFrame) -> dict[str, Any]:
@@ -116,22 +93,16 @@ def summary(records: pd.DataFrame) -> dict[str, Any]:
 def summary_table(found: dict[str, Any]) -> str:
     """What `summary` returns, as text in columns."""
     parts = (found[part] for part in ("by_modality", "by_question_type", "controls"))
-    rows = [("all", found), *(row for part in parts for row in part.items())]
-    width = max(len(name) for name, _ in rows)
-    lines = [f"{'':<{width}}      n  accuracy  95 % interval  format  unread"]
-    for name, row in rows:
-        low, high = row["interval"]
-        interval = f"{100 * low:.1f} to {100 * high:.1f}"
-        lines.append(
-            f"{name:<{width}}  {row['n']:>5}  {100 * row['accuracy']:>8.1f}  {interval:>13}"
-            f"  {100 * row['format_rate']:>6.1f}  {100 * row['unread']:>6.1f}"
-        )
+    rows = dict([("all", found), *(row for part in parts for row in part.items())])
+    table = pd.DataFrame.from_dict(rows, "index")
+    intervals = [f"{100 * low:.1f} to {100 * high:.1f}" for low, high in table["interval"]]
+    shown = table[["n"]].assign(accuracy=100 * table["accuracy"]).assign(interval=intervals)
+    shown = shown.assign(format=100 * table["format_rate"], unread=100 * table["unread"])
+    text = shown.rename(columns={"interval": "95 % interval"}).to_string(float_format="{:.1f}".format)
     if "effective_n" in found:
         worth = f"{found['effective_n']:.0f} independent questions"
-        lines.append(
-            f"intervals: questions on one image or patient are a cluster, all worth {worth}"
-        )
-    return "\n".join(lines)
+        text += f"\nintervals: questions on one image or patient are a cluster, all worth {worth}"
+    return text
 
 
 @dataclass(frozen=True)
@@ -151,12 +122,6 @@ def compare(first: pd.DataFrame, second: pd.DataFrame) -> Paired:
     """Compare two sets of answers to the same items, one row per item. Built in chapter 10.
 
     Raises an `InputError` if they do not cover the same items, or one covers an item twice.
-
-    Example:
-        >>> one = pd.DataFrame({"item": range(9), "image_id": "x", "question": "?", "answer": "A"})
-        >>> worse, better = one.assign(correct=False), one.assign(correct=True)
-        >>> compare(worse, better).p
-        0.00390625
     """
     pairs = first.merge(second, on=ITEM, suffixes=("_first", "_second"))
     if not len(pairs) == len(first) == len(second) or pairs["item"].duplicated().any():
@@ -178,13 +143,8 @@ def paired(first: pd.Series, second: pd.Series) -> Paired:
 def paired_interval(lost: int, won: int, n: int) -> tuple[float, float]:
     """The 95 % interval of a difference in accuracy on the same `n` items. Built in chapter 10.
 
-    `lost` items were right in the first model only, `won` in the second only. Half an item is
-    added to each of the four cells of the table of pairs: otherwise a difference of zero in few
-    items would have an interval of no width. Source: Agresti and Min 2005.
-
-    Example:
-        >>> [round(end, 3) for end in paired_interval(10, 30, 200)]
-        [0.038, 0.16]
+    `lost` items were right in the first model only, `won` in the second only. Half an item in each
+    cell of the table of pairs keeps a width in few items. Source: Agresti and Min 2005.
     """
     only_first, only_second, total = lost + 0.5, won + 0.5, n + 2
     gap, either = only_second - only_first, only_second + only_first
@@ -196,10 +156,6 @@ def holm(p: Sequence[float] | pd.Series) -> np.ndarray:
     """P-values corrected for their number, so that one false alarm in all is rare.
 
     Source: Holm 1979; built in chapter 11.
-
-    Example:
-        >>> holm([0.01, 0.04, 0.02]).tolist()
-        [0.03, 0.04, 0.04]
     """
     values = np.asarray(p, dtype=float)
     order = np.argsort(values)
@@ -210,10 +166,7 @@ def holm(p: Sequence[float] | pd.Series) -> np.ndarray:
 
 
 def rate_table(answers: pd.DataFrame, by: list[str], measures: Measures) -> pd.DataFrame:
-    """The `rate` of each measure in each group of answers.
-
-    Returns one row per group and measure: columns `by`, `measure`, `n`, `value`, `low`, `high`.
-    """
+    """The `rate` of each measure in each group of answers, one row for both."""
     rows = [
         (*names, measure, *rate(group, *columns))
         for names, group in answers.groupby(by, observed=True)
@@ -229,11 +182,6 @@ def rate(
 
     `answers` has the columns `model` and `item`. Wilson's interval where every item has one answer
     that counts once, else a bootstrap. Not a number where there is nothing to divide by.
-
-    Example:
-        >>> some = pd.DataFrame({"model": "m", "item": range(20), "correct": 8 * [1] + 12 * [0]})
-        >>> [round(number, 3) for number in rate(some, "correct")]
-        [20, 0.4, 0.219, 0.613]
     """
     parts, wholes = _numbers(answers, part, whole)
     n = int(wholes.sum())
@@ -266,11 +214,10 @@ def redraws(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def mean_table(answers: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """The mean of each column with a 95 % interval over pictures and models.
+    """The mean of each column, without missing numbers, and a 95 % interval.
 
     `answers` are those of one model, or of several under a column `model`. Models, and pictures
-    with all their questions, are drawn independently. Answers without a number do not count.
-    Returns one row per column: `n`, `value`, `low`, `high`.
+    with all their questions, are drawn independently.
     """
     rows, drawn = [], pd.DataFrame({"model": 0} | dict(answers) | {"item": answers["image_id"]})
     for column in columns:
@@ -281,10 +228,7 @@ def mean_table(answers: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def spread_factor(models: int) -> float:
-    """By how much models are moved away from their mean before a bootstrap draws them.
-
-    Draws of n models vary by (n - 1) / n of their variance only: two thirds of it for three.
-    """
+    """What moves models apart before a bootstrap, whose draws vary by (n - 1) / n as much."""
     return math.sqrt(models / max(1, models - 1))
 
 

@@ -55,8 +55,7 @@ class TransferAnswers:
     def draws(self) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
         """Accuracy of each cell, and of the base on it, in a hierarchical bootstrap's draws.
 
-        The models of one row share the drawn seeds, the cells of one column the drawn items, so
-        that means over cells can be taken draw by draw.
+        Cells of a row share the drawn seeds, those of a column the drawn items.
         """
         rng = np.random.default_rng(0)
         items = {test: redraws(rng, n) / n for test, n in self.test.value_counts().items()}
@@ -89,9 +88,8 @@ def transfer_answers(
 ) -> TransferAnswers:
     """Arrange the records (`recorded.load`) of one map. Built in chapter 12.
 
-    `method` is `grpo`, `sft` or a base. `axis` is what the training split was cut by: `modality`,
-    `question_type`, or `all` for models trained on everything, which are tested by modality. Raises
-    an `InputError` if there are no such records, or the models were asked different items.
+    `axis` is what the training split was cut by; models trained on `all` are tested by modality.
+    Raises an `InputError` if there are no such records, or the models were asked different items.
     """
     found = select(records, method, style, axis, control)
     base = select(records, "base", style, axis, control)
@@ -135,11 +133,10 @@ def on_diagonal(table: pd.DataFrame) -> pd.Series:
 
 
 def matrix(found: TransferAnswers) -> pd.DataFrame:
-    """The map, one row per cell, with 95 % intervals. Built in chapter 12.
+    """The map, one row per cell, with 95 % intervals; columns `CELL` and `GAIN`.
 
     One seed gets Wilson's interval, which speaks of the items only. Several get a hierarchical
-    bootstrap of seeds and items, a little too narrow where few seeds differ much. `gain` is over
-    the base on the same items. Returns columns `CELL` and `GAIN`.
+    bootstrap, a little too narrow where few seeds differ much. Built in chapter 12.
     """
     rows = []
     for train, test, part in found.cells():
@@ -164,10 +161,8 @@ def summary(found: TransferAnswers) -> pd.DataFrame:
 def index(found: TransferAnswers) -> dict[str, float]:
     """The generalization index: mean gain off the diagonal by mean gain on it. Built in chapter 12.
 
-    1 means that training helps elsewhere as much as at home, 0 that it helps at home only, less
-    than 0 that it hurts elsewhere. If the interval of the gain at home does not lie above zero,
-    there is nothing to carry over: a ratio by something near zero would be arbitrary, and the index
-    is not a number. Returns `index` and its 95 % interval, `low` and `high`.
+    Not a number if the interval of the gain at home does not lie above zero: a ratio by something
+    near zero would be arbitrary. Returns `index` and its 95 % interval, `low` and `high`.
     """
     gains = [
         (cells["gain"].mean(skipna=False), accuracy - base)
@@ -193,10 +188,9 @@ def _parts(found: TransferAnswers) -> Iterator[tuple[str, pd.DataFrame, np.ndarr
 def variance_components(found: TransferAnswers) -> dict[str, float]:
     """How much of a map is structure and how much is chance, as variances of the gain.
 
-    Returns `cells`: between the true gains of cells, that is, between the measured ones less what
-    seeds and items add to them; below zero where they explain more than all. It is on the careful
-    side, for cells share seeds along a row and items along a column. `seeds`: between the seeds of
-    a cell. `items`: of its mean, for the items drawn. Raises an `InputError` for a single seed.
+    Returns `cells`: between the measured gains less what seeds and items add to them, which may be
+    below zero; `seeds`: between the seeds of a cell; `items`: of its mean, for the items drawn.
+    Raises an `InputError` for a single seed.
     """
     gains = [part.sub(found.base[part.index], axis=0) for _, _, part in found.cells()]
     if min(part.shape[1] for part in gains) < 2:
@@ -210,10 +204,9 @@ def variance_components(found: TransferAnswers) -> dict[str, float]:
 
 
 def headline(records: pd.DataFrame, found: Maps, extra: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Accuracy by modality of every base and every trained model, for `plots.headline`.
+    """Accuracy by modality of every base and trained model, columns `SERIES`, for `plots.headline`.
 
     Of models trained on everything where there are any, else of those trained on the modality.
-    `found` are the `maps` of the records, `extra` more rows with the columns `SERIES`.
     """
     axis = "all" if any(key[0] == "all" for key in found) else "modality"
     trained = {key: one for key, one in found.items() if key[0] == axis}
@@ -232,13 +225,10 @@ def difference_test(
 ) -> tuple[float, float, float, float]:
     """Accuracy of the second less that of the first, its 95 % interval, and a p-value.
 
-    With one seed each this is `stats.paired`, McNemar's exact test, and speaks of these two
-    models. With several, the variance between items and those between the seeds of either side
-    add up, as in Welch's t-test, so that it speaks of the methods; no pairing of seeds is assumed.
-
-    A side has one row per item and one column per seed. `noise` is what the seeds of each side that
-    has several add to the variance of its accuracy. Source: Welch 1947, for the degrees of freedom
-    of a sum of variances. Raises an `InputError` if the items differ, or are fewer than two.
+    A side has one row per item and one column per seed. With one seed each this is `stats.paired`,
+    and speaks of these two models. With several, the variance between items and the `noise` of the
+    seeds of either side add up (Welch 1947), so that it speaks of the methods. Raises an
+    `InputError` if the items differ, or are fewer than two.
     """
     if not first.index.equals(second.index):
         raise InputError("comparison", "the items differ", "score both on the same data")
@@ -258,10 +248,9 @@ def difference_test(
 def compare_cells(first: TransferAnswers, second: TransferAnswers) -> pd.DataFrame:
     """Two maps cell by cell, on the same items. Built in chapter 11.
 
-    The variance between seeds is taken from all cells of a map together: two or three seeds say
-    little of their own, and a cell whose seeds agree by luck would pass for certain. Returns
-    columns `train`, `test`, `n`, `seeds` (of the side with fewer), `difference` (second less
-    first), `low`, `high`, `p`, and `p_holm`, corrected for all cells together.
+    The variance between seeds is taken from all cells of a map together: a cell whose few seeds
+    agree by luck would pass for certain. `difference` is second less first, `seeds` those of the
+    side with fewer, `p_holm` corrected for all cells together.
     """
     others = {(train, test): part for train, test, part in second.cells()}
     one, two, rows = _seed_noise(first), _seed_noise(second), []
@@ -279,8 +268,6 @@ def compare_pooled(variants: dict[str, TransferAnswers]) -> pd.DataFrame:
     """Each variant against the first, at home and elsewhere, all items of a part pooled.
 
     An item counts once: what models of one seed got of it is averaged over the rows of the map.
-    Returns columns `label`, `part`, `n`, `seeds`, `accuracy`, then as `compare_cells`; p-values are
-    corrected for all rows together.
     """
     rows = []
     reference, *others = variants.items()
@@ -298,9 +285,8 @@ def compare_pooled(variants: dict[str, TransferAnswers]) -> pd.DataFrame:
 def prediction_intervals(found: TransferAnswers, level: float = 0.99) -> pd.DataFrame:
     """Where the accuracy of each cell lies if it is run again with a new seed, on new items.
 
-    The variance between seeds is that of all cells, as in `compare_cells`; Student's t pays for
-    what is still unknown. The variance between items counts twice, for those asked and for those of
-    the rerun: on the same items, the interval is too wide. Returns the columns `CELL`. Raises an
+    The variance between seeds is that of all cells, as in `compare_cells`. That between items
+    counts twice, for those asked and for those of the rerun. Returns the columns `CELL`. Raises an
     `InputError` if no model has two seeds.
     """
     noise = _seed_noise(found)
@@ -350,9 +336,8 @@ def blind_baselines(
 ) -> pd.DataFrame:
     """What can be had without looking, with the columns `CELL`, the baseline's name as `train`.
 
-    Rules are fitted on the questions in `train` that the model of the diagonal cell learned. That
-    model is asked, too, with blank and shuffled images: where a shortcut was learned, it is of use
-    at home. A control that the records do not hold is left out.
+    Rules are fitted on the questions that the model of the diagonal cell learned. That model is
+    asked with blank and shuffled images, too, where the records hold these controls.
     """
     asked = select(records, method, style, axis).drop_duplicates("item")
     column, rows = column_of(axis), []

@@ -36,18 +36,12 @@ class Item:
 
 def examine(models: bool = True) -> list[Item]:
     """Look at everything that the course needs; without `models`, at nothing that needs torch."""
-    there = [*machine(sys.version_info[:3]), writable(HERE / "_output"), packages()]
-    there += [kernel(), widgets()]
-    return [*there, *at_work(), gpu()] if models else there
+    there = [*machine(sys.version_info[:3]), writable(HERE / "_output"), packages(), kernel()]
+    return [*there, at_work(), gpu()] if models else there
 
 
 def runnable(items: list[Item]) -> list[str]:
-    """The tiers that no item stops.
-
-    Example:
-        >>> runnable([Item("GPU", "WARN", "none", ("gpu",))])
-        ['replay', 'laptop']
-    """
+    """The tiers that no item stops."""
     stopped = {tier for item in items for tier in item.stops}
     return [tier for tier in TIERS if tier not in stopped]
 
@@ -125,43 +119,20 @@ def kernel() -> Item:
     return _judge("Jupyter kernel", ours, found, "run `python -m ipykernel install --sys-prefix`")
 
 
-def widgets() -> Item:
-    """JupyterLab's part of ipywidgets, without which sliders are shown as text."""
-    from jupyter_core.paths import jupyter_path
+def at_work() -> Item:
+    """torch and bitsandbytes pack weights to 4 bits on the CPU and back."""
+    try:
+        import torch
+        from bitsandbytes import functional
 
-    folders = [Path(folder, "@jupyter-widgets") for folder in jupyter_path("labextensions")]
-    there = any((folder / "jupyterlab-manager").is_dir() for folder in folders)
-    found = "JupyterLab shows them" if there else "JupyterLab's extension is missing"
-    return _judge("widgets", there, found, "run `make setup`", stops=())
-
-
-def at_work() -> list[Item]:
-    """torch multiplies matrices; bitsandbytes packs weights to 4 bits on the CPU and back."""
-    items = []
-    for name, attempt in (("torch", _multiply), ("bitsandbytes", _pack)):
-        try:
-            good, found = attempt()
-        except BROKEN as error:
-            good, found = False, str(error)
-        items.append(_judge(f"{name} at work", good, found, f"install {name} again", TRAINING))
-    return items
-
-
-def _multiply() -> tuple[bool, str]:
-    import torch
-
-    ones = torch.ones(64, 64)
-    return bool((ones @ ones == 64).all()), "multiplies matrices"
-
-
-def _pack() -> tuple[bool, str]:
-    import torch
-    from bitsandbytes import functional
-
-    weights = torch.linspace(-1, 1, 4096).reshape(64, 64)
-    back = functional.dequantize_4bit(*functional.quantize_4bit(weights, quant_type="nf4"))
-    error = (back - weights).abs().mean().item()
-    return error < 0.1, f"NF4 on the CPU, mean error {error:.3f} on weights from -1 to 1"
+        weights = torch.linspace(-1, 1, 4096).reshape(64, 64)
+        back = functional.dequantize_4bit(*functional.quantize_4bit(weights, quant_type="nf4"))
+        error = (back - weights).abs().mean().item()
+        good, found = error < 0.1, f"NF4 on the CPU, mean error {error:.3f} on weights from -1 to 1"
+    except BROKEN as broken:
+        good, found = False, str(broken)
+    remedy = "install torch and bitsandbytes again"
+    return _judge("torch and bitsandbytes at work", good, found, remedy, TRAINING)
 
 
 def gpu() -> Item:

@@ -33,13 +33,6 @@ class Exercise:
 
     Called with the student's function, it returns that function if it agrees with the library's in
     every case, else the library's.
-
-    Example:
-        >>> square = Exercise("math:fabs", (Case((-2,), "distances have no sign"),))
-        >>> square(lambda x: x)(-3)
-        fabs: not right yet, right in 0 of 1 cases. fabs(-2) gives -2, not 2.0: distances have \
-no sign. Going on with the library's version.
-        3.0
     """
 
     library: str  # the library's function as `module:name`, loaded only when the check runs

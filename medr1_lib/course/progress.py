@@ -13,8 +13,7 @@ TOLD = re.compile(r"^(\w+): (.*?) Going on with (?:yours|the library's version)\
 def chapters(work: Path) -> dict[str, dict[str, str]]:
     """What each exercise said when it was run and saved last, by notebook; empty if it did not.
 
-    Raises:
-        InputError: If the folder holds no chapters, or one of them is no notebook.
+    Raises an `InputError` if the folder holds no chapters, or one of them is no notebook.
     """
     paths = [path for path in sorted(work.glob("[0-9]*.ipynb")) if _names(path)]
     if not paths:
@@ -23,12 +22,7 @@ def chapters(work: Path) -> dict[str, dict[str, str]]:
 
 
 def solved(said: str) -> bool:
-    """Whether a check told that all its cases were right.
-
-    Example:
-        >>> solved("right in 4 of 4 cases."), solved("not solved yet.")
-        (True, False)
-    """
+    """Whether a check told that all its cases were right."""
     return said.startswith("right in ")
 
 

@@ -17,11 +17,6 @@ def sketch(
 
     Neighbouring boxes are one unit apart. `tints` gives boxes one of `TINTS`. The background is
     white in both themes of the book, so the ink is always dark.
-
-    Example:
-        >>> drawn = sketch({"a": (0, 0, "ask"), "b": (1, 0, "score")}, [("a", "b", "sample")])
-        >>> len(drawn.texts)
-        4
     """
     figure = plt.figure(figsize=size, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))

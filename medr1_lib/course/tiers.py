@@ -21,13 +21,7 @@ def material(name: str) -> Path:
 
     It is looked for in the folder that `MEDR1_HOME` names, a checkout of the course. Without that
     variable, in what the installed wheel carries, else in the checkout that holds this library.
-
-    Raises:
-        InputError: If it is not there.
-
-    Example:
-        >>> material("reward_bench.json").name
-        'reward_bench.json'
+    Raises an `InputError` if it is not there.
     """
     named = os.environ.get("MEDR1_HOME")
     places = [Path(named, "data")] if named else [PACKAGE / "material", PACKAGE.parent / "data"]
@@ -41,8 +35,7 @@ def material(name: str) -> Path:
 def own_data() -> Path | None:
     """The data set that `MEDR1_DATA` names, made by `data import` or `data build`; or none.
 
-    Raises:
-        InputError: If it names something else.
+    Raises an `InputError` if it names something else.
     """
     named = os.environ.get("MEDR1_DATA")
     if named and not Path(named, "dataset_dict.json").is_file():
@@ -67,9 +60,7 @@ class Tier:
         """The directory of the model to ask: `MEDR1_MODEL`, or else the tiny one of the course.
 
         The replay tier trains nothing, but asking a model is no training, so it has one as well.
-
-        Raises:
-            InputError: If the gpu tier is not told where its model is.
+        Raises an `InputError` if the gpu tier is not told where its model is.
         """
         named = os.environ.get("MEDR1_MODEL")
         if not named and self.name == "gpu":
@@ -88,8 +79,7 @@ TIERS = {tier.name: tier for tier in (REPLAY, LAPTOP, GPU)}
 def current() -> Tier:
     """The tier that the environment variable `MEDR1_TIER` names, `laptop` if it is not set.
 
-    Raises:
-        InputError: If there is no such tier, or it needs a GPU and there is none.
+    Raises an `InputError` if there is no such tier, or it needs a GPU and there is none.
     """
     name = os.environ.get("MEDR1_TIER", "laptop")
     if name not in TIERS:
@@ -128,12 +118,6 @@ def banner(chapter: int, tier: Tier) -> str:
     """Tier, cost and caution in three lines, the same on every machine.
 
     The cost is what `make course RECORD=1` measured last.
-
-    Example:
-        >>> print(banner(99, TIERS["replay"]))
-        Chapter 99 at the replay tier: model, none, recorded runs are shown; data, recorded results.
-        Running it all has not been timed at this tier.
-        Teaching material, not for clinical use.
     """
     try:
         timed = json.loads(material(COSTS).read_text(encoding="utf-8"))

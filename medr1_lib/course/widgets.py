@@ -1,8 +1,4 @@
-"""Five widgets for the notebooks; each also says something as a still picture.
-
-They show a question (chapter 01), an answer with its prompt (02), the points of a completion (03),
-a group of rollouts (06) and the answers behind a cell of a generalization map (12).
-"""
+"""Five widgets for the notebooks; each also says something as a still picture."""
 
 import base64
 import re
@@ -32,7 +28,6 @@ if TYPE_CHECKING:
     from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor as Processor
 
 EVERY = "all"
-LEFT = 'style="text-align: left; padding: 0 1em"'
 
 
 class Panel(VBox):
@@ -111,8 +106,7 @@ class DataBrowser(Panel):
 def question_page(question: Question, answered: bool) -> str:
     """One question about a phantom as HTML, with or without its answer.
 
-    Raises:
-        InputError: If the question is not about a phantom.
+    Raises an `InputError` if the question is not about a phantom.
     """
     if (scene := question.scene) is None:
         raise InputError(question.image_id, "is no phantom", "show questions about phantoms")
@@ -218,16 +212,12 @@ class RewardTester(Panel):
 
 def points_page(completion: str, style: str) -> str:
     """What one completion earns under every rule set, as an HTML table."""
-    rows = []
-    for rules in RULES:
-        form, accuracy = points(completion, ANSWER, style, rules)
-        cells = (rules, f"{form:g}", f"{accuracy:g}", f"{form + accuracy:g} of 2")
-        rows.append(f"<tr>{''.join(f'<td {LEFT}>{cell}</td>' for cell in cells)}</tr>")
-    heads = "".join(f"<th {LEFT}>{head}</th>" for head in ("rules", "form", "answer", "reward"))
+    earned = {rules: points(completion, ANSWER, style, rules) for rules in RULES}
+    rows = pd.DataFrame(earned, ["form", "answer"]).T.assign(reward=lambda x: x.sum(axis=1))
     choices, letter = escape(styles.listed(OPTIONS)), styles.read(completion, OPTIONS)
     return (
         f"<p>{choices}; right is {ANSWER}; evaluation reads {letter or 'nothing'}</p>"
-        f"<table><tr>{heads}</tr>{''.join(rows)}</table>"
+        + rows.rename_axis("rules").reset_index().to_html(index=False, float_format="{:g}".format)
     )
 
 

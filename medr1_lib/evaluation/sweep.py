@@ -35,7 +35,7 @@ from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.model.loading import base_directory, load_policy
 from medr1_lib.model.vision_cache import Features
 from medr1_lib.provenance import hardware
-from medr1_lib.rl.recipe import OnceLoader, Recipe, RecipeParser, load_recipe
+from medr1_lib.rl.recipe import Loader, Recipe, load_recipe
 from medr1_lib.rl.run import LOG, begun
 from medr1_lib.rl.train import train
 
@@ -147,7 +147,7 @@ class Plan:
     def read(cls, path: Path) -> "Plan":
         """Read a plan from a YAML file; an `InputError` says what in it is wrong."""
         try:
-            values = yaml.load(path.read_text(encoding="utf-8"), OnceLoader)
+            values = yaml.load(path.read_text(encoding="utf-8"), Loader)
             if "\\u0000" in json.dumps(values, default=str):
                 raise ValueError("it holds a NUL character")
             grids = []
@@ -168,9 +168,8 @@ class Plan:
         """Every model, each once, in the order of the plan."""
         found = {}
         for grid in self.grids:
-            under = load_recipe(grid.recipe, data=self.data)
-            changes = RecipeParser(under.method).mapping(grid.changes, "plan: changes")
-            under = under.replace(**changes)
+            known = load_recipe(grid.recipe, data=self.data).to_dict()
+            under = Recipe.from_dict(known | dict(grid.changes))
             parts, tests = grid.train or AXES[grid.axis], grid.tests or (self.data,)
             own = (tests, grid.controls, self.max_new_tokens, grid.untrained, grid.called)
             # The seed comes first, so that a whole map is done before the next one.

@@ -60,21 +60,13 @@ def load_policy(
     dtype: torch.dtype | None = None,
     trainable: bool = False,
 ) -> tuple[Policy, ImageOnlyQwen2VLProcessor]:
-    """Load a model and its processor from a local directory, ready to generate.
+    """Load a model of one of `PROCESSORS`, or a LoRA adapter on one, and its processor.
 
-    Args:
-        path: A Hugging Face directory of one of `PROCESSORS`, or of a LoRA adapter whose
-            configuration names such a directory.
-        quantize: `"nf4"` stores the linear layers of the language model in 4 bits (QLoRA,
-            Dettmers et al. 2023); the vision tower and the head stay as they are.
-        device: Where the model goes; the GPU if torch finds one, else the CPU. `"auto"` spreads it
-            over all GPUs.
-        dtype: Type of what is not quantized; float32 on a CPU, bfloat16 on a GPU. A GPU that has no
-            bfloat16 (T4) takes float32, and multiplies 4-bit weights in float16.
-        trainable: Whether an adapter is to be trained on.
-
-    Raises:
-        InputError: If the directory is missing, incomplete, damaged or of another architecture.
+    `"nf4"` stores the linear layers of the language model in 4 bits (QLoRA, Dettmers et al. 2023).
+    `device` is the GPU if torch finds one, else the CPU; `"auto"` spreads the model over all GPUs.
+    `dtype`, of what is not quantized, is float32 on a CPU, bfloat16 on a GPU; one without bfloat16
+    (T4) takes float32, and multiplies 4-bit weights in float16. Raises an `InputError` if the
+    directory is missing, incomplete, damaged or of another architecture.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     # Not torch's own `is_bf16_supported`, which counts a slow emulation.
@@ -126,8 +118,7 @@ def base_directory(path: Path) -> Path:
 def merge(path: Path, out: Path) -> None:
     """Write an adapter and its base as one model, in float32: no update is rounded away.
 
-    Raises:
-        InputError: If `path` is no adapter, or `out` is there already.
+    Raises an `InputError` if `path` is no adapter, or `out` is there already.
     """
     base, unfinished = base_directory(path), out.with_name(out.name + ".part")
     if base == path:
@@ -168,8 +159,6 @@ def _load_model(
     if config.get("quantization_config"):
         remedy = "use the model as it was before, and quantize it to nf4 here"
         raise InputError(file, "its weights are quantized already", remedy)
-    if quantize not in (None, "nf4"):
-        raise InputError(f"quantize={quantize!r}", "is not a known way", "use 'nf4' or None")
     if "/" in str([config.get("_attn_implementation"), config.get("attn_implementation")]):
         raise InputError(file, "asks for a kernel from elsewhere", "remove its attn_implementation")
     if re.search(r'"(depth|num_hidden_layers)": \d{4}', json.dumps(config)):

@@ -1,8 +1,4 @@
-"""Qwen2-VL-2B in its true size: its published configuration, and a model that is all shapes.
-
-The meta device knows the shape of every tensor and holds no number, so that what a training would
-take can be counted on a laptop.
-"""
+"""Qwen2-VL-2B in its true size: its published configuration, and a model that is all shapes."""
 
 import torch
 from transformers import BitsAndBytesConfig, Qwen2VLConfig, Qwen2VLForConditionalGeneration
@@ -16,10 +12,6 @@ def qwen2_vl_2b() -> Qwen2VLConfig:
 
     `Qwen2VLConfig()` alone describes a model of another size. Source: Wang et al. 2024, arXiv
     2409.12191, and `config.json` of `Qwen/Qwen2-VL-2B-Instruct`.
-
-    Example:
-        >>> qwen2_vl_2b().text_config.hidden_size
-        1536
     """
     sizes = {"vocab_size": 151936, "hidden_size": 1536, "intermediate_size": 8960}
     layers = {"num_hidden_layers": 28, "max_window_layers": 28, "rms_norm_eps": 1e-6}

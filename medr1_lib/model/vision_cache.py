@@ -18,15 +18,10 @@ LIMIT = 2**29  # bytes; an image of 196 tokens takes 0.6 MB in Qwen2-VL-2B
 class VisionCache:
     """Keeps the features of images that a model's frozen vision tower has encoded.
 
-    Stands in for `get_image_features`, which both `forward` and `generate` look up on the model.
-    TRL alone would encode each image two to five times per rollout. Images are told apart by all
-    their pixels; `encoded` counts those that went through the tower, `reused` those that did not
-    have to. At most `limit` bytes of features are kept, and those used longest ago go first.
-    `features` are those of an earlier cache of the same tower, which this one goes on to fill.
-
-    Example:
-        `with VisionCache(model) as cache:` and then any number of `model.generate(...)`; or
-        `VisionCache(model)` before a trainer is built, for as long as the model lives.
+    Stands in for `get_image_features`, which `forward` and `generate` look up on the model, until
+    `remove` or the end of its `with`. Images are told apart by all their pixels; `encoded` counts
+    those that went through the tower, `reused` those that did not have to. At most `limit` bytes
+    are kept, those used longest ago go first. `features` are those of an earlier cache to go on.
     """
 
     def __init__(self, model: Policy, limit: int = LIMIT, features: Features | None = None) -> None:

@@ -19,10 +19,6 @@ def group_advantages(rewards: Tensor, group_size: int, scale: bool = True) -> Te
     In `rewards`, [B], the G >= 2 rollouts of a prompt are next to each other. `scale` divides by
     the standard deviation of the group, as published. Without it (Dr. GRPO, Liu et al. 2025, arXiv
     2503.20783), a group that agrees weighs as little as it differs.
-
-    Example:
-        >>> group_advantages(torch.tensor([2.0, 0.0, 1.0, 1.0]), 2, scale=False).tolist()
-        [1.0, -1.0, 0.0, 0.0]
     """
     groups = rewards.view(-1, group_size)  # [P, G]
     advantages = groups - groups.mean(1, keepdim=True)  # [P, G]
@@ -36,10 +32,6 @@ def token_logps(logits: Tensor, ids: Tensor, temperature: float) -> Tensor:
 
     `logits` are those at the place before each token, [B, T, V]; the temperature is the one that
     the rollouts were sampled at: another would be another policy.
-
-    Example:
-        >>> token_logps(torch.zeros(1, 1, 4), torch.tensor([[3]]), temperature=1.0).exp().tolist()
-        [[0.25]]
     """
     logits = logits.float() / temperature  # [B, T, V]
     chosen = logits.gather(-1, ids[..., None]).squeeze(-1)  # [B, T]
@@ -51,10 +43,6 @@ def clipped_objective(ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
 
     Beyond a ratio of 1 + clip a token of a good rollout gains no more; below 1 - clip one of a bad
     rollout gains no more.
-
-    Example:
-        >>> clipped_objective(torch.tensor([0.5, 1.5]), torch.tensor([1.0, 1.0]), 0.25).tolist()
-        [0.5, 1.25]
     """
     clipped = ratio.clamp(1 - clip, 1 + clip)
     return torch.minimum(ratio * advantages, clipped * advantages)
@@ -64,10 +52,6 @@ def kl_k3(logps: Tensor, reference_logps: Tensor) -> Tensor:
     """Estimate at each token how far the policy is from the reference, never below zero (5).
 
     The estimator k3 of J. Schulman, Approximating KL divergence (2020).
-
-    Example:
-        >>> kl_k3(torch.tensor([-1.0]), torch.tensor([-1.0])).tolist()
-        [0.0]
     """
     gap = reference_logps - logps
     return torch.expm1(gap) - gap  # exp(gap) - 1 - gap, without rounding small gaps to noise
@@ -78,21 +62,10 @@ def token_weights(
 ) -> Tensor:
     """The share of each token in the loss, [B, T]: all that the four kinds of loss differ in (6).
 
-    Over a whole batch the shares add up to one, except those of `dr_grpo`.
-
-    Args:
-        mask: 1 where a rollout has a token, 0 after its end, [B, T].
-        kind: `grpo` shares the loss equally among rollouts, then among the tokens of each; `bnpo`
-            among all tokens here; `dapo` (Yu et al. 2025, arXiv 2503.14476) among all tokens of the
-            optimizer step; `dr_grpo` counts each rollout as if it had the greatest length.
-        max_length: The most tokens that a rollout may have, for `dr_grpo`.
-        batch_tokens: Tokens of all rollouts of one optimizer step, for `dapo` where `mask` holds
-            only a part of them.
-
-    Example:
-        >>> mask = torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0]])
-        >>> token_weights(mask, "grpo", max_length=4).tolist()
-        [[0.125, 0.125, 0.125, 0.125], [0.5, 0.0, 0.0, 0.0]]
+    `grpo` shares the loss equally among rollouts, then among the tokens of each; `bnpo` among all
+    tokens here; `dapo` (Yu et al. 2025, arXiv 2503.14476) among all `batch_tokens` of the optimizer
+    step; `dr_grpo` counts each rollout as if it had `max_length` tokens. `mask` is 1 where a
+    rollout has a token, 0 after its end, [B, T].
     """
     rollouts, tokens = len(mask), mask.sum().clamp(min=1)
     divisors = {
@@ -117,10 +90,9 @@ def grpo_loss(
     """The loss of a batch of rollouts (6); which of the four, `weights` decides.
 
     Log-probabilities are those of the sampled tokens, [B, T]: under the policy, with gradient; when
-    they were sampled, `logps.detach()` in the first step; and under the reference. `clip` limits
-    the ratio on either side of 1, `beta` weighs the KL penalty. `corrected_kl` multiplies it by the
-    ratio, as TRL does unless told otherwise: its gradient is then that of the divergence which its
-    value estimates.
+    they were sampled; and under the reference. `clip` limits the ratio on either side of 1, `beta`
+    weighs the KL penalty. `corrected_kl` multiplies it by the ratio, as TRL does by default: its
+    gradient is then that of the divergence which its value estimates.
     """
     ratio = (logps - old_logps).exp()  # [B, T]
     objective = clipped_objective(ratio, advantages[:, None], clip)  # [B, T]

@@ -11,12 +11,11 @@ from enum import Enum
 from importlib.resources import files
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 import torch
 import yaml
-from transformers import GenerationConfig, Trainer, get_scheduler
-from transformers.integrations.integration_utils import get_reporting_integration_callbacks
+from transformers import GenerationConfig, get_scheduler
 from trl.scripts.utils import TrlParser
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
@@ -27,7 +26,6 @@ from medr1_lib.errors import InputError
 from medr1_lib.rl.rewards import NULL_WEIGHTS, RULES
 
 CONFIGS: dict[str, type[GRPOConfig] | type[SFTConfig]] = {"grpo": GRPOConfig, "sft": SFTConfig}
-Config = TypeVar("Config", bound=GRPOConfig | SFTConfig)
 FILTERS = ("modality", "question_type")
 PRESETS = files("medr1_lib.rl") / "recipes"
 # The language model's linear layers. PEFT's "all-linear" would adapt the vision tower as well, and
@@ -154,45 +152,23 @@ class Recipe:
         return own | {name: list(own[name]) for name in FILTERS} | dict(self.config)
 
     def replace(self, **changes: object) -> "Recipe":
-        """A copy with other values, of the recipe's own keys or of the configuration's.
-
-        Example:
-            >>> recipe = Recipe("grpo", "no_think", "model", "data", config={"beta": 0.04})
-            >>> recipe.replace(seed=1, beta=0.0).config
-            {'beta': 0.0}
-        """
+        """A copy with other values, of the recipe's own keys or of the configuration's."""
         return Recipe.from_dict(self.to_dict() | changes)
 
-    def grpo_config(self, out: Path) -> GRPOConfig:
+    def trl_config(self, out: Path) -> Any:  # noqa: ANN401 - one of `CONFIGS`
         """TRL's configuration of this run into the folder `out`; what contradicts is refused."""
-        return self._config(GRPOConfig, out)
-
-    def sft_config(self, out: Path) -> SFTConfig:
-        """As `grpo_config`, for supervised fine-tuning."""
-        return self._config(SFTConfig, out)
-
-    def trl_config(self, out: Path) -> GRPOConfig | SFTConfig:
-        """As `grpo_config` or `sft_config`, whichever the method asks for."""
-        return self._config(CONFIGS[self.method], out)
-
-    def _config(self, kind: type[Config], out: Path) -> Config:
-        if CONFIGS[self.method] is not kind:
-            problem = f"it is a recipe for {self.method}, which makes no {kind.__name__}"
-            raise _refused(problem, "use another one")
         if not self.config.get("use_cpu") and not torch.cuda.is_available():
             raise _refused("it needs a GPU, and torch finds none", "set use_cpu: true, or use one")
         own: dict[str, Any] = {"output_dir": str(out), "seed": self.seed}
-        if self.rules in NULL_WEIGHTS and kind is GRPOConfig:
+        if self.rules in NULL_WEIGHTS and self.method == "grpo":
             own["reward_weights"] = NULL_WEIGHTS[self.rules]
         try:
-            config = kind(**{"report_to": "none", **self.config, **FIXED[self.method], **own})
-            given: Any = config.lr_scheduler_kwargs
+            given = {"report_to": "none", **self.config, **FIXED[self.method], **own}
+            config = CONFIGS[self.method](**given)
             unused = torch.optim.SGD([torch.zeros(1)])  # a schedule is made up only in training
-            get_scheduler(config.lr_scheduler_type, unused, 1, 2, given)
-            Trainer.get_optimizer_cls_and_kwargs(config)  # asks for what is not installed
+            get_scheduler(config.lr_scheduler_type, unused, 1, 2, config.lr_scheduler_kwargs)
         except Exception as error:  # whatever TRL, transformers and accelerate raise about values
             raise _refused(" ".join(str(error).split()), "correct the recipe") from error
-        _check_reports(config.report_to)
         if not config.use_cpu:
             _check_gpu(config)
         if isinstance(config, GRPOConfig):
@@ -209,15 +185,6 @@ class Recipe:
             # So the pre-flight samples as many groups together as a step does.
             config.per_device_eval_batch_size = batch * (config.steps_per_generation or 1)
         return config
-
-
-def _check_reports(names: Any) -> None:  # noqa: ANN401 - a list, once the configuration is made
-    """Ask what writes reports whether it is installed."""
-    try:
-        for report in get_reporting_integration_callbacks(names):
-            report()
-    except (RuntimeError, ImportError, ValueError) as error:
-        raise _refused(f"report_to is {', '.join(names)}: {error}", "install it first") from error
 
 
 OWN = tuple(one.name for one in fields(Recipe) if one.name != "config")
@@ -283,7 +250,6 @@ class RecipeParser(TrlParser):
         prog = f"python -m medr1_lib train {method}"
         usage = f"{prog} --recipe RECIPE --out DIR [any setting below]"
         super().__init__([kind], prog=prog, usage=usage, allow_abbrev=False)
-        self._where: object = "train"
         group = self.add_argument_group("recipe")
         for key in fields(Recipe):
             if key.metadata:
@@ -292,37 +258,13 @@ class RecipeParser(TrlParser):
 
     def error(self, message: str) -> NoReturn:
         """Bad input is told like everywhere else."""
-        raise InputError(self._where, message, f"see `{self.prog} --help`")
+        raise InputError("train", message, f"see `{self.prog} --help`")
 
-    def flags(self, words: Sequence[str], where: object = "train") -> dict[str, Any]:
+    def flags(self, words: Sequence[str]) -> dict[str, Any]:
         """What these words of a command line give."""
-        self._where = where
         for action in self._actions:  # those of options added later too
             action.default, action.required = argparse.SUPPRESS, False
         return vars(self.parse_args(list(words)))
-
-    def mapping(self, values: Mapping[str, Any], where: object) -> dict[str, Any]:
-        """The values of a YAML file, each converted and checked as if it were a flag."""
-        actions = {action.dest: action for action in self._actions}
-        words: list[str] = []
-        as_they_are: dict[str, Any] = {}  # what no word of a command line can say
-        for name, value in values.items():
-            if name not in actions:
-                raise InputError(where, f"unknown key {name!r}", "correct it or leave it out")
-            if isinstance(value, list) and actions[name].nargs != "+":
-                problem = f"{name} is {value!r:.80}, one value is expected"
-                raise InputError(where, problem, "correct it")
-            listed = value if isinstance(value, list) else [value]
-            if not all(isinstance(one, str | int | float | dict | None) for one in listed):
-                raise InputError(where, f"{name} is {value!r:.80}", "write a text or a number")
-            if isinstance(value, dict) or value in (None, []):
-                as_they_are[name] = value
-            elif isinstance(value, list):
-                words += [f"--{name}", *map(str, value)]
-            else:
-                words.append(f"--{name}={value}")
-        given = as_they_are | self.flags(words, where)
-        return {name: given[name] for name in actions if name in given}  # in TRL's order
 
 
 def presets() -> list[str]:
@@ -334,25 +276,20 @@ def load_recipe(source: str | Path, **changes: object) -> Recipe:
     """Read a recipe: a YAML file, or the name of a preset. `changes` win over its values.
 
     A file may build on a preset: `extends: course`, and then what is different.
-
-    Example:
-        >>> load_recipe("course", style="no_think").style
-        'no_think'
     """
     values, where = _values(source)
     method = values.pop("method", None)
     if not isinstance(method, str) or method not in CONFIGS:
         remedy = f"write method: {' or method: '.join(CONFIGS)}"
         raise InputError(where, f"method is {method!r:.80}", remedy)
-    given = RecipeParser(method).mapping(values, where)
-    return Recipe.from_dict({"method": method} | given | changes)
+    return Recipe.from_dict({"method": method} | values | changes)
 
 
-class OnceLoader(yaml.SafeLoader):
-    """Refuses a key that is written twice, of which PyYAML would take the last."""
+class Loader(yaml.SafeLoader):
+    """Refuses a key that is written twice, of which PyYAML takes the last; 1e-3 is a number."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As PyYAML does, or refuse it."""
+        """The mapping of a node."""
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
@@ -360,12 +297,16 @@ class OnceLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")  # to PyYAML only with a dot and a sign
+Loader.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+0123456789"))
+
+
 def _values(source: str | Path) -> tuple[dict[str, Any], object]:
     """The mapping behind a name, what it extends included, and the name for errors."""
     file = PRESETS / f"{source}.yaml" if source in presets() else Path(source)
     where = source if source in presets() else file
     try:
-        values = yaml.load(file.read_text(encoding="utf-8-sig"), OnceLoader)
+        values = yaml.load(file.read_text(encoding="utf-8-sig"), Loader)
     except OSError as error:
         remedy = f"give a YAML file or one of {', '.join(presets())}"
         raise InputError(where, "no such recipe", remedy) from error

@@ -31,10 +31,6 @@ def format_published(completion: str, style: str) -> float:
     """1 if the released pattern spans the whole completion, however many blocks that takes.
 
     Source: Med-R1, arXiv 2503.13939, released code.
-
-    Example:
-        >>> format_published("<answer>C</answer> or <answer>D</answer>", "no_think")
-        1.0
     """
     return float(PUBLISHED[style].fullmatch(completion) is not None)
 
@@ -42,14 +38,7 @@ def format_published(completion: str, style: str) -> float:
 def accuracy_published(completion: str, answer: str, style: str) -> float:
     """1 if the first answer block on one line, or all of a completion without one, is the letter.
 
-    It is the same in every style. The released code asks `math_verify` first, which never agrees
-    on a letter and is left out.
-
-    Source: Med-R1, arXiv 2503.13939, released code.
-
-    Example:
-        >>> accuracy_published("<answer>C</answer> or <answer>D</answer>", "C", "no_think")
-        1.0
+    The released code asks `math_verify` first, which never agrees on a letter and is left out.
     """
     block = re.search(r"<answer>(.*?)</answer>", completion)
     said = block[1] if block else completion
@@ -57,12 +46,7 @@ def accuracy_published(completion: str, answer: str, style: str) -> float:
 
 
 def format_strict(completion: str, style: str) -> float:
-    """1 if the completion has exactly the form asked for, as `styles.read_strict` has it.
-
-    Example:
-        >>> format_strict("<answer>C</answer> or <answer>D</answer>", "no_think")
-        0.0
-    """
+    """1 if the completion has exactly the form asked for, as `styles.read_strict` has it."""
     return float(read_strict(completion, style) is not None)
 
 
@@ -83,23 +67,14 @@ NULL_WEIGHTS = {"format": [1.0, 0.0], "random": [1.0, 0.0, 1.0]}
 def _scores(rules: str) -> tuple[FormatScore, AccuracyScore]:
     if rules not in _SCORES:
         raise InputError(f"rules {rules!r}", "no such rules", f"use one of {', '.join(RULES)}")
-    form, accuracy = _SCORES[rules]
-    return partial(_begin_of, form), partial(_begin_of, accuracy)
-
-
-def _begin_of(score: Callable[..., float], completion: str, *asked: str) -> float:
-    return score(completion[:READ], *asked)
+    return _SCORES[rules]
 
 
 def points(completion: str, answer: str, style: str, rules: str = "strict") -> tuple[float, float]:
-    """What one completion earns for its form and for its answer.
-
-    Example:
-        >>> points("<answer>A</answer>", "C", "no_think")
-        (1.0, 0.0)
-    """
+    """What one completion earns for its form and for its answer."""
     form, accuracy = _scores(rules)
-    return form(completion, style), accuracy(completion, answer, style)
+    said = text(completion)
+    return form(said, style), accuracy(said, answer, style)
 
 
 def rewards(style: str, rules: str = "strict") -> list[RewardFunction]:
@@ -107,11 +82,6 @@ def rewards(style: str, rules: str = "strict") -> list[RewardFunction]:
 
     The rules `format` and `random` of `NULL_WEIGHTS` are the strict ones, with a random reward
     beside them in the second; `Recipe` sets the weights.
-
-    Example:
-        >>> form, accuracy = rewards("no_think")
-        >>> accuracy(completions=["<answer>A</answer>", "<answer>B</answer>"], answer=["B", "B"])
-        [0.0, 1.0]
     """
     form, accuracy = _scores("strict" if rules in NULL_WEIGHTS else rules)
     found: list[RewardFunction] = [  # TRL logs each under the name of its function
@@ -157,5 +127,6 @@ def random_reward(
 
 
 def text(completion: Completion) -> str:
-    """What was said: TRL hands over a list of one message where the prompt is a conversation."""
-    return completion if isinstance(completion, str) else completion[0]["content"]
+    """The beginning of what was said; to a conversation, TRL hands over a list of one message."""
+    said = completion if isinstance(completion, str) else completion[0]["content"]
+    return said[:READ]

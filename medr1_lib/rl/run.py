@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import pandas as pd
@@ -27,6 +28,7 @@ COMPLETE = "complete"  # in a checkpoint: every file of it is written, and what 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 AVERAGED = 10  # steps at each end in the card, fewer in a short run
 AGAIN = "copy it again, or train into another folder"
+FORM = Path(__file__).with_name("card.md")  # of the run card
 KINDS = {"grpo": "GRPO with rule-based rewards", "sft": "supervised fine-tuning"}
 
 # column of the log: the name that TRL gives it
@@ -93,12 +95,7 @@ def _text(turns: list[dict[str, Any]]) -> str:
 
 
 def log_table(history: list[dict[str, Any]]) -> pd.DataFrame:
-    """The steps in a trainer's `log_history` under our names, a row each.
-
-    Example:
-        >>> log_table([{"step": 1, "loss": 0.5, "mean_token_accuracy": 0.9}])["token_accuracy"][0]
-        np.float64(0.9)
-    """
+    """The steps in a trainer's `log_history` under our names, a row each."""
     steps = [logs for logs in history if "loss" in logs]
     columns = COLUMNS["grpo" if any("reward" in logs for logs in steps) else "sft"]
     names = {"step": "step"} | columns | {"seconds": "seconds"}
@@ -289,40 +286,14 @@ def card(recipe: Recipe, notes: Mapping[str, Any], log: pd.DataFrame) -> str:
     count = max(1, min(AVERAGED, len(log) // 2))
     first, last = measured.head(count).mean(), measured.tail(count).mean()
     rows = [f"| {name} | {first[name]:.3g} | {last[name]:.3g} |" for name in map(str, measured)]
-    table = "\n".join(rows)
-    loss = f"The loss:\n\n$$\n{notes['formula']}\n$$\n\n" if "formula" in notes else ""
+    told = f"The loss:\n\n$$\n{notes['formula']}\n$$\n\n" if "formula" in notes else ""
     if "preflight" in notes:
         forced = " Trained all the same (`--force`)." if notes["forced"] else ""
-        loss += f"Before the first step: {notes['preflight']['text']}.{forced}\n\n"
-    return f"""\
----
-base_model: {recipe.model}
-library_name: peft
-pipeline_tag: image-text-to-text
-tags: [medical, lora, {recipe.method}]
----
-# LoRA adapter: {KINDS[recipe.method]}, style {recipe.style}
-
-Teaching and research; not for clinical use.
-
-- base model: {recipe.model}
-- base in 4 bits: {recipe.quantize or "no"}
-- data: {recipe.data}, split train, {notes["questions"]} questions
-- modalities and question types: {", ".join(recipe.modality + recipe.question_type) or "all"}
-- steps: {len(log)}
-- seed: {recipe.seed}
-- adapter: rank {recipe.lora_r}, alpha {recipe.lora_alpha}, float32
-- made by: `{notes["command"]}`, {notes["date"]}
-- minutes: {log["seconds"].sum() / 60:.1f}
-- machine: {notes["gpu"] or notes["hardware"]}
-- processes and threads of each: {notes["processes"]} and {notes["threads"]}
-
-What was measured while it learned, on training questions:
-
-| | mean of the first {count} | mean of the last {count} |
-|---|--:|--:|
-{table}
-
-{loss}How good it is, only a test split says:
-`python -m medr1_lib evaluate --model adapter --data {recipe.data} --style {recipe.style}`.
-"""
+        told += f"Before the first step: {notes['preflight']['text']}.{forced}\n\n"
+    values = recipe.to_dict() | dict(notes) | {"kind": KINDS[recipe.method], "told": told}
+    values |= {"count": count, "table": "\n".join(rows), "steps": len(log)}
+    values["quantize"] = recipe.quantize or "no"
+    values["asked"] = ", ".join(recipe.modality + recipe.question_type) or "all"
+    values["minutes"] = f"{log['seconds'].sum() / 60:.1f}"
+    values["machine"] = notes["gpu"] or notes["hardware"]
+    return Template(FORM.read_text(encoding="utf-8")).substitute(values)

@@ -9,15 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import datasets
 import numpy as np
 import torch
 from accelerate import PartialState
 from peft import LoraConfig, PeftModel
-from tqdm import tqdm
-from transformers import PrinterCallback, TrainerCallback, TrainerState
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback, TrainerState
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
@@ -35,6 +34,7 @@ from medr1_lib.rl.rewards import RewardFunction, rewards
 from medr1_lib.rl.run import COLUMNS, Run, RunFolder, is_last, last_checkpoint, notes_in
 from medr1_lib.rl.trainer import IGNORED, PolicyTrainer, SupervisedTrainer
 
+Ours: TypeAlias = Any  # either trainer
 Rows = Mapping[str, list[Any]]
 # style, right letter, question type and scene (JSON, if known) -> what the model is taught to reply
 Target = Callable[[str, str, str, str | None], str]
@@ -48,10 +48,6 @@ def sft_target(style: str, answer: str, question_type: str, scene: str | None) -
     """The completion that supervised fine-tuning teaches: the letter, with true reasons.
 
     Only a style without reasoning can do without a `scene`, which is JSON.
-
-    Example:
-        >>> sft_target("no_think", "B", "Disease Diagnosis", None)
-        '<answer>B</answer>'
     """
     reasons = rationale(Scene.from_json(scene), ATTRIBUTES[question_type]) if scene else ""
     return STYLES[style].completion(answer, reasons)
@@ -65,16 +61,12 @@ def train(
     callbacks: Sequence[TrainerCallback] = (),
     target: Target = sft_target,
 ) -> Run:
-    """Train an adapter; used from chapter 06 on.
+    """Train an adapter into the folder `out`, with log, completions and a card (from chapter 06).
 
-    The folder `out` gets `recipe.json`, `log.csv` with a row per step, the completions of every
-    step, the adapter and a card. With `resume`, the run in it goes on at its last sound checkpoint,
-    to the result that it would have had without the interruption; with `force`, a pre-flight that
-    finds nothing to learn from is no obstacle. `target` is what supervised fine-tuning teaches.
-
-    Raises:
-        InputError: If recipe, data, model or folder are not fit for it, no group of rollouts has
-            rewards that differ, or the disk or the GPU is full.
+    With `resume`, the run in it goes on at its last sound checkpoint, to the result that it would
+    have had without the interruption; with `force`, a pre-flight that finds nothing to learn from
+    is no obstacle. Raises an `InputError` if recipe, data, model or folder are not fit for it, no
+    group of rollouts has rewards that differ, or the disk or the GPU is full.
     """
     config = recipe.trl_config(out)
     folder = RunFolder(out, recipe, resume)
@@ -112,6 +104,8 @@ def _plain_errors(config: GRPOConfig | SFTConfig) -> Iterator[None]:
         except torch.OutOfMemoryError as error:
             remedy = "lower per_device_train_batch_size and raise gradient_accumulation_steps"
             raise InputError("train", "the GPU's memory is full", remedy) from error
+        except ImportError as error:  # of an optimizer, which is made once training begins
+            raise InputError("recipe", " ".join(str(error).split()), "choose another") from error
         except (RuntimeError, FloatingPointError) as error:
             said = "probability tensor", "device-side assert"  # on a CPU and on a GPU
             if isinstance(error, RuntimeError) and not any(words in str(error) for words in said):
@@ -143,28 +137,15 @@ class StepClock(TrainerCallback):
                 raise FloatingPointError  # before there is a checkpoint of it
 
 
-class Progress(TrainerCallback):
-    """One line, rewritten at every step: steps, time left, and what was measured last."""
-
-    def on_train_begin(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
-        """Show the line."""
-        done, hidden = state.global_step, not state.is_world_process_zero
-        self._bar = tqdm(
-            desc="train", total=state.max_steps, initial=done, disable=hidden, unit="step"
-        )
+class Progress(ProgressCallback):
+    """The bar of transformers, with what was measured last in its line, not above it."""
 
     def on_log(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
-        """Rewrite it."""
-        logs = state.log_history[-1]
-        if "loss" in logs:
+        """Rewrite the line."""
+        bar, logs = self.training_bar, state.log_history[-1]
+        if bar is not None and "loss" in logs:
             measured = {name: logs.get(COLUMNS["grpo"][name]) for name in SHOWN}
-            found = {name: f"{x:.3g}" for name, x in measured.items() if x is not None}
-            self._bar.set_postfix(found, refresh=False)
-            self._bar.update(state.global_step - self._bar.n)
-
-    def on_train_end(self, *_: object, **__: object) -> None:
-        """Leave it as it is."""
-        self._bar.close()
+            bar.set_postfix({name: f"{x:.3g}" for name, x in measured.items() if x is not None})
 
 
 def make_trainer(
@@ -172,7 +153,7 @@ def make_trainer(
     config: GRPOConfig | SFTConfig,
     target: Target = sft_target,
     rules: str | None = None,
-) -> Any:  # noqa: ANN401 - either trainer
+) -> Ours:
     """Model, adapter, data and rewards (by `rules` that a pre-flight chose) made into a trainer."""
     kind: Any = SupervisedTrainer
     if isinstance(config, GRPOConfig):
@@ -211,7 +192,9 @@ def make_trainer(
             processing_class=processor,
             peft_config=lora,
         )
-    except (ValueError, ImportError, re.error) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (ValueError, ImportError, RuntimeError, re.error) as error:  # report_to, lora_targets
         raise InputError("recipe", str(error), "correct the recipe") from error
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -358,13 +341,7 @@ class PreflightCallback(TrainerCallback):
     processes, and each would train a copy of its own.
     """
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        trainer: Any,  # noqa: ANN401 - either of ours
-        force: bool,
-        recipe: Recipe,
-    ) -> None:
+    def __init__(self, folder: RunFolder, trainer: Ours, force: bool, recipe: Recipe) -> None:
         self._folder, self._trainer, self._force, self._recipe = folder, trainer, force, recipe
 
     def on_train_begin(self, args: object, state: TrainerState, *_: object, **__: object) -> None:

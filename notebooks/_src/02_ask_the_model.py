@@ -496,38 +496,37 @@ pd.DataFrame(habits).T.round(2)
 # ### Exercise 3: remove the habit
 # *hard, 40 minutes*
 #
-# Each row of `probs` holds the probabilities of the letters for one question. If the model prefers B, the
-# column of B is too large on average. Find one factor for each letter, so that after multiplication the
-# letters are equally likely on average. No label is needed, because you do not look at any right
-# answer. Start with the factor 1 for each letter and repeat 100 times: multiply every row by the
-# factors, divide each row by its sum, and take the mean of each column. Multiply each factor by the mean
-# that is wanted, divided by the mean that you found. At the end divide the factors by their mean.
+# Each row of `probs` holds the probabilities of the letters for one question. The likeliest letter is the
+# answer. If the model prefers B, too many answers are B. Find one factor for each letter, so that after
+# multiplication the letters are answered equally often. No label is needed, because you do not look at any right
+# answer. Start with the factor 1 for each letter and repeat for $t = 0, 1, \ldots, 299$: multiply every row by the
+# factors, and find the share of questions that each letter wins. Multiply each factor by
+# $\exp\left(\frac{2}{1 + t / 10} (\text{wanted} - \text{found})\right)$: it grows where the letter wins
+# too rarely, in steps that become smaller. At the end divide the factors by their mean.
 #
-# Some questions have fewer options. The letter of a missing option has probability 0. The mean that is
+# Some questions have fewer options. The letter of a missing option has probability 0. The share that is
 # wanted for a letter is the mean over all questions of 1 / (number of options), or 0 where the letter has no option.
 #
 # <details><summary>Hint</summary>
 #
 # `there = probs > 0` says which options exist, and `there / there.sum(1, keepdims=True)` is the share
-# that each of them should get. A letter that stands for no option in any question would give 0 / 0: use
-# `np.divide(a, b, out=np.ones_like(b), where=b > 0)`.
+# that each of them should get. `np.bincount(letters, minlength=4)` counts how often each of the letters
+# 0 to 3 stands in an array.
 #
 # </details>
 
 
 # %% tags=["exercise"]
 def letter_constants(probs):
-    """A factor for each letter, with which the letters are equally probable."""
+    """A factor for each letter, with which the letters are answered equally often."""
     # solution
     there = probs > 0
     wanted = (there / there.sum(1, keepdims=True)).mean(0)
     factors = np.ones(probs.shape[1])
-    for _ in range(100):
-        scaled = probs * factors
-        now = (scaled / scaled.sum(1, keepdims=True)).mean(0)
-        factors = factors * np.divide(
-            wanted, now, out=np.ones_like(now), where=now > 0
-        )
+    for turn in range(300):
+        letters = (probs * factors).argmax(1)
+        given = np.bincount(letters, minlength=len(factors)) / len(letters)
+        factors = factors * np.exp(2 / (1 + 0.1 * turn) * (wanted - given))
     return factors / factors.mean()
     # end solution
 

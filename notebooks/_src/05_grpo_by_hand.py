@@ -46,7 +46,7 @@ from medr1_lib.course.sketch import sketch
 from medr1_lib.data import phantom_vqa
 from medr1_lib.data.phantoms import draw
 from medr1_lib.data.styles import STYLES, prompt
-from medr1_lib.model.tiny import tiny_model, tiny_processor
+from medr1_lib.model.loading import load_policy
 from medr1_lib.rl.rewards import points, rewards
 
 tier = tiers.start(5)
@@ -208,7 +208,7 @@ def token_logps(logits, ids, temperature):
 # the probabilities of the wrong tokens.
 
 # %% tags=["hide-input"]
-processor = tiny_processor()
+base, processor = load_policy(tiers.material("tiny-qwen2-vl"), device="cpu")
 content = [{"type": "image"}, {"type": "text", "text": text}]
 chat = [{"role": "user", "content": content}]
 turn = processor.apply_chat_template(chat, add_generation_prompt=True)
@@ -221,7 +221,8 @@ own = {"input_ids": ids, "attention_mask": mask}
 own["mm_token_type_ids"] = torch.zeros_like(ids)  # none of them is an image
 joined = {name: torch.cat([start[name], row], 1) for name, row in own.items()}
 inputs = start | joined
-model = tiny_model(processor.tokenizer, seed=0)
+torch.manual_seed(0)
+model = type(base)(base.config)  # the same architecture with fresh weights
 model.model.visual.requires_grad_(False)  # the vision tower stays as it is
 
 
@@ -529,7 +530,6 @@ ledger.page(5, thinking=None)
 # %% tags=["hide-input"]
 from peft import LoraConfig, get_peft_model
 
-from medr1_lib.model.loading import load_policy
 from medr1_lib.model.vision_cache import VisionCache
 from medr1_lib.rl.train import grpo_rows
 
@@ -541,7 +541,7 @@ phantom_vqa.write(folder, {"train": asked}, {"per_cell": 1})
 changes = {"model": str(tiers.material("tiny-qwen2-vl")), "data": str(folder)}
 changes |= {"per_device_train_batch_size": 64, "max_steps": STEPS}
 recipe = load_recipe("course", **changes)
-config, rows = recipe.grpo_config(folder), grpo_rows(recipe).repeat(STEPS)
+config, rows = recipe.trl_config(folder), grpo_rows(recipe).repeat(STEPS)
 
 
 def fresh(kind=loop.Task):

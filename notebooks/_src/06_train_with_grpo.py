@@ -140,7 +140,7 @@ recipe = load_recipe(
     data=str(folder / "phantoms"),
     max_steps=STEPS,
 )
-config = recipe.grpo_config(folder / "checkpoints")
+config = recipe.trl_config(folder / "checkpoints")
 fields = type(config).__dataclass_fields__
 rows = [(k, value, fields[k].default) for k, value in recipe.config.items()]
 table = pd.DataFrame(rows, columns=["field", "this recipe", "TRL's default"])

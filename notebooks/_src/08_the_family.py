@@ -282,12 +282,13 @@ for question, knows in zip(asked, (True, False), strict=True):
 print("rewards:", earned)
 
 # %%
-from medr1_lib.model.tiny import tiny_model, tiny_processor
+from medr1_lib.model.loading import load_policy
 from medr1_lib.rl.generation import packed_inputs, packed_outputs
 from medr1_lib.rl.loop import encode, sample
 
-processor = tiny_processor()
-model = tiny_model(processor.tokenizer, seed=0)
+base, processor = load_policy(tiers.material("tiny-qwen2-vl"), device="cpu")
+torch.manual_seed(0)
+model = type(base)(base.config)  # the same architecture with fresh weights
 model.model.visual.requires_grad_(False)
 twice = [q for q in asked for _ in range(GROUP)]
 turns = [
@@ -451,7 +452,7 @@ from medr1_lib.rl.formula import formula
 from medr1_lib.rl.recipe import load_recipe
 
 reused = load_recipe("course", num_iterations=4, **trl_settings(FAMILY["CISPO"]))
-Math(formula(reused.grpo_config(Path(folder.name))))
+Math(formula(reused.trl_config(Path(folder.name))))
 
 # %% [markdown]
 # **Does it matter for the result?** We look at a record. It is of the base of the first edition, which broke the form and
@@ -495,7 +496,6 @@ against("reuse", "GRPO").round(1)
 
 # %%
 from medr1_lib.data import phantom_vqa
-from medr1_lib.model.loading import load_policy
 from medr1_lib.rl.train import grpo_rows, train
 
 root = Path(folder.name)
@@ -503,7 +503,7 @@ splits = {"train": phantom_vqa.questions("train", per_cell=4)}
 phantom_vqa.write(root / "phantoms", splits, {"per_cell": 4})
 paths = {"model": str(tier.model_path), "data": str(root / "phantoms")}
 recipe = load_recipe("gpu" if tier.name == "gpu" else "course", **paths)
-rows, config = grpo_rows(recipe), recipe.grpo_config(root / "run")
+rows, config = grpo_rows(recipe), recipe.trl_config(root / "run")
 base, words = load_policy(tier.model_path, tier.quantize)
 
 

@@ -50,7 +50,6 @@ from transformers import BitsAndBytesConfig, Qwen2VLForConditionalGeneration
 
 from medr1_lib.course.chapters.chapter_09 import (
     TAIL,
-    Operations,
     Step,
     linear_shapes,
     memory,
@@ -426,7 +425,7 @@ for name, step in (("a prompt each", alone), ("checkpointing", again)):
 # These are sums. `benchmarks/speed/gpu.py` measured some of them on a card: the recipe `gpu` on a
 # model of the true size with random weights, and prompts of 244 tokens. What CUDA itself takes, about
 # a gigabyte, comes on top. "Ours" was measured with the code of that day, which kept a copy of the
-# prompt's keys for each rollout (`copied`); the code of today has not been on a GPU yet.
+# prompt's keys for each rollout; the code of today has not been on a GPU yet.
 
 # %% tags=["nbval-check-output"]
 recorded = tiers.material("recorded/gpu.json").read_text()
@@ -446,6 +445,19 @@ print(gpu["seconds"].astype(float).round().to_dict(), "s per step")
 
 
 # %%
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+class Operations(TorchDispatchMode):
+    """Counts what torch is asked for."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), more=None):
+        self.count += 1
+        return function(*args, **(more or {}))
+
+
 with torch.no_grad(), Operations() as asked_for:
     policy(input_ids=torch.tensor([[9]]))
 calls = asked_for.count

@@ -28,22 +28,21 @@ def by_factorials(k, c, n):
     return factorial(n - c) * factorial(n - k) / factorial(n - c - k) / factorial(n)
 
 
-def constants(probs, rounds=100, wanted=None, final=lambda factors: factors / factors.mean()):
+def constants(probs, rounds=300, wanted=None, final=lambda factors: factors / factors.mean()):
     """A `letter_constants` with something else in the place of one of its parts."""
     there = probs > 0
     wanted = (there / there.sum(1, keepdims=True)).mean(0) if wanted is None else wanted
     factors = np.ones(probs.shape[1])
-    for _ in range(rounds):
-        scaled = probs * factors
-        now = (scaled / scaled.sum(1, keepdims=True)).mean(0)
-        factors = factors * np.divide(wanted, now, out=np.ones_like(now), where=now > 0)
+    for turn in range(rounds):
+        given = np.bincount((probs * factors).argmax(1), minlength=len(factors)) / len(probs)
+        factors = factors * np.exp(2 / (1 + 0.1 * turn) * (wanted - given))
     return final(factors)
 
 
 WRONG = {
     "letter_constants": {
         "nothing to correct": lambda probs: constants(probs, final=lambda f: f / f.sum()),
-        "equally likely on average": lambda probs: np.ones(probs.shape[1]),
+        "answered equally often": lambda probs: np.ones(probs.shape[1]),
         "after many rounds": lambda probs: constants(probs, rounds=1),
         "a half each": lambda probs: constants(probs, wanted=1 / probs.shape[1]),
         "left alone": lambda probs: constants(

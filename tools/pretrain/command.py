@@ -15,7 +15,6 @@ from medr1_lib.data.question import DOMAINS
 from medr1_lib.errors import InputError
 from medr1_lib.files import read_json, write_json
 from medr1_lib.model.loading import load_policy
-from medr1_lib.model.tiny import PIXELS, tiny_model, tiny_processor
 from medr1_lib.provenance import hardware
 from tools.pretrain.attributes import codes, word_vectors
 from tools.pretrain.card import card
@@ -23,6 +22,7 @@ from tools.pretrain.language import MEDICAL, MIXED, Rows, Schedule, Trainer
 from tools.pretrain.model import TinyVLM
 from tools.pretrain.pictures import Features, Pictures, drawn, features
 from tools.pretrain.report import report
+from tools.pretrain.tiny import PIXELS, tiny_model, tiny_processor
 from tools.pretrain.tower import finished, train_tower
 from tools.pretrain.validation import asked_about, validate_all
 

@@ -9,7 +9,7 @@ from medr1_lib.data.phantoms import Scene, random_scene
 from medr1_lib.data.question import DOMAINS, LETTERS
 from medr1_lib.data.rationale import rationale
 from medr1_lib.data.styles import STYLES, listed, prompt
-from medr1_lib.model.tiny import ASK_CAPTION, phrases
+from tools.pretrain.tiny import ASK_CAPTION, phrases
 
 QUESTION_TYPE_OF = {name: question_type for question_type, name in ATTRIBUTES.items()}
 LOOK_UPS = 6  # keys per list of options

@@ -15,9 +15,9 @@ from torch.nn.functional import cross_entropy
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from medr1_lib.data.question import LETTERS
-from medr1_lib.model.tiny import HEAD
 from tools.pretrain.examples import Example
 from tools.pretrain.model import IGNORED, TinyVLM
+from tools.pretrain.tiny import HEAD
 
 MATCHING = 2  # heads of a layer that look for the text found two tokens on
 

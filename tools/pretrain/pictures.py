@@ -16,7 +16,7 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransforme
 
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import Scene, draw
-from medr1_lib.model.tiny import PATCH, PIXELS, WIDTH
+from tools.pretrain.tiny import PATCH, PIXELS, WIDTH
 
 ROWS = PIXELS // PATCH  # patches per side; a token of the model merges two by two
 PATCHES = ROWS**2

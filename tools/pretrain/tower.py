@@ -18,10 +18,10 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import (
     VisionAttention,
 )
 
-from medr1_lib.model.tiny import VISION_HEADS, VISION_WIDTH, WIDTH, orthonormal
 from tools.pretrain.attributes import LESIONS, lesions, targets, vocabulary
 from tools.pretrain.optimizer import Optimizer, save_whole
 from tools.pretrain.pictures import Pictures, encode, patches
+from tools.pretrain.tiny import VISION_HEADS, VISION_WIDTH, WIDTH, orthonormal
 
 BATCH = {"medical": 48, "general": 16}  # pictures per step
 SHARPNESS = 10.0  # logits per unit of agreement with a word vector of length one

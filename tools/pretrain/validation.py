@@ -11,14 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medr1_lib.analysis.gains import letter_constants
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.question import LETTERS
 from medr1_lib.data.rationale import claims
 from medr1_lib.data.styles import STYLES, read, read_strict
-from medr1_lib.model.tiny import ASK_CAPTION
 from tools.pretrain.examples import Asked, ask, turn
 from tools.pretrain.model import TinyVLM
 from tools.pretrain.pictures import Features
+from tools.pretrain.tiny import ASK_CAPTION
 
 REPLY, CAPTION = 24, 32  # tokens
 TOGETHER = 128  # questions answered at once
@@ -109,21 +110,12 @@ def forced_odds(
 
 def corrected(odds: NDArray[np.float32]) -> NDArray[np.int64]:
     """The letters without the habit: the constants of a fold come from the nine others."""
-    fold = np.arange(len(odds)) % FOLDS
+    probs, fold = np.exp(odds.astype(float)), np.arange(len(odds)) % FOLDS
     answers = np.empty(len(odds), np.int64)
     for number in range(FOLDS):
-        constants = even_constants(odds[fold != number])
-        answers[fold == number] = (odds[fold == number] + constants).argmax(1)
+        factors = letter_constants(probs[fold != number])
+        answers[fold == number] = (probs[fold == number] * factors).argmax(1)
     return answers
-
-
-def even_constants(odds: NDArray[np.float32], rounds: int = 300) -> NDArray[np.float64]:
-    """One constant per letter with which the four are chosen equally often; no labels needed."""
-    constants = np.zeros(odds.shape[1])
-    for turn_ in range(rounds):
-        chosen = np.bincount((odds + constants).argmax(1), minlength=odds.shape[1])
-        constants -= 2.0 / (1 + 0.1 * turn_) * (chosen / len(odds) - 1 / odds.shape[1])
-    return constants
 
 
 def oracle(vlm: TinyVLM, asked: Sequence[Asked], shown: Tensor) -> NDArray[np.bool_]:

@@ -8,12 +8,7 @@ from medr1_lib.course.exercise import Case
 
 
 def coverage(interval: Callable[[int, int], tuple[float, float]], truth: float, n: int) -> float:
-    """Probability that an interval, a function of right answers and `n`, holds the true accuracy.
-
-    Example:
-        >>> round(coverage(wilson, 0.5, 20), 3)
-        0.959
-    """
+    """Probability that an interval, a function of right answers and `n`, holds the truth."""
     total = 0.0
     for right in range(n + 1):
         low, high = interval(right, n)

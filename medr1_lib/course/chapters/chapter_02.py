@@ -15,10 +15,6 @@ def pass_at(k: int, hits: NDArray[np.int64], samples: int) -> float:
     The mean over questions; `hits` counts the right samples of each.
 
     Source: Chen et al. 2021 (arXiv 2107.03374), equation 1.
-
-    Example:
-        >>> round(pass_at(1, np.array([4, 0]), 16), 3)
-        0.125
     """
     return float(np.mean([1 - comb(samples - int(c), k) / comb(samples, k) for c in hits]))
 
@@ -29,6 +25,8 @@ def _records(correct: str, in_form: str) -> pd.DataFrame:
     return pd.DataFrame({name: [mark == "1" for mark in row] for name, row in marks.items()})
 
 
+LEANS = np.array([[0.2, 0.8], [0.4, 0.6]])  # to the second letter
+FEWER = np.array([[7, 3, 0], [6, 4, 0], [5, 3, 2], [8, 7, 5], [9, 5, 6]]) / [10, 10, 10, 20, 20]
 CASES = {
     "medr1_lib.analysis.stats:share": (
         Case((_records("1100", "1111"),), "shares lie between 0 and 1, the interval is Wilson's"),
@@ -44,19 +42,10 @@ CASES = {
         Case(("note: finding: mass",), "the first colon separates, the rest is the value"),
     ),
     "medr1_lib.analysis.gains:letter_constants": (
-        Case((np.full((3, 4), 0.25),), "without a habit there is nothing to correct"),
-        Case(
-            (np.array([[0.2, 0.8], [0.4, 0.6]]),),
-            "all letters are equally likely on average, after many rounds",
-        ),
-        Case(
-            (np.array([[0.5, 0.5, 0.0], [0.1, 0.2, 0.7]]),),
-            "two options get a half each, not a third",
-        ),
-        Case(
-            (np.array([[0.3, 0.7, 0.0], [0.4, 0.6, 0.0]]),),
-            "a letter that is never there is left alone",
-        ),
+        Case((0.1 + 0.6 * np.eye(4),), "without a habit there is nothing to correct"),
+        Case((LEANS,), "all letters are answered equally often, after many rounds"),
+        Case((FEWER,), "two options get a half each, not a third"),
+        Case((np.pad(LEANS, (0, 1))[:2],), "a letter that is never there is left alone"),
     ),
     "medr1_lib.course.chapters.chapter_02:pass_at": (
         Case((1, [4, 0], 16), "with one try it is the mean share of right samples"),

@@ -1,13 +1,10 @@
 """Chapter 03: the reward bench, and the cases that check its exercises.
 
-The bench is a table of completions that try to cheat, with what each rule set must give and why.
-All of them answer one question, `OPTIONS` with the right letter `ANSWER`. The table is
-`data/reward_bench.json`, a list of objects with the fields of `BenchRow`; add yours and run
-`pytest tests/test_reward_bench.py`.
+The bench is `data/reward_bench.json`: completions that try to cheat, with what each rule set must
+give and why. Add rows of your own and run `pytest tests/test_reward_bench.py`.
 """
 
 import itertools
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,6 +14,7 @@ from medr1_lib.course.exercise import Case
 from medr1_lib.course.tiers import material
 from medr1_lib.data import styles
 from medr1_lib.errors import InputError
+from medr1_lib.files import read_rows
 from medr1_lib.rl.rewards import RULES, accuracy_published, accuracy_strict, points
 
 QUESTION = "Which modality is this?"
@@ -57,21 +55,10 @@ class BenchRow:
 def load_bench(path: Path | None = None) -> list[BenchRow]:
     """The rows of a bench, the one of the course if no other is named.
 
-    Raises:
-        InputError: If the table is not JSON, or a row is not complete.
-
-    Example:
-        >>> load_bench()[0].completion
-        '<think>Bone is white.</think><answer>C</answer>'
+    Raises an `InputError` if the table is not JSON, or a row is not complete.
     """
     path = path or material("reward_bench.json")
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        problem = f"not JSON ({error.msg})"
-        remedy = "mend this line or the one before it; a missing or extra comma is likely"
-        raise InputError(f"{path}, line {error.lineno}", problem, remedy) from error
-    return [_row(record, f"{path}, row {place}") for place, record in enumerate(table, start=1)]
+    return [_row(record, f"{path}, row {place}") for place, record in read_rows(path)]
 
 
 def _row(record: dict[str, Any], where: str) -> BenchRow:
@@ -95,12 +82,7 @@ def shortest_hack(
     pieces: Sequence[str],
     longest: int,
 ) -> str | None:
-    """The first string of at most `longest` pieces that earns 2 points and is read otherwise.
-
-    Example:
-        >>> shortest_hack(lambda text: 2 * ("C" in text), lambda text: text[0], "C", "AC", 2)
-        'AC'
-    """
+    """The first string of at most `longest` pieces that earns 2 points and is read otherwise."""
     for number in range(1, longest + 1):
         for chosen in itertools.product(pieces, repeat=number):
             completion = "".join(chosen)

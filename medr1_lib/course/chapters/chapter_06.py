@@ -1,11 +1,8 @@
 """Chapter 06: how far a step goes, what a test and a gain say, and the cases that check it."""
 
 import math
-from collections.abc import Mapping
 
 from medr1_lib.course.exercise import Case
-
-Readers = Mapping[str, float]  # accuracy by the readers of `analysis.gains`
 
 
 def adam_step(
@@ -28,17 +25,6 @@ def mcnemar_p(lost: int, won: int) -> float:
     return min(1.0, 2 * tail / 2**tossed)
 
 
-def gain_parts(before: Readers, after: Readers) -> dict[str, float]:
-    """The gain of the strict reading and its three parts, as `analysis.gains.change` has them."""
-    moved = {reader: after[reader] - before[reader] for reader in before}
-    return {
-        "knowledge": moved["corrected"],
-        "habit": moved["forced"] - moved["corrected"],
-        "form": moved["strict"] - moved["forced"],
-        "strict": moved["strict"],
-    }
-
-
 BASE = {"strict": 0.3, "tolerant": 0.35, "forced": 0.4, "corrected": 0.45}
 GOOD = {"strict": 0.5, "tolerant": 0.5, "forced": 0.55, "corrected": 0.55}
 BETTER = {"strict": 0.6, "tolerant": 0.6, "forced": 0.6, "corrected": 0.55}
@@ -56,7 +42,7 @@ CASES = {
         Case((8, 2), "the smaller count decides, whichever of both it is"),
         Case((5, 5), "twice the tail can exceed 1, and no probability does"),
     ),
-    "medr1_lib.course.chapters.chapter_06:gain_parts": (
+    "medr1_lib.analysis.gains:gain_parts": (
         Case((BASE, GOOD), "the corrected letters show knowledge"),
         Case((BASE, BETTER), "a part is a change of one reader minus a change of another"),
         Case((BETTER, BASE), "after minus before, which may be negative"),

@@ -1,24 +1,19 @@
 """Chapter 09: NF4 by hand, the memory of a step of GRPO, and the cases that check its exercises.
 
-NF4 is the storage of QLoRA (Dettmers et al. 2023, arXiv 2305.14314): a weight in four bits, which
-name one of sixteen values. bitsandbytes computes the same, two weights to the byte;
-`tests/test_nf4.py` compares them.
-
-The memory sum gives what a step of GRPO with LoRA takes of a GPU's memory, term by term, from a
-configuration. Not in it: the CUDA context, what the allocator wastes, one weight matrix that is
-being unpacked from four bits, the vision tower's own work, and what only passes through a layer.
-`tests/test_memory.py` compares with what a CPU can measure. On one H200 the sum is within 5 % for
-ours and for TRL without checkpointing, and falls short by 2 GB with it (`data/recorded/gpu.json`).
+NF4 is the storage of QLoRA (Dettmers et al. 2023, arXiv 2305.14314). The memory sum gives what a
+step of GRPO with LoRA takes of a GPU, term by term. Not in it: the CUDA context, what the allocator
+wastes, one weight matrix that is being unpacked from four bits, the vision tower's own work, and
+what only passes through a layer. On one H200 it is within 5 % for ours and for TRL without
+checkpointing, and falls short by 2 GB with it (`data/recorded/gpu.json`).
 """
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import Qwen2VLConfig
 
 from medr1_lib.course.exercise import Case
@@ -33,15 +28,9 @@ ADAPTED = 7  # linear layers in a layer of the language model, an adapter on eac
 
 
 def levels() -> Tensor:
-    """The sixteen values, from -1 to 1, (16,).
+    """The sixteen values, from -1 to 1, (16,): quantiles of the normal distribution, and zero.
 
-    Quantiles of the normal distribution at even steps of probability, seven below zero and eight
-    above, divided by the largest, and zero itself (section 3 of the paper; `TAIL` is the constant
-    of its code).
-
-    Example:
-        >>> [round(value, 2) for value in levels().tolist()[6:10]]
-        [-0.09, 0.0, 0.08, 0.16]
+    Seven lie below zero and eight above (section 3 of the paper; `TAIL` is in its code).
     """
     negative, positive = (torch.linspace(TAIL, 0.5, count, dtype=torch.float64) for count in (8, 9))
     below, above = torch.special.ndtri(1 - negative), torch.special.ndtri(positive)
@@ -54,10 +43,6 @@ def quantize_blocks(blocks: Tensor) -> tuple[Tensor, Tensor]:
 
     Takes weights with a block in each row, (blocks, weights). Returns numbers from 0 to 15 of the
     same shape, and the largest absolute value in each block, (blocks, 1).
-
-    Example:
-        >>> quantize_blocks(torch.tensor([[0.0, -2.0, 2.0]]))
-        (tensor([[ 7,  0, 15]]), tensor([[2.]]))
     """
     scales = blocks.abs().amax(1, keepdim=True)
     distances = (blocks / scales)[..., None] - levels()
@@ -75,35 +60,12 @@ class Step:
     image: int = 196  # tokens of its image
     completion: int = 200  # tokens of a rollout
     shared: bool = True  # whether rollouts share the prefix of their prompt; not so in TRL
-    copied: bool = False  # whether its keys are copied for each all the same, as we did at first
     checkpointing: bool = False  # whether activations are computed a second time instead of kept
 
     def tokens(self, prompts: int) -> int:
         """Tokens that are read or written for some of the prompts."""
         copies = 1 if self.shared else self.rollouts
         return prompts * (copies * (self.text + self.image) + self.rollouts * self.completion)
-
-    def keys(self, prompts: int) -> int:
-        """Keys in the scoring of some of the prompts."""
-        if not self.copied:
-            return self.tokens(prompts)
-        prefix = self.text + self.image
-        return prompts * (self.rollouts * (prefix + self.completion) + prefix)
-
-
-Call: TypeAlias = Any  # as torch hands it over
-
-
-class Operations(TorchDispatchMode):
-    """Counts what torch is asked for: on a GPU each is a kernel or more, started from Python."""
-
-    count = 0
-
-    def __torch_dispatch__(
-        self, function: Call, _: object, args: Call = (), more: Call = None
-    ) -> Call:
-        self.count += 1
-        return function(*args, **(more or {}))
 
 
 def linear_shapes(config: Qwen2VLConfig) -> list[tuple[int, int]]:
@@ -117,28 +79,16 @@ def linear_shapes(config: Qwen2VLConfig) -> list[tuple[int, int]]:
 
 
 def nf4_bytes(weights: int) -> int:
-    """Bytes of a matrix in NF4 with double quantization, 4.127 bits a weight and a little.
+    """Bytes of a matrix in NF4 with double quantization, 4.127 bits a weight, and its tables.
 
-    Half a byte for a weight, one for the scale of a block of 64, four for every 256 scales, and the
-    tables. Source: QLoRA, section 3 (arXiv 2305.14314).
-
-    Example:
-        >>> round(8 * nf4_bytes(1536 * 8960) / (1536 * 8960), 3)
-        4.128
+    Source: QLoRA, section 3 (arXiv 2305.14314).
     """
     blocks = math.ceil(weights / BLOCK)
     return math.ceil(weights / 2) + blocks + 4 * math.ceil(blocks / NESTED) + 4 * TABLES
 
 
 def lora_parameters(shapes: Iterable[tuple[int, int]], rank: int) -> int:
-    """Trainable numbers of an adapter: two thin matrices beside each layer of inputs and outputs.
-
-    Source: Hu et al. 2021 (arXiv 2106.09685), section 4.
-
-    Example:
-        >>> lora_parameters([(1536, 8960), (8960, 1536)], 16)
-        335872
-    """
+    """Trainable numbers of an adapter, two thin matrices a layer (Hu et al. 2021, 2106.09685)."""
     return sum(rank * (inputs + outputs) for inputs, outputs in shapes)
 
 
@@ -157,28 +107,19 @@ def packed_row(length: int, count: int, steps: int) -> tuple[Tensor, Tensor]:
 def kv_cache_bytes(layers: int, kv_heads: int, head_size: int, tokens: int, size: int = 2) -> int:
     """Bytes of the keys and values of all tokens, `size` bytes a number.
 
-    Source: Kwon et al. 2023 (arXiv 2309.06180), section 3. There are fewer heads of keys than of
-    queries, which share them (Ainslie et al. 2023, arXiv 2305.13245).
-
-    Example:
-        >>> kv_cache_bytes(28, 2, 128, tokens=1)
-        28672
+    Source: Kwon et al. 2023 (arXiv 2309.06180), section 3.
     """
     return 2 * layers * kv_heads * head_size * tokens * size
 
 
 def layer_bytes(
-    config: Qwen2VLConfig, tokens: int, keys: int, rank: int, quantize: bool, size: int = 2
+    config: Qwen2VLConfig, tokens: int, rank: int, quantize: bool, size: int = 2
 ) -> int:
     """Bytes that an adapted layer of the language model keeps for its backward pass.
 
-    A frozen linear layer keeps nothing; an adapter keeps its input and what leaves its first
-    matrix. Keys and values are kept at every head, because `sdpa` with a mask takes no shared ones.
-    Counted as Korthikanti et al. 2022 (arXiv 2205.05198) do, section 4.1.
-
-    `tokens` go through the layer and attend to `keys`, summed over rows. Where weights are not in 4
-    bits, peft makes for each adapter its own copy of an input. A number takes `size` bytes; norms
-    compute in float32 all the same.
+    A frozen linear layer keeps nothing; an adapter its input and what leaves its first matrix, and
+    without 4 bits peft copies the input. `sdpa` with a mask keeps keys at every head; norms compute
+    in float32. Counted as Korthikanti et al. 2022 (arXiv 2205.05198) do, section 4.1.
     """
     text = config.get_text_config()
     width, inner, heads = text.hidden_size, text.intermediate_size, text.num_attention_heads
@@ -187,7 +128,8 @@ def layer_bytes(
     mlp = size * (width + 4 * inner)  # normed input, gate, its SiLU, up, their product
     copies = 0 if quantize or size == 4 else size * 4 * width
     adapters = size * ADAPTED * rank + copies
-    return tokens * (norms + attention + mlp + adapters) + keys * size * 2 * width
+    keys = size * 2 * width  # and values
+    return tokens * (norms + attention + mlp + adapters + keys)
 
 
 def activation_bytes(config: Qwen2VLConfig, step: Step, rank: int, quantize: bool) -> int:
@@ -197,8 +139,8 @@ def activation_bytes(config: Qwen2VLConfig, step: Step, rank: int, quantize: boo
     2016, arXiv 1604.06174, section 4).
     """
     text = config.get_text_config()
-    tokens, keys = step.tokens(step.scored), step.keys(step.scored)
-    layer = layer_bytes(config, tokens, keys, rank, quantize)
+    tokens = step.tokens(step.scored)
+    layer = layer_bytes(config, tokens, rank, quantize)
     if not step.checkpointing:
         return text.num_hidden_layers * layer
     return text.num_hidden_layers * tokens * text.hidden_size * 2 + layer
@@ -236,7 +178,7 @@ def memory(
     rows = step.prompts * step.rollouts
     written = step.scored * step.rollouts * step.completion
     # A recorded step keeps its places from one sampling to the next.
-    places = "recorded step: KV cache" if step.shared and not step.copied else "sampling: KV cache"
+    places = "recorded step: KV cache" if step.shared else "sampling: KV cache"
     return weight_bytes(config, quantize) | {
         "adapters": adapters,
         "gradients": adapters,

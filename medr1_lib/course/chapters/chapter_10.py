@@ -10,10 +10,6 @@ def updates(questions: int, batch: int, accumulation: int, processes: int) -> in
 
     Each of the processes reads `batch` questions at a time, and adds the gradients of
     `accumulation` batches before a step.
-
-    Example:
-        >>> updates(1000, 2, 16, 2)
-        15
     """
     return questions // (batch * accumulation * processes)
 
@@ -23,10 +19,6 @@ def mark_reliance(marked: Sequence[str], bare: Sequence[str], told: Sequence[str
 
     `marked` are answers with the mark in the image, `bare` those to the same questions without it,
     `told` the letters that the marks stand for. `analysis.shortcut.reliance` adds an interval.
-
-    Example:
-        >>> mark_reliance(["A", "B"], ["C", "B"], ["A", "B"])
-        0.5
     """
     shares = []
     for answers in (marked, bare):

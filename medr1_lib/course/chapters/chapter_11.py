@@ -11,11 +11,6 @@ def hallucination_rate(
     """Share of all claims that are false of their scene, one scene for each answer.
 
     None if nothing is claimed.
-
-    Example:
-        >>> hallucination_rate([[("modality", "CT"), ("grade", "mild")]], [{"modality": "CT",
-        ...     "grade": "severe"}])
-        0.5
     """
     pairs = zip(claims, scenes, strict=True)
     false = [s[name] != value for made, s in pairs for name, value in made]

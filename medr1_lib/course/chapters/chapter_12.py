@@ -8,19 +8,13 @@ import pandas as pd
 
 from medr1_lib.course.exercise import Case
 from medr1_lib.course.tiers import material
-from medr1_lib.errors import InputError
 
 
 def transfer_index(gains: Mapping[tuple[str, str], float]) -> float | None:
     """Mean gain elsewhere as a share of the mean gain at home.
 
-    `gains` has that of each cell, by what was trained on and what was tested. None if the mean at
-    home is not above zero: there is nothing to carry over. `analysis.transfer.index` gives it with
-    an interval.
-
-    Example:
-        >>> transfer_index({("CT", "CT"): 0.4, ("CT", "MRI"): 0.1})
-        0.25
+    `gains` are by what was trained on and what was tested. None if the mean at home is not above
+    zero: there is nothing to carry over. `analysis.transfer.index` gives it with an interval.
     """
     home = [gain for (train, test), gain in gains.items() if train == test]
     away = [gain for (train, test), gain in gains.items() if train != test]
@@ -30,24 +24,14 @@ def transfer_index(gains: Mapping[tuple[str, str], float]) -> float | None:
 
 
 def published(name: str) -> dict[str, Any]:
-    """One file of `data/paper`: published figures, their source, how sure the transcription is.
-
-    Raises:
-        InputError: If there is no such file.
-    """
-    folder = material("paper")
-    try:
-        return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-    except OSError as error:
-        names = ", ".join(sorted(path.stem for path in folder.glob("*.json")))
-        raise InputError(folder, f"has no {name!r}", f"use one of {names}") from error
+    """One file of `data/paper`: published figures, their source, how sure the transcription is."""
+    return json.loads(material(f"paper/{name}.json").read_text(encoding="utf-8"))
 
 
 def no_think_minus_think(axis: str) -> pd.DataFrame:
     """The published map of what leaving out the thinking changes, in the form of `matrix`.
 
-    Columns `train`, `test`, `n` (questions in the released test file), `value` (points) and `fits`
-    (whether `fits` accepts it as a difference of two accuracies on so many questions).
+    `n` are the questions in the released test file, `value` is in points, `fits` as the function.
     """
     found = published(f"no_think_minus_think_{axis}")
     counts = found["test_items"]
@@ -62,25 +46,15 @@ def no_think_minus_think(axis: str) -> pd.DataFrame:
 def fits(value: float, n: int, terms: int = 1) -> bool:
     """Whether a printed percentage can come from `n` questions: is it a multiple of 100 / n?
 
-    Up to rounding. Where `100 / n` is close to the rounding, every number fits and the check says
-    nothing: see `fits_by_chance`. `value` is in percent or points, with two digits; `terms` counts
-    the rounded numbers in it: a difference has 2.
-
-    Example:
-        >>> fits(33.33, 3), fits(33.4, 3)
-        (True, False)
+    `value` has two digits; `terms` counts the rounded numbers in it: a difference has 2. Where n is
+    large, every number fits: see `fits_by_chance`.
     """
     nearest = round(value * n / 100) * 100 / n
     return abs(nearest - value) <= terms * 0.005 + 1e-9
 
 
 def fits_by_chance(n: int, terms: int = 1) -> float:
-    """Share of all numbers that fit `n` questions without coming from them.
-
-    Example:
-        >>> fits_by_chance(1000), fits_by_chance(20_000)
-        (0.1, 1.0)
-    """
+    """Share of all numbers that fit `n` questions without coming from them."""
     return min(1.0, terms * 0.01 * n / 100)
 
 

@@ -13,10 +13,6 @@ def effective_n(n: int, per_patient: float, alike: float) -> float:
 
     `alike` is the correlation of right and wrong within a patient: 0 for none, 1 if a patient's
     questions are all right or all wrong. Source: Kish 1965, the design effect.
-
-    Example:
-        >>> effective_n(200, 5, 1.0)
-        40.0
     """
     return n / (1 + (per_patient - 1) * alike)
 
@@ -25,10 +21,6 @@ def pairs_needed(gain: float, differ: float) -> int:
     """Questions after which a paired test finds a gain in accuracy four times in five.
 
     `differ` is the share of questions on which the two models are not both right or both wrong.
-
-    Example:
-        >>> pairs_needed(0.1, 0.3)
-        234
     """
     spread = math.sqrt(differ - gain**2)
     root = Z * math.sqrt(differ) + POWER * spread
