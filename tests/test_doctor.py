@@ -44,15 +44,10 @@ def test_python(version, status):
     assert (item.status, bool(item.stops)) == (status, status == "FAIL")
 
 
-def test_packages_are_those_of_the_lock(monkeypatch, tmp_path):
-    assert (doctor.packages().status, doctor.packages().stops) == ("OK", ())
-    assert "torch 2.13.0" in doctor.packages().detail
-    lock = tmp_path / "requirements.lock"
-    lock.write_text(f"# made by hand\ntrl=={metadata.version('trl')}\ntqdm==1.0 ; python_version\n")
-    monkeypatch.setattr(doctor, "LOCK", lock)
+def test_packages_are_told_with_their_versions():
     item = doctor.packages()
-    assert (item.status, item.stops) == ("WARN", ())
-    assert item.detail.endswith(f"others: tqdm {metadata.version('tqdm')} instead of 1.0")
+    assert (item.status, item.stops) == ("OK", ())
+    assert f"torch {metadata.version('torch')}" in item.detail
 
 
 def test_a_package_that_is_missing_or_out_of_range_is_told(monkeypatch):

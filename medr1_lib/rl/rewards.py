@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial, update_wrapper
 
 from medr1_lib.data.styles import read_strict
-from medr1_lib.errors import InputError
 
 READ = 16_384  # characters of a completion: on more, the published patterns take seconds
 
@@ -55,7 +54,7 @@ def accuracy_strict(completion: str, answer: str, style: str) -> float:
     return float(read_strict(completion, style) == answer)
 
 
-_SCORES = {
+_SCORES: dict[str, tuple[FormatScore, AccuracyScore]] = {
     "strict": (format_strict, accuracy_strict),
     "published": (format_published, accuracy_published),
 }
@@ -64,15 +63,9 @@ RULES = tuple(_SCORES)
 NULL_WEIGHTS = {"format": [1.0, 0.0], "random": [1.0, 0.0, 1.0]}
 
 
-def _scores(rules: str) -> tuple[FormatScore, AccuracyScore]:
-    if rules not in _SCORES:
-        raise InputError(f"rules {rules!r}", "no such rules", f"use one of {', '.join(RULES)}")
-    return _SCORES[rules]
-
-
 def points(completion: str, answer: str, style: str, rules: str = "strict") -> tuple[float, float]:
     """What one completion earns for its form and for its answer."""
-    form, accuracy = _scores(rules)
+    form, accuracy = _SCORES[rules]
     said = text(completion)
     return form(said, style), accuracy(said, answer, style)
 
@@ -83,7 +76,7 @@ def rewards(style: str, rules: str = "strict") -> list[RewardFunction]:
     The rules `format` and `random` of `NULL_WEIGHTS` are the strict ones, with a random reward
     beside them in the second; `Recipe` sets the weights.
     """
-    form, accuracy = _scores("strict" if rules in NULL_WEIGHTS else rules)
+    form, accuracy = _SCORES["strict" if rules in NULL_WEIGHTS else rules]
     found: list[RewardFunction] = [  # TRL logs each under the name of its function
         update_wrapper(partial(format_reward, form, style), format_reward),
         update_wrapper(partial(accuracy_reward, accuracy, style), accuracy_reward),
