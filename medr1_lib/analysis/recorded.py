@@ -48,10 +48,9 @@ def load(block: Path) -> pd.DataFrame:
 
 
 def with_letter_probs(block: Path) -> pd.DataFrame:
-    """Those answers of a block about the real images whose `letter_probs` are recorded beside it.
+    """The answers about the real images with their `letter_probs`, fit for `gains.read_all`.
 
-    They are fit for `gains.read_all`, one model at a time. Raises an `InputError` if the block is
-    without them.
+    Raises an `InputError` if the block is without them.
     """
     told = read_table(block / LETTER_PROBS, ["model", "item", *LETTERS], AGAIN)
     rows = told[[letter for letter in ALL_LETTERS if letter in told]].to_numpy().tolist()

@@ -1,8 +1,4 @@
-"""The exercises of the course by name: `wilson = checks.wilson(wilson)`.
-
-A chapter is imported when one of its exercises is asked for, so that only those that need torch
-load it.
-"""
+"""The exercises by name: `wilson = checks.wilson(wilson)` imports that of chapter 00 only."""
 
 from importlib import import_module
 

@@ -59,7 +59,6 @@ class Tier:
     def model_path(self) -> Path:
         """The directory of the model to ask: `MEDR1_MODEL`, or else the tiny one of the course.
 
-        The replay tier trains nothing, but asking a model is no training, so it has one as well.
         Raises an `InputError` if the gpu tier is not told where its model is.
         """
         named = os.environ.get("MEDR1_MODEL")

@@ -28,8 +28,7 @@ def qwen2_vl_2b() -> Qwen2VLConfig:
 def on_meta(config: Qwen2VLConfig, quantize: bool = False) -> Qwen2VLForConditionalGeneration:
     """A model that has shapes and no weights; building it takes seconds and no memory.
 
-    With `quantize`, 4-bit layers stand where `load_policy` puts them, in the shapes of the weights
-    before quantization.
+    With `quantize`, 4-bit layers stand where `load_policy` puts them, in the shapes from before.
     """
     with torch.device("meta"):
         model = Qwen2VLForConditionalGeneration(config)

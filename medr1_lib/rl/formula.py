@@ -47,10 +47,9 @@ WRITTEN: dict[str, Collection[Any]] = {
 def formula(config: GRPOConfig | RLOOConfig) -> str:
     r"""The loss as LaTeX, with the numbers of this configuration in it.
 
-    B rollouts share a micro-batch and N an optimizer step. B is N unless gradients are accumulated;
-    then the loss of a step is the mean of those of its micro-batches. Probabilities are those of
-    the logits divided by the temperature; standard deviations divide by one less than the count;
-    sg passes no gradient. An objective that is not written here is refused.
+    B rollouts share a micro-batch and N an optimizer step, whose loss is the mean of its
+    micro-batches. Probabilities are at the temperature; standard deviations divide by one less than
+    the count; sg passes no gradient. An objective that is not written here is refused.
     """
     for name, known in WRITTEN.items():
         value = getattr(config, name, next(iter(known)))  # RLOO has fewer fields

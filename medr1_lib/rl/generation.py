@@ -1,7 +1,6 @@
 """Sample and score a group of completions behind one shared prompt.
 
-A prompt with an image is often longer than its completions, and a group has eight or more of them.
-So a prompt is read once, and its completions lie side by side in one row behind it: to sample
+A prompt is read once, and its completions lie side by side in one row behind it: to sample
 (`prefill`, `decode_group`) and to score (`packed_inputs`). A GPU has another step (`rl.graph`).
 """
 
@@ -71,9 +70,8 @@ def packed_inputs(
 ) -> dict[str, Any]:
     """The arguments of a forward pass over rows that hold a prompt and all its completions.
 
-    Of its outputs `packed_outputs` takes those that predict the tokens of the completions. The
-    completions of a prompt are next to each other and padded on the right, where `mask` is 0, both
-    (prompts x count, tokens).
+    The completions of a prompt are next to each other and padded on the right, where `mask` is 0,
+    both (prompts x count, tokens).
     """
     ids, positions = inputs["input_ids"], _positions(base_model(model), inputs)
     (prompts, length), steps = ids.shape, completions.shape[1]
@@ -142,9 +140,8 @@ def decode_group(
 ) -> Tensor:
     """A loop for `generate(custom_generate=decode_group)`: a step adds a token to each completion.
 
-    A row of the model holds all completions of a prompt, where a token sees the prompt and what
-    comes before it in its own completion. The keys and values of the prompt are there only once,
-    and the cache in `prompts` is used up. Returns prompts and completions, (completions, tokens).
+    A row of the model holds all completions of a prompt, whose keys and values are there only once.
+    The cache in `prompts` is used up. Returns prompts and completions, (completions, tokens).
     """
     rows, count = len(prompts.last), len(input_ids) // len(prompts.last)
     room = count * (generation_config.max_length - input_ids.shape[1])

@@ -17,8 +17,7 @@ def group_advantages(rewards: Tensor, group_size: int, scale: bool = True) -> Te
     """How much better each rollout did than its group, [B]; zero where all earn the same (2).
 
     In `rewards`, [B], the G >= 2 rollouts of a prompt are next to each other. `scale` divides by
-    the standard deviation of the group, as published. Without it (Dr. GRPO, Liu et al. 2025, arXiv
-    2503.20783), a group that agrees weighs as little as it differs.
+    the standard deviation of the group; Dr. GRPO (Liu et al. 2025, arXiv 2503.20783) does not.
     """
     groups = rewards.view(-1, group_size)  # [P, G]
     advantages = groups - groups.mean(1, keepdim=True)  # [P, G]
@@ -30,8 +29,7 @@ def group_advantages(rewards: Tensor, group_size: int, scale: bool = True) -> Te
 def token_logps(logits: Tensor, ids: Tensor, temperature: float) -> Tensor:
     """Log-probability of each token that was written, [B, T] (3).
 
-    `logits` are those at the place before each token, [B, T, V]; the temperature is the one that
-    the rollouts were sampled at: another would be another policy.
+    `logits` are those before each token, [B, T, V], the temperature that of the sampling.
     """
     logits = logits.float() / temperature  # [B, T, V]
     chosen = logits.gather(-1, ids[..., None]).squeeze(-1)  # [B, T]
@@ -41,8 +39,7 @@ def token_logps(logits: Tensor, ids: Tensor, temperature: float) -> Tensor:
 def clipped_objective(ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
     """What a token gains from the change of its probability, up to a limit (4).
 
-    Beyond a ratio of 1 + clip a token of a good rollout gains no more; below 1 - clip one of a bad
-    rollout gains no more.
+    Beyond 1 + clip a token of a good rollout gains no more, below 1 - clip one of a bad rollout.
     """
     clipped = ratio.clamp(1 - clip, 1 + clip)
     return torch.minimum(ratio * advantages, clipped * advantages)

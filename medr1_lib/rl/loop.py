@@ -29,8 +29,7 @@ def grpo_step(
 ) -> dict[str, Any]:
     """Sample, score, compare, and update `iterations` times on the same rollouts.
 
-    Returns the mean `reward` of the rollouts, and of each update `loss` and `grad_norm`, before
-    clipping. Built in chapter 05.
+    Returns the mean `reward`, and of each update `loss` and `grad_norm`. Built in chapter 05.
     """
     tokens, mask = task.sample()  # [B, T]
     rewards = task.score(tokens)  # [B]
@@ -55,11 +54,7 @@ def grpo_step(
 
 
 class Task:
-    """What a step needs of policy, questions and rewards; each `sample` takes the next prompts.
-
-    Takes rows of `train.grpo_rows` and TRL's `GRPOConfig`, of whose many settings it reads those
-    that stand here.
-    """
+    """What a step needs of policy, `train.grpo_rows` and rewards, as some of TRL's settings say."""
 
     def __init__(
         self, policy: Policy, processor: Processor, rows: Dataset, rewards: Rewards, config: Config

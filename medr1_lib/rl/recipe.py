@@ -241,8 +241,7 @@ def _refused(problem: str, remedy: str) -> InputError:
 class RecipeParser(TrlParser):
     """TRL's parser for the fields of a configuration, with the keys of a recipe beside them.
 
-    Only what is given comes back, so that `recipe.json` holds what somebody chose. (TRL's
-    configuration itself cannot be made for a GPU on a machine without one.)
+    Only what is given comes back, so that `recipe.json` holds what somebody chose.
     """
 
     def __init__(self, method: str) -> None:

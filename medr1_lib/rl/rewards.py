@@ -111,8 +111,7 @@ def random_reward(
 ) -> list[float]:
     """A coin for each completion of a batch, which knows neither form nor answer.
 
-    It is thrown by a hash of image, place and completion, so that a resumed run has the same coins
-    and no letter has luckier ones.
+    A hash of image, place and completion throws it, so that a resumed run has the same coins.
     """
     thrown = zip(image_id, map(text, completions), strict=True)
     names = (f"{image} {place} {said}" for place, (image, said) in enumerate(thrown))

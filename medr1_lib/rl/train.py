@@ -227,11 +227,7 @@ def training_questions(recipe: Recipe) -> datasets.Dataset:
 
 
 def grpo_rows(recipe: Recipe) -> datasets.Dataset:
-    """Rows with `prompt`, `image`, `answer` and what names the question, for `GRPOTrainer`.
-
-    Images are decoded when a row is read, and those of a batch once each: a group of rollouts
-    shares one.
-    """
+    """Rows for `GRPOTrainer`, whose images are decoded when a batch is read, once each."""
     return training_questions(recipe).with_transform(functools.partial(_batch, recipe.style, None))
 
 

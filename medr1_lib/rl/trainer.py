@@ -173,8 +173,7 @@ class PolicyTrainer(TrainerMixin, GRPOTrainer):
 def sample_shared(prompts: list[Untyped], trainer: GRPOTrainer) -> dict[str, Untyped]:
     """A `rollout_func` for TRL's `GRPOTrainer` that reads each prompt once for its group.
 
-    TRL hands over a prompt for each rollout, those of a group next to each other, and wants a list
-    of tokens for each.
+    TRL hands over a prompt for each rollout, those of a group next to each other.
     """
     host: Untyped = trainer
     count = _neighbours(host, len(prompts))

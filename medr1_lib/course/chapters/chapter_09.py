@@ -39,10 +39,9 @@ def levels() -> Tensor:
 
 
 def quantize_blocks(blocks: Tensor) -> tuple[Tensor, Tensor]:
-    """The number of the nearest level for every weight, and the scale of every block.
+    """Numbers from 0 to 15 of the nearest levels, and the largest absolute value of each block.
 
-    Takes weights with a block in each row, (blocks, weights). Returns numbers from 0 to 15 of the
-    same shape, and the largest absolute value in each block, (blocks, 1).
+    (blocks, weights) becomes numbers of the same shape, and scales, (blocks, 1).
     """
     scales = blocks.abs().amax(1, keepdim=True)
     distances = (blocks / scales)[..., None] - levels()
@@ -135,8 +134,7 @@ def layer_bytes(
 def activation_bytes(config: Qwen2VLConfig, step: Step, rank: int, quantize: bool) -> int:
     """Bytes that the forward pass over the scored prompts keeps, in all layers.
 
-    With checkpointing only the inputs of the layers, and one layer as it is done again (Chen et al.
-    2016, arXiv 1604.06174, section 4).
+    With checkpointing (Chen et al. 2016, arXiv 1604.06174) only their inputs, and one layer.
     """
     text = config.get_text_config()
     tokens = step.tokens(step.scored)

@@ -6,11 +6,7 @@ from medr1_lib.course.exercise import Case
 
 
 def updates(questions: int, batch: int, accumulation: int, processes: int) -> int:
-    """How many steps an optimizer takes in one pass over the questions.
-
-    Each of the processes reads `batch` questions at a time, and adds the gradients of
-    `accumulation` batches before a step.
-    """
+    """Optimizer steps in one pass, where each process adds `accumulation` batches before a step."""
     return questions // (batch * accumulation * processes)
 
 
