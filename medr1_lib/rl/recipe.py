@@ -224,13 +224,17 @@ def _check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 - a typ
 def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401 - a type, as declared
     origin = get_origin(kind)
     if origin in (Union, UnionType):
-        return any(_fits(value, one) for one in get_args(kind))
+        kinds = get_args(kind)
+        names = [one for one in kinds if isinstance(one, type) and issubclass(one, Enum)]
+        return any(_fits(value, one) for one in names or kinds)  # a name is declared as text, too
     if origin is Literal:
         return value in get_args(kind)
     plain = origin or kind
     if not isinstance(plain, type):  # `Any`
         return True
-    wanted = (int, float) if plain is float else str if issubclass(plain, Enum) else plain
+    if issubclass(plain, Enum):
+        return value in [one.value for one in plain]
+    wanted = (int, float) if plain is float else plain
     return isinstance(value, wanted) and (plain is bool or not isinstance(value, bool))
 
 
