@@ -287,7 +287,9 @@ def tester():
 
 def points_shown(tester):
     """Form and answer points by rule set, as a reader sees them."""
-    cells = re.findall(r"<td>(\w+)</td>\s*<td>(\d)</td>\s*<td>(\d)</td>", tester.view.value)
+    cells = re.findall(
+        r"<tr><td[^>]*>(\w+)</td><td[^>]*>(\d)</td><td[^>]*>(\d)</td>", tester.view.value
+    )
     return {rules: (float(form), float(answer)) for rules, form, answer in cells}
 
 

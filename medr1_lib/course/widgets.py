@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor as Processor
 
 EVERY = "all"
+LEFT = 'style="text-align: left; padding: 0 1em"'
 
 
 class Panel(VBox):
@@ -212,12 +213,16 @@ class RewardTester(Panel):
 
 def points_page(completion: str, style: str) -> str:
     """What one completion earns under every rule set, as an HTML table."""
-    earned = {rules: points(completion, ANSWER, style, rules) for rules in RULES}
-    rows = pd.DataFrame(earned, ["form", "answer"]).T.assign(reward=lambda x: x.sum(axis=1))
+    rows = []
+    for rules in RULES:
+        form, accuracy = points(completion, ANSWER, style, rules)
+        cells = (rules, f"{form:g}", f"{accuracy:g}", f"{form + accuracy:g} of 2")
+        rows.append(f"<tr>{''.join(f'<td {LEFT}>{cell}</td>' for cell in cells)}</tr>")
+    heads = "".join(f"<th {LEFT}>{head}</th>" for head in ("rules", "form", "answer", "reward"))
     choices, letter = escape(styles.listed(OPTIONS)), styles.read(completion, OPTIONS)
     return (
         f"<p>{choices}; right is {ANSWER}; evaluation reads {letter or 'nothing'}</p>"
-        + rows.rename_axis("rules").reset_index().to_html(index=False, float_format="{:g}".format)
+        f"<table><tr>{heads}</tr>{''.join(rows)}</table>"
     )
 
 
