@@ -349,7 +349,7 @@ def test_supervised_training_lowers_its_loss(style, tmp_path):
         ({"data": "nowhere"}, "nowhere: holds no data set"),
         ({"report_to": "tensorboard"}, "recipe: .* requires tensorboard"),
         ({"report_to": "paper"}, "recipe: paper is not supported"),
-        ({"optim": "galore_adamw", "optim_target_modules": "all-linear"}, "recipe: .* galore"),
+        ({"optim": "galore_adamw", "optim_target_modules": "all-linear"}, "recipe: .*galore_torch"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_anything_is_written(changes, words, tmp_path):
