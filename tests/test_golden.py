@@ -485,6 +485,7 @@ def loose(text):
     return r"\s+".join(map(re.escape, re.split(r"\s+", text)))
 
 
+@pytest.mark.slow
 def test_every_figure_of_the_study_follows_from_the_records():
     assert differences(study(), golden("study")) == []
 
@@ -776,6 +777,7 @@ def unprinted(kept, shown, known):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_the_tables_of_a_chapter_follow_from_the_records(chapter):
     assert differences(CHAPTERS[chapter](), golden("chapters")[chapter]) == []
@@ -868,6 +870,7 @@ def of_block(name):
     return plain(kept)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BLOCKS)
 def test_the_analysis_of_a_block_says_the_same(name):
     assert differences(of_block(name), golden("blocks")[name]) == []
