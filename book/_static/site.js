@@ -11,9 +11,8 @@ window.addEventListener("load", () => {
     }
     link.title = "Open in full size";
     link.classList.add("full-size");
-    // A wide figure keeps a size at which its text can be read, and scrolls on a narrow screen.
-    const own = parseFloat(image.style.width) || image.naturalWidth;
-    if (own > 400) image.style.minWidth = `${Math.min(0.75 * own, 780)}px`;
+    // The width that it was drawn for, on which custom.css rests.
+    image.style.setProperty("--own", image.style.width || `${image.naturalWidth}px`);
   }
   // What scrolls sideways can be scrolled by keyboard too.
   for (const box of document.querySelectorAll("div.math")) {
