@@ -92,6 +92,21 @@ def test_a_damaged_copy_is_left_alone(chapters, tmp_path):
     assert (work / "00_start.ipynb").read_text() == "{"
 
 
+def test_it_opens_the_first_copy_and_hands_further_arguments_on(chapters, tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(lab.kernel, "NOTEBOOKS", chapters)
+    monkeypatch.setattr(
+        lab.subprocess,
+        "run",
+        lambda *a, **k: ran.append((a, k)) or subprocess.CompletedProcess(a, 7),
+    )
+    asked = ["--tier", "replay", "--work", str(tmp_path / "work"), "--allow-root"]
+    assert lab.main(asked) == 7
+    ((((*_, further, first),), given),) = ran
+    assert (further, first) == ("--allow-root", str(Path("work", "00_start.ipynb")))
+    assert (given["cwd"], given["env"]["MEDR1_TIER"]) == (tmp_path, "replay")
+
+
 def test_what_cannot_be_read_or_written_is_told(chapters, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="another folder with --work"):

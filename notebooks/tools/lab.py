@@ -1,7 +1,8 @@
 """Open the course in JupyterLab, on copies of your own: `python -m notebooks.tools.lab`.
 
 Each chapter is copied once to `work/`, which git ignores and no command deletes. A copy in which
-nothing was typed follows its chapter when that changes; any other stays as it is.
+nothing was typed follows its chapter when that changes; any other stays as it is. All further
+arguments, as `--no-browser` or `--allow-root`, go to JupyterLab.
 """
 
 import argparse
@@ -35,14 +36,14 @@ def main(arguments: list[str]) -> int:
         "--work", type=Path, default=WORK, metavar="DIR", help="folder of your copies (work)"
     )
     parser.add_argument("--copies-only", action="store_true", help="do not open JupyterLab")
-    options = parser.parse_args(arguments)
+    options, further = parser.parse_known_args(arguments)
     work = options.work.absolute()
     for line in refresh(kernel.NOTEBOOKS, work):
         print(line)
     if options.copies_only:
         return 0
     first = min(work.glob("[0-9]*.ipynb")).relative_to(work.parent)
-    command = [sys.executable, "-m", "jupyterlab", *QUIET, str(first)]
+    command = [sys.executable, "-m", "jupyterlab", *QUIET, *further, str(first)]
     tier = {"MEDR1_TIER": options.tier} if options.tier else {}
     return subprocess.run(command, cwd=work.parent, env=os.environ | tier).returncode
 

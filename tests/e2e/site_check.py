@@ -60,7 +60,8 @@ COUNTS = """() => {
         cut: all("div.math").filter(beyond).length,
         nameless: all(".noUi-handle:not([aria-label])").length,
         closed: figures.filter((image) => !image.closest("a")).map(({ src }) => src),
-        tiny: figures.filter((image) => own(image) > 400 && image.width < Math.min(0.7 * own(image), 700))
+        tiny: figures.filter((image) => own(image) > 400)
+            .filter((image) => image.width < Math.min(0.7 * own(image), 700))
             .map(({ src }) => src),
         icon: !!document.querySelector("link[rel~=icon]"),
         links: all("a[href]").map((link) => link.pathname.split("/").pop()),
