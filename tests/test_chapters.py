@@ -125,9 +125,11 @@ def recorded_run(name):
     return log[log["name"] == name]
 
 
-def test_completions_adapt_to_a_limit_that_is_too_short_and_do_not_collapse():
-    length = recorded_run("cut short")["completion_length"]
-    assert length.head(5).mean() < length.tail(5).mean() <= 11
+def test_a_limit_that_is_too_short_cuts_off_at_first_and_is_no_collapse():
+    run = recorded_run("cut short")
+    length, truncated = run["completion_length"], run["truncated"]
+    assert truncated.head(5).mean() > 0.2
+    assert 0.9 * length.head(5).mean() < length.tail(5).mean() <= 11
 
 
 def test_a_quarter_of_the_kl_is_about_half_of_the_way():
@@ -149,6 +151,8 @@ def test_groups_without_spread_are_not_all_solved():
     assert found["stuck"] > 0.25 * (1 - found["mixed"])
 
 
-def test_entropy_falls_in_a_run_that_goes_well():
-    entropy = recorded_run("healthy")["entropy"]
-    assert entropy.tail(5).mean() < 0.9 * entropy.head(5).mean()
+def test_a_dead_signal_has_no_entropy_and_does_not_move():
+    dead, healthy = recorded_run("one answer"), recorded_run("healthy")
+    assert dead["zero_std_groups"].min() == 1
+    assert dead["entropy"].max() < 0.05 * healthy["entropy"].mean()
+    assert dead["kl"].max() < 0.05 * healthy["kl"].tail(5).mean()

@@ -21,9 +21,15 @@ HEADINGS = (
     "## What you will do",
     "## What you will learn",
     "## What you will need",
+    "## Quiz",
     "## What you saw",
     "## Where to go next",
 )
+
+
+# Chapters that still have to come down to a median of 6 lines.
+LONGER = {"# 2 Ask the model": 6.5, "# 8 The family": 9, "# 10 Compare SFT and RL": 6.5}
+LONGER |= {"# 13 Your own study": 7}
 
 
 @functools.cache
@@ -47,6 +53,10 @@ def prose(notebook):
         for cell in notebook.cells
         if cell.cell_type == "markdown" and "solution" not in tags(cell)
     )
+
+
+def title(notebook):
+    return next(line for line in prose(notebook).splitlines() if line.startswith("# "))
 
 
 def tags(cell):
@@ -119,7 +129,8 @@ def rule_outputs_are_small(notebook):
 def rule_cells_are_few_and_short(notebook):
     assert 15 <= len(code(notebook)) <= 30, f"{len(code(notebook))} code cells"
     lengths = sorted(len(cell.source.splitlines()) for cell in code(notebook))
-    assert statistics.median(lengths) <= 10, f"median {statistics.median(lengths)}"
+    median, most = statistics.median(lengths), LONGER.get(title(notebook), 6)
+    assert median <= most, f"median {median}, at most {most}"
     assert lengths[-2] <= 25, f"cells of {lengths[-2:]} lines"
     assert lengths[-1] <= 40, f"a cell of {lengths[-1]} lines"
 
@@ -322,13 +333,14 @@ FAULTS = [
     ("outputs_are_small", lambda nb: [showing(n, printed("x" * 140_000))(nb) for n in range(4)]),
     ("cells_are_few_and_short", lambda nb: nb.update(cells=nb.cells[:20])),
     ("cells_are_few_and_short", lambda nb: nb.update(cells=nb.cells * 2)),
-    ("cells_are_few_and_short", replaced("print", 10 * "\n" + "print")),
+    ("cells_are_few_and_short", replaced("print", 6 * "\n" + "print")),
     ("cells_are_few_and_short", reading(3, "x\n" * 41)),
     ("cells_are_few_and_short", lambda nb: [reading(n, "x\n" * 26)(nb) for n in (3, 4)]),
     ("prose_and_code_are_in_balance", replaced("word ", "")),
     ("prose_and_code_are_in_balance", replaced("word ", "three more words ")),
     ("sections_are_there", replaced("## What you saw", "## Summary")),
     ("sections_are_there", replaced("## What you saw", "# What you saw")),
+    ("sections_are_there", replaced("## Quiz", "### Quiz")),
     ("the_first_cell_says_what_it_costs", reading(0, "import medr1_lib")),
     ("the_first_cell_says_what_it_costs", lambda nb: code(nb)[0].update(outputs=[])),
     ("exercises_are_announced", lambda nb: [retagged(n)(nb) for n in (15, 17)]),

@@ -31,6 +31,7 @@
 # %%
 import json
 import math
+import re
 import tempfile
 import warnings
 from pathlib import Path
@@ -40,13 +41,12 @@ import seaborn as sns
 from IPython.display import Math, display
 from matplotlib import pyplot as plt
 
+from medr1_lib.analysis import gains
 from medr1_lib.analysis.stats import compare, mean_table, wilson
-from medr1_lib.course import checks, tiers
+from medr1_lib.course import checks, ledger, tiers
 from medr1_lib.course.sketch import sketch
 from medr1_lib.data import phantom_vqa
-from medr1_lib.evaluation.answers import AnswerLog
-from medr1_lib.evaluation.evaluate import Settings, evaluate
-from medr1_lib.evaluation.items import EvalSet
+from medr1_lib.data.phantoms import draw
 from medr1_lib.model.loading import load_policy
 
 tier = tiers.start(6)
@@ -54,30 +54,35 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 warnings.filterwarnings("ignore", category=FutureWarning)
 
 # %% [markdown]
-# Three choices. `STYLE` is the form of the answers, with the reasoning first as in chapter 03. `STEPS` is short enough to wait for.
-# `PER_CELL` is the number of questions for each pair of modality and question type: 640 to train on and 640 others to test
-# with. No image is in both. All files go to a folder that disappears with the notebook; the end of this chapter shows the command for a training
+# Two choices. `STYLE` is the form of the answers, with the rationale first as in chapter 03. `STEPS` is short enough to wait for.
+# All files go to a folder that disappears with the notebook. The end of this chapter shows the command for a training
 # that you want to keep.
 
 # %%
-STYLE, STEPS, PER_CELL, TRAINS = "think_before", 60, 16, tier.name != "replay"
+STYLE, STEPS, TRAINS = "think_before", 75, tier.name != "replay"
 RECORDED = tiers.material("recorded")
 LEARNING = RECORDED / "learning"  # of `python -m benchmarks.study.learning`
 temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-06-")
 folder = Path(temporary.name)
-if TRAINS:
-    ask = phantom_vqa.questions
-    splits = {name: ask(name, per_cell=PER_CELL) for name in ("train", "test")}
-    phantom_vqa.write(folder / "phantoms", splits, {"per_cell": PER_CELL})
 
 # %% [markdown]
 # ## 1 Before
 #
-# `tested` has a model answer all test questions greedily, that is, with the most probable token at every place. `recorded` reads answers that
-# were given in the same way.
+# The next cell holds helpers. It draws the questions, 1,200 to train on and 640 others to test with; no image is in both. `tested` has a model answer all test
+# questions greedily, that is, with the most probable token at every place. `recorded` reads answers that
+# were given in the same way. `tell` prints accuracy and form with 95 % intervals.
 
-# %%
-items = EvalSet(folder / "phantoms") if TRAINS else None
+# %% tags=["hide-input"]
+from medr1_lib.evaluation.answers import AnswerLog
+from medr1_lib.evaluation.evaluate import Settings, evaluate
+from medr1_lib.evaluation.items import EvalSet
+
+if TRAINS:
+    counts = {"train": 30, "test": 16}  # for each modality and question type
+    ask = phantom_vqa.questions
+    splits = {name: ask(name, per_cell=count) for name, count in counts.items()}
+    phantom_vqa.write(folder / "phantoms", splits, {"per_cell": counts})
+    items = EvalSet(folder / "phantoms")
 
 
 def tested(model):
@@ -88,40 +93,30 @@ def tested(model):
     return evaluate(policy, processor, items, log, settings)
 
 
-# %%
 def recorded(arm):
-    """The same for a recorded model of the first seed."""
-    if LEARNING.exists():
-        table = pd.read_parquet(LEARNING / "answers.parquet")
-        wanted = {"base": table["base"].iloc[0], "arm": arm, "style": STYLE}
-        wanted |= {"seed": -1 if arm == "base" else 0, "control": "none"}
-        return table[(table[list(wanted)] == pd.Series(wanted)).all(axis=1)]
-    table = pd.read_parquet(RECORDED / "learning.parquet")  # of the first edition
-    recipe, seed = ("base", -1) if arm == "base" else ("course", 0)
-    wanted = {"recipe": recipe, "style": STYLE, "seed": seed}
-    found = table[(table[list(wanted)] == pd.Series(wanted)).all(axis=1)]
-    asked = pd.DataFrame(map(vars, phantom_vqa.questions("test")))
-    return found.join(asked[["image_id", "question", "answer"]], on="item")
-
-
-# %%
-before = tested(tier.model_path) if TRAINS else recorded("base")
+    """The same for a recorded model, of the first of its bases and seeds."""
+    table = pd.read_parquet(LEARNING / "answers.parquet")
+    table = table[table["base"] == table["base"].iloc[0]]
+    wanted = {"arm": arm, "style": STYLE, "control": "none"}
+    wanted["seed"] = -1 if arm == "base" else 0
+    return table[(table[list(wanted)] == pd.Series(wanted)).all(axis=1)]
 
 
 def tell(name, answered):
     """Accuracy and form in one line, with 95 % intervals."""
-    n = len(answered)
     for column, what in (("correct", "right"), ("format_ok", "in form")):
-        low, high = wilson(int(answered[column].sum()), n)
+        low, high = wilson(int(answered[column].sum()), len(answered))
         print(f"{name}: {answered[column].mean():.1%} {what}", end=" ")
-        print(f"[{low:.1%}, {high:.1%}], n = {n}")
+        print(f"[{low:.1%}, {high:.1%}], n = {len(answered)}")
 
 
+# %%
+before = tested(tier.model_path) if TRAINS else recorded("base")
 tell("before", before)
 
 # %% [markdown]
-# Chance is 25 %, so the base knows something. `right` is the tolerant reading of chapter 02. `in form` says whether the answer has exactly
-# the form that the prompt shows.
+# Chance is 25 %. Is the interval of `right`, the tolerant reading of chapter 02, above it? Then the base knows something. `in form` says whether the answer has exactly
+# the form that the prompt shows. What a base does already, no training can teach it: keep both lines in mind for section 6.
 #
 # ## 2 The recipe
 #
@@ -130,23 +125,19 @@ tell("before", before)
 # field that differs from the default of its class; `None` there means that TRL decides when it starts.
 
 # %%
-from medr1_lib.rl.formula import formula
 from medr1_lib.rl.recipe import load_recipe
 
-recipe = load_recipe(
-    "gpu" if tier.name == "gpu" else "course",
-    style=STYLE,
-    model=str(tier.model_path),
-    data=str(folder / "phantoms"),
-    max_steps=STEPS,
-)
+NAME = "gpu" if tier.name == "gpu" else "course"
+paths = {"model": str(tier.model_path), "data": str(folder / "phantoms")}
+recipe = load_recipe(NAME, **paths, style=STYLE, max_steps=STEPS)
 config = recipe.trl_config(folder / "checkpoints")
-fields = type(config).__dataclass_fields__
-rows = [(k, value, fields[k].default) for k, value in recipe.config.items()]
-table = pd.DataFrame(rows, columns=["field", "this recipe", "TRL's default"])
-differs = table["this recipe"] != table["TRL's default"]
-unset = table.drop(columns="field").isna().all(axis=1)
-display(table[differs & ~unset].set_index("field"))
+
+# %%
+from medr1_lib.rl.formula import formula
+
+usual = {k: f.default for k, f in type(config).__dataclass_fields__.items()}
+rows = [(k, v, usual[k]) for k, v in recipe.config.items() if v != usual[k]]
+display(pd.DataFrame(rows, columns=["field", "this recipe", "TRL's default"]))
 Math(formula(config))
 
 # %% [markdown]
@@ -154,7 +145,8 @@ Math(formula(config))
 # configuration, not quoted from a paper. Compare it with chapter 05. Each batch of rollouts is used for one step, so the ratio is 1 and the
 # clip never acts.
 #
-# Other rows set sizes. One stands out: the **learning rate** is hundreds of times TRL's default. To see why, look at what Adam does with it. Adam
+# Other rows set sizes: 16 prompts with eight rollouts each are one step. One row stands out. Compare the **learning rate** with TRL's default.
+# To see why it is so much higher, look at what Adam does with it. Adam
 # divides the moving average of the gradient by the root of the moving average of its square:
 #
 # $$ m \leftarrow 0.9\, m + 0.1\, g, \quad v \leftarrow 0.999\, v + 0.001\, g^2, \quad
@@ -164,7 +156,7 @@ Math(formula(config))
 # *medium, 15 minutes*
 #
 # Return the weight after step $t$ (`step`, beginning at 1), and the new averages $m$ (`mean`) and $v$ (`square`). **Before you run the next
-# cell, predict**: a gradient of 1, of 0.001 and of 0.000001, the same in every step. Which of the three weights moves furthest in 60 steps, and how far?
+# cell, predict**: a gradient of 1, of 0.001 and of 0.000001, the same in every step. Which of the three weights moves furthest in 100 steps, and how far?
 #
 # <details><summary>Hint</summary>
 #
@@ -188,10 +180,10 @@ def adam_step(weight, gradient, mean, square, step, rate):
 adam_step = checks.adam_step(adam_step)
 
 # %% tags=["nbval-check-output"]
-for rate in (4e-4, 1e-6):
+for rate in (1e-3, 1e-6):
     for gradient in (1.0, 1e-3, 1e-6):
         state = (0.0, 0.0, 0.0)
-        for step in range(1, 61):
+        for step in range(1, 101):
             state = adam_step(state[0], gradient, *state[1:], step, rate)
         print(f"rate {rate}, gradient {gradient}: moved {abs(state[0]):.6f}")
 
@@ -199,12 +191,17 @@ for rate in (4e-4, 1e-6):
 # The size of the gradient hardly matters. A weight whose gradient keeps its sign moves by the learning rate in every step; if the sign changes at
 # random, it moves less. So the rate times the number of steps limits how far a training gets.
 #
-# An adapter needs distance. Its second matrix begins at zero (chapter 09), so at $10^{-6}$ a run of sixty steps could not bring any entry beyond
-# 0.00006, and the policy would stay the base. TRL's default is meant for training *all* weights of a large
-# model for thousands of steps. There, published runs use rates between $10^{-6}$ and $10^{-5}$; adapters take about ten times as much.
+# An adapter needs distance. Its second matrix begins at zero (chapter 09), so at $10^{-6}$ a run of 100 steps could not bring any entry beyond
+# 0.0001, and the policy would stay the base. TRL's default is meant for training *all* weights of a large
+# model for thousands of steps. There, published runs use rates between $10^{-6}$ and $10^{-5}$; adapters take about ten times as much. Our model is
+# tiny and the run is short, so its recipe takes $10^{-3}$. A low rate is not the safe choice either: the policy can become sure of its answers before it
+# becomes right, and then its groups have no spread. Chapter 07 shows runs with rates that are too high and too low.
+#
+# The rate falls in a straight line to zero (`lr_scheduler_type`). Early steps have to travel. Late steps would only move back and forth with the noise of
+# their groups, and a smaller rate averages over more of them.
 #
 # *What carries over to a 2B model:* the objective, groups of eight or more, several prompts per step, watching the KL. *What does not:* the rate, the number of steps,
-# the limit of tokens. Chapter 07 shows a run at 25 times this rate.
+# the limit of tokens.
 #
 # ## 3 Train
 #
@@ -212,7 +209,7 @@ for rate in (4e-4, 1e-6):
 # without learning, the *pre-flight*, and refuses to start if no group has spread. Pale lines are single steps, strong lines
 # the mean of the last ten. While you wait: which curves should rise, which should not, and which is missing?
 
-# %% mystnb={"image": {"alt": "Curves over the steps of the run, pale for single steps and strong for the running mean: reward, its two parts accuracy and format, KL from the base, and completion length in tokens."}}
+# %% mystnb={"image": {"alt": "Six panels over the steps of the run, pale for single steps and strong for the running mean: reward, its two parts accuracy and format, KL from the base, completion length in tokens, entropy, and gradient norm."}}
 from medr1_lib.analysis.plots import curves
 from medr1_lib.course.live import live
 from medr1_lib.rl.run import Run
@@ -231,8 +228,8 @@ else:
 # A single step asks a few questions, and the next step asks others. So the curve jumps, and the best single step is luck. Nor is the
 # running mean a test: these are training questions, with answers drawn at random.
 #
-# `zero_std_groups` is the share of groups whose rewards are all equal. The next cell looks inside: are they solved, or are they hopeless? All
-# rollouts right is success. All rollouts *wrong* is a question on which reinforcement has stopped, and the curve of the share does not tell these two apart.
+# The pre-flight counted the groups without spread of reward. The next two cells look inside the groups of training, in each third of the run: are those
+# without spread solved, or are they hopeless? All rollouts right is success. All rollouts *wrong* is a question on which reinforcement has stopped.
 
 # %%
 notes = json.loads((run.folder / "recipe.json").read_text())
@@ -241,25 +238,23 @@ rollouts = run.rollouts
 rollouts["points"] = rollouts["format_reward"] + rollouts["accuracy_reward"]
 third = run.log["step"].max() / 3
 rollouts["third"] = (1 + (rollouts["step"] - 1) // third).astype(int)
-groups = rollouts.groupby(["third", "step", "image_id"])["points"]
-groups = groups.agg(["min", "max"]).reset_index()
-kinds = {
-    "with spread": groups["min"] < groups["max"],
-    "all right": groups["min"] == 2,
-    "all wrong": (groups["min"] == groups["max"]) & (groups["max"] < 2),
-}
-pd.DataFrame(kinds).groupby(groups["third"]).mean().map("{:.0%}".format)
+
+# %%
+points = rollouts.groupby(["third", "step", "image_id"])["points"]
+low, high = points.min(), points.max()
+kinds = pd.DataFrame({"with spread": low < high, "all right": low == 2})
+kinds["all wrong"] = ~kinds.any(axis=1)
+kinds.groupby("third").mean().map("{:.0%}".format)
 
 # %% [markdown]
 # ## 4 Look into a group
 #
 # Curves are averages. What does the model say? Pick a step and a prompt. Each completion stands beside its points and its advantage. Look for three
-# things: an early completion without the form; a group without spread; and a completion with the right letter whose reasons name
+# things: a group without spread; a group in which one rollout alone is right; and a completion with the right letter whose rationale names
 # the wrong thing. The rules read form and letter only, so that one is pushed up like an honest one.
 
 # %% tags=["nbval-ignore-output"]
 from medr1_lib.course.widgets import RolloutExplorer
-from medr1_lib.data.phantoms import draw
 
 some = rollouts.groupby("step").head(2 * config.num_generations)
 asked = {q.image_id: q for q in phantom_vqa.questions("train", per_cell=256)}
@@ -270,29 +265,23 @@ RolloutExplorer(some, pictures)
 # How many rollouts with full marks do not name both the true modality and the true part of the body? The interval is over *groups*, because the eight
 # rollouts of a group share a picture and fail together. An interval over single rollouts would be too narrow.
 
+
 # %%
-import re
-
-paid = rollouts[rollouts["points"] == 2]
-paid = paid[paid["image_id"].isin(asked)]
-
-
 def mistaken(rollout):
-    """Whether the reasons lack the true modality or the true part of the body."""
+    """Whether the rationale lacks the true modality or the true part of the body."""
     scene = asked[rollout.image_id].scene
     said = re.split(r"[<>:,] ?", rollout.completion)
     return not {scene.modality, scene.anatomy} <= set(said)
 
 
+paid = rollouts[(rollouts["points"] == 2) & rollouts["image_id"].isin(asked)]
 paid = paid.assign(mistaken=[float(mistaken(row)) for row in paid.itertuples()])
 for when, rows in paid.groupby("third"):
     value, low, high = mean_table(rows, ["mistaken"]).iloc[0, 1:]
-    print(
-        f"third {when}: {value:.0%} [{low:.0%}, {high:.0%}] of {len(rows)} paid in full"
-    )
+    print(f"third {when}: {value:.0%} [{low:.0%}, {high:.0%}] of {len(rows)}")
 
 # %% [markdown]
-# Full marks for reasons that are wrong or missing. If the intervals of the first and the last third overlap, this run does not show that training made it
+# Those are full marks for a rationale that is wrong or incomplete. If the intervals of the first and the last third overlap, this run does not show that training made it
 # better or worse; nothing in the reward asks for it. Chapter 11 scores every claim.
 #
 # ## 5 After, on the same questions
@@ -331,16 +320,16 @@ def mcnemar_p(lost, won):
 # %%
 mcnemar_p = checks.mcnemar_p(mcnemar_p)
 
-# %% tags=["headline"]
+# %%
 after = tested(run.adapter) if TRAINS else recorded("grpo")
 tell("before", before)
 tell("after", after)
+
+# %% tags=["headline"]
 paired = compare(before, after)
-low, high = paired.interval
+gain, low, high = (100 * x for x in (paired.difference, *paired.interval))
 p = mcnemar_p(paired.first, paired.second)
-print(
-    f"{100 * paired.difference:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
-)
+print(f"{gain:+.1f} points [{low:+.1f}, {high:+.1f}]", end=", ")
 print(f"lost {paired.first}, won {paired.second}, p = {p:.0e}")
 
 # %% tags=["nbval-check-output"]
@@ -348,7 +337,7 @@ print("more won than lost:", "yes" if paired.second > paired.first else "no")
 print("McNemar p below 0.01:", "yes" if p < 0.01 else "no")
 
 # %% [markdown]
-# The model became better on questions that it never saw in training. Many papers stop here, with a sentence such as "GRPO improves
+# If both lines say yes, the model became better on questions that it never saw in training. Many papers stop here, with a sentence such as "GRPO improves
 # medical reasoning". It would not follow. Three very different things raise this number.
 #
 # ## 6 Where did the gain come from?
@@ -360,11 +349,11 @@ print("McNemar p below 0.01:", "yes" if p < 0.01 else "no")
 # - **Knowledge.** The rest: the letter follows the picture and the question more often than before.
 #
 # Three readers of the same answer separate them. *Strict* reads the answer as it was written, and only in the form asked for. *Forced* gives the model
-# the form (after its own reasons) and takes the most probable letter, so form cannot matter. *Corrected* multiplies the letter probabilities with one constant per
+# the form (after its own rationale) and takes the most probable letter, so form cannot matter. *Corrected* multiplies the letter probabilities with one constant per
 # letter, so that the letters come equally often on other questions (chapter 02), and the habit cannot matter either.
 
 # %% mystnb={"image": {"alt": "Three boxes in a row: strict reading, forced letter, corrected letter. From strict to forced the form no longer counts, from forced to corrected the letter habit no longer counts. Below each step stands the part of a gain that it isolates: form, habit; and below corrected, knowledge."}}
-axes = sketch(
+sketch(
     {
         "strict": (0, 0, "strict\nas written"),
         "forced": (1.6, 0, "forced\nform is given"),
@@ -384,25 +373,18 @@ axes = sketch(
     ],
     tints={"form": "orange", "habit": "blue", "knowledge": "green"},
 )
+plt.show()
+
+# %% [markdown]
+# The first table has the accuracy by each reader. Look at the row `before`: the step from `strict` to `forced` is all that form can still gain, and the step
+# from `forced` to `corrected` is what the habit costs. The second table has the share of each letter among the answers, where even letters are 25 %.
 
 # %%
-from medr1_lib.analysis.gains import (
-    READERS,
-    change,
-    gain_table,
-    letter_habit,
-    read_all,
-)
-
-KNOWN = "letter_probs" in before  # answers of the first edition have none
-if KNOWN:
-    read = {"before": read_all(before), "after": read_all(after)}
-    means = {name: one[[*READERS]].mean() for name, one in read.items()}
-    letters = {name: letter_habit(one)["share"] for name, one in read.items()}
-    display(pd.DataFrame(means).T.map("{:.1%}".format))
-    display(pd.DataFrame(letters).T.map("{:.0%}".format))
-else:
-    print("The recorded answers have no letter probabilities; run the laptop tier.")
+read = {"before": gains.read_all(before), "after": gains.read_all(after)}
+means = {name: one[[*gains.READERS]].mean() for name, one in read.items()}
+letters = {name: gains.letter_habit(one)["share"] for name, one in read.items()}
+display(pd.DataFrame(means).T.map("{:.1%}".format))
+display(pd.DataFrame(letters).T.map("{:.0%}".format))
 
 # %% [markdown]
 # ### Exercise 3: the parts of a gain
@@ -443,17 +425,16 @@ gain_parts = checks.gain_parts(gain_parts)
 # order. Is the interval of *knowledge* above zero? How large is knowledge beside the other two? Only then look at the total.
 
 # %%
-if KNOWN:
-    mine = gain_parts(*(means[name].to_dict() for name in ("before", "after")))
-    measured = gain_table(change(read["before"], read["after"]))
-    agree = all(abs(measured["value"][part] - mine[part]) < 1e-9 for part in mine)
-    print("the library's values are yours:", agree)
-    display((100 * measured[["value", "low", "high"]]).round(1))
-else:
-    print("The recorded answers have no letter probabilities; run the laptop tier.")
+mine = gain_parts(*(means[name].to_dict() for name in ("before", "after")))
+measured = gains.gain_table(gains.change(read["before"], read["after"]))
+agree = all(abs(measured["value"][part] - mine[part]) < 1e-9 for part in mine)
+print("the library's values are yours:", agree)
+(100 * measured[["value", "low", "high"]]).round(1)
 
 # %% [markdown]
-# One run on one base is an anecdote with an interval: the interval knows about the questions, and nothing about the luck of the training.
+# A gain depends on what the base lacks. A base that breaks the form or prefers a letter gains form and habit first, and its accuracy can rise by many points
+# without any knowledge. A base that keeps the form and uses its letters evenly has only knowledge to gain. And one run on one base is
+# one observation: the interval knows about the questions, and nothing about the luck of the training.
 #
 # ## 7 What must stand beside a gain
 #
@@ -469,159 +450,139 @@ else:
 # | rejection sampling + SFT | samples, keeps right rollouts, imitates them | what the model's own good rollouts give |
 # | GRPO | the recipe | the method |
 #
-# `benchmarks/study/learning.py` trains and asks all of them, in three styles, with the same number of updates. Every bar below is split into its parts. The black
-# marks are the whole gain with its 95 % interval over pictures and seeds (over bases, where the record has several).
-
-# %%
-ARMS = {
-    "format": "format only",
-    "random": "random",
-    "sft": "SFT on letters",
-    "rft": "rejection + SFT",
-    "grpo": "GRPO",
-}
-COLORS = {"form": "C1", "habit": "C0", "knowledge": "C2"}
+# `benchmarks/study/learning.py` trains and asks all of them with the same number of updates, and its record holds those that are done; only these have a bar. Every bar below is split into its parts. The black
+# marks are the whole gain with its 95 % interval over pictures and over the models of the bar, as many seeds or bases as the first lines say. **Predict**: which bars will stand at zero?
 
 
-def bars(axis, style, record):
-    """The seven bars of one style."""
-    rows = pd.DataFrame(record["table"]).query("style == @style")
+# %% tags=["hide-input"]
+def bars(axis, style, runs, table):
+    """The bars of one style, and the whole gain of each as a black mark."""
+    own = next(run for run in runs if (run["arm"], run["style"]) == ("base", style))
+    base = own["readers"]
+    lacks = base["forced"] - base["strict"], base["corrected"] - base["forced"], 0
+    top = pd.DataFrame({"base": (0, 0, 0), "corrected base": lacks}, list(COLORS)).T
+    rows = table.query("style == @style").replace({"arm": ARMS})
     found = rows.pivot(index="arm", columns="part", values=["value", "low", "high"])
-    bases = pd.DataFrame(record["runs"]).query("style == @style and arm == 'base'")
-    base = bases.iloc[0]
-    ours = {"form": base["forced"] - base["strict"], "knowledge": 0.0}
-    ours["habit"] = base["corrected"] - base["forced"]
-    axis.axhline(0, color="black", linewidth=1)
-    heights = pd.DataFrame(found["value"][list(COLORS)].T[list(ARMS)])
-    heights.insert(0, "base", 0.0)
-    heights.insert(1, "corrected", pd.Series(ours))
+    found = found.loc[[name for name in ARMS.values() if name in found.index]]
+    heights = pd.concat([100 * top, found["value"][list(COLORS)]])
     for sign in (1, -1):
-        part = 100 * (sign * heights.loc[list(COLORS)]).clip(lower=0) * sign
-        bottom = part.cumsum() - part
+        part = sign * (sign * heights).clip(lower=0)
+        bottom = part.cumsum(axis=1) - part
         for name, color in COLORS.items():
-            axis.bar(range(7), part.loc[name], bottom=bottom.loc[name], color=color)
-    total = 100 * found.xs("strict", level="part", axis=1).loc[list(ARMS)]
-    reach = [total["value"] - total["low"], total["high"] - total["value"]]
-    axis.errorbar(range(2, 7), total["value"], yerr=reach, fmt="D", ms=4, c="black")
-    axis.set_xticks(
-        range(7), ["base", "corrected base", *ARMS.values()], rotation=90
-    )
+            axis.bar(heights.index, part[name], bottom=bottom[name], color=color)
+    whole = found.xs("strict", axis=1, level="part")
+    reach = [whole["value"] - whole["low"], whole["high"] - whole["value"]]
+    axis.errorbar(whole.index, whole["value"], reach, fmt="D", ms=4, c="black")
+    axis.tick_params(axis="x", rotation=90)
     axis.set_title(f"{style}, base {base['strict']:.0%}")
 
 
-# %% mystnb={"image": {"alt": "For each style a panel with seven bars, the gain over the base in points: base, corrected base, format only, random, SFT on letters, rejection sampling with SFT, and GRPO. Bars are stacked from form, habit and knowledge, negative parts below zero; black marks show the whole gain with its interval."}}
-if LEARNING.exists():
-    record = json.loads((LEARNING / "learning.json").read_text())
-    styles = list(dict.fromkeys(row["style"] for row in record["table"]))
-    figure, panels = plt.subplots(
-        1, len(styles), figsize=(10, 4), sharey=True, layout="constrained"
-    )
-    for axis, style in zip(panels, styles, strict=True):
-        bars(axis, style, record)
-    panels[0].set_ylabel("gain over the base (points)")
-    colors = [plt.Rectangle((0, 0), 1, 1, color=color) for color in COLORS.values()]
-    figure.legend(colors, list(COLORS), loc="outside lower center", ncol=3)
-    plt.show()
-else:
-    print("Not recorded yet: python -m benchmarks.study.learning, see its --help.")
+# %% mystnb={"image": {"alt": "A panel with up to seven bars for each recorded style, the gain over the base in points: base, corrected base, format only, random, SFT on letters, rejection sampling with SFT, and GRPO. Bars are stacked from form, habit and knowledge, negative parts below zero; black marks show the whole gain with its interval."}}
+ARMS = {"format": "format only", "random": "random", "sft": "SFT on letters"}
+ARMS |= {"rft": "rejection + SFT", "grpo": "GRPO"}
+COLORS = {"form": "C1", "habit": "C0", "knowledge": "C2"}
+record = json.loads((LEARNING / "learning.json").read_text())
+table = pd.DataFrame(record["table"])
+table[["value", "low", "high"]] *= 100  # points
+styles = list(table["style"].unique())
+runs, n = record["runs"], record["questions"]
+print(f"base {runs[0]['base']}, {record['steps']} steps, n = {n}")
+models = table.groupby("arm")["models"].max().to_dict()
+print("intervals over pictures and models; models of each arm:", models)
+shape = {"figsize": (10, 4), "sharey": True, "layout": "constrained"}
+figure, panels = plt.subplots(1, len(styles), squeeze=False, **shape)
+for axis, style in zip(panels.flat, styles, strict=True):
+    bars(axis, style, runs, table)
+panels[0, 0].set_ylabel("gain over the base (points)")
+colors = [plt.Rectangle((0, 0), 1, 1, color=color) for color in COLORS.values()]
+figure.legend(colors, list(COLORS), loc="outside lower center", ncol=3)
+plt.show()
 
 # %%
-if LEARNING.exists():
-    rows = pd.DataFrame(record["table"]).query(
-        "style == @STYLE and part in @COLORS"
-    )
-    rows["points"] = [
-        f"{100 * row.value:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}]"
-        for row in rows.itertuples()
-    ]
-    over = sorted(set(rows["over"]))
-    print(f"{STYLE}, {record['steps']} steps, intervals over pictures and {over}")
-    display(
-        rows.pivot(index="arm", columns="part", values="points").loc[list(ARMS)]
-    )
+own = table.query("style == @STYLE and part in @COLORS").copy()
+shown = zip(own["value"], own["low"], own["high"], strict=True)
+own["points"] = ["{:+.1f} [{:+.1f}, {:+.1f}]".format(*row) for row in shown]
+print(STYLE)
+own.pivot(index="arm", columns="part", values="points")
 
 # %% [markdown]
 # How to read it. *Format only* and *random* are the floor: whatever they gain, a gain by GRPO contains too. *Corrected base* is what three numbers can do.
-# *SFT on letters* has the same labels as GRPO's reward. If it gains as much knowledge, reinforcement was not needed for it; its rows for reasoning styles
-# imitate an empty thought, since nobody wrote reasons. *Rejection sampling + SFT* differs from GRPO in one point: it never pushes a wrong
-# rollout down. Where the two are equal, the negative examples did nothing. The seeds and bases vary the training; none was chosen by its gain. `data/tiny-qwen2-vl/README.md`
+# Where the base keeps its form and its letters are even, all three should stand near zero, and then the gain of the other bars is knowledge.
+# *SFT on letters* has the same labels as GRPO's reward. If it gains as much knowledge, reinforcement was not needed for it. Its rows for styles with a rationale
+# imitate an empty one, since nobody wrote rationales. *Rejection sampling + SFT* differs from GRPO in one point: it never pushes a wrong
+# rollout down. Where the two are equal, the negative examples did nothing. `data/tiny-qwen2-vl/README.md`
 # says how the base was made.
 #
 # ## 8 Predict, run, explain
 #
 # The second half of exercise 3. Take one row of the list below, or an idea of your own. **Write down before you run**: the sign and the size of form, habit and
-# knowledge, and what the KL and the spread will do. Run the next cell with `WHAT` set to it. Compare with your prediction, and explain every difference in two sentences. One
+# knowledge, and what the KL and the spread will do. Set `WHAT` to it and run the next cell. Compare with your prediction, and explain every difference in two sentences. One
 # run has one seed: say what would change your mind.
 #
 # | `WHAT` | a question to think about |
 # |---|---|
-# | `{"rules": "format"}` | Can anything but the form change? What happens to the letters if no letter is ever paid? |
+# | `{"rules": "format"}` | Only the form is paid. What can be learned where nearly all rollouts keep the form? |
 # | `{"rules": "random"}` | The advantages are noise. Does noise move the policy? |
-# | `{"beta": 0.0}` | What does the penalty hold back in thirty steps? |
+# | `{"beta": 0.0}` | What does the penalty hold back in so few steps? |
 # | `{"num_generations": 2}` | Four times as many questions a step. What happens to the spread? |
-# | `{"learning_rate": 4e-3}` | Exercise 1 says how far a weight can go now. |
+# | `{"learning_rate": 1e-4}` | Exercise 1 says how far a weight can go now. |
 # | `{"num_iterations": 4}` | Four times as many updates with the same rollouts. |
 #
-# A prediction that was wrong and is understood is worth more than one that was right.
+# If a prediction was wrong and you can say why, you learned more than from one that was right.
 
 # %%
-WHAT, SHORT = {"rules": "format"}, 30
+WHAT, SHORT = {"rules": "format"}, 20
 
 
-def trained(changes):
-    """An adapter trained for a short time with a changed recipe."""
+def trained_parts(changes):
+    """The parts of the gain of a short training with a changed recipe."""
     out = Path(tempfile.mkdtemp(dir=folder)) / "run"
-    own = recipe.replace(max_steps=SHORT, **changes)
-    return train(own, out, force=True).adapter
-
-
-def read_by_all(adapter):
-    """Accuracy by each reader."""
-    return read_all(tested(adapter))[[*READERS]].mean().to_dict()
+    run = train(recipe.replace(max_steps=SHORT, **changes), out, force=True)
+    found = gains.read_all(tested(run.adapter))[[*gains.READERS]].mean()
+    return gain_parts(means["before"].to_dict(), found.to_dict())
 
 
 if TRAINS:
-    found = gain_parts(means["before"].to_dict(), read_by_all(trained(WHAT)))
+    found = trained_parts(WHAT)
     print(WHAT, {part: f"{100 * value:+.1f}" for part, value in found.items()})
 else:
-    print("At the replay tier nothing is trained: compare with the table above.")
+    print("At the replay tier nothing is trained: compare with the bars above.")
 
 # %% [markdown]
 # <details><summary>What to compare with</summary>
 #
-# Format only and random have their bars in section 7, with 150 steps and several seeds, and chapter 07 has recorded curves of a high rate, of a rate that is too
-# low and of a missing penalty. A reward that is the same for all letters cannot prefer the right one; if letters move all the same, the movement is a new *habit*, and
-# the corrected reader does not rise. Groups of two have spread less often: chapter 04 has the curve. Four updates with each batch move the policy further per rollout, and
-# the clip decides how far.
+# Format only and random have their bars in section 7, after more steps. Chapter 07 has recorded curves of a rate that is too high, of one that is too
+# low and of a missing penalty. A reward that all rollouts of a group earn has no spread and moves nothing. A reward that is the same for all letters cannot prefer the right one.
+# If letters move all the same, the movement is a new *habit*, and the corrected reader does not rise. Groups of two have spread less often: chapter 04 has the curve. Four
+# updates with each batch move the policy further per rollout, and the clip decides how far.
 #
 # </details>
 #
 # ## 9 What nobody measured
 #
-# A reward shows what it reads. What becomes of the rest? In the first edition of this course, models trained with GRPO were asked to describe their images again, which no
-# reward had asked them to do. These are records of the first base of the course.
+# A reward shows what it reads. What becomes of the rest? Models trained with GRPO were asked to describe their images again, which no
+# reward had asked them to do.
 
 # %%
 captions = json.loads((RECORDED / "learning_captions.json").read_text())
-changes = pd.DataFrame(
-    {
-        "style": [one["style"] for one in captions["runs"]],
-        "change": [100 * one["paired"]["difference"] for one in captions["runs"]],
-        "worse": [one["paired"]["interval"][1] < 0 for one in captions["runs"]],
-        "better": [one["paired"]["interval"][0] > 0 for one in captions["runs"]],
-    }
-)
-print(
-    "captions that name the right option: points, and runs that are clearly different"
-)
-changes.groupby("style", sort=False).agg(
-    {"change": "mean", "worse": "sum", "better": "sum"}
-).round(1)
+found = pd.DataFrame([run["paired"] | run for run in captions["runs"]])
+spans = pd.DataFrame([run["paired"]["interval"] for run in captions["runs"]])
+found["worse"], found["better"] = spans[1] < 0, spans[0] > 0
+found["points"] = 100 * found["difference"]
+print(f"recorded {captions['date']}: captions that name the right option")
+means_of = {"points": "mean", "worse": "sum", "better": "sum", "n": "first"}
+found.groupby("style").agg(means_of).round(1)
 
 # %% [markdown]
-# Trained to give the letter alone (`no_think`), those models described their images *worse* in every seed, while their accuracy rose. The KL penalty did not
-# prevent it: it holds the policy near the reference on the texts that are sampled in training, and captions are none of them. So before you call a training a
-# success, test something that you did not train.
+# `points` is the mean change over the runs of a style; `worse` and `better` count the runs whose own interval is on one side of zero. If a style has a negative
+# change, its models lost a skill while they gained accuracy. The KL penalty does not prevent that: it holds the policy near the reference on the texts that
+# are sampled in training, and captions are none of them. So before you call a training a success, test something that you did not train.
+#
+# What does all of this say about the claims in your ledger? The second is about styles with and without a rationale: compare the panels of section 7. The
+# third says that reinforcement can make up for size: how much did it add here, and was it knowledge?
+
+# %%
+ledger.page(6, thinking=None, size=None)  # your new probability in place of None
 
 # %% [markdown]
 # ## Quiz

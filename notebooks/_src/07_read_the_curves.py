@@ -24,9 +24,8 @@
 #
 # ## What you will need
 #
-# Chapters 03, 05 and 06. Twelve runs are recorded: 40 steps each, one seed, made by
-# `benchmarks/study/failures.py` on the base of the course's first edition. The base has changed since. So
-# read them as examples of signs, and do not compare their numbers with your own runs. Three cells train live.
+# Chapters 03, 05 and 06. The runs are recorded, one seed each, by `benchmarks/study/failures.py`; the first cell of section 1 prints when,
+# and what their base could do. Read them as examples of signs, and do not compare their numbers with your own runs. Two cells train live.
 # At the replay tier they read the record instead.
 
 # %%
@@ -43,13 +42,13 @@ from IPython.display import display
 from matplotlib import pyplot as plt
 from scipy.special import log_softmax
 
-from medr1_lib.course import checks, tiers
+from medr1_lib.course import checks, ledger, tiers
 from medr1_lib.data.phantom_vqa import values
 
 tier = tiers.start(7)
 from medr1_lib.analysis.plots import curves
 
-sns.set_theme(style="whitegrid", palette="colorblind", rc={"figure.dpi": 80})
+sns.set_theme(style="whitegrid", palette="colorblind", rc={"figure.dpi": 72})
 warnings.filterwarnings("ignore", category=FutureWarning)
 
 # %%
@@ -63,11 +62,13 @@ GROUP, FULL_MARKS = notes["recipe"]["num_generations"], 2.0
 # %% [markdown]
 # ## 1 A run that goes well
 #
-# Look at a healthy run first. The pale line is a single step, the dark line a running mean. Single steps are
-# noisy, because every step asks other questions. So from here on we compare the two ends of a run: the mean of
-# its first five steps and the mean of its last five.
+# Look at a healthy run first. The pale line is a single step, the strong line a running mean. Single steps are
+# noisy, because every step asks other questions, and a healthy run of so few steps can gain less than a single step jumps. So from here on we compare the two ends of a run: the mean of
+# its first five steps and the mean of its last five. The printed lines say what the record is of.
 
-# %% mystnb={"image": {"alt": "Six panels of the healthy run over 40 steps. The reward rises and then rises more slowly. Accuracy and format both rise, format close to 1. The KL from the base grows and stays small. The completion length stays nearly the same. The entropy falls. The gradient norm falls too and has single peaks."}}
+# %% mystnb={"image": {"alt": "Six panels of the healthy run, pale for single steps and strong for the running mean: reward, its parts accuracy and format, KL from the base, completion length, entropy, and gradient norm. The next cell prints the values at both ends."}}
+print(f"{len(logs)} runs of {notes['steps']} steps, recorded {notes['date']};")
+print("the base:", notes["runs"]["healthy"]["preflight"]["text"])
 display(curves(logs["healthy"]))
 plt.close()
 
@@ -89,21 +90,22 @@ ends(
 # %% [markdown]
 # What each column says:
 #
-# - **reward** and its two parts rise. That is the aim, and it is also the curve that is easiest to fool.
+# - **reward**, the sum of accuracy and format, is what training raises. It is also the curve that is easiest to fool. A
+#   part that is at its maximum already cannot rise.
 # - **zero_std_groups** is the share of groups in which all rollouts earn the same. Such a group has no
 #   advantage. Section 2 looks inside it.
 # - **truncated** is the share of completions that were cut off at the limit of tokens.
 # - **kl** says how much the policy has changed from the base. It is in *nats per token*, where a nat is
 #   a unit of information (about 1.44 bits).
 # - **entropy** says how uncertain the policy is about its next token, also in nats. It falls while the policy
-#   becomes surer. At zero, all rollouts of a prompt are the same and learning stops.
+#   becomes surer, and can rise while it unlearns a mistake. At zero, all rollouts of a prompt are the same and learning stops.
 # - **grad_norm** is the length of the gradient before it is clipped. At zero nothing is learned. A sudden peak
 #   says that one batch pulled hard.
 # - **loss** says nothing about progress. With one update per batch it is `beta` times the KL (chapter 05).
 #
 # Read them in the order of the next figure. Each question is asked only if the one before is answered with yes.
 
-# %% mystnb={"image": {"alt": "A chain of five boxes with arrows. First: is there spread? If no, the signal is dead. Second: do completions end? If no, they are cut off. Third: are KL and gradient in bounds? If no, the rate is wrong. Fourth: does the reward rise on the same questions? Fifth: do the rollouts deserve it? If no, the reward is cheated."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "A chain of five boxes with arrows. First: is there spread? If no, the signal is dead. Second: do completions end? If no, they are cut off. Third: are KL and gradient in bounds? If no, the rate is wrong. Fourth: does the reward rise on the same questions? Fifth: do the rollouts deserve it? If no, the reward is cheated."}}
 from medr1_lib.course.sketch import sketch
 
 ASKED = {
@@ -170,7 +172,7 @@ for kind, part in group_kinds(own["reward"].tolist(), GROUP).items():
     print(f"{kind:>6}: {part:.0%} of {len(own) // GROUP} groups")
 
 # %% [markdown]
-# A good part of the groups without spread is stuck, in a healthy run. So a rising `zero_std_groups` is no proof
+# Compare the last two lines. This run is healthy, and yet its groups without spread are of both kinds. So a rising `zero_std_groups` is no proof
 # of success. Chapter 08 shows what can be done about stuck groups.
 #
 # ## 3 What a KL means
@@ -220,7 +222,7 @@ shuffled = random.Random(8).sample(list(CHOSEN), len(CHOSEN))
 patients = dict(zip("ABCDEFGH", shuffled, strict=True))
 
 
-# %%
+# %% tags=["hide-input"]
 PANELS = ("reward", "zero_std_groups", "truncated", "completion_length")
 PANELS += ("kl", "entropy", "grad_norm")
 
@@ -232,23 +234,20 @@ def charts(log_of):
     _, grid = plt.subplots(*shape, sharex=True, sharey="row", **plots)
     for column, (name, log) in zip(grid.T, log_of.items(), strict=True):
         column[0].set_title(name, fontsize="medium")
+        column[-1].set_xlabel("step", fontsize="small")
         for axes, field in zip(column, PANELS, strict=True):
             axes.plot(log["step"], log[field].rolling(3, min_periods=1).mean())
     for axes, field in zip(grid[:, 0], PANELS, strict=True):
-        axes.set_ylabel(field, fontsize="small")
-        if field in (
-            "kl",
-            "entropy",
-            "grad_norm",
-        ):  # one run is far from the others
+        axes.set_ylabel(field, fontsize="x-small")
+        if field in PANELS[4:]:  # one run is far from the others
             axes.set_yscale("symlog", linthresh=0.1)
 
 
 # %% [markdown]
 # All eight asked their questions in the same order, so a dip in several columns at one step is a
-# hard batch. KL, entropy and gradient have a scale that is logarithmic above 0.1. Take your time.
+# hard batch. Each line is a running mean over three steps. KL, entropy and gradient have a scale that is logarithmic above 0.1. Take your time.
 
-# %% mystnb={"image": {"alt": "Eight columns, A to H, and seven rows: reward, share of groups without spread, share cut off, completion length, KL, entropy and gradient norm over 40 steps. In some columns all groups are without spread and the KL is zero. In one the reward falls to zero within a few steps while the KL rises above 1. In one completions become longer and in one they become shorter. In one the KL stays close to zero although there is spread."}}
+# %% mystnb={"image": {"alt": "Eight columns, A to H, and seven rows: reward, share of groups without spread, share cut off, completion length, KL, entropy and gradient norm over the steps of each run. Where a column differs clearly from the others, it is in one row or two. The table in section 5 has the means of the last five steps of the first six runs."}}
 charts({letter: logs[name] for letter, name in patients.items()})
 plt.show()
 
@@ -279,9 +278,11 @@ def look(letter, step):
 # look("A", 40)
 
 # %% [markdown]
-# **Your verdicts.** *hard, 40 minutes.* Give each run a verdict from the table and your
-# confidence that it is right, from 0 to 1, as the comment in the next cell shows. As it stands, the cell holds a shrug:
-# `healthy` everywhere, with the confidence of a pure guess.
+# **Your verdicts**
+#
+# *hard, 40 minutes*: give each run a verdict from the table and your
+# confidence that it is right, from 0 to 1, as the comment in the next cell shows. As it stands, the cell holds a guess without any thought:
+# `healthy` everywhere, with the confidence of pure chance.
 
 # %%
 mine = dict.fromkeys("ABCDEFGH", ("healthy", 1 / 6))
@@ -328,7 +329,7 @@ def scored(name, verdicts):
 
 
 scored("you", mine)
-scored("a shrug", dict.fromkeys("ABCDEFGH", ("healthy", 1 / 6)))
+scored("pure chance", dict.fromkeys("ABCDEFGH", ("healthy", 1 / 6)))
 
 # %% [markdown]
 # Compare the share that is right with your mean confidence. If the confidence is higher, you were
@@ -356,61 +357,60 @@ pd.DataFrame(last).T.round(2)
 # **Two dead signals.** `one answer` samples with temperature 0.01 and `top_k=1`, which is what Qwen2-VL's own
 # `generation_config` asks for. TRL overrides that file; a plain `generate` follows it. All rollouts of a prompt are
 # the same, entropy and gradient are zero, and the KL never leaves zero. Its reward moves all the same, because each
-# step asks other questions. So a rising reward alone proves nothing. `all cut off` allows six tokens,
+# step asks other questions. So a moving reward alone proves nothing. `all cut off` allows six tokens,
 # and no completion reaches its answer.
 #
-# **Cut short.** A limit of 11 tokens is one or two tokens too short. The reward rises to nearly that of the
-# healthy run, and the share cut off falls to nearly zero. People call such a run a *length collapse*. It is not
-# one: the mean length rises to the limit and stays there. The policy *adapts* to the limit. What does it give up
-# for that? The KL is the only curve that warns, and only the rollouts tell:
+# **Cut short.** A limit of 11 tokens is a little too short for many completions of the base. What does the policy do? The next cell has its first and last five steps: the mean length, and
+# the share that is cut off. If the share falls, the policy *adapts* to the limit. People call such a run a *length collapse*. It is
+# one only if the length falls. What does the policy give up in order to fit? No curve says that. The cell counts how many of the late
+# rollouts name a part of the body, and shows the most common one.
 
 # %%
 for name in ("healthy", "cut short"):
     own = rollouts[(rollouts["name"] == name) & (rollouts["step"] > 30)]
-    length = ends(logs[name], ["completion_length"]).round(1).to_numpy().tolist()
-    named = [
-        any(
-            part in r.completion
-            for part in values(r.modality, "Anatomy Identification")
-        )
-        for r in own.itertuples()
-    ]
-    print(
-        f"{name}: {length} tokens, {sum(named) / len(named):.0%} name a part of the body"
-    )
-    print("   ", own["completion"].mode()[0])
+    parts = [values(kind, "Anatomy Identification") for kind in own["modality"]]
+    said = zip(own["completion"], parts, strict=True)
+    named = [any(part in completion for part in some) for completion, some in said]
+    both = ends(logs[name], ["completion_length", "truncated"])
+    print(f"{name}: {sum(named) / len(named):.0%} name a part of the body")
+    print(both.round(2).to_string(), own["completion"].mode()[0], sep="\n")
+ledger.page(7, thinking=None)
 
 # %% [markdown]
-# The mean length is that of the first and of the last five steps. To save a token or two, the model dropped a part
-# of its reasoning: often no part of the body is named any more, or something else is called one. No reward
-# reads the reasoning, so this cost nothing.
+# What a policy drops under such a limit is a part of its rationale. No reward reads the rationale, so dropping it costs nothing. Compare with the second claim in your ledger, which is
+# about what a rationale is worth, and write a new probability in place of `None` if this changes your mind.
 #
-# **Too slow, too fast.** The recipe has a rate of 0.0004. `too slow` has a fortieth of it and learns, but hardly
-# moves. `too fast` has 25 times as much. It is over after its first update, before any curve could warn: its reward
-# falls to zero and its KL is above 1. After that all groups are stuck, so nothing brings it back. A run that
+# **Too slow, too fast.** The next cell prints both rates as multiples of that of the healthy run, and what became of reward and KL. The slow run learns, but it hardly
+# moves. Look at the fast one. If its KL ends near 1 or above and its reward far below the healthy one, its first updates broke it,
+# before any curve could warn. Then all groups are stuck, and nothing brings it back. A run that
 # goes on overnight deserves a rule that stops it when the KL passes a limit.
 
 # %%
-slow, well = (ends(logs[name]) for name in ("too slow", "healthy"))
-way = slow.loc["kl", "last"] / well.loc["kl", "last"]
-print(f"too slow: {way:.2f} of the healthy KL, so about {way**0.5:.2f} of its way")
-gained = [f"{log.loc['reward'].diff()['last']:.2f}" for log in (slow, well)]
-print("reward gained: too slow", gained[0] + ", healthy", gained[1])
+for name in ("too slow", "healthy", "too fast"):
+    changes, both = notes["runs"][name]["changes"], ends(logs[name])
+    rate = changes.get("learning_rate", notes["recipe"]["learning_rate"])
+    times = rate / notes["recipe"]["learning_rate"]
+    kl, reward = both["last"]["kl"], both.loc["reward"].round(2).tolist()
+    print(f"{name}: {times:g} times the rate, KL {kl:.4f}, reward {reward}")
 
 # %% [markdown]
+# The root of the KL says how far a run has gone (section 3), so compare the roots of the first two.
+#
 # **No penalty.** Two more runs are recorded in which the KL penalty is missing. The penalty pulls a token back
 # with `beta * (1 - p_ref / p)`, and the advantage pushes it with about 1. The next cell compares the two for a
-# token that has become twice as likely. At this `beta` the penalty is a small force, and in 40 steps the
-# learning rate decides more than anything else how far the policy goes. We expected a failure without it, and the record does not show one.
+# token that has become twice as likely. At this `beta` the penalty is a small force. Compare each run without it with the one
+# of the same rate: `fast` has a higher rate than `healthy`. Which differs more, what the penalty does or what the rate does?
 
 # %%
 beta = notes["recipe"]["beta"]
 print(f"pull on a token that is twice as likely: {beta * (1 - 1 / 2):.3f}, push: 1")
-LOOSE = ("healthy", "no leash", "fast", "fast, no leash")
-pd.DataFrame({name: ends(logs[name])["last"] for name in LOOSE}).T.round(2)
+LOOSE = [name for name, run in notes["runs"].items() if "beta" in run["changes"]]
+pd.DataFrame(
+    {name: ends(logs[name])["last"] for name in ("healthy", "fast", *LOOSE)}
+).T.round(2)
 
 # %% [markdown]
-# **Cheated.** Two runs started from a base with a bad habit. In half of its answers it hid its thoughts inside the
+# **Cheated.** Two runs started from a base with a bad habit. In half of its answers it hid a rationale inside the
 # answer block, although the style `no_think` asks for a letter only. The published rules of chapter 03 pay for that,
 # because one of their patterns lets a dot match a line break and the other does not. The strict rules do not pay.
 
@@ -430,7 +430,7 @@ for name in ("hidden thoughts, published", "hidden thoughts, strict"):
     print(f"{name}: {unearned:.0%} of full marks unearned, {tokens:.1f} tokens")
 
 # %% [markdown]
-# The cheat earns *more* than the honest run, and no curve falls. Its length gives it away, if you know
+# The published rules pay in full for completions that the strict rules would not pay for, and no curve of a cheat has to fall. The length can give it away, if you know
 # that a letter in its tags takes four tokens. The honest run becomes shorter, and that is what was asked for: a
 # falling length is not a fault in itself. Cheats are found by reading rollouts, and by
 # scoring them with a rule that the training does not use.
@@ -441,11 +441,8 @@ for name in ("hidden thoughts, published", "hidden thoughts, strict"):
 # that should stay. Patient 1 is worked out below.
 
 # %%
-NUMBER, STEPS, TRAINS = (
-    1,
-    60,
-    tier.name != "replay",
-)  # other numbers: other patients
+NUMBER, STEPS = 1, 60  # other numbers: other patients
+TRAINS = tier.name != "replay"
 temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-07-")
 folder = Path(temporary.name)
 STANDARD = notes["recipe"]
@@ -469,7 +466,8 @@ def ill(number):
     }
     dead = {"temperature": 0.05, "top_k": 1}
     faults = (speed, {"max_completion_length": 6}, dead)
-    return STANDARD | {"beta": 0.02, "lora_r": 8} | faults[0] | draw.choice(faults)
+    harmless = {"beta": 0.02, "lora_r": 8, "per_device_train_batch_size": 64}
+    return STANDARD | harmless | faults[0] | draw.choice(faults)
 
 
 # %%
@@ -487,7 +485,7 @@ def watched(name, recipe, steps, instead):
 # Ten steps of patient 1, forced past the pre-flight that would refuse a dead signal. Look at the curves: which
 # verdicts fit?
 
-# %% mystnb={"image": {"alt": "Ten steps of a sick run. The reward and both of its parts fall to nearly zero after the first update. The KL rises above 1, completions grow to the limit of tokens, and the gradient norm falls."}}
+# %% mystnb={"image": {"alt": "Six panels over ten steps of a run with a fault: reward, its parts accuracy and format, KL from the base, completion length, entropy, and gradient norm."}}
 seen = watched("sick", ill(NUMBER), 10, logs["too fast"].head(10))
 
 # %% [markdown]
@@ -526,10 +524,10 @@ def mend(recipe, standard, verdicts):
 mend = checks.mend(mend)
 
 # %% [markdown]
-# The completions of patient 1 all reach the limit, so it looks cut off as well. But they did not at the first step,
-# and the policy broke after it. One cause explains everything, so we treat that one and look again.
+# Compare the first step of patient 1 with the later ones. If completions reach the limit only after the policy broke, the run looks cut off as well, but
+# the limit is not the cause. One cause explains everything, so we treat that one and look again.
 
-# %% mystnb={"image": {"alt": "Sixty steps of the mended run. The reward rises, the KL stays far below 1, the completions keep their length and the entropy falls slowly."}}
+# %% mystnb={"image": {"alt": "Six panels over the steps of the mended run: reward, its parts accuracy and format, KL from the base, completion length, entropy, and gradient norm. The next cell prints whether there is spread, completions end, and the KL stays below 1."}}
 verdicts = ["too fast"]
 healed = mend(ill(NUMBER), STANDARD, verdicts)
 after = watched("healed", healed, STEPS, logs["healthy"])
@@ -547,8 +545,8 @@ for sign, holds in signs.items():
     print(f"{sign}: {'yes' if holds else 'no'}")
 
 # %% [markdown]
-# Your turn: set `NUMBER` to 2, 3 or 4, run this section again, and change `verdicts` until every line says yes. *hard, 30
-# minutes, most of it waiting.* What to compare with: patient 2 has one fault, patients 3 and 4 have two each. A run without
+# Your turn: set `NUMBER` to 2, 3 or 4, run this section again, and change `verdicts` until every line says yes.
+# *hard, 30 minutes*, most of it waiting. What to compare with: patient 2 has one fault, patients 3 and 4 have two each. A run without
 # any spread shows neither a rate that is too low nor one that is too high, so a second fault can hide behind the first.
 
 # %% [markdown]
@@ -616,7 +614,7 @@ for sign, holds in signs.items():
 # ## What you saw
 #
 # - Curves are read in an order: spread, ends, movement, reward, and then rollouts.
-# - A group without spread is solved or stuck. In the recorded healthy run a good part of them is stuck.
+# - A group without spread is solved or stuck, and only the rewards tell which.
 # - A KL is quadratic near the base, a loss says nothing, and an entropy of zero ends all learning.
 # - A reward can rise because the questions change, because the policy adapts to a wrong limit, or because it cheats.
 # - A verdict has a confidence, and the Brier score rates both together.
