@@ -1,7 +1,6 @@
 """The commands of the library: `python -m medr1_lib doctor|progress|data|train|...`.
 
-A command imports what it needs when it runs. So `--help` and the doctor start at once, and the
-doctor works where other packages are broken.
+A command imports what it needs when it runs, so that `--help` and the doctor start at once.
 """
 
 import _thread
@@ -14,6 +13,7 @@ import shlex
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Callable
 from dataclasses import asdict
 from hashlib import sha256
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 Report = dict[str, Any]
-Number = Callable[[str], float]  # reads one from a text, as `int` and `float` do
-THREADS_HELP = "CPU threads; one is the fastest for the tiny model on a busy machine"
 NOT_CLINICAL = "teaching and research; not for clinical use"
 
 
@@ -40,11 +38,10 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(_usage())
         return 0
-    name, *rest = arguments
-    if name not in COMMANDS:
-        print(f"error: no command {name!r}\n\n{_usage()}", file=sys.stderr)
+    if arguments[0] not in COMMANDS:
+        print(f"error: no command {arguments[0]!r}\n\n{_usage()}", file=sys.stderr)
         return 2
-    return exit_status(COMMANDS[name][0], rest)
+    return exit_status(COMMANDS[arguments[0]][0], arguments[1:])
 
 
 def exit_status(command: Callable[[list[str]], int], arguments: list[str]) -> int:
@@ -85,153 +82,26 @@ def _usage() -> str:
     return "usage: python -m medr1_lib <command> [--help]\n\n" + "\n".join(lines)
 
 
-# ---- what options share: types for argparse's `type=`, and kinds of argument ----
+# ---- options: a table of them, and how argparse reads what they hold ----
 
 
-def _number(kind: Number, low: float, high: float, problem: str) -> Number:
-    """A type for argparse: numbers from `low` to `high`; of any other the `problem` is told."""
-
-    def read(text: str) -> float:
-        number = kind(text)
-        if not low <= number <= high:
-            raise argparse.ArgumentTypeError(f"{text} {problem}")
-        return number
-
-    read.__name__ = kind.__name__  # argparse tells it of a text that is no number
-    return read
+def natural(text: str) -> int:
+    """A type for argparse: 0 or more, such as the seed of numpy's generators."""
+    if int(text) < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below zero")
+    return int(text)
 
 
-positive = _number(int, 1, math.inf, "is not a positive number")
-natural = _number(int, 0, math.inf, "is below zero")  # such as the seed of numpy's generators
-share = _number(float, 0, 1, "does not lie between 0 and 1")
-FOLDER: dict[str, Any] = {"type": Path, "metavar": "DIR"}
-ZIPPED: dict[str, Any] = {"type": Path, "metavar": "DIR|ZIP"}
-FILE: dict[str, Any] = {"type": Path, "metavar": "FILE"}
-COUNT: dict[str, Any] = {"type": positive, "metavar": "N"}
-
-
-def _parser(command: str, description: str) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(prog=f"python -m medr1_lib {command}", description=description)
-
-
-def doctor(arguments: list[str]) -> int:
-    """Print what was looked at and the tiers that can run; 1 if the laptop tier cannot."""
-    from medr1_lib.course import doctor
-
-    parser = _parser("doctor", "What this machine can run, item by item.")
-    parser.add_argument("--json", **FILE, help="also write what is printed here")
-    options = parser.parse_args(arguments)
-    items = doctor.examine()
-    tiers = doctor.runnable(items)
-    for item in items:
-        print(f"{item.status:<4}  {item.name}: {item.detail}")
-    print(f"\nTiers that this machine can run: {', '.join(tiers) or 'none'}")
-    if options.json:
-        write_json(options.json, {"items": [asdict(item) for item in items], "tiers": tiers})
-    return 0 if "laptop" in tiers else 1
-
-
-def progress(arguments: list[str]) -> int:
-    """Print which exercises of the copies that `make lab` opened are solved."""
-    from medr1_lib.course import doctor, tiers
-    from medr1_lib.course.progress import report
-
-    parser = _parser("progress", "Which exercises are solved, as last run and saved.")
-    about = f"folder of your copies ({tiers.WORK})"
-    parser.add_argument("--work", **FOLDER, default=doctor.HERE / tiers.WORK, help=about)
-    print("\n".join(report(parser.parse_args(arguments).work)))
-    return 0
-
-
-EXPORTS = ("vlmevalkit", "lmms-eval", "inspect", "parquet", "jsonl")
-SHOWN = 20  # records printed; all of them are in card.json and in the --json file
-
-
-def data(arguments: list[str]) -> int:
-    """Build, import or audit a data set, print the report and write it where `--json` says."""
-    from medr1_lib.data.question import DOMAINS
-
-    parser = _parser("data", "Make a data set, bring one in, or look one over.")
-    commands = parser.add_subparsers(dest="command", required=True)
-
-    add = commands.add_parser("build", help="draw PhantomMedVQA").add_argument
-    add("--out", **FOLDER, required=True, help="folder to make")
-    add("--seed", type=int, default=0, metavar="S", help="everything follows from it (default 0)")
-    about = "test questions per modality and type, train 4x (64)"
-    add("--per-cell", **COUNT, default=64, help=about)
-    about = "medical, or general: everyday drawings (medical)"
-    add("--domain", choices=DOMAINS, default="medical", help=about)
-    add("--leaky", action="store_true", help="let the option texts give the answers away")
-    about = "share of train images whose scanner mark gives the answer away (1 if not said)"
-    add("--shortcut", type=share, nargs="?", const=1.0, default=0.0, metavar="STRENGTH", help=about)
-    about = "scanner mark of the test images (random); reversed: always that of another option"
-    add("--mark", choices=("random", "absent", "reversed"), default="random", help=about)
-
-    about = "import a table of your own, or OmniMedVQA"
-    told = f"{about}; exit status 1: some records were skipped, 2: nothing was written"
-    _import_options(commands.add_parser("import", help=about, description=told).add_argument)
-
-    add = commands.add_parser("export", help="a data set, or answers, for others").add_argument
-    add("folder", **FOLDER, help="data set, or folder of an evaluation")
-    add("--to", choices=EXPORTS, required=True, help="who is to read it")
-    add("--out", **FOLDER, required=True, help="folder to make; its name is theirs for the data")
-    add("--split", default="test", help="of a data set (test)")
-
-    add = commands.add_parser("audit", help="leakage and image-blind baselines").add_argument
-    add("data", **FOLDER, nargs="?", help="data set made by build or import")
-    add("--splits", **ZIPPED, help="instead: Med-R1's Splits/, text only")
-    add("--pairs", **FILE, help="write which images or patients are on both sides, as CSV")
-
-    for command in commands.choices.values():
-        command.add_argument("--json", **FILE, help="write the report here too")
-    options = parser.parse_args(arguments)
-    if options.command == "audit" and (options.data is None) == (options.splits is None):
-        parser.error("audit takes either the folder of a data set or --splits DIR")
-    if options.command == "audit" and options.pairs:
-        if not options.data:
-            parser.error("--pairs takes the folder of a data set")
-        check_writable(options.pairs)
-    if options.command == "import" and not (options.table or options.root):
-        parser.error("import takes --table FILE, --root DIR|ZIP or both")
-    if options.json:
-        check_writable(options.json)
-    work = {"build": _build, "import": _import, "audit": _audit, "export": _export}
-    text, report = work[options.command](options)
-    print(text)
-    if options.json:
-        write_json(options.json, report)
-    return 1 if report.get("skipped") else 0
-
-
-def _import_options(add: Callable[..., Any]) -> None:
-    from medr1_lib.data.images import SIDE
-
-    about = "csv, tsv, json, jsonl, parquet; a folder of pictures by label; one that datasets saved"
-    add("--table", type=Path, metavar="FILE|DIR", help=about)
-    add("--root", **ZIPPED, help="where the images are (beside the table)")
-    about = "what the table calls image, question, answer, choices, label, patient, split, ..."
-    add("--columns", type=_pairs, default={}, metavar="image=NAME,...", help=about)
-    add("--modality", default="unknown", metavar="NAME", help="of rows that name none (unknown)")
-    add("--question", default="", metavar="TEXT", help="what is asked of labels")
-    add("--splits", **ZIPPED, help="Med-R1's Splits/, else QA_information/; without --table")
-    about = "which of the two released splits (default: modality)"
-    add("--by", choices=("modality", "question_type"), default="modality", help=about)
-    add("--out", **FOLDER, required=True, help="folder to make")
-    add("--size", type=positive, default=SIDE, metavar="PX", help=f"longest side ({SIDE})")
-    about = "grey window, as 40,400 for CT, of images of more than 8 bits (that of the file)"
-    add("--window", type=_window, metavar="C,W", help=about)
-    for name, about in {
-        "strict": "write nothing if a record is bad, instead of skipping it",
-        "allow-leaks": "let a given split have a patient or an image on both sides",
-        "drop-leaks": "leave those of train out",
-        "again": "replace what an import wrote there; images already converted are kept",
-    }.items():
-        add(f"--{name}", action="store_true", help=about)
+def positive(text: str) -> int:
+    """A type for argparse: 1 or more."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return int(text)
 
 
 def _pairs(text: str) -> dict[str, str]:
     """A type for argparse: `image=Figure_path,label=dx`."""
-    pairs = [part.partition("=") for part in text.split(",")]
+    pairs = [part.partition("=") for part in text.split(",") if text]
     if not all(name and column for name, _, column in pairs):
         raise argparse.ArgumentTypeError(f"{text} is not of the form image=NAME,label=NAME")
     return {name.strip(): column for name, _, column in pairs}
@@ -249,40 +119,110 @@ def _window(text: str) -> tuple[float, float]:
     return low, high
 
 
+PATHS = dict.fromkeys(("DIR", "FILE", "DIR|ZIP", "FILE|DIR"), Path)
+READERS: dict[str, Callable[[str], Any]] = PATHS | {"N": positive, "PX": positive, "S": natural}
+READERS |= {"SEED": int, "STRENGTH": float, "image=NAME,...": _pairs, "C,W": _window}
+OPTIONS = tomllib.loads(Path(__file__).with_name("options.toml").read_text(encoding="utf-8"))
+
+
+def _add(parser: argparse._ActionsContainer, command: str) -> None:
+    """Give a parser the options of a command."""
+    for name, settings in OPTIONS[command].items():
+        read = READERS.get(settings.get("metavar"))
+        parser.add_argument(name, **settings, **({"type": read} if read else {}))
+
+
+def _parser(command: str) -> argparse.ArgumentParser:
+    what = f"{COMMANDS[command][1]}."
+    parser = argparse.ArgumentParser(prog=f"python -m medr1_lib {command}", description=what)
+    _add(parser, command)
+    return parser
+
+
+def doctor(arguments: list[str]) -> int:
+    """Print what was looked at and the tiers that can run; 1 if the laptop tier cannot."""
+    from medr1_lib.course import doctor
+
+    options = _parser("doctor").parse_args(arguments)
+    items = doctor.examine()
+    tiers = doctor.runnable(items)
+    for item in items:
+        print(f"{item.status:<4}  {item.name}: {item.detail}")
+    print(f"\nTiers that this machine can run: {', '.join(tiers) or 'none'}")
+    if options.json:
+        write_json(options.json, {"items": [asdict(item) for item in items], "tiers": tiers})
+    return 0 if "laptop" in tiers else 1
+
+
+def progress(arguments: list[str]) -> int:
+    """Print which exercises of the copies that `make lab` opened are solved."""
+    from medr1_lib.course import doctor, tiers
+    from medr1_lib.course.progress import report
+
+    options = _parser("progress").parse_args(arguments)
+    print("\n".join(report(options.work or doctor.HERE / tiers.WORK)))
+    return 0
+
+
+SHOWN = 20  # records printed; all of them are in card.json and in the --json file
+
+
+def data(arguments: list[str]) -> int:
+    """Build, import or audit a data set, print the report and write it where `--json` says."""
+    parser = _parser("data")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, (_, what) in DATA.items():
+        command = commands.add_parser(name, help=what, description=what)
+        _add(command, f"data {name}")
+        command.add_argument("--json", type=Path, metavar="FILE", help="write the report here too")
+    options = parser.parse_args(arguments)
+    if options.command == "audit" and (options.data is None) == (options.splits is None):
+        parser.error("audit takes either the folder of a data set or --splits DIR")
+    if options.command == "audit" and options.pairs and not options.data:
+        parser.error("--pairs takes the folder of a data set")
+    if options.command == "import" and not (options.table or options.root):
+        parser.error("import takes --table FILE, --root DIR|ZIP or both")
+    for written in filter(None, (options.json, getattr(options, "pairs", None))):
+        check_writable(written)
+    text, report = DATA[options.command][0](options)
+    print(text)
+    if options.json:
+        write_json(options.json, report)
+    return 1 if report.get("skipped") else 0
+
+
 def _build(options: argparse.Namespace) -> tuple[str, Report]:
     from medr1_lib.data import phantom_vqa
 
     named = ("seed", "per_cell", "leaky", "shortcut", "mark", "domain")
     splits = phantom_vqa.build(options.out, **{name: getattr(options, name) for name in named})
-    report = {"out": str(options.out), "records": dict(splits.num_rows)}
-    return _written(report), report
+    report = {"out": str(options.out), "records": splits.num_rows}
+    return _written(options.out, splits.num_rows), report
 
 
 def _import(options: argparse.Namespace) -> tuple[str, Report]:
     from medr1_lib.data import audit, omnimedvqa, tables
     from medr1_lib.data.importing import Settings
 
-    named = ("strict", "allow_leaks", "drop_leaks", "again")
-    flags = {name: getattr(options, name) for name in named}
-    settings = Settings(options.size, options.window, **flags)
+    flags = options.strict, options.allow_leaks, options.drop_leaks, options.again
+    settings = Settings(options.size, options.window, *flags)
     if options.table:
         beside = options.table if options.table.is_dir() else options.table.parent
-        root = options.root or beside
+        given = options.table, options.root or beside, options.out
         how = options.columns, options.modality, options.question
-        done = tables.import_data(options.table, root, options.out, *how, settings)
+        done = tables.import_data(*given, *how, settings)
     else:
-        given = options.root, options.out, options.splits, options.by
-        done = omnimedvqa.import_data(*given, settings)
+        given = options.root, options.out, options.splits
+        done = omnimedvqa.import_data(*given, options.by, settings)
     audited = audit.of_data_set(options.out)
-    report = {"out": str(options.out), **done, "audit": audited}
-    lines = [_written(report)]
-    for name, told in IMPORT_SHOWN.items():
+    lines = [_written(options.out, done["records"])]
+    for name, what in IMPORT_SHOWN.items():
         if found := done.get(name):
-            count = found if isinstance(found, int) else len(found)
-            lines.append(f"{count} {told}")
-            lines += _shown(found if isinstance(found, list) else [])
+            listed = found if isinstance(found, list) else []
+            lines += [f"{len(listed) or found} {what}", *_shown(listed)]
     if not done["skipped"]:
         lines.append("nothing was skipped")
+    report = {"out": str(options.out), **done, "audit": audited}
     return "\n".join([*lines, "", audit.table(audited)]), report
 
 
@@ -297,16 +237,14 @@ IMPORT_SHOWN = {
 
 
 def _shown(found: list[Any]) -> list[str]:
-    told = (one if isinstance(one, dict) else {"where": one, "problem": ""} for one in found)
-    pairs = [(one["where"], one["problem"]) for one in told]
-    width = max((len(where) for where, _ in pairs[:SHOWN]), default=0)
-    lines = [f"  {where:<{width}}  {problem}".rstrip() for where, problem in pairs[:SHOWN]]
-    more = len(found) - SHOWN
-    return [*lines, f"  ... and {more} more, all of them in card.json"] if more > 0 else lines
+    """A line for each, up to `SHOWN`; of a skipped record its place and what is wrong."""
+    told = [f"{one['where']}  {one['problem']}" if isinstance(one, dict) else one for one in found]
+    more = [f"... and {len(told) - SHOWN} more, all of them in card.json"] * (len(told) > SHOWN)
+    return [f"  {one}" for one in [*told[:SHOWN], *more]]
 
 
 def _audit(options: argparse.Namespace) -> tuple[str, Report]:
-    import csv
+    import pandas as pd
 
     from medr1_lib.data import audit
     from medr1_lib.data.source import opened
@@ -317,9 +255,8 @@ def _audit(options: argparse.Namespace) -> tuple[str, Report]:
         with opened(options.splits) as source:
             report = audit.of_splits(source)
     if options.pairs:
-        with options.pairs.open("w", encoding="utf-8", newline="") as file:
-            found = [audit.PAIR, *audit.pairs(options.data)]
-            csv.writer(file, lineterminator="\n").writerows(found)
+        found = pd.DataFrame(audit.pairs(options.data), columns=audit.PAIR)
+        found.to_csv(options.pairs, index=False)
     bad = report.get("skipped", ())
     skipped = [f"{len(bad)} records skipped", *_shown(bad)] if bad else []
     return "\n".join([audit.table(report), *skipped]), report
@@ -333,9 +270,8 @@ def _export(options: argparse.Namespace) -> tuple[str, Report]:
     return f"{options.out}: {', '.join(shown)}", {"out": str(options.out), "files": made}
 
 
-def _written(report: Report) -> str:
-    counts = ", ".join(f"{count} {split}" for split, count in report["records"].items())
-    return f"{report['out']}: {counts}"
+def _written(out: Path, records: dict[str, int]) -> str:
+    return f"{out}: {', '.join(f'{count} {split}' for split, count in records.items())}"
 
 
 TRAIN_USAGE = """\
@@ -346,20 +282,10 @@ usage: python -m medr1_lib train {grpo,sft} --recipe RECIPE --out DIR [any setti
 RECIPE is a YAML file or the name of a preset. Every field of TRL's GRPOConfig (or SFTConfig) is a
 setting, in the file or as a flag; `train grpo --help` lists them.
 """
-TRAIN_OPTIONS: dict[str, dict[str, Any]] = {
-    "recipe": {"metavar": "RECIPE", "help": "YAML file or preset; with --resume not needed"},
-    "out": FOLDER | {"help": "folder of the run"},
-    "resume": {"action": "store_true", "help": "go on with the run in that folder"},
-    "force": {"action": "store_true", "help": "train even on a dead signal"},
-    "threads": COUNT | {"help": THREADS_HELP},
-}
 
 
 def train(arguments: list[str]) -> int:
-    """Train, with a line of progress, and say what came out.
-
-    The same command with `--resume` goes on where an interrupted one stopped.
-    """
+    """Train, with a line of progress, and say what came out; `--resume` goes on."""
     if not arguments or arguments[0] in ("-h", "--help"):
         files = (Path(__file__).parent / "rl" / "recipes").glob("*.yaml")
         print(f"{TRAIN_USAGE}\nPresets: {', '.join(sorted(path.stem for path in files))}")
@@ -378,10 +304,10 @@ def train(arguments: list[str]) -> int:
     if method not in CONFIGS:
         raise InputError("train", f"no method {method!r}", f"use {' or '.join(CONFIGS)}")
     parser = RecipeParser(method)
-    for name, settings in TRAIN_OPTIONS.items():
-        parser.add_argument(f"--{name}", **settings)
+    _add(parser, "train")
     given = parser.flags(rest)
-    own = {name: given.pop(name) for name in TRAIN_OPTIONS if name in given}
+    names = [option.removeprefix("--") for option in OPTIONS["train"]]
+    own = {name: given.pop(name) for name in names if name in given}
     if "out" not in own:
         raise InputError("train", "no --out", "name a folder for the run")
     if "threads" in own:
@@ -408,54 +334,27 @@ def train(arguments: list[str]) -> int:
 
 
 def evaluate(arguments: list[str]) -> int:
-    """Evaluate, print the tables and write the report where `--json` says.
-
-    The same command on the same folder goes on where an interrupted one stopped.
-    """
-    from medr1_lib.data.question import CIRCULAR, CONTROLS
-    from medr1_lib.data.styles import STYLES
-
-    parser = _parser("evaluate", "Score a model, or answers that it gave elsewhere, on a split.")
-    add = parser.add_argument
-    whose = parser.add_mutually_exclusive_group(required=True).add_argument
-    whose("--model", **FOLDER, help="ask a Qwen2-VL, or an adapter of one, greedily")
-    about = "score a table of answers: csv, tsv, jsonl or parquet with id (or index) and prediction"
-    whose("--answers", **FILE, help=about)
-    add("--data", **FOLDER, required=True, help="data set made by build or import")
-    add("--out", **FOLDER, help="folder for records and card; needed with --model")
-    add("--split", default="test", help="train to see how much was learned by heart (test)")
-    about = "one or more reasoning styles; needed with --model"
-    add("--style", nargs="+", choices=STYLES, help=about)
-    about = "ask again with a grey image, another of the modality, no image; turned options"
-    add("--controls", nargs="*", choices=(*CONTROLS, CIRCULAR), default=[], help=about)
-    add("--compare", **FOLDER, help="pair the answers with those of this evaluation, item by item")
-    add("--limit", **COUNT, help="N questions drawn at random instead of all")
-    add("--seed", type=natural, default=0, metavar="S", help="of that draw and of shuffled (0)")
-    add("--batch-size", **COUNT, default=64, help="questions at once (64)")
-    add("--max-new-tokens", **COUNT, default=256, help="longest reply (256)")
-    add("--threads", **COUNT, help=THREADS_HELP)
-    kept = "store the language model in 4 bits, or not (as an adapter was trained, else none)"
-    add("--quantize", choices=("nf4", "none"), help=kept)
-    add("--device", metavar="DEVICE", help="cpu, cuda, or auto: spread over all GPUs")
-    add("--json", **FILE, help="write the report here too, with several styles one under each name")
+    """Evaluate, or go on with it; print the tables and write the report where `--json` says."""
+    parser = _parser("evaluate")
+    _add(parser.add_mutually_exclusive_group(required=True), "evaluate: one of")
     options = parser.parse_args(arguments)
     missing = [name for name in ("--style", "--out") if not getattr(options, name[2:])]
     if options.model and missing:
         parser.error(f"the following arguments are required: {', '.join(missing)}")
     if options.json:
         check_writable(options.json)
-    other = _other(options.compare) if options.compare else None
+
+    from medr1_lib.analysis.recorded import ANSWERS, read_table
+    from medr1_lib.analysis.stats import ITEM
+
+    other = None
+    if options.compare:
+        columns = [*ITEM, "style", "control", "correct"]
+        other = read_table(options.compare / ANSWERS, columns, "evaluate it again")
     report = _report(_asked(options) if options.model else _outside(options), other, options)
     if options.json:
         write_json(options.json, next(iter(report.values())) if len(report) == 1 else report)
     return 0
-
-
-def _other(folder: Path) -> "DataFrame":
-    from medr1_lib.analysis.recorded import ANSWERS, read_table
-    from medr1_lib.analysis.stats import ITEM
-
-    return read_table(folder / ANSWERS, [*ITEM, "style", "control", "correct"], "evaluate it again")
 
 
 def _report(records: "DataFrame", other: "DataFrame | None", options: argparse.Namespace) -> Report:
@@ -479,9 +378,9 @@ def _report(records: "DataFrame", other: "DataFrame | None", options: argparse.N
             name = str(named)
             if name == style or OUTSIDE in (name, style):
                 pair = compare(answers[answers["control"] == "none"], real)
-                low, high = (100 * end for end in pair.interval)
-                gap = f"{100 * pair.difference:+.1f} points [{low:+.1f}, {high:+.1f}]"
-                print(f"against {options.compare}, {name}: {gap}, p = {pair.p:.2g}, n = {pair.n}")
+                gain, low, high = (100 * one for one in (pair.difference, *pair.interval))
+                told = f"{gain:+.1f} points [{low:+.1f}, {high:+.1f}]"
+                print(f"against {options.compare}, {name}: {told}, p = {pair.p:.2g}, n = {pair.n}")
                 report[style].setdefault("compared", {})[name] = asdict(pair)
     return report
 
@@ -517,6 +416,7 @@ def _asked(options: argparse.Namespace) -> "DataFrame":
     from medr1_lib.evaluation.evaluate import Settings, evaluate
     from medr1_lib.evaluation.items import EvalSet
     from medr1_lib.model.loading import load_policy, quantize_in_training
+    from medr1_lib.provenance import environment
 
     trained_so = quantize_in_training(options.model) if options.quantize is None else None
     quantize = trained_so or ("nf4" if options.quantize == "nf4" else None)
@@ -531,9 +431,11 @@ def _asked(options: argparse.Namespace) -> "DataFrame":
     determines = asdict(settings) | {"styles": [*asked[0]], "controls": [*asked[1]]}
     determines |= {"quantize": quantize, "decoding": "greedy", "data_sha256": items.sha256}
     determines["model_sha256"] = fingerprint(options.model)
+    notes = environment(gpu=True) | {"model": str(options.model), "batch_size": options.batch_size}
+    notes |= {"data": f"{options.data}, {options.split}", "use": NOT_CLINICAL}
     with one_writer(options.out):
         # Before the model is loaded, so that a folder in use is refused at once.
-        log = AnswerLog(options.out, determines, _notes(options))
+        log = AnswerLog(options.out, determines, notes)
         model, processor = load_policy(options.model, quantize, options.device)
         start = time.perf_counter()
         try:
@@ -546,45 +448,13 @@ def _asked(options: argparse.Namespace) -> "DataFrame":
         return log.finish({"seconds": round(seconds, 1), "finished": time.strftime("%Y-%m-%d")})
 
 
-def _notes(options: argparse.Namespace) -> Report:
-    """What the card of an evaluation tells beside all that its answers depend on."""
-    import torch
-    import transformers
-
-    from medr1_lib.provenance import hardware
-
-    return {
-        "model": str(options.model),
-        "data": f"{options.data}, {options.split}",
-        "hardware": hardware(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "threads": torch.get_num_threads(),
-        "batch_size": options.batch_size,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "use": NOT_CLINICAL,
-    }
-
-
 def ask(arguments: list[str]) -> int:
     """Ask about one picture; print the reply, its letter and the probability of each letter."""
-    from medr1_lib.data.styles import STYLES
-
-    parser = _parser("ask", f"Ask a model about one picture ({NOT_CLINICAL}).")
-    add = parser.add_argument
-    add("--model", **FOLDER, required=True, help="a Qwen2-VL, or an adapter of one")
-    add("--image", **FILE, required=True, help="PNG, JPEG, TIFF, BMP or DICOM")
-    add("--question", required=True, metavar="TEXT", help="the question, without its options")
-    add("--options", nargs="+", required=True, metavar="TEXT", help="two to eight answers")
-    add("--style", choices=STYLES, default="no_think", help="a reasoning style (no_think)")
-    add("--max-new-tokens", **COUNT, default=256, help="longest reply (256)")
-    add("--quantize", choices=("nf4",), help="load the language model in 4 bits")
-    options = parser.parse_args(arguments)
+    options = _parser("ask").parse_args(arguments)
 
     from medr1_lib.data import images, styles
     from medr1_lib.data.question import Question
     from medr1_lib.evaluation.ask import Asker
-    from medr1_lib.evaluation.evaluate import forced_probs
     from medr1_lib.model.loading import load_policy, quantize_in_training
 
     texts = (options.question, tuple(options.options), "A")  # which is right is not known
@@ -595,7 +465,7 @@ def ask(arguments: list[str]) -> int:
     chat = asker.question_chat(question, options.style)
     (reply,) = asker.reply([chat], [image])
     opened = [chat + styles.before_letter(reply, options.style)]
-    probs = forced_probs(asker.model, asker.processor, opened, [image], question.letters)[0]
+    probs = asker.forced_probs(opened, [image], question.letters)[0]
     print(f"reply: {reply}\nread as: {styles.read(reply, question.options) or 'no option'}")
     for letter, text, prob in zip(question.letters, question.options, probs, strict=True):
         print(f"{prob:6.1%}  {letter}) {text}")
@@ -605,10 +475,7 @@ def ask(arguments: list[str]) -> int:
 
 def merge(arguments: list[str]) -> int:
     """Write an adapter and its base as one model, and say how it was trained."""
-    parser = _parser("merge", "Write an adapter and its base as one model, in float32.")
-    parser.add_argument("--model", **FOLDER, required=True, help="the adapter/ of a run")
-    parser.add_argument("--out", **FOLDER, required=True, help="folder to make")
-    options = parser.parse_args(arguments)
+    options = _parser("merge").parse_args(arguments)
 
     from medr1_lib.model.loading import merge, quantize_in_training
 
@@ -620,18 +487,8 @@ def merge(arguments: list[str]) -> int:
 
 
 def sweep(arguments: list[str]) -> int:
-    """Train and score what is not done yet, and say what failed; 1 if anything did.
-
-    The same command goes on where an interrupted one stopped, and tries failed jobs again.
-    """
-    parser = _parser("sweep", "Train and score every model of a plan, here or on a cluster.")
-    add = parser.add_argument
-    add("--plan", **FILE, required=True, help="YAML; see benchmarks/plans")
-    add("--out", **FOLDER, required=True, help="a folder for each model goes here")
-    add("--executor", choices=("local", "slurm"), default="local", help="here or by sbatch (local)")
-    add("--jobs", **COUNT, default=1, help="models at the same time (1)")
-    add("--record", **FOLDER, help="gather all answers for tools.report")
-    options = parser.parse_args(arguments)
+    """Train and score what is not done yet, and say what failed; 1 if anything did."""
+    options = _parser("sweep").parse_args(arguments)
 
     from medr1_lib.evaluation.sweep import Plan, record, sweep
 
@@ -658,13 +515,19 @@ def sweep(arguments: list[str]) -> int:
 
 
 # command: (what runs it, what it does)
+DATA: dict[str, tuple[Callable[[argparse.Namespace], tuple[str, Report]], str]] = {
+    "build": (_build, "draw PhantomMedVQA"),
+    "import": (_import, "a table of your own, or OmniMedVQA; exit status 1: some records skipped"),
+    "export": (_export, "a data set, or answers, for others"),
+    "audit": (_audit, "leakage and image-blind baselines"),
+}
 COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "doctor": (doctor, "say what this machine can run"),
     "progress": (progress, "say which exercises of your copies are solved"),
     "data": (data, "build phantoms, import real data, audit or export either"),
     "train": (train, "train by GRPO or by supervised fine-tuning"),
     "evaluate": (evaluate, "score a model, or answers given elsewhere, on a test split"),
-    "ask": (ask, "ask about one picture"),
-    "merge": (merge, "write an adapter and its base as one model"),
-    "sweep": (sweep, "train and score a plan of many models"),
+    "ask": (ask, f"ask about one picture ({NOT_CLINICAL})"),
+    "merge": (merge, "write an adapter and its base as one model, in float32"),
+    "sweep": (sweep, "train and score a plan of many models, here or on a cluster"),
 }

@@ -5,10 +5,6 @@ class InputError(ValueError):
     """Bad input, told in one line: where it is, what is wrong, what to do.
 
     The command line prints the line and exits with status 2; it never shows a traceback for it.
-
-    Example:
-        >>> print(InputError("a.json, record 3", "option C is empty", "fill it or drop the record"))
-        a.json, record 3: option C is empty; fill it or drop the record
     """
 
     def __init__(self, where: object, problem: str, remedy: str) -> None:

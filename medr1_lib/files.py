@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +22,16 @@ except ImportError:  # on Windows nobody is refused
     fcntl = None  # type: ignore[assignment]
 
 LOCK = "writer.lock"
+MEND = "save the table again, as UTF-8 where it is text"
+
+
+@contextmanager
+def writing(where: Path, remedy: str) -> Iterator[None]:
+    """Turn what the system does not let us write into an `InputError`."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(where, f"cannot be written ({error.strerror or error})", remedy) from error
 
 
 def atomic_write(path: Path, content: bytes) -> None:
@@ -36,18 +47,12 @@ def atomic_write(path: Path, content: bytes) -> None:
 def one_writer(folder: Path) -> Iterator[None]:
     """Make a folder and write there alone; one that stays empty is taken back.
 
-    The lock dies with its process, however that ends.
-
-    Raises:
-        InputError: If another process writes there, or the folder cannot be written.
+    The lock dies with its process. An `InputError` tells of another writer.
     """
     path = folder / LOCK
-    try:
+    with writing(folder, "choose another folder"):
         folder.mkdir(parents=True, exist_ok=True)
         lock = path.open("a+", encoding="utf-8")
-    except OSError as error:
-        problem = f"cannot be written ({error.strerror})"
-        raise InputError(folder, problem, "choose another folder") from error
     with lock:
         try:
             if fcntl:
@@ -69,6 +74,30 @@ def one_writer(folder: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
+@contextmanager
+def whole_folder(out: Path, again: bool = False) -> Iterator[Path]:
+    """A folder to fill, which becomes `out` if all goes well; else nothing is left of it.
+
+    `again` replaces what is there; otherwise `out` must be free.
+    """
+    if not again:
+        require_free(out)
+    partial = Path(f"{out}.partial")
+    whole = partial / "whole"
+    with one_writer(partial):
+        try:
+            shutil.rmtree(whole, ignore_errors=True)
+            whole.mkdir()
+            yield whole
+            if again:
+                shutil.rmtree(out, ignore_errors=True)
+            elif out.exists():
+                out.rmdir()  # it is empty
+            whole.rename(out)
+        finally:
+            shutil.rmtree(whole, ignore_errors=True)
+
+
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
     """The object that a JSON file holds. Raises an `InputError` if there is none."""
     try:
@@ -86,9 +115,8 @@ def read_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
     """The records of a csv, tsv, json, jsonl or parquet file, each with the line where it ends.
 
     The cells of a csv file are cut at what its first line has most of: `,`, `;` or tabs. Records of
-    a parquet or json file are counted. An `InputError` tells if the file is none or damaged.
+    a parquet or json file are counted.
     """
-    remedy = "save the table again, as UTF-8 where it is text"
     try:
         if path.suffix == ".parquet":
             from pyarrow import parquet
@@ -112,10 +140,10 @@ def read_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
     except InputError:
         raise
     except (OSError, ValueError, RecursionError, ImportError, csv.Error) as error:
-        raise InputError(path, f"cannot be read ({error})", remedy) from error
+        raise InputError(path, f"cannot be read ({error})", MEND) from error
     for line, row in rows:
         if None in row or None in row.values():  # so the reader tells of cells too many or too few
-            raise InputError(f"{path}, line {line}", "has another number of cells", remedy)
+            raise InputError(f"{path}, line {line}", "has another number of cells", MEND)
     return rows
 
 
@@ -130,13 +158,9 @@ def _json_row(path: Path, line: int, text: str) -> tuple[int, dict[str, Any]]:
 
 
 def require_free(out: Path, *spare: str) -> None:
-    """Refuse a folder that is already in use, before any work is done.
+    """Refuse, before any work is done, what is a file or a folder already in use.
 
-    What an attempt leaves that is killed before it has written anything is no use, nor is a file
-    with a name in `spare`.
-
-    Raises:
-        InputError: If `out` is a file or a folder with something in it.
+    What a killed attempt leaves is no use, nor is a file with a name in `spare`.
     """
     kept = out.rglob("*") if out.is_dir() else ()
     left = LOCK, *spare
@@ -146,23 +170,12 @@ def require_free(out: Path, *spare: str) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a report file that cannot be written, before any work is done.
-
-    Raises:
-        InputError: If it is a folder, or lies in none.
-    """
+    """Refuse a report file that is a folder or lies in none, before any work is done."""
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise InputError(path, "cannot be written", "name a file in a folder that exists")
 
 
 def write_json(path: Path, report: dict[str, Any]) -> None:
-    """Write a report for other programs.
-
-    Raises:
-        InputError: If the file cannot be written.
-    """
-    try:
+    """Write a report for other programs."""
+    with writing(path, "choose another file"):
         path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        problem = f"cannot be written ({error.strerror})"
-        raise InputError(path, problem, "choose another file") from error

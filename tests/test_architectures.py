@@ -1,7 +1,6 @@
 """Other kinds of models under the same ruler: asked, scored and trained, dense or in 4 bits."""
 
 import json
-from dataclasses import replace
 
 import architectures
 import pandas as pd
@@ -14,7 +13,6 @@ from medr1_lib.cli import exit_status, main
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import draw
 from medr1_lib.evaluation.ask import Asker
-from medr1_lib.evaluation.evaluate import PartialReply, extend
 from medr1_lib.model.loading import load_policy, shares_prompts
 from medr1_lib.model.vision_cache import VisionCache
 from medr1_lib.rl.generation import packed_inputs, packed_outputs, sample_group
@@ -50,16 +48,10 @@ def test_what_it_says_is_what_generate_says(asker):
         assert not torch.equal(asker.model(**blind).logits, asker.model(**seen).logits)
 
 
-def test_a_reply_goes_on_where_it_was_cut(asker):
-    chat, image = chats(asker)[0], IMAGES[0]
-    (whole,) = extend(asker.model, asker.processor, [PartialReply(chat)], [image], 6)
-    (half,) = extend(asker.model, asker.processor, [PartialReply(chat)], [image], 3)
-    (again,) = extend(asker.model, asker.processor, [half], [image], 3)
-    assert whole.tokens == again.tokens
-    (blind,) = extend(
-        asker.model, asker.processor, [replace(half, prompt="What?", tokens=())], [], 3
-    )
-    assert blind.tokens
+def test_it_replies_with_a_picture_and_without(asker):
+    seen = asker.reply_tokens(chats(asker)[:1], IMAGES[:1])
+    assert seen == asker.reply_tokens(chats(asker), IMAGES)[:1]
+    assert asker.reply_tokens(["What?"], []) != seen
 
 
 @pytest.mark.parametrize("quantize", [None, "nf4"])

@@ -9,10 +9,9 @@ from transformers import PreTrainedTokenizerFast
 
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import draw
-from medr1_lib.data.styles import STYLES
-from medr1_lib.evaluation import ask, evaluate
-from medr1_lib.evaluation.ask import Asker, letter_probs
-from medr1_lib.evaluation.evaluate import start
+from medr1_lib.data.styles import STYLES, before_letter
+from medr1_lib.evaluation import ask
+from medr1_lib.evaluation.ask import Asker, question_chat
 from medr1_lib.model.loading import load_policy
 
 ASKED = list(questions("test", per_cell=1))[::13]
@@ -33,7 +32,7 @@ def chats(asker):
 def test_a_question_is_posed_as_in_an_evaluation(asker):
     for style in STYLES:
         for question in ASKED:
-            same = start(asker.processor, question, style, image=True).prompt
+            same = question_chat(asker.processor, question, style)
             assert asker.question_chat(question, style) == same
 
 
@@ -69,19 +68,14 @@ def test_samples_follow_from_the_seed_and_differ(asker, chats):
 
 
 def test_probabilities_are_those_of_a_forward_pass(asker, chats):
-    found = asker.next_token_probs(chats, PICTURES, "ABCD")
+    found = asker.forced_probs(chats, PICTURES)
     assert found.shape == (len(chats), 4)
+    assert (found.sum(1) < 1).all()  # there is room for others
     batch = asker.processor(text=chats[:1], images=PICTURES[:1], return_tensors="pt")
     with torch.no_grad():
         probs = asker.model(**batch).logits[0, -1].softmax(-1)
     letters = [asker.processor.tokenizer.convert_tokens_to_ids(letter) for letter in "ABCD"]
     np.testing.assert_allclose(found[0], probs[letters].numpy(), rtol=1e-4)
-
-
-def test_the_probabilities_of_some_words_leave_room_for_others(asker, chats):
-    words = list(asker.processor.tokenizer.get_vocab())[:50]
-    assert (asker.next_token_probs(chats, PICTURES, words) > 0).all()
-    assert (asker.next_token_probs(chats, PICTURES, "ABCD").sum(1) < 1).all()
 
 
 # The letters of replies
@@ -91,55 +85,26 @@ LETTERED_PICTURES = [draw(question.scene) for question in LETTERED]
 THOUGHTS = ["CT, head", "OCT, finding: drusen", "", "MRI", "Microscopy, anatomy: colon"]
 
 
-def replies(style, letters="ABCDA"):
-    said = zip(letters, THOUGHTS, strict=True)
-    return [STYLES[style].completion(letter, thought) for letter, thought in said]
-
-
 @pytest.mark.parametrize("style", STYLES)
 def test_letters_are_as_probable_as_in_a_forward_pass_over_the_whole_reply(asker, style):
-    said = replies(style)
-    found = letter_probs(asker, LETTERED, LETTERED_PICTURES, said, style, batch_size=2)
-    assert found["item"].tolist() == list(range(len(LETTERED)))
+    said = [STYLES[style].completion(*one) for one in zip("ABCDA", THOUGHTS, strict=True)]
+    chats = [asker.question_chat(question, style) for question in LETTERED]
+    opened = [chat + before_letter(reply, style) for chat, reply in zip(chats, said, strict=True)]
+    found = asker.forced_probs(opened, LETTERED_PICTURES)
     letters = [asker.processor.tokenizer.convert_tokens_to_ids(letter) for letter in "ABCD"]
     opening = asker.processor.tokenizer.convert_tokens_to_ids("<answer>")
-    for row, question, picture, reply in zip(
-        found.to_dict("records"), LETTERED, LETTERED_PICTURES, said, strict=True
-    ):
-        whole = [asker.question_chat(question, style) + reply]
-        batch = asker.processor(text=whole, images=[picture], return_tensors="pt")
+    for row, chat, picture, reply in zip(found, chats, LETTERED_PICTURES, said, strict=True):
+        batch = asker.processor(text=[chat + reply], images=[picture], return_tensors="pt")
         with torch.no_grad():
             logits = asker.model(**batch).logits[0]
         # The prompt shows the tags too; the last one is the reply's.
         place = (batch["input_ids"][0] == opening).nonzero()[-1].item()
         probs = logits[place].softmax(-1)[letters].tolist()
-        assert [row[letter] for letter in "ABCD"] == pytest.approx(probs, rel=1e-4)
+        assert row.tolist() == pytest.approx(probs, rel=1e-4)
 
 
-def test_confidence_is_that_in_the_letter_that_was_said(asker):
-    said = replies("no_think", "abcda")
-    found = letter_probs(asker, LETTERED, LETTERED_PICTURES, said, "no_think")
-    assert found["chosen"].tolist() == list("ABCDA")
-    for row in found.to_dict("records"):
-        assert row["confidence"] == row[row["chosen"]]
-        assert row["correct"] == (row["chosen"] == LETTERED[row["item"]].answer)
-    assert found["confidence"].nunique() == len(LETTERED)
-    right = [STYLES["no_think"].completion(question.answer) for question in LETTERED]
-    assert letter_probs(asker, LETTERED, LETTERED_PICTURES, right, "no_think")["correct"].all()
-
-
-def test_replies_in_another_form_are_left_out_and_white_space_is_not(asker):
-    said = replies("think_before")
-    said[1], said[3] = "<answer>B</answer>", said[3].replace("<answer>D", "<answer>\n D")
-    found = letter_probs(asker, LETTERED, LETTERED_PICTURES, said, "think_before")
-    assert found["item"].tolist() == [0, 2, 3, 4]
-    usual = letter_probs(
-        asker, LETTERED, LETTERED_PICTURES, replies("think_before"), "think_before"
-    )
-    np.testing.assert_allclose(found["confidence"], usual["confidence"][[0, 2, 3, 4]], rtol=1e-4)
-    empty = letter_probs(asker, LETTERED, LETTERED_PICTURES, said[1:2], "think_before")
-    assert len(empty) == 0
-    assert list(empty.columns) == list(found.columns)
+def test_of_no_chat_there_are_no_probabilities(asker):
+    assert asker.forced_probs([], [], "ABC").shape == (0, 3)
 
 
 def test_a_tokenizer_that_joins_tag_and_letter_is_asked_for_both():
@@ -147,7 +112,7 @@ def test_a_tokenizer_that_joins_tag_and_letter_is_asked_for_both():
     pieces = [*"<answer>ABCD", *(">" + letter for letter in "ABCD")]
     vocabulary = {piece: place for place, piece in enumerate(dict.fromkeys(pieces))}
     joining = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE(vocabulary, merged)))
-    assert evaluate.shared_edge(joining) == ">"
+    assert ask.shared_edge(joining) == ">"
     some = Tokenizer(models.BPE(vocabulary, merged[:3]))
-    assert evaluate.shared_edge(PreTrainedTokenizerFast(tokenizer_object=some)) == ""
-    assert evaluate.shared_edge(policies.processor().tokenizer) == ""
+    assert ask.shared_edge(PreTrainedTokenizerFast(tokenizer_object=some)) == ""
+    assert ask.shared_edge(policies.processor().tokenizer) == ""

@@ -17,10 +17,10 @@ from medr1_lib.data.styles import STYLES, prompt
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation import evaluate
 from medr1_lib.evaluation.answers import AnswerLog
-from medr1_lib.evaluation.evaluate import Settings, start
+from medr1_lib.evaluation.ask import Asker, question_chat
+from medr1_lib.evaluation.evaluate import Settings
 from medr1_lib.evaluation.items import EvalPrompt, EvalSet, shuffled
 from medr1_lib.model.loading import load_policy
-from medr1_lib.model.vision_cache import VisionCache
 
 ALL = ("blank", "shuffled", "text")
 
@@ -69,21 +69,21 @@ def asked_alone(policy, items, one, length):
 
 
 @pytest.mark.parametrize("folder", [policies.saved, policies.newer])
-def test_batches_in_rounds_answer_as_one_by_one_does(folder, items, monkeypatch):
-    monkeypatch.setattr(evaluate, "FIRST_ROUND", 4)  # so ten tokens take three rounds
-    model, processor = policy = load_policy(folder(), device="cpu")
+def test_batches_answer_as_one_by_one_does(folder, items, tmp_path):
+    policy = load_policy(folder(), device="cpu")
     prompts = items.prompts(("think_before", "no_think"), ALL, 3, seed=0)
-    settings = Settings(("think_before", "no_think"), ALL, max_new_tokens=10)
-    with VisionCache(model):
-        found = dict(
-            pair
-            for batch in evaluate.rounds(model, processor, items, prompts, settings, 5)
-            for pair in batch
-        )
+    settings = Settings(("think_before", "no_think"), ALL, 3, max_new_tokens=10)
+    found = run(policy, items, tmp_path / "out", settings, batch_size=5)
     assert len(found) == len(prompts) == 3 * 2 * 4
+    rows = found.set_index(["item", "style", "control"])
     for one in prompts:
-        assert found[one].tokens == asked_alone(policy, items, one, 10)
-    assert max(len(reply.tokens) for reply in found.values()) == 10
+        row, alone = (
+            rows.loc[(one.item, one.style, one.control)],
+            asked_alone(policy, items, one, 10),
+        )
+        text = policy[1].tokenizer.decode(alone, skip_special_tokens=True)
+        assert (row["completion"], row["tokens"]) == (text, len(alone))
+    assert found["tokens"].max() == 10
 
 
 QUESTION = Question(
@@ -92,11 +92,11 @@ QUESTION = Question(
 
 
 def test_a_prompt_shows_the_image_first_or_not_at_all():
-    seen = start(policies.processor(), QUESTION, "no_think", image=True)
-    blind = start(policies.processor(), QUESTION, "no_think", image=False)
+    seen = question_chat(policies.processor(), QUESTION, "no_think", image=True)
+    blind = question_chat(policies.processor(), QUESTION, "no_think", image=False)
     marker = "<|vision_start|><|image_pad|><|vision_end|>"
-    assert marker + "Which organ? A)liver, B)lung." in seen.prompt
-    assert blind.prompt == seen.prompt.replace(marker, "")
+    assert marker + "Which organ? A)liver, B)lung." in seen
+    assert blind == seen.replace(marker, "")
 
 
 # Controls
@@ -214,20 +214,15 @@ def said(monkeypatch):
 
     class Script:
         def __init__(self):
-            self.asked, self.words, self.tokens = 0, lambda question: "<answer>B</answer>", 99
+            self.asked, self.words = 0, lambda question: "<answer>B</answer>"
 
-        def extend(self, model, processor, drafts, images, tokens):
-            self.asked += len(drafts)
-            replies = []
-            for one in drafts:
-                words = tuple(processor.tokenizer(self.words(one.prompt)).input_ids)
-                more = words[len(one.tokens) : len(one.tokens) + min(tokens, self.tokens)]
-                now = (*one.tokens, *more)
-                replies.append(replace(one, tokens=now, ended=now == words))
-            return replies
+        def reply(self, asker, chats, images):
+            self.asked += len(chats)
+            words = [asker.processor.tokenizer(self.words(chat)).input_ids for chat in chats]
+            return [tokens[: asker.max_new_tokens] for tokens in words]
 
     script = Script()
-    monkeypatch.setattr(evaluate, "extend", script.extend)
+    monkeypatch.setattr(Asker, "reply_tokens", lambda *asked: script.reply(*asked))
     return script
 
 
@@ -265,7 +260,7 @@ def test_the_form_that_the_prompt_shows_is_read_as_correct(policy, items, said, 
     assert (found["correct"] == (found["answer"] == "A")).all()
 
 
-def test_replies_that_run_on_are_gathered_and_cut(policy, items, said, tmp_path):
+def test_replies_that_run_on_are_cut(policy, items, said, tmp_path):
     said.words = lambda chat: "A" if "How was" in chat else "B " * 99
     short = sum("How was" in question.question for question in items.questions)
     assert 0 < short < 16
@@ -274,7 +269,7 @@ def test_replies_that_run_on_are_gathered_and_cut(policy, items, said, tmp_path)
     )
     assert len(found) == 16
     assert sorted(found["tokens"]) == [1] * short + [100] * (16 - short)
-    assert said.asked == 16 + 2 * (16 - short)  # up to 32, then 64, then 100 tokens
+    assert said.asked == 16
     assert (found["parsed"].isna() == (found["tokens"] == 100)).all()
 
 
@@ -282,18 +277,18 @@ def test_an_interrupted_run_goes_on_where_it_stopped(policy, items, said, tmp_pa
     settings = Settings(("no_think",), ("blank",))
     whole = run(policy, items, tmp_path / "whole", settings, batch_size=4)
     assert said.asked == 32
-    said.asked, answer = 0, said.extend
+    said.asked, answer = 0, said.reply
 
     def stopped(*args):
         if said.asked == 12:
             raise KeyboardInterrupt
         return answer(*args)
 
-    evaluate.extend = stopped
+    said.reply = stopped
     with pytest.raises(KeyboardInterrupt):
         run(policy, items, tmp_path / "cut", settings, batch_size=4)
     (tmp_path / "cut/parts/000003.part").write_bytes(b"half a file")  # killed while writing
-    evaluate.extend, said.asked = answer, 0
+    said.reply, said.asked = answer, 0
     again = run(policy, items, tmp_path / "cut", settings, batch_size=7)
     assert said.asked == 20
     key = ["item", "control"]

@@ -17,7 +17,7 @@ from medr1_lib.cli import main
 from medr1_lib.data import dataset, omnimedvqa, phantom_vqa
 from medr1_lib.data.images import png
 from medr1_lib.data.phantoms import draw
-from medr1_lib.evaluation import evaluate
+from medr1_lib.evaluation.ask import Asker
 
 SHARE = {"n", "accuracy", "format_rate", "interval", "unread"}
 REPORT = SHARE | {"by_modality", "by_question_type", "controls", "readers", "letters"}
@@ -63,7 +63,7 @@ def test_records_card_and_report_agree(data, tmp_path, capsys):
     assert card["settings"]["seed"] == 4
     assert card["settings"]["decoding"] == "greedy"
     assert card["seconds"] > 0
-    assert {"torch", "hardware", "finished"} <= set(card)
+    assert {"versions", "hardware", "finished"} <= set(card)
     printed = capsys.readouterr().out
     assert "no_think:" in printed
     assert all(name in printed for name in ("all", "CT", "MRI", "shuffled"))
@@ -123,13 +123,13 @@ def test_a_killed_run_loses_nothing_that_was_finished(data, tmp_path, monkeypatc
     process.wait()
     kept = sum(len(pd.read_parquet(part)) for part in out.glob("parts/*.parquet"))
     assert 6 <= kept < 40
-    again, extend = [], evaluate.extend
+    again, answer = [], Asker.reply_tokens
 
-    def counted(model, processor, drafts, *rest):
-        again.extend(drafts)
-        return extend(model, processor, drafts, *rest)
+    def counted(asker, chats, images):
+        again.extend(chats)
+        return answer(asker, chats, images)
 
-    monkeypatch.setattr(evaluate, "extend", counted)
+    monkeypatch.setattr(Asker, "reply_tokens", counted)
     assert main(command(data, out, *asked)) == 0
     assert len(again) == 40 - kept
     pd.testing.assert_frame_equal(
@@ -179,7 +179,7 @@ def test_a_full_gpu_is_told(data, tmp_path, monkeypatch, capsys):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(evaluate, "extend", full)
+    monkeypatch.setattr(Asker, "reply_tokens", full)
     assert main(command(data, tmp_path / "out", "--style", "no_think", "--batch-size", 9)) == 2
     said = "--batch-size 9: the GPU's memory is full; choose a smaller one"
     assert said in capsys.readouterr().err

@@ -7,7 +7,7 @@ from medr1_lib.data import dataset
 from medr1_lib.data.question import Question
 from medr1_lib.data.styles import STYLES
 from medr1_lib.errors import InputError
-from medr1_lib.evaluation.evaluate import start
+from medr1_lib.evaluation.ask import question_chat
 from medr1_lib.rl.train import grpo_rows, sft_rows
 
 
@@ -27,7 +27,7 @@ def test_a_model_is_trained_on_the_prompt_that_it_is_examined_with(style):
         chat = processor.apply_chat_template(
             [{"role": "user", "content": parts}], tokenize=False, add_generation_prompt=True
         )
-        assert chat == start(processor, question, style, image=True).prompt
+        assert chat == question_chat(processor, question, style)
         assert row["answer"] == question.answer
         assert row["image"].mode == "RGB"
 

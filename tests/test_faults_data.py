@@ -496,7 +496,7 @@ def test_a_row_that_is_no_question_is_named(tmp_path, name, value):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a process that is killed needs fork")
-@pytest.mark.parametrize("drawn", [0, 7, 199, 200, 201, 207])
+@pytest.mark.parametrize("drawn", [0, 7, 159, 160, 161, 199])
 def test_a_build_that_was_killed_is_made_by_the_same_command(tmp_path, capsys, monkeypatch, drawn):
     count = 0
 
@@ -517,7 +517,6 @@ def test_a_build_that_was_killed_is_made_by_the_same_command(tmp_path, capsys, m
     monkeypatch.setattr(phantom_vqa, "draw", lambda scene: picture(size=(2, 2)))
     assert run(capsys, *command) == (0, "")
     assert dataset.read(tmp_path / "out").num_rows == {"train": 160, "test": 40}
-    assert len(dataset.read(tmp_path / "out/which_modality")["test"]) == 8
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 

@@ -24,7 +24,8 @@ from medr1_lib.data import dataset, phantom_vqa
 from medr1_lib.data.images import png
 from medr1_lib.data.phantoms import draw
 from medr1_lib.errors import InputError
-from medr1_lib.evaluation import answers, evaluate, sweep
+from medr1_lib.evaluation import answers, sweep
+from medr1_lib.evaluation.ask import Asker
 from medr1_lib.model import loading
 from tools import migrate, report
 
@@ -213,31 +214,31 @@ def test_an_evaluation_killed_before_its_card_goes_on(data, whole, tmp_path, lef
 def test_a_part_lost_while_it_runs_is_noticed_and_asked_again(
     data, whole, tmp_path, monkeypatch, capsys
 ):
-    out, extend = tmp_path / "out", evaluate.extend
+    out, answer = tmp_path / "out", Asker.reply_tokens
 
     def losing(*asked):
         if len(list(out.glob("parts/*"))) == 2:
-            (out / "parts/000000.parquet").unlink()
-        return extend(*asked)
+            min(out.glob("parts/*.parquet")).unlink()
+        return answer(*asked)
 
-    monkeypatch.setattr(evaluate, "extend", losing)
+    monkeypatch.setattr(Asker, "reply_tokens", losing)
     assert evaluated(data, out) == 2
     assert "2 of 6 answers were lost" in capsys.readouterr().err
-    monkeypatch.setattr(evaluate, "extend", extend)
+    monkeypatch.setattr(Asker, "reply_tokens", answer)
     assert evaluated(data, out) == 0
     pd.testing.assert_frame_equal(read(out), read(whole))
 
 
 def test_a_second_evaluation_of_the_folder_is_refused(data, whole, tmp_path, monkeypatch, capsys):
-    out, extend, second = tmp_path / "out", evaluate.extend, []
+    out, answer, second = tmp_path / "out", Asker.reply_tokens, []
 
     def begun(*asked):
         if not second:
             second.append(None)
             second[0] = evaluated(data, out)
-        return extend(*asked)
+        return answer(*asked)
 
-    monkeypatch.setattr(evaluate, "extend", begun)
+    monkeypatch.setattr(Asker, "reply_tokens", begun)
     assert evaluated(data, out) == 0
     assert second == [2]
     assert f"is being written by process {os.getpid()}" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 
-from medr1_lib.data import audit, dataset
+from medr1_lib.data import audit
 from medr1_lib.data.dataset import FEATURES
 from medr1_lib.data.phantom_vqa import (
     ATTRIBUTES,
@@ -20,7 +20,6 @@ from medr1_lib.data.phantom_vqa import (
     build,
     questions,
     values,
-    which_modality,
 )
 from medr1_lib.data.phantoms import SCANNERS, draw
 from medr1_lib.data.question import MODALITIES, QUESTION_TYPES
@@ -163,13 +162,6 @@ def test_an_absent_mark_leaves_the_picture_without_stripes_and_ticks():
         assert len({picture.tobytes() for picture in [bare, *marked]}) == 5
 
 
-def test_which_modality_is_pooled_and_balanced():
-    asked = list(which_modality(count=256))
-    assert Counter(q.answer_text for q in asked) == dict.fromkeys(MODALITIES, 32)
-    assert Counter(q.answer for q in asked) == dict.fromkeys("ABCD", 64)
-    assert all(q.modality == q.answer_text for q in asked)
-
-
 def test_build_writes_both_splits_and_the_same_pixels_again(tmp_path):
     first = build(tmp_path / "a", seed=3, per_cell=1)
     again = build(tmp_path / "b", seed=3, per_cell=1)
@@ -179,7 +171,6 @@ def test_build_writes_both_splits_and_the_same_pixels_again(tmp_path):
         assert row["image"].tobytes() == other["image"].tobytes()
     images = {name: {row["image"].tobytes() for row in first[name]} for name in first}
     assert not images["train"] & images["test"]
-    assert len(dataset.read(tmp_path / "a" / "which_modality")["test"]) == 8
 
 
 @pytest.mark.parametrize(

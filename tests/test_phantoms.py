@@ -10,6 +10,7 @@ from benchmarks.speed.phantoms import glance, probe
 from medr1_lib.data import phantoms
 from medr1_lib.data.phantoms import Scene, draw, random_scene
 from medr1_lib.data.phantoms.draw import LOOKS, NOISE
+from medr1_lib.data.phantoms.scene import FINDINGS, GRADES
 from medr1_lib.data.question import DOMAINS, MODALITIES
 from medr1_lib.errors import InputError
 
@@ -23,7 +24,7 @@ def pixels(scene):
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_every_value_of_a_modality_is_drawn_and_can_be_told_from_the_others(modality):
     base = random_scene(np.random.default_rng(1), modality, grade="severe", place="upper left")
-    choices = phantoms.vocabulary(modality) | {"finding": phantoms.FINDINGS[modality][1:]}
+    choices = phantoms.vocabulary(modality) | {"finding": FINDINGS[modality][1:]}
     for attribute, values in choices.items():
         assert len(values) >= 3
         drawn = {draw(replace(base, **{attribute: value})).tobytes() for value in values}
@@ -31,10 +32,10 @@ def test_every_value_of_a_modality_is_drawn_and_can_be_told_from_the_others(moda
 
 
 def test_vocabulary_is_complete_and_unambiguous():
-    for table in (phantoms.ANATOMIES, phantoms.FINDINGS, phantoms.ACQUISITIONS):
-        assert tuple(table) == MODALITIES
-        assert all(len(set(values)) == 4 for values in table.values())
+    assert tuple(FINDINGS) == MODALITIES
     drawn = {m: phantoms.vocabulary(m) for modalities in DOMAINS.values() for m in modalities}
+    for words in drawn.values():
+        assert all(len(set(words[name])) == 4 for name in ("anatomy", "finding", "acquisition"))
     looks = {m: words["acquisition"] for m, words in drawn.items()}
     assert {m: tuple(known) for m, known in LOOKS.items()} == looks
     assert set(NOISE) == set(drawn)
@@ -53,7 +54,7 @@ def test_the_same_scene_gives_the_same_pixels_and_another_seed_others():
 def test_a_lesion_changes_its_own_quarter_of_the_picture(modality):
     """Averaged over scenes, since the noise of the two pictures differs."""
     rng = np.random.default_rng(5)
-    healthy = phantoms.FINDINGS[modality][0]
+    healthy = FINDINGS[modality][0]
     change = np.zeros((112, 112))
     for _ in range(24):
         ill = random_scene(rng, modality, place="lower right", grade="severe")
@@ -73,7 +74,7 @@ def test_grades_order_the_size_of_the_lesion():
         ]
         return (np.abs(smooth[0] - smooth[1]).mean(-1) > 30).sum()
 
-    areas = [area(grade) for grade in phantoms.GRADES]
+    areas = [area(grade) for grade in GRADES]
     assert areas == sorted(areas)
     assert areas[0] > 0
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from medr1_lib.data import phantoms
 from medr1_lib.data.phantom_vqa import questions, values
+from medr1_lib.data.phantoms.scene import PLACES, SIZES
 from medr1_lib.data.question import DOMAINS, LETTERS
 from medr1_lib.data.styles import STYLES, prompt, read, read_strict
 from medr1_lib.errors import InputError
@@ -327,7 +328,7 @@ def test_every_value_of_an_everyday_picture_is_drawn_and_differs(modality):
     rng = np.random.default_rng(1)
     base = phantoms.random_scene(rng, modality, grade="huge", place="upper left")
     choices = phantoms.vocabulary(modality)
-    assert choices["grade"] == phantoms.SIZES
+    assert choices["grade"] == SIZES
     choices["finding"] = choices["finding"][1:]
     assert base.scanner is None
     for attribute, known in choices.items():
@@ -341,7 +342,7 @@ def test_no_word_of_the_general_domain_is_medical():
                for text in values(m, t)} | set(DOMAINS[kind])
         for kind in DOMAINS
     }  # fmt: skip
-    assert words["general"] & words["medical"] == set(phantoms.PLACES)
+    assert words["general"] & words["medical"] == set(PLACES)
 
 
 def test_general_questions_are_balanced_and_have_no_variants():

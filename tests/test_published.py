@@ -12,8 +12,7 @@ from transformers import GenerationConfig
 from medr1_lib.cli import main
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import draw
-from medr1_lib.evaluation.ask import Asker, letter_probs
-from medr1_lib.evaluation.evaluate import shared_edge
+from medr1_lib.evaluation.ask import Asker, shared_edge
 from medr1_lib.model.loading import load_policy
 from medr1_lib.rl import generation
 from medr1_lib.rl.graph import decode_recorded
@@ -49,11 +48,14 @@ def test_it_is_read_as_it_was_published(asker, asked):
 def test_a_letter_is_looked_for_behind_the_tag_that_it_shares_a_token_with(asker, asked):
     assert shared_edge(asker.processor.tokenizer) == ">"
     reply = "<think>so.</think><answer>B</answer>"
-    table = letter_probs(asker, *asked, [reply] * 3, "think_before")
     chats = [asker.question_chat(one, "think_before") for one in asked[0]]
     opened = [chat + reply[: reply.index(">B")] for chat in chats]
-    wanted = asker.next_token_probs(opened, asked[1], [">B"])
-    assert list(table["confidence"]) == pytest.approx(list(wanted[:, 0]))
+    whole = [chat + reply[: reply.index("B")] for chat in chats]
+    found = asker.forced_probs(whole, asked[1])
+    with torch.no_grad():
+        logits = asker.model(**asker.encode(opened, asked[1])).logits[:, -1]
+    wanted = logits.double().softmax(-1)[:, asker.processor.tokenizer.encode(">B")].numpy()
+    assert list(found[:, 1]) == pytest.approx(list(wanted[:, 0]))
 
 
 def test_its_steps_choose_the_same_tokens_side_by_side_and_as_a_gpu_records_them(

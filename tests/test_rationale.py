@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from medr1_lib.analysis import rationale, stats
-from medr1_lib.data.phantom_vqa import ATTRIBUTES, questions, which_modality
+from medr1_lib.data.phantom_vqa import ATTRIBUTES, questions
 from medr1_lib.data.question import LETTERS
 from medr1_lib.data.rationale import rationale as true_rationale
 from medr1_lib.data.styles import STYLES
@@ -106,15 +106,6 @@ def test_agreement_is_with_the_letter_answered_right_or_wrong():
     table = rationale.summary(found, ["model"]).set_index("measure")
     assert table.loc["agreement", ["n", "value"]].tolist() == [6, 2 / 6]
     assert table.loc["right about what is asked", ["n", "value"]].tolist() == [6, 2 / 6]
-
-
-def test_the_pooled_question_asks_for_the_modality():
-    question = next(which_modality(count=1))
-    row = record(0, truth(0)[1], question.answer, question=question.question)
-    row |= {"options": question.options, "scene": question.scene.to_json()}
-    assert scored(row | {"completion": "<think>CT</think>"})[["names_asked", "agrees"]].all(
-        axis=None
-    )
 
 
 def test_rates_over_claims_weigh_claims_and_styles_without_reasons_are_left_out():

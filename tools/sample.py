@@ -12,7 +12,7 @@ from PIL import Image
 from medr1_lib.cli import exit_status
 from medr1_lib.data import images
 from medr1_lib.data.phantom_vqa import questions
-from medr1_lib.data.phantoms import ACQUISITIONS, ANATOMIES, FINDINGS, draw, random_scene
+from medr1_lib.data.phantoms import draw, random_scene, vocabulary
 from medr1_lib.data.phantoms.canvas import SIZE
 from medr1_lib.data.question import MODALITIES
 from medr1_lib.errors import InputError
@@ -42,13 +42,14 @@ def contact_sheet(seed: int = 0) -> Image.Image:
     rng = np.random.default_rng(seed)
     sheet = Image.new("RGB", (7 * (SIZE + GAP) - GAP, 8 * (SIZE + GAP) - GAP), "white")
     for row, modality in enumerate(MODALITIES):
-        anatomies, findings = ANATOMIES[modality], FINDINGS[modality]
-        acquired = zip(anatomies, ACQUISITIONS[modality], strict=True)
+        words = vocabulary(modality)
+        anatomies, findings = words["anatomy"], words["finding"]
+        acquired = zip(anatomies, words["acquisition"], strict=True)
         scenes = [
             random_scene(rng, modality, anatomy=anatomy, acquisition=how, finding=findings[0])
             for anatomy, how in acquired
         ]
-        first = {"anatomy": anatomies[0], "acquisition": ACQUISITIONS[modality][0]}
+        first = {"anatomy": anatomies[0], "acquisition": words["acquisition"][0]}
         severe = random_scene(rng, modality, grade="severe", **first)
         scenes += [replace(severe, finding=name) for name in findings[1:]]
         for column, scene in enumerate(scenes):

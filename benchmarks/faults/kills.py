@@ -33,12 +33,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+from benchmarks.stamp import run_stamp
 from medr1_lib import cli
 from medr1_lib.data.images import png
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import draw
 from medr1_lib.files import write_json
-from medr1_lib.provenance import run_stamp
 
 LIMIT = 900  # seconds of one command; longer counts as one that hangs
 PICTURES = 40  # in the table that is imported

@@ -21,9 +21,9 @@ import psutil
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from benchmarks.stamp import run_stamp
 from medr1_lib.cli import exit_status
 from medr1_lib.files import write_json
-from medr1_lib.provenance import run_stamp
 from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.train import train
 

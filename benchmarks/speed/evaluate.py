@@ -30,7 +30,8 @@ from medr1_lib.data import phantom_vqa
 from medr1_lib.data.question import CONTROLS
 from medr1_lib.data.styles import STYLES, read
 from medr1_lib.evaluation.answers import AnswerLog
-from medr1_lib.evaluation.evaluate import Settings, evaluate, start
+from medr1_lib.evaluation.ask import question_chat
+from medr1_lib.evaluation.evaluate import Settings, evaluate
 from medr1_lib.evaluation.items import EvalPrompt, EvalSet, batches
 from medr1_lib.files import check_writable, write_json
 from medr1_lib.model.loading import Policy, base_model, load_policy
@@ -127,7 +128,7 @@ def usual_way(
         for batch in batches(sorted(asked, key=lambda task: task.item), BATCH):
             questions = [items.questions[task.item] for task in batch]
             sees = control != "text"
-            text = [start(processor, q, style, sees).prompt for q in questions]
+            text = [question_chat(processor, q, style, sees) for q in questions]
             images = [image for task in batch if (image := items.image(task))] or None
             inputs = processor(text=text, images=images, padding=True, return_tensors="pt")
             inputs = inputs.to(model.device)

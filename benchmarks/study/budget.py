@@ -19,13 +19,13 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from benchmarks.stamp import run_stamp
 from benchmarks.study.runs import train_and_score
 from medr1_lib.analysis.stats import share
 from medr1_lib.cli import exit_status
 from medr1_lib.evaluation.evaluate import Settings
 from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.files import write_json
-from medr1_lib.provenance import run_stamp
 from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.train import Target, sft_target
 

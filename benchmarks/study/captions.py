@@ -22,6 +22,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from benchmarks.stamp import run_stamp
 from medr1_lib.analysis.stats import ITEM, compare, share
 from medr1_lib.cli import exit_status
 from medr1_lib.data.phantom_vqa import ATTRIBUTES
@@ -31,7 +32,6 @@ from medr1_lib.evaluation.ask import Asker
 from medr1_lib.evaluation.items import EvalSet, batches
 from medr1_lib.files import check_writable, write_json
 from medr1_lib.model.loading import base_directory, load_policy
-from medr1_lib.provenance import run_stamp
 from medr1_lib.rl.run import Run
 from tools.pretrain.tiny import ASK_CAPTION
 

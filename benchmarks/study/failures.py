@@ -20,13 +20,13 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from benchmarks.stamp import run_stamp
 from medr1_lib.cli import exit_status
 from medr1_lib.data.phantom_vqa import ATTRIBUTES
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.rationale import rationale
 from medr1_lib.data.styles import STYLES
 from medr1_lib.files import write_json
-from medr1_lib.provenance import run_stamp
 from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.run import RECIPE, Run, begun
 from medr1_lib.rl.train import make_trainer, train

@@ -22,6 +22,7 @@ import pandas as pd
 import torch
 from peft import LoraConfig, get_peft_model
 
+from benchmarks.stamp import run_stamp
 from benchmarks.study.runs import score, train_and_score
 from medr1_lib.cli import exit_status
 from medr1_lib.course.chapters.chapter_08 import FAMILY, distill, trl_settings
@@ -30,7 +31,6 @@ from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.files import write_json
 from medr1_lib.model.loading import load_policy
 from medr1_lib.model.vision_cache import VisionCache
-from medr1_lib.provenance import run_stamp
 from medr1_lib.rl.recipe import Recipe, load_recipe
 from medr1_lib.rl.run import begun
 from medr1_lib.rl.train import grpo_rows, train

@@ -33,6 +33,7 @@ import torch
 import yaml
 from tqdm import tqdm
 
+from benchmarks.stamp import run_stamp
 from benchmarks.study.rejection import own_replies
 from benchmarks.study.runs import score, train_and_score
 from medr1_lib.analysis.gains import PARTS, change, read_all
@@ -45,7 +46,6 @@ from medr1_lib.evaluation.evaluate import Settings
 from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.files import write_json
 from medr1_lib.model.vision_cache import Features
-from medr1_lib.provenance import run_stamp
 from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.run import Run
 from medr1_lib.rl.train import sft_target

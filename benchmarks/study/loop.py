@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
 
+from benchmarks.stamp import run_stamp
 from benchmarks.study.runs import score
 from medr1_lib.cli import exit_status
 from medr1_lib.evaluation.evaluate import Settings
@@ -26,7 +27,6 @@ from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.files import write_json
 from medr1_lib.model.loading import load_policy
 from medr1_lib.model.vision_cache import VisionCache
-from medr1_lib.provenance import run_stamp
 from medr1_lib.rl.loop import Task, grpo_loop
 from medr1_lib.rl.recipe import Recipe, load_recipe
 from medr1_lib.rl.rewards import rewards

@@ -13,13 +13,13 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from benchmarks.stamp import run_stamp
 from benchmarks.study.captions import named
 from medr1_lib.analysis.stats import wilson
 from medr1_lib.analysis.transfer import SERIES
 from medr1_lib.cli import exit_status
 from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.files import check_writable, write_json
-from medr1_lib.provenance import run_stamp
 
 
 def main(arguments: list[str]) -> int:

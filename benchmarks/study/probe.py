@@ -19,13 +19,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.stamp import run_stamp
 from medr1_lib.analysis.stats import wilson
 from medr1_lib.cli import exit_status
 from medr1_lib.data.phantoms import SCANNERS, Scene, draw, random_scene
 from medr1_lib.data.question import MODALITIES
 from medr1_lib.files import check_writable, write_json
 from medr1_lib.model.loading import load_policy
-from medr1_lib.provenance import run_stamp
 
 ATTRIBUTES = ("scanner", "finding", "grade", "place", "anatomy", "acquisition")
 CORNER, BATCH, SEED = 24, 128, 0  # pixels of a side, images of a batch

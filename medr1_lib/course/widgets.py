@@ -163,9 +163,9 @@ def prompt_text(
     processor: "Processor", question: Question, style: str, image: Image.Image | None
 ) -> str:
     """The text of a prompt's tokens, special ones included; repeated ones are counted."""
-    from medr1_lib.evaluation.evaluate import start  # loads torch, which chapter 01 does without
+    from medr1_lib.evaluation.ask import question_chat  # loads torch, which chapter 01 does without
 
-    text = start(processor, question, style, image is not None).prompt
+    text = question_chat(processor, question, style, image is not None)
     tokens = processor(text=[text], images=[image] if image else None)["input_ids"][0]
     decoded = processor.tokenizer.decode(tokens)
     return REPEATED.sub(lambda run: f"{run[1]} x {len(run[0]) // len(run[1])} ", decoded)

@@ -1,6 +1,5 @@
 """Audit of a data set before any model sees it: image-blind rules, leaks and near duplicates."""
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,18 +68,6 @@ def option_ratio(train: Questions, test: Questions) -> float:
     return accuracy(test, lambda q: [ratios.get(normalise(o), UNSEEN) for o in q.options])
 
 
-def option_ratio_with_stem(train: Questions, test: Questions) -> float:
-    """Accuracy of the text right most often under that stem, then by ratio. Built in chapter 01."""
-    ratios = option_ratios(train)
-    right = Counter((normalise(q.question), normalise(q.answer_text)) for q in train)
-
-    def score(q: Question) -> list[tuple[int, float]]:
-        texts, stem = map(normalise, q.options), normalise(q.question)
-        return [(right[stem, text], ratios.get(text, UNSEEN)) for text in texts]
-
-    return accuracy(test, score)
-
-
 def leak_share(train: Sequence[str], test: Sequence[str]) -> float:
     """Share of test questions whose image is also in `train`. Built in chapter 01.
 
@@ -94,13 +81,7 @@ def leak_share(train: Sequence[str], test: Sequence[str]) -> float:
     return sum(image in known for image in test) / len(test)
 
 
-def hard_subset(train: Questions, test: Questions) -> list[Question]:
-    """The questions of `test` with two options or more that are right answers in `train`."""
-    right = {normalise(question.answer_text) for question in train}
-    return [q for q in test if len(right & set(map(normalise, q.options))) >= 2]
-
-
-_RULES = uniform, letter_majority, most_frequent_text, option_ratio, option_ratio_with_stem
+_RULES = uniform, letter_majority, most_frequent_text, option_ratio
 BASELINES = {rule.__name__: rule for rule in _RULES}
 
 
@@ -108,23 +89,33 @@ Name = tuple[str, str, str]  # axis, label, split: ("modality", "CT", "test")
 
 
 @dataclass(frozen=True)
-class Group:
-    """The questions of one file, or of one label of a data set, and their images.
+class Picture:
+    """What tells an image from others: its pixels, or its path where only the text is at hand."""
 
-    `perceptual` and `patients` are empty where only the text is at hand.
-    """
+    key: str
+    turned: tuple[int, ...] = ()  # as `hashes` has them
+    patient: str = ""  # empty where nobody says
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The questions of one file, or of one label of a data set, and the image of each."""
 
     questions: list[Question] = field(default_factory=list)
-    images: list[str] = field(default_factory=list)  # tell images apart: by path, or by pixels
-    perceptual: list[tuple[int, ...]] = field(default_factory=list)  # as `hashes` has them
-    patients: list[str] = field(default_factory=list)  # empty texts where nobody says
+    pictures: list[Picture] = field(default_factory=list)
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the images."""
+        return [one.key for one in self.pictures]
 
 
 def of_splits(source: Source) -> dict[str, Any]:
     """Audit the text of Med-R1's split files, where an image is known by its path.
 
-    Gives `{"records": N, "skipped": bad ones, "files": {path: what `describe` says}, "leaks": what
-    `leaks` says}`; it is an error if all records are bad.
+    Gives `records`, `skipped` (the bad ones), `files` (by path, what `describe` says) and `leaks`
+    (by axis, test file and train file, `leak_share`); it is an error if all records are bad.
     """
     groups, paths, bad = {}, {}, list[InputError]()
     for file in omnimedvqa.read_splits(source):
@@ -132,8 +123,8 @@ def of_splits(source: Source) -> dict[str, Any]:
         questions = [item.question for item in file.items]
         name = file.kind, file.name, file.split
         if questions:
-            groups[name] = Group(questions, [question.image_id for question in questions])
-            paths[name] = file.path
+            pictures = [Picture(question.image_id) for question in questions]
+            groups[name], paths[name] = Group(questions, pictures), file.path
     if not groups:
         raise bad[0]
     count = sum(len(group.questions) for group in groups.values())
@@ -146,55 +137,47 @@ def of_data_set(root: Path) -> dict[str, Any]:
     Gives as `of_splits`, with paths `<split>/modality/<name>` and `<split>/question_type/<name>`;
     and `patients`, how many are known.
     """
-    known = dataset.images_behind(root)
     groups: dict[Name, Group] = defaultdict(Group)
-    for split in dataset.read(root):
-        table = dataset.read_split(root, split)
-        met: dict[bytes, tuple[str, tuple[int, ...]]] = {}  # an image of many questions: read once
-        for row in tqdm(table, desc="images", unit="image", delay=1):
-            key = hashlib.sha256(row["image"]["bytes"]).digest()
-            if key not in met:
-                where = f"{root}, {split} record {row['image_id']}"
-                image = dataset.open_image(row["image"]["bytes"], where)
-                met[key] = dataset.image_hash(image), hashes(image, split != "train")
-            for axis in ("modality", "question_type"):
-                group = groups[axis, row[axis], split]
-                group.questions.append(Question.from_record(row))
-                group.images.append(met[key][0])
-                group.perceptual.append(met[key][1])
-                group.patients.append(known.get(row["image_id"], {}).get("patient", ""))
+    for split, row, picture in _pictures(root):
+        for axis in ("modality", "question_type"):
+            groups[axis, row[axis], split].questions.append(Question.from_record(row))
+            groups[axis, row[axis], split].pictures.append(picture)
     ordered = dict(sorted(groups.items(), key=lambda item: (item[0][2] != "train", item[0])))
     paths = {name: f"{name[2]}/{name[0]}/{name[1]}" for name in ordered}
-    patients = {patient for group in groups.values() for patient in group.patients} - {""}
+    patients = {one.patient for group in groups.values() for one in group.pictures} - {""}
     counts = {"records": sum(dataset.read(root).num_rows.values()), "patients": len(patients)}
     return counts | _report(ordered, paths)
 
 
+def _pictures(root: Path) -> Iterator[tuple[str, dict[str, Any], Picture]]:
+    """Every record of a data set: its split, the row, and the image."""
+    known = dataset.images_behind(root)
+    for split in dataset.read(root):
+        met = dict[str, Picture]()  # an image of many questions is read once
+        for row in tqdm(dataset.read_split(root, split), desc="images", unit="image", delay=1):
+            name = row["image_id"]
+            if name not in met:
+                where = f"{root}, {split} record {name}"
+                image = dataset.open_image(row["image"]["bytes"], where)
+                told = known.get(name, {})
+                behind = told.get("patient", ""), told.get("path", "")
+                turned = hashes(image, split != "train")
+                met[name] = Picture(dataset.image_hash(image), turned, *behind)
+            yield split, row, met[name]
+
+
 def _report(groups: Mapping[Name, Group], paths: Mapping[Name, str]) -> dict[str, Any]:
-    trained = {
-        (axis, label): one for (axis, label, split), one in groups.items() if split == "train"
-    }
-    files = {}
+    files: dict[str, Any] = {}
+    leaks: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
     for name, group in groups.items():
         axis, label, split = name
         tested = split != "train"
-        train = trained.get((axis, label)) if tested else None
-        others = [one for (kind, _), one in trained.items() if kind == axis] if tested else []
-        files[paths[name]] = describe(group, train, others, tested)
-    axes = sorted({axis for axis, _, split in groups if split != "train"})
-    return {"files": files, "leaks": {axis: leaks(groups, axis) for axis in axes}}
-
-
-def leaks(groups: Mapping[Name, Group], axis: str) -> dict[str, dict[str, float]]:
-    """For each test file of an axis and each train file, `leak_share`."""
-    sides: dict[bool, dict[str, list[str]]] = {True: {}, False: {}}
-    for (kind, label, split), group in groups.items():
-        if kind == axis:
-            sides[split == "train"].setdefault(label, []).extend(group.images)
-    return {
-        label: {other: leak_share(train, test) for other, train in sides[True].items()}
-        for label, test in sides[False].items()
-    }
+        train = {one[1]: groups[one] for one in groups if tested and one[::2] == (axis, "train")}
+        files[paths[name]] = describe(group, train.get(label), [*train.values()], tested)
+        if tested:
+            shares = {other: leak_share(one.keys, group.keys) for other, one in train.items()}
+            leaks[axis].setdefault(label, shares)
+    return {"files": files, "leaks": dict(leaks)}
 
 
 def describe(
@@ -202,31 +185,26 @@ def describe(
 ) -> dict[str, Any]:
     """What can be said of a group, its baselines fitted on `train` or else within the group.
 
-    Gives `records`; `baselines`, the accuracy of each image-blind rule; `hard`, the size of the
-    hard subset and the option ratio's accuracy on it; `leak_share`, the share of questions whose
-    image is in `train`; `leak_any_share`, in one of the groups `trained`; `patient_leak_share`,
-    whose patient is; `near_duplicate_share`, of the others whose image has a near duplicate in
-    `train`; `fitted_on`. Shares lie between 0 and 1; what cannot be known is `None`.
+    Gives `records`; `baselines`, the accuracy of each image-blind rule; `leak_share`, the share of
+    questions whose image is in `train`; `leak_any_share`, in one of the groups `trained`;
+    `patient_leak_share`, whose patient is; `near_duplicate_share`, of the others whose image has a
+    near duplicate in `train`; `fitted_on`. What cannot be known is `None`.
     """
     fits = [(train.questions, group.questions)] if train else cross_validation(group.questions)
-    hard = [(known, hard_subset(known, test)) for known, test in fits]
     near_share = None
-    if train and group.perceptual:
-        new = ~np.isin(group.images, train.images)
-        near_share = float((near(group.perceptual, train.perceptual) & new).mean())
-    seen = {name for one in trained for name in one.images}
-    patients = {name for one in trained for name in one.patients} - {""}
+    if train and group.pictures[0].turned:
+        new = ~np.isin(group.keys, train.keys)
+        near_share = float(((nearest(group.pictures, train.pictures) >= 0) & new).mean())
+    seen = [key for one in trained for key in one.keys]
+    patients = {picture.patient for one in trained for picture in one.pictures} - {""}
+    asked = [picture.patient for picture in group.pictures]
     within = f"cross-validated within, {FOLDS} folds"
     return {
         "records": len(group.questions),
         "baselines": {name: pooled(rule, fits) for name, rule in BASELINES.items()},
-        "hard": {
-            "records": sum(len(test) for _, test in hard),
-            "option_ratio": pooled(option_ratio, hard),
-        },
-        "leak_share": leak_share(train.images, group.images) if train else None,
-        "leak_any_share": leak_share([*seen], group.images) if trained else None,
-        "patient_leak_share": leak_share([*patients], group.patients) if patients else None,
+        "leak_share": leak_share(train.keys, group.keys) if train else None,
+        "leak_any_share": leak_share(seen, group.keys) if trained else None,
+        "patient_leak_share": leak_share([*patients], asked) if patients else None,
         "near_duplicate_share": near_share,
         "fitted_on": "train" if train else f"no train file, {within}" if tested else within,
     }
@@ -250,25 +228,19 @@ def cross_validation(questions: list[Question]) -> list[tuple[list[Question], li
 
 def pooled(
     rule: Callable[[Questions, Questions], float], fits: Sequence[tuple[Questions, Questions]]
-) -> float | None:
-    """Accuracy of a rule over pairs to fit on and to score; `None` if nothing is scored."""
-    scored = [(rule(train, test), len(test)) for train, test in fits if test]
-    total = sum(size for _, size in scored)
-    return sum(share * size for share, size in scored) / total if total else None
+) -> float:
+    """Accuracy of a rule over pairs to fit on and to score."""
+    right = sum(rule(train, test) * len(test) for train, test in fits)
+    return right / sum(len(test) for _, test in fits)
 
 
-def near(turned: Sequence[Sequence[int]], others: Sequence[Sequence[int]]) -> np.ndarray:
-    """For each image, by its `hashes`, whether an image of `others` is nearly the same."""
-    return nearest(turned, others) >= 0
-
-
-def nearest(turned: Sequence[Sequence[int]], others: Sequence[Sequence[int]]) -> np.ndarray:
-    """The place in `others` of the first hash at most `NEAR` bits from one of an image, or -1."""
-    theirs = np.array([one[0] for one in others], dtype=np.uint64)
+def nearest(turned: Sequence[Picture], others: Sequence[Picture]) -> np.ndarray:
+    """For each image the place in `others` of the first one nearly the same, in any turn, or -1."""
+    theirs = np.array([one.turned[0] for one in others], dtype=np.uint64)
     found = np.full(len(turned), -1)
     for start in range(0, len(turned), 64):  # keeps memory small
-        mine = np.array(turned[start : start + 64], dtype=np.uint64)
-        for turn in mine.T:
+        part = turned[start : start + 64]
+        for turn in np.array([one.turned for one in part], dtype=np.uint64).T:
             like = np.bitwise_count(turn[:, None] ^ theirs) <= NEAR
             new = (found[start : start + 64] < 0) & like.any(axis=1)
             found[start : start + 64][new] = like.argmax(axis=1)[new]
@@ -283,28 +255,17 @@ def pairs(root: Path) -> Iterator[tuple[str, ...]]:
 
     `what` is `pixels`, `patient` or `near`, the first of them that holds.
     """
-    known = dataset.images_behind(root)
-    sides: dict[bool, dict[str, tuple[str, tuple[int, ...], str]]] = {True: {}, False: {}}
-    for split in dataset.read(root):
-        for row in dataset.read_split(root, split):
-            side, name = sides[split == "train"], row["image_id"]
-            if name not in side:
-                image = dataset.open_image(row["image"]["bytes"], f"{root}, {name}")
-                turned = hashes(image, split != "train")
-                patient = known.get(name, {}).get("patient", "")
-                side[name] = dataset.image_hash(image), turned, patient
-    train, test = sides[True], sides[False]
-    by_pixels = {pixels: name for name, (pixels, _, _) in train.items()}
-    by_patient = {patient: name for name, (_, _, patient) in train.items() if patient}
-    places = nearest([one[1] for one in test.values()], [one[1] for one in train.values()])
-    names = [*train]
-    for place, (name, (pixels, _, patient)) in zip(places, test.items(), strict=True):
-        like = names[place] if place >= 0 else None
-        found = {"pixels": by_pixels.get(pixels), "patient": by_patient.get(patient), "near": like}
-        for what, other in found.items():
+    train, test = dict[str, Picture](), dict[str, Picture]()
+    for split, row, picture in _pictures(root):
+        (train if split == "train" else test)[row["image_id"]] = picture
+    by_pixels = {one.key: name for name, one in train.items()}
+    by_patient = {one.patient: name for name, one in train.items() if one.patient}
+    names, places = [*train, None], nearest([*test.values()], [*train.values()])
+    for place, (name, one) in zip(places, test.items(), strict=True):
+        found = {"pixels": by_pixels.get(one.key), "patient": by_patient.get(one.patient)}
+        for what, other in (found | {"near": names[place]}).items():
             if other:
-                paths = (known.get(one, {}).get("path", "") for one in (name, other))
-                yield (what, name, next(paths), other, next(paths))
+                yield what, name, one.path, other, train[other].path
                 break
 
 
@@ -314,16 +275,14 @@ def table(report: dict[str, Any]) -> str:
     def percent(*shares: float | None) -> str:
         return "".join(f"{'-':>8}" if one is None else f"{100 * one:>8.1f}" for one in shares)
 
-    blind = ("guess", "letter", "text", "ratio", "+stem", "hard", "solved")
-    heads = ("n", *blind, "leak", "any", "patient", "near")
+    heads = ("n", "guess", "letter", "text", "ratio", "leak", "any", "patient", "near")
     width = max(len(path) for path in report["files"])
     lines = [" " * width + "".join(f"{head:>8}" for head in heads) + "  fitted on"]
     for path, found in report["files"].items():
-        hard = f"{found['hard']['records']:>8}{percent(found['hard']['option_ratio'])}"
         shared = ("leak_share", "leak_any_share", "patient_leak_share", "near_duplicate_share")
         line = f"{path:<{width}}{found['records']:>8}{percent(*found['baselines'].values())}"
         shown = percent(*(found[name] for name in shared))
-        lines.append(f"{line}{hard}{shown}  {found['fitted_on']}")
+        lines.append(f"{line}{shown}  {found['fitted_on']}")
     lines.append(f"{report['records']} records; shares in %")
     if not report.get("patients", 1):
         lines.append("patients are not known: those in test may be in train too")

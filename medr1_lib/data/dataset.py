@@ -15,7 +15,7 @@ from PIL import Image
 from medr1_lib.data import images
 from medr1_lib.data.question import Question
 from medr1_lib.errors import InputError
-from medr1_lib.files import one_writer, read_rows, require_free
+from medr1_lib.files import read_rows, whole_folder, writing
 
 CARD = "card.json"  # beside the splits: the command, seed and counts behind the data
 IMAGES = "images.csv"  # beside the splits of real data: file and patient behind every image
@@ -37,39 +37,20 @@ def write(
     out: Path,
     splits: Mapping[str, Rows],
     card: Mapping[str, Any],
-    inner: Mapping[str, Mapping[str, Rows]] | None = None,
     beside: Mapping[str, str] | None = None,
     again: bool = False,
 ) -> datasets.DatasetDict:
     """Write rows (`Question.record`) as a data set that `datasets.load_from_disk` reads.
 
-    Rows are streamed, so they may be drawn while they are written. The folder, which must not exist
-    yet or be empty, gets its name only when it is complete, with `card` as its `card.json`, text
-    files that lie `beside` it, and further data sets, `inner`, in folders inside it. With `again`,
-    it takes the place of what was there.
+    Rows are streamed, so they may be drawn while they are written. The folder, which must be free
+    unless it is written `again`, gets its name only when it is complete: with `card` as its
+    `card.json` and text files that lie `beside` it.
     """
-    if not again:
-        require_free(out)
-    partial = Path(f"{out}.partial")
-    whole = partial / "whole"
-    try:
-        with one_writer(partial):
-            try:
-                shutil.rmtree(whole, ignore_errors=True)
-                for name, rows in {"": splits, **(inner or {})}.items():
-                    _fill(whole / name, rows, card)
-                for name, text in (beside or {}).items():
-                    (whole / name).write_text(text, encoding="utf-8")
-                if again:
-                    shutil.rmtree(out, ignore_errors=True)
-                elif out.exists():
-                    out.rmdir()
-                whole.rename(out)
-            finally:
-                shutil.rmtree(whole, ignore_errors=True)  # it has another name if all went well
-    except OSError as error:
-        remedy = "free some space or choose a folder you may write to"
-        raise InputError(out, f"cannot be written ({error.strerror or error})", remedy) from error
+    remedy = "free some space or choose a folder you may write to"
+    with writing(out, remedy), whole_folder(out, again) as whole:
+        _fill(whole, splits, card)
+        for name, text in (beside or {}).items():
+            (whole / name).write_text(text, encoding="utf-8")
     return read(out)
 
 
@@ -114,8 +95,7 @@ def read(root: Path) -> datasets.DatasetDict:
 def read_split(root: Path, split: str) -> datasets.Dataset:
     """One split of a data set, its images as stored bytes that `open_image` decodes.
 
-    A split that is not there, a record without its image or one that is no question is an
-    `InputError`.
+    An `InputError` names a record that lacks its image or is no question.
     """
     splits = read(root)
     if split not in splits:
@@ -153,10 +133,7 @@ def image_hash(image: Image.Image) -> str:
 
 
 def open_image(content: bytes, where: str, pixels: bool = True) -> Image.Image:
-    """The image that a record stores, as RGB; an `InputError` about `where` if it is damaged.
-
-    Without `pixels` only its header is read, which is enough for the size.
-    """
+    """The image that a record stores, as RGB, or only its header if no `pixels` are needed."""
     with images.faults(where := f"{where}, its image"):
         image = images.opened(content, where)
         return image.convert("RGB") if pixels else image

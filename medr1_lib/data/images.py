@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
@@ -27,7 +26,7 @@ SMALLER = "cut it into tiles or export it smaller"
 AGAIN = "copy, download or export the image again"
 ONE_IMAGE = "export the one image that is meant, uncompressed"
 
-# A warning would print a second line, and of damage the error tells enough.
+# A warning would print a second line; of damage the error tells enough.
 warnings.filterwarnings("ignore", module=r"(PIL|pydicom)\b")
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
@@ -35,10 +34,9 @@ _WIDE_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}  # grey values of mo
 _FRAME = re.compile(r"(.+)#([1-9]\d{0,5})")
 _PIXELS = {"PixelData", "FloatPixelData", "DoubleFloatPixelData"}
 # Anonymizers leave these without a value, which says as little as leaving them out.
-_OFTEN_EMPTY = (
-    *("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction"),
-    *("PixelPaddingValue", "PhotometricInterpretation", "NumberOfFrames"),
-)
+_OFTEN_EMPTY = ["RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth"]
+_OFTEN_EMPTY += ["VOILUTFunction", "PixelPaddingValue", "PhotometricInterpretation"]
+_OFTEN_EMPTY += ["NumberOfFrames"]
 
 Limits = tuple[float, float]  # the values that become black and white
 
@@ -52,12 +50,10 @@ def load(
 ) -> Image.Image:
     """Read a picture or a DICOM image as RGB, made smaller if a side exceeds `side`.
 
-    The format, one of `FORMATS`, follows from the content, not from the name. EXIF orientation is
-    applied, and what is transparent becomes black. Grey images of more than 8 bits are stretched
-    between `limits`; without any, DICOM images (after rescale slope and intercept) over their first
-    window, and those that have none from the 0.1th to the 99.9th per cent of their values. Of a
-    file with several frames, one is named, from 1. An image that is empty, damaged, none or too
-    large is an `InputError` about `where`, or about the file.
+    The format, one of `FORMATS`, follows from the content. EXIF orientation is applied, and what is
+    transparent becomes black. Grey of more than 8 bits is stretched between `limits`, else over the
+    first window of a DICOM file, else from the 0.1th to the 99.9th per cent of its values. Of
+    several frames, one is named, from 1. An `InputError` about `where` tells of a bad image.
     """
     where = where or (source if isinstance(source, Path) else "image")
     try:
@@ -79,12 +75,7 @@ def load(
 
 
 def framed(name: str) -> tuple[str, int | None]:
-    """The file and the frame that a name means.
-
-    Example:
-        >>> framed("scan.dcm#3"), framed("scan.dcm")
-        (('scan.dcm', 3), ('scan.dcm', None))
-    """
+    """The file and the frame that a name means: `scan.dcm#3` is `("scan.dcm", 3)`."""
     named = _FRAME.fullmatch(name)
     return (named[1], int(named[2])) if named else (name, None)
 
@@ -152,9 +143,8 @@ def _read_picture(
         wide = _grey(values, limits, where)
         return ImageOps.invert(wide) if tags.get(262) == 0 else wide  # there, white is zero
     if image.has_transparency_data:  # what is hidden under it may have any colour
-        return Image.alpha_composite(
-            Image.new("RGBA", image.size, "black"), image.convert("RGBA")
-        ).convert("RGB")
+        black = Image.new("RGBA", image.size, "black")
+        image = Image.alpha_composite(black, image.convert("RGBA"))
     return image.convert("RGB")
 
 
@@ -188,7 +178,10 @@ def _read_dicom(
         dataset.BitsStored = 8 * pixels.itemsize
     if pixels.ndim == 3:
         return Image.fromarray((pixels >> max(0, dataset.BitsStored - 8)).astype(np.uint8))
-    padded, values = _padding(pixels, dataset), apply_modality_lut(pixels, dataset)
+    values, padded = apply_modality_lut(pixels, dataset), None
+    if (filling := dataset.get("PixelPaddingValue")) is not None:  # it must not decide grey levels
+        ends = sorted((filling, dataset.get("PixelPaddingRangeLimit", filling)))
+        padded = (pixels >= ends[0]) & (pixels <= ends[1])
     if limits is None:
         values, limits = _windowed(values, dataset)
     image = _grey(values, limits, where, padded)
@@ -210,29 +203,14 @@ def _complete(dataset: pydicom.Dataset, place: int) -> None:
     if "PhotometricInterpretation" not in dataset and dataset.get("SamplesPerPixel", 1) == 1:
         dataset.PhotometricInterpretation = "MONOCHROME2"
     if "TransferSyntaxUID" not in dataset.file_meta:
-        syntaxes: dict[Any, Any] = {
-            (False, True): ExplicitVRLittleEndian,
-            (False, False): ExplicitVRBigEndian,
-        }
-        syntax = syntaxes.get(dataset.original_encoding, ImplicitVRLittleEndian)
-        dataset.file_meta.TransferSyntaxUID = syntax
-
-
-def _padding(pixels: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
-    """Where pixels are filling around the image, which must not decide its grey levels."""
-    filling = dataset.get("PixelPaddingValue")
-    if filling is None:
-        return np.zeros(pixels.shape, dtype=bool)
-    end = dataset.get("PixelPaddingRangeLimit", filling)
-    return (pixels >= min(filling, end)) & (pixels <= max(filling, end))
+        implicit, little = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
 
 
 def _windowed(values: np.ndarray, dataset: pydicom.Dataset) -> tuple[np.ndarray, Limits | None]:
-    """Values and the limits of the file's first window (PS3.3 C.11.2), or none where it has none.
-
-    A window without a width, as anonymizers leave it, is none.
-    """
-    said = (dataset.get(name, np.nan) for name in ("WindowCenter", "WindowWidth"))
+    """Values and the limits of the file's first window (PS3.3 C.11.2); none if it has no width."""
+    said = dataset.get("WindowCenter", np.nan), dataset.get("WindowWidth", np.nan)
     centre, width = (float(np.atleast_1d(value)[0]) for value in said)
     kind = dataset.get("VOILUTFunction", "LINEAR")
     less = 0 if kind in ("SIGMOID", "LINEAR_EXACT") else 1
@@ -248,13 +226,13 @@ def _grey(
 ) -> Image.Image:
     """Values as 8-bit grey in RGB, stretched over nearly all of them where there are no `limits`.
 
-    One pixel in a thousand at either end and what is `padded` do not decide. An image of one value
-    only becomes black; so do pixels that are no number.
+    One pixel in a thousand at either end and what is `padded` do not decide.
     """
-    counted = np.isfinite(values) if padded is None else np.isfinite(values) & ~padded
-    if not np.isfinite(values).any():
+    finite = np.isfinite(values)
+    if not finite.any():
         raise InputError(where, "has no pixel that is a number", AGAIN)
-    inner = values[counted if counted.any() else np.isfinite(values)].astype(np.float64)
+    counted = finite if padded is None or not (finite & ~padded).any() else finite & ~padded
+    inner = values[counted].astype(np.float64)
     low, high = limits or np.percentile(inner, (0.1, 99.9))
     if limits is None and low == high:  # nearly all are equal, as in a mask
         low, high = inner.min(), inner.max()

@@ -1,22 +1,18 @@
 """Records with pictures become a data set: converted, split, checked for leaks, and written."""
 
-import csv
 import hashlib
-import io
-import json
 import os
 import re
 import shutil
 import sys
-import threading
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import pandas as pd
 from tqdm import tqdm
 
 from medr1_lib import files
@@ -67,12 +63,9 @@ class Converted:
     """An image as PNG, and what its file is known by."""
 
     png: Path
-    sha256: str  # of the file that it was made from
-    bytes: int  # size of that file
-    width: int
-    height: int
     pixels: str  # a hash; equal where two images are
     flat: bool  # see `images.is_flat`
+    known: tuple[str, int, int, int]  # its file's SHA-256 and bytes, width and height as PNG
 
 
 def image_id(path: str) -> str:
@@ -109,18 +102,11 @@ def letter_of(answer: str, options: Sequence[str]) -> str:
         >>> letter_of("Benign ", ["malignant", "benign"]), letter_of("a", ["malignant", "benign"])
         ('B', 'A')
     """
-
-    def plain(words: str) -> str:
-        return " ".join(words.split()).casefold()
-
     # a ninth option has no letter; `Question` counts them before it looks at the letter
-    lettered = [*zip(f"{ALL_LETTERS}?", options, strict=False)]
-    told = answer.strip(" .:()").upper()
-    meant = {letter for letter, _ in lettered if letter == told}
-    for same in (str, plain):
-        found = {letter for letter, option in lettered if same(option) == same(answer)}
-        if found:
-            break
+    letters = f"{ALL_LETTERS}?"[: len(options)]
+    told, *texts = (" ".join(words.split()).casefold() for words in (answer, *options))
+    found = {letter for letter, one in zip(letters, texts, strict=False) if one == told}
+    meant = {letter for letter in letters if letter == answer.strip(" .:()").upper()}
     if found and meant - found:
         problem = f"the answer {answer!r} is a letter and the text of another option"
         raise InputError("record", problem, "give the letter of the right option and other texts")
@@ -131,7 +117,7 @@ def letter_of(answer: str, options: Sequence[str]) -> str:
 
 def write(
     source: Source,
-    items: list[Item],
+    records: list[Item],
     bad: list[InputError],
     out: Path,
     rule: str,
@@ -153,27 +139,27 @@ def write(
         files.require_free(out)
     converted = Path(f"{out}.converted")
     with files.one_writer(converted):
-        results = _convert_all(source, items, converted, out, settings)
-        bad = [*bad, *_without_image(items, results)]
+        results = _convert_all(source, records, converted, out, settings)
         done = {path: one for path, one in results.items() if isinstance(one, Converted)}
-        items = _with_own_ids([item for item in items if item.image in done])
+        items, failed = _with_images(records, results)
+        bad = [*bad, *failed]
         if bad and (settings.strict or not items):
             problem = f"{bad[0].problem} ({len(bad)} of {len(bad) + len(items)} records are bad)"
             raise InputError(bad[0].where, problem, bad[0].remedy)
         sides = _apart(items, done, settings) if rule else _drawn(items, done)
         parts = {name: [one for one in sides if one.split == name] for name in SPLITS}
         parts = {name: part for name, part in parts.items() if part}  # an empty one cannot be read
+        patients = {item.patient for item in sides} - {""}
         card = {
             "made_by": MADE_BY,
             "root": source.root.name,
             **about,
-            "split_rule": rule
-            or (DRAWN_PATIENTS if any(item.patient for item in items) else DRAWN),
+            "split_rule": rule or (DRAWN_PATIENTS if patients else DRAWN),
             "longest_side_px": settings.side,
             "grey_limits": settings.limits,
             "records": {name: len(part) for name, part in parts.items()},
             "images": len({item.image for item in sides}),
-            "patients": len({item.patient for item in sides} - {""}),
+            "patients": len(patients),
             "skipped": [vars(error) for error in bad],
             "dropped_leaks": len(items) - len(sides),
             "suspicious": sorted(path for path, one in done.items() if one.flat),
@@ -199,89 +185,69 @@ def _convert_all(
     """Convert all images, but first a few, which tell whether the disk has room for the rest."""
     paths = sorted({item.image for item in items})
     few = paths[:: len(paths) // SAMPLE] if len(paths) > 4 * SAMPLE else []
-    first = convert(source, few, converted, settings)
-    sizes = [one.png.stat().st_size for one in first.values() if isinstance(one, Converted)]
-    if sizes:
-        each = sum(sizes) / len(sizes)
+    first = convert(source, few, converted, settings).values()
+    if sizes := [one.png.stat().st_size for one in first if isinstance(one, Converted)]:
+        each, free = sum(sizes) / len(sizes), shutil.disk_usage(converted).free
         after, extra = each * len(items), each * (len(paths) + len(items))
-        free = shutil.disk_usage(converted).free
         need = f"about {(after + extra) / 2**30:.1f} GiB while it works, {after / 2**30:.1f} after"
         print(f"disk: {need}, {free / 2**30:.1f} free", file=sys.stderr)
         if free < after + extra:
             problem = f"needs {need}; {free / 2**30:.1f} GiB are free"
             raise InputError(out, problem, "make room or choose another disk")
-    return first | convert(source, paths, converted, settings)
+    return convert(source, paths, converted, settings)
 
 
 def convert(
     source: Source, paths: Sequence[str], folder: Path, settings: Settings = DEFAULT
 ) -> dict[str, Converted | InputError]:
-    """Convert images to PNG files, in parallel; those already in `folder` are kept.
-
-    Gives each path's PNG file and what it is known by, or what is wrong with the image.
-    """
-    log, lock, known = folder / "done.jsonl", threading.Lock(), dict[str, Converted]()
+    """Convert images to PNG files, in parallel, or say what is wrong; `folder` may hold some."""
 
     def converted(path: str) -> Converted | InputError:
         try:
             name, frame = source.locate(path)
-            # changes with the image, so that an old conversion is never taken for a new one
-            made_from = f"{path} {source.stamp(name)} {settings.side} {settings.limits}"
-            key = hashlib.sha256(made_from.encode()).hexdigest()[:32]
-            target = folder / f"{key}.png"
-            if key in known and target.exists():
-                return known[key]
             data = source.read(name)
-            image = images.load(data, settings.side, path, frame, settings.limits)
+            digest = hashlib.sha256(data).hexdigest()
+            # changes with the image, so that an old conversion is never taken for a new one
+            made_from = f"{path} {digest} {settings.side} {settings.limits}"
+            target = folder / f"{hashlib.sha256(made_from.encode()).hexdigest()[:32]}.png"
+            if target.exists():
+                image = dataset.open_image(target.read_bytes(), path)
+            else:
+                image = images.load(data, settings.side, path, frame, settings.limits)
+                files.atomic_write(target, images.png(image))
         except InputError as error:
             return error
-        files.atomic_write(target, images.png(image))
-        digest, pixels = hashlib.sha256(data).hexdigest(), dataset.image_hash(image)
-        flat = images.is_flat(image)
-        found = Converted(target, digest, len(data), image.width, image.height, pixels, flat)
-        line = json.dumps(asdict(found) | {"png": target.name})
-        with lock, log.open("a", encoding="utf-8") as file:
-            file.write(f"\n{line}")  # an interrupted call may have cut the line before
-        return found
+        pixels, known = dataset.image_hash(image), (digest, len(data), image.width, image.height)
+        return Converted(target, pixels, images.is_flat(image), known)
 
     pool = ThreadPoolExecutor(os.cpu_count())
+    remedy = "make room or choose another folder; the same command goes on from here"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
-            with suppress(ValueError, TypeError, KeyError):
-                one = json.loads(line)
-                known[Path(one["png"]).stem] = Converted(**one | {"png": folder / one["png"]})
-        bar = tqdm(
-            pool.map(converted, paths), "images", len(paths), unit="image", disable=not paths
-        )
-        return dict(zip(paths, bar, strict=True))
-    except OSError as error:
-        problem = f"cannot be written ({error.strerror or error})"
-        remedy = "make room or choose another folder; the same command goes on from here"
-        raise InputError(folder, problem, remedy) from error
+        with files.writing(folder, remedy):
+            folder.mkdir(parents=True, exist_ok=True)
+            done = pool.map(converted, paths)
+            bar = tqdm(done, "images", len(paths), unit="image", disable=not paths)
+            return dict(zip(paths, bar, strict=True))
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C waits for the images at hand, not for all
 
 
-def _without_image(
-    items: Iterable[Item], results: Mapping[str, Converted | InputError]
-) -> Iterator[InputError]:
-    for item in items:
+def _with_images(
+    records: Iterable[Item], results: Mapping[str, Converted | InputError]
+) -> tuple[list[Item], list[InputError]]:
+    """The records that have an image, what is asked again with an id of its own; and the others."""
+    items, bad, met = list[Item](), list[InputError](), Counter[str]()
+    for item in records:
         if isinstance(error := results[item.image], InputError):
             problem = f"its image {item.image} {error.problem}"
-            yield InputError(item.where, problem, error.remedy)
-
-
-def _with_own_ids(items: list[Item]) -> list[Item]:
-    """The same records; what is asked a second time gets an id of its own."""
-    met, found = Counter[str](), []
-    for item in items:
+            bad.append(InputError(item.where, problem, error.remedy))
+            continue
         name = item.question.id
         met[name] += 1
         if met[name] > 1:
             item = replace(item, question=replace(item.question, id=f"{name}-{met[name]}"))
-        found.append(item)
-    return found
+        items.append(item)
+    return items, bad
 
 
 Key = tuple[str, str]
@@ -296,7 +262,7 @@ def _keys(item: Item, done: Mapping[str, Converted]) -> list[Key]:
 def _apart(items: list[Item], done: Mapping[str, Converted], settings: Settings) -> list[Item]:
     """The records of a given split, which is refused or cut down where its sides share something.
 
-    Of two sides, the records of the test side are kept, then those of `val`.
+    Of the sides, that of test is kept, then that of `val`.
     """
     sides: dict[Key, dict[str, Item]] = defaultdict(dict)
     for item in items:
@@ -311,11 +277,11 @@ def _apart(items: list[Item], done: Mapping[str, Converted], settings: Settings)
         raise InputError(one.where, problem, remedy)
     if not settings.drop_leaks:
         return items
-    rank = SPLITS[::-1].index
+    last = {key: max(map(SPLITS.index, side)) for key, side in sides.items()}
     return [
         item
         for item in items
-        if all(rank(item.split) <= min(map(rank, sides[key])) for key in _keys(item, done))
+        if all(SPLITS.index(item.split) == last[key] for key in _keys(item, done))
     ]
 
 
@@ -334,27 +300,20 @@ def _drawn(items: list[Item], done: Mapping[str, Converted]) -> list[Item]:
     members = defaultdict(list)
     for item in items:
         members[root(("image", done[item.image].pixels))].append(item)
-    # by a hash of pixels, so that the order of the records does not matter
-    names = {min(done[one.image].pixels for one in part): part for part in members.values()}
-    labels = {
-        name: {label for one in part for label in _labels(one)} for name, part in names.items()
-    }
-    free = {
-        name: labels[name] for name, part in names.items() if {one.split for one in part} != {"val"}
-    }
-    test = {item.image for name in held_out(free) for item in names[name]}
+    parts, labels = dict[str, list[Item]](), dict[str, set[Hashable]]()
+    for part in members.values():
+        # by a hash of pixels, so that the order of the records does not matter
+        name = min(done[one.image].pixels for one in part)
+        parts[name], asked = part, [one.question for one in part]
+        if {one.split for one in part} != {"val"}:
+            # by what the split is balanced, fine and coarse
+            labels[name] = {""} | {q.modality for q in asked}
+            labels[name] |= {(q.modality, q.question_type, q.answer_text.casefold()) for q in asked}
+    test = {item.image for name in held_out(labels) for item in parts[name]}
     return [
         replace(item, split="test" if item.image in test else item.split or "train")
         for item in items
     ]
-
-
-def _labels(item: Item) -> Iterator[Hashable]:
-    """By what a split is balanced, fine and coarse."""
-    asked = item.question
-    yield asked.modality, asked.question_type, asked.answer_text.casefold()
-    yield asked.modality
-    yield ""
 
 
 def held_out(groups: Mapping[str, set[Hashable]]) -> set[str]:
@@ -379,22 +338,18 @@ def held_out(groups: Mapping[str, set[Hashable]]) -> set[str]:
 
 def _one_sided(parts: Mapping[str, list[Item]]) -> list[str]:
     """Right answers that training or testing never shows, which no score can speak of."""
-    shown = {
-        name: {(one.question.modality, one.question.answer_text) for one in part}
-        for name, part in parts.items()
-    }
-    sides = [shown[name] for name in ("train", "test") if name in shown]
-    lost = sides[0] ^ sides[1] if len(sides) == 2 else set()
-    return sorted(f"{answer} ({modality})" for modality, answer in lost)
+    asked = ([one.question for one in parts.get(name, ())] for name in ("train", "test"))
+    train, test = ({(one.answer_text, one.modality) for one in side} for side in asked)
+    lost = train ^ test if train and test else set()
+    return sorted(f"{answer} ({modality})" for answer, modality in lost)
 
 
 def _images_table(items: Iterable[Item], done: Mapping[str, Converted]) -> str:
     """The way back from an `image_id` to its source, as CSV."""
-    columns = ("sha256", "bytes", "width", "height")
-    table = io.StringIO()
-    rows = csv.writer(table, lineterminator="\n")
-    rows.writerow(["image_id", "path", *columns, "patient"])
-    for item in {item.question.image_id: item for item in items}.values():
-        known = [getattr(done[item.image], name) for name in columns]
-        rows.writerow([item.question.image_id, item.image, *known, item.patient])
-    return table.getvalue()
+    columns = ["image_id", "path", "sha256", "bytes", "width", "height", "patient"]
+    rows = {
+        item.question.image_id: (item.image, *done[item.image].known, item.patient)
+        for item in items
+    }
+    table = pd.DataFrame([(name, *row) for name, row in rows.items()], columns=columns)
+    return table.to_csv(index=False, lineterminator="\n")

@@ -32,10 +32,7 @@ class RecordFile:
 
 
 def read_qa(source: Source) -> list[RecordFile]:
-    """Read OmniMedVQA's own layout, `QA_information/**/*.json` (Hu et al., CVPR 2024).
-
-    Bad records are collected; only a missing layout or a file that is no JSON list is an error.
-    """
+    """Read OmniMedVQA's own layout, `QA_information/**/*.json` (Hu et al., CVPR 2024)."""
     paths = source.json_files("QA_information")
     if not paths:
         remedy = "give the folder or zip file with QA_information/ and Images/, or use --splits"
@@ -47,9 +44,8 @@ def read_qa(source: Source) -> list[RecordFile]:
 def read_splits(source: Source) -> list[RecordFile]:
     """Read Med-R1's layout, `Splits/{modality,question_type}/{train,test}/*.json` (2503.13939).
 
-    The root may be `Splits` itself. A record's modality or question type is known only from the
-    name of its file; the other is `unknown`. Bad records are collected, as by `read_qa`; a file
-    whose name is not of the release is an error.
+    The root may be `Splits` itself. Of modality and question type, the one that the name of the
+    file does not tell is `unknown`. A file whose name is not of the release is an error.
     """
     kinds = ("modality", "question_type")
     paths = source.json_files("Splits") or [p for kind in kinds for p in source.json_files(kind)]
@@ -79,14 +75,15 @@ def with_both_labels(files: list[RecordFile]) -> list[RecordFile]:
     def same(question: Question) -> tuple[object, ...]:
         return question.image_id, question.question, question.options, question.answer
 
-    def labelled(item: Item) -> Item:
-        return replace(item, question=replace(item.question, **labels[same(item.question)]))
-
     labels: dict[tuple[object, ...], dict[str, Any]] = defaultdict(dict)
     for file in files:
         for item in file.items:
             labels[same(item.question)][file.kind] = getattr(item.question, file.kind)
-    return [replace(file, items=[*map(labelled, file.items)]) for file in files]
+    for file in files:
+        for place, item in enumerate(file.items):
+            asked = replace(item.question, **labels[same(item.question)])
+            file.items[place] = replace(item, question=asked)
+    return files
 
 
 def _parse(
@@ -133,10 +130,6 @@ def parse_problem(problem: str) -> tuple[str, tuple[str, ...]]:
 
     The stem and options may hold such markers too (`hepatitis A) acute?`), so the longest chain of
     letters counts, and of several the last one without an empty option.
-
-    Example:
-        >>> parse_problem("Which scan? A)CT, plain, B)MRI")
-        ('Which scan?', ('CT, plain', 'MRI'))
     """
     letters = ALL_LETTERS[1:] + "I"  # a 9th is refused later
     markers = [" A)", *(f", {letter})" for letter in letters)]
@@ -191,10 +184,10 @@ def import_data(
     by: str = "modality",
     settings: Settings = importing.DEFAULT,
 ) -> dict[str, Any]:
-    """Import OmniMedVQA, or anything laid out like it, as a data set for `dataset.read`.
+    """Import OmniMedVQA, or anything laid out like it; see `importing.write`.
 
-    `root` and `splits` are folders or zip files; `splits` are Med-R1's, by modality or by question
-    type. See `importing.write`.
+    `root` and `splits` are folders or zip files; `splits` are Med-R1's, `by` modality or question
+    type.
     """
     with opened(root) as source:
         if splits:

@@ -12,7 +12,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from medr1_lib.data import dataset, images
-from medr1_lib.data.phantoms import EVERYDAY, SCANNERS, Scene, draw, random_scene, vocabulary
+from medr1_lib.data.phantoms import EVERYDAY, SCANNERS, draw, random_scene, vocabulary
+from medr1_lib.data.phantoms.scene import WORDS
 from medr1_lib.data.question import DOMAINS, LETTERS, MODALITIES, QUESTION_TYPES, Question
 from medr1_lib.errors import InputError
 
@@ -25,38 +26,13 @@ MARKS = ("random", "absent", "reversed")
 ATTRIBUTES = dict(
     zip(QUESTION_TYPES, ("acquisition", "anatomy", "finding", "grade", "place"), strict=True)
 )
-STEMS = {
-    "acquisition": ("How was this image acquired?", "Which acquisition is this?"),
-    "anatomy": ("Which part of the body is shown?", "What does this image show a view of?"),
-    "finding": ("Which finding is present?", "What is the diagnosis?"),
-    "grade": ("How severe is the lesion?", "What is the grade of the lesion?"),
-    "place": ("Where in the picture is the lesion?", "What is the location of the lesion?"),
-    "modality": ("Which imaging modality is this?", "What kind of image is this?"),
-}
-EVERYDAY_STEMS = {
-    "acquisition": ("How was this picture made?", "Which light or technique is this?"),
-    "anatomy": ("Which subject is shown?", "What does this picture show a view of?"),
-    "finding": ("Which object is present?", "What is the added object?"),
-    "grade": ("How large is the object?", "What is the size of the object?"),
-    "place": ("Where in the picture is the object?", "What is the location of the object?"),
-}
-# Texts that are never right: what the distractors of OmniMedVQA mostly are.
-NEVER_RIGHT = {
-    "acquisition": ("PET scan", "SPECT", "thermography", "endoscopy", "arthrography", "scintigram"),
-    "anatomy": ("shoulder", "ankle", "spleen", "tongue", "elbow", "gallbladder"),
-    "finding": ("fracture", "hernia", "thrombosis", "foreign body", "atrophy", "stenosis"),
-    "grade": ("stage I", "stage II", "grade 0", "borderline", "critical", "terminal"),
-    "place": ("center", "left margin", "right margin", "both sides", "top edge", "bottom edge"),
-}
+STEMS, EVERYDAY_STEMS = (
+    {name: tuple(both) for name, both in stems.items()} for stems in WORDS["stems"].values()
+)
 
 
 def values(modality: str, question_type: str) -> tuple[str, ...]:
-    """The four possible answers of one cell of the benchmark.
-
-    Example:
-        >>> values("OCT", "Disease Diagnosis")
-        ('no abnormality', 'scar', 'edema', 'drusen')
-    """
+    """The four possible answers of one cell of the benchmark."""
     return vocabulary(modality)[ATTRIBUTES[question_type]]
 
 
@@ -77,21 +53,15 @@ def questions(
     """Yield `per_cell` questions for each modality and question type, cell by cell.
 
     All four options are right elsewhere in the same cell, and stem, value and letter are crossed:
-    a rule that does not see the image is right one time in four.
+    a rule that does not see the image is right one time in four, exactly so if `per_cell` is a
+    multiple of 32. Everything follows from the `seed`; the images of the `SPLITS` are disjoint.
 
     Args:
-        split: One of `SPLITS`; their images are disjoint.
-        seed: Everything follows from it.
-        per_cell: Questions per cell; a multiple of 32 makes the balance exact.
         leaky: Most distractors are never right anywhere, and one test question in six is about an
             image of the training split: two flaws of OmniMedVQA.
         shortcut: Share of questions whose scanner is tied to the answer, 0 (none) to 1.
         mark: Scanner on the images: `random`, `absent`, or `reversed` (that of a wrong option).
         domain: `medical`, or `general`: everyday drawings, which have no flaws and no scanner.
-
-    Example:
-        >>> next(questions("test")).options
-        ('soft tissue window', 'bone window', 'contrast phase', 'lung window')
     """
     named = ("split", split, SPLITS), ("mark", mark, MARKS), ("domain", domain, tuple(DOMAINS))
     for kind, name, known in named:
@@ -118,7 +88,9 @@ def questions(
             fixed = {attribute: choices[value]}
             if rng.random() < shortcut:
                 fixed["scanner"] = SCANNERS[value]
-            scene = _of_split(random_scene(rng, modality, **fixed), shown_in)
+            scene = random_scene(rng, modality, **fixed)
+            seed_of_split = scene.seed * len(SPLITS) + SPLITS.index(shown_in)
+            scene = replace(scene, seed=seed_of_split)
             if mark != "random":
                 other = SCANNERS[(value + 1) % 4] if mark == "reversed" else None
                 scene = replace(scene, scanner=other)
@@ -126,35 +98,13 @@ def questions(
             rng = np.random.default_rng((seed, SPLITS.index(split), row, column, index, 1))
             wrong = [text for text in choices if text != choices[value]]
             if leaky and rng.random() < 0.95:
-                wrong = list(NEVER_RIGHT[attribute])
+                wrong = list(WORDS["never_right"][attribute])
             texts = [str(text) for text in rng.permutation(wrong)[:3]]
             texts.insert(place, choices[value])
             asked = stems(modality, attribute)[stem]
-            yield _about(scene, asked, texts, place, question_type)
-
-
-def which_modality(seed: int = 0, count: int = 8 * PER_CELL) -> Iterator[Question]:
-    """Yield questions that ask for the modality itself, pooled over all of them.
-
-    They are a set of their own: inside one modality the answer is known without the image.
-    """
-    rng = np.random.default_rng((seed, len(SPLITS)))
-    for index in range(count):
-        right, place, stem = index % 8, (index + index // 8) % 4, index // 32 % 2
-        scene = _of_split(random_scene(rng, MODALITIES[right]), "test")
-        wrong = [str(text) for text in rng.permutation(MODALITIES) if text != MODALITIES[right]]
-        texts = [*wrong[:place], MODALITIES[right], *wrong[place:3]]
-        yield _about(scene, STEMS["modality"][stem], texts, place, "Modality Recognition")
-
-
-def _of_split(scene: Scene, split: str) -> Scene:
-    return replace(scene, seed=scene.seed * len(SPLITS) + SPLITS.index(split))
-
-
-def _about(scene: Scene, stem: str, texts: list[str], place: int, question_type: str) -> Question:
-    name = "phantom-" + hashlib.sha256(scene.to_json().encode()).hexdigest()[:16]
-    labels = scene.modality, question_type, name, "phantom"
-    return Question(stem, tuple(texts), LETTERS[place], *labels, scene)
+            name = "phantom-" + hashlib.sha256(scene.to_json().encode()).hexdigest()[:16]
+            labels = modality, question_type, name, "phantom"
+            yield Question(asked, tuple(texts), LETTERS[place], *labels, scene)
 
 
 def build(
@@ -166,32 +116,26 @@ def build(
     mark: str = "random",
     domain: str = "medical",
 ) -> datasets.DatasetDict:
-    """Draw the benchmark and write it: `train` (four times as many), `test`, and `which_modality/`.
+    """Draw the benchmark and write it: `train` (four times as many) and `test`.
 
-    The general domain has no `which_modality/`.
     The shortcut is planted in `train` only, so that a model which took it fails in `test`; `mark`
     changes `test` only.
     """
     card = {"source": "PhantomMedVQA", "seed": seed, "per_cell": per_cell, "leaky": leaky}
-    card |= {"shortcut": shortcut, "mark": mark}
+    card |= {"shortcut": shortcut, "mark": mark, "domain": domain}
     train = questions("train", seed, TRAIN_FACTOR * per_cell, leaky, shortcut, domain=domain)
     test = questions("test", seed, per_cell, leaky, mark=mark, domain=domain)
-    if domain == "medical":
-        apart = {"which_modality": {"test": _rows(which_modality(seed, 8 * per_cell), "test")}}
-    else:
-        card, apart = card | {"domain": domain}, {}
-    drawn = {"train": _rows(train, "train"), "test": _rows(test, "test")}
-    return dataset.write(out, drawn, card, apart)
+    return write(out, {"train": train, "test": test}, card)
 
 
 def write(
     out: Path, splits: Mapping[str, Iterable[Question]], card: Mapping[str, Any]
 ) -> datasets.DatasetDict:
     """Write questions about phantoms as a data set, as `dataset.write`, and draw their images."""
-    return dataset.write(out, {name: _rows(asked, name) for name, asked in splits.items()}, card)
 
+    def rows(name: str) -> Iterator[dict[str, Any]]:
+        for question in tqdm([*splits[name]], desc=name, unit="image"):
+            assert question.scene is not None
+            yield question.record({"bytes": images.png(draw(question.scene)), "path": None})
 
-def _rows(asked: Iterable[Question], label: str) -> Iterator[dict[str, Any]]:
-    for question in tqdm(list(asked), desc=label, unit="image"):
-        assert question.scene is not None
-        yield question.record({"bytes": images.png(draw(question.scene)), "path": None})
+    return dataset.write(out, {name: rows(name) for name in splits}, card)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from medr1_lib.data.phantoms.scene import EVERYDAY, Scene
+from medr1_lib.data.phantoms.scene import EVERYDAY, WORDS, Scene
 from medr1_lib.errors import InputError
 
 LETTERS = "ABCD"  # of phantoms and of OmniMedVQA, which offer four options at most
@@ -17,38 +17,24 @@ BASES = ("base", "longer base", "larger base")  # methods of models that are not
 CONTROLS = ("blank", "shuffled", "text")  # images that cannot help; "none" stands for the real one
 CIRCULAR, ROTATED = "circular", "rotated "  # asked again in every order; a control for each of them
 
-# Every name with its spellings in OmniMedVQA's records and in Med-R1's file names, typos included
-# ("Mag-netic", the parenthesis that never closes), reduced to letters and digits.
-_ALIASES = {
-    "modality": {
-        "CT": "computedtomography ctscan",
-        "MRI": "mr mriscan magneticresonanceimaging",
-        "X-Ray": "xrays xrayimaging xr cr dx radiography radiograph",
-        "Ultrasound": "us ultrasoundimaging",
-        "Dermoscopy": "der",
-        "Fundus Photography": "fundus fp",
-        "OCT": "opticalcoherencetomography",
-        "Microscopy": "micro microscopyimage microscopyimages",
-    },
-    "question_type": {
-        "Modality Recognition": "mr modality",
-        "Anatomy Identification": "ai anatomy",
-        "Disease Diagnosis": "dd diagnosis",
-        "Lesion Grading": "lg grading",
-        "Other Biological Attributes": "oba otherbio otherattributes otherbiologicalattribute",
-    },
-}
+# Every name with its spellings in OmniMedVQA's records and in Med-R1's file names.
+_ALIASES = {axis: WORDS["spellings"][axis] for axis in ("modality", "question_type")}
 MODALITIES, QUESTION_TYPES = map(tuple, _ALIASES.values())
 DOMAINS = {"medical": MODALITIES, "general": tuple(EVERYDAY)}
 AXES = {"modality": MODALITIES, "question_type": QUESTION_TYPES, "all": ("all",)}
+
+
+def turns(control: str) -> int:
+    """By how many places a control turns the options: 0 unless it is `rotated 1` and so on."""
+    return int(control.removeprefix(ROTATED)) if control.startswith(ROTATED) else 0
 
 
 @functools.cache  # asked once per record of a file, answered from about thirty spellings
 def canonical(axis: str, name: str) -> str:
     """The modality or question type behind any spelling of it met in OmniMedVQA or Med-R1.
 
-    Case, punctuation and a second name in parentheses do not count; `unknown` stays `unknown`.
-    Any other name is taken as it is; an empty one is an `InputError`.
+    Case, punctuation and a second name in parentheses do not count. Any other name is taken as it
+    is.
 
     Example:
         >>> canonical("modality", "OCT (Optical Coherence Tomography"), canonical("modality", "PET")
@@ -76,13 +62,7 @@ def in_order(axis: str, names: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Question:
-    """One multiple-choice question about one image; an `InputError` if it makes no sense.
-
-    Example:
-        >>> Question("Which organ?", ("liver", "lung"), "B", "CT", "Anatomy Identification",
-        ...          "ct-7", "demo").answer_text
-        'lung'
-    """
+    """One multiple-choice question about one image; an `InputError` if it makes no sense."""
 
     question: str  # the stem, without its options
     options: tuple[str, ...]  # two to eight; real files repeat a wrong one now and then
@@ -128,6 +108,11 @@ class Question:
         """The text of the right option."""
         return self.options[self.letters.index(self.answer)]
 
+    @property
+    def rotations(self) -> list[str]:
+        """The controls that turn its options."""
+        return [f"{ROTATED}{turn}" for turn in range(1, len(self.options))]
+
     def rotated(self, places: int) -> "Question":
         """The same question with its options moved up by some places, the first ones to the end."""
         options = self.options[places:] + self.options[:places]
@@ -141,10 +126,7 @@ class Question:
 
     @classmethod
     def from_record(cls, row: Mapping[str, Any]) -> "Question":
-        """The question of a row that `record` made; columns that it does not know are ignored.
-
-        Recorded answers hold no `id`; it is made again.
-        """
+        """The question of a row that `record` made, or of a recorded answer, which has no `id`."""
         values = {field.name: row[field.name] for field in fields(cls) if field.name != "id"}
         values["id"] = row.get("id", "")
         scene = Scene.from_json(row["scene"]) if row["scene"] else None

@@ -1,6 +1,5 @@
 """Real data where it lies: a folder, or a zip file that is not unpacked."""
 
-import errno
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
@@ -26,13 +25,12 @@ class Source:
 
     def __init__(self, root: Path, files: AbstractFileSystem) -> None:
         self.root, self._files = root, files
-        self._top = [*map(PurePosixPath, files.find("", maxdepth=2, withdirs=True))]
-        found = [path for path in self._top if path.name.lower() == "images"]
-        self._images = min(found, key=lambda path: (len(path.parts), path), default=None)
+        self.pictures: dict[str, bytes] = {}  # those that a table holds itself
 
     def json_files(self, folder: str) -> list[str]:
         """The JSON files anywhere below `folder`, which lies at the root or one level under it."""
-        places = [str(path) for path in self._top if path.name == folder]
+        top = self._files.find("", maxdepth=2, withdirs=True)
+        places = [path for path in top if PurePosixPath(path).name == folder]
         names = {name for place in places for name in self._files.find(place)}
         # macOS leaves `._name.json` beside `name.json`
         return sorted(name for name in names if name.endswith(".json") and "/._" not in name)
@@ -40,29 +38,26 @@ class Source:
     def locate(self, image: str) -> tuple[str, int | None]:
         """The file that a record means and, as in `scan.dcm#3`, the frame in it.
 
-        `Images/...` may be `images/...` here. A name that no file has may be the end of a path,
-        lack its suffix, or be spelled as another system spells it, if only one file fits.
+        A name that no file has may be the end of a path, lack its suffix, or be spelled as another
+        system spells it, if only one file fits.
         """
-        head, _, rest = image.partition("/")
-        if self._images and head.lower() == "images":
-            image = f"{self._images}/{rest}"
+        if image in self.pictures:
+            return image, None
         named = dict.fromkeys([(image, None), images.framed(image)])
         for name, frame in named:
             if self._files.exists(name):
                 return name, frame
         for name, frame in named:
-            if found := self._alike(_spelled(name)):
+            spelled = _spelled(name)
+            ends = self._by_end.get(spelled.rpartition("/")[2], ())
+            fits = {path: whole for whole, path in ends if f"/{whole}".endswith(f"/{spelled}")}
+            exact = [path for path, whole in fits.items() if whole == spelled]
+            if found := exact or sorted(fits):
                 if len(found) > 1:
                     problem = f"may be any of {len(found)} files, such as {found[0]} or {found[1]}"
                     raise InputError(image, problem, "write more of its path")
                 return found[0], frame
         return image, None  # reading it says that it is not there
-
-    def _alike(self, name: str) -> list[str]:
-        ends = self._by_end.get(name.rpartition("/")[2], ())
-        fits = {path: whole for whole, path in ends if f"/{whole}".endswith(f"/{name}")}
-        exact = [path for path, whole in fits.items() if whole == name]
-        return exact or sorted(fits)
 
     @cached_property
     def _by_end(self) -> dict[str, list[tuple[str, str]]]:
@@ -76,8 +71,18 @@ class Source:
 
     def read(self, name: str) -> bytes:
         """The content of one file; an `InputError` if it is missing or damaged."""
-        size = self._info(name)["size"]
-        if size > MAX_BYTES:
+        if name in self.pictures:
+            return self.pictures[name]
+        try:
+            info: dict[str, Any] = self._files.info(name)
+        except FileNotFoundError as error:
+            remedy = "restore the file or drop the record"
+            raise InputError(name, f"is not in {self.root}", remedy) from error
+        except OSError as error:  # a name too long, links in a circle
+            raise InputError(name, f"cannot be read ({error.strerror})", _DROP) from error
+        if info["type"] != "file":  # reading a pipe would wait for ever
+            raise InputError(name, "cannot be read (it is no regular file)", _DROP)
+        if (size := info["size"]) > MAX_BYTES:
             raise InputError(name, f"claims to unpack to {size / 2**30:.0f} GiB", _AGAIN)
         try:
             data: bytes = self._files.cat_file(name)
@@ -90,23 +95,6 @@ class Source:
             raise InputError(name, problem, "check the file and its permissions") from error
         return data
 
-    def stamp(self, name: str) -> str:
-        """Changes when the file changes, without reading it; an `InputError` as of `read`."""
-        info = self._info(name)
-        return "-".join(str(info[key]) for key in ("size", "CRC", "mtime") if key in info)
-
-    def _info(self, name: str) -> dict[str, Any]:
-        try:
-            info: dict[str, Any] = self._files.info(name)
-        except FileNotFoundError as error:
-            remedy = "restore the file or drop the record"
-            raise InputError(name, f"is not in {self.root}", remedy) from error
-        except OSError as error:  # a name too long, links in a circle
-            raise InputError(name, f"cannot be read ({error.strerror})", _DROP) from error
-        if info["type"] != "file":  # reading a pipe would wait for ever
-            raise InputError(name, "cannot be read (it is no regular file)", _DROP)
-        return info
-
 
 @contextmanager
 def opened(root: Path) -> Iterator[Source]:
@@ -114,14 +102,14 @@ def opened(root: Path) -> Iterator[Source]:
     if root.is_dir():
         yield Source(root, DirFileSystem(str(root.absolute())))
         return
+    remedy = "give the folder or zip file of the data"
+    if not root.is_file():
+        problem = "is neither a folder nor a file" if root.exists() else "does not exist"
+        raise InputError(root, problem, remedy)
     try:
-        if root.exists() and not root.is_file():
-            raise OSError(errno.EINVAL, "neither a folder nor a file")
         file = root.open("rb")
     except OSError as error:
-        missing = isinstance(error, FileNotFoundError)
-        problem = "does not exist" if missing else f"cannot be read ({error.strerror})"
-        raise InputError(root, problem, "give the folder or zip file of the data") from error
+        raise InputError(root, f"cannot be read ({error.strerror})", remedy) from error
     with file:
         try:
             archive = ZipFileSystem(file)

@@ -1,7 +1,6 @@
 """The three reasoning styles: how a question is asked and how a completion is read.
 
-Reading is strict for the reward, so that only the form asked for pays, and tolerant for evaluation,
-so that a style is not scored on its punctuation.
+Strict reading is for the reward; tolerant reading is for evaluation, and ignores punctuation.
 """
 
 import re
@@ -40,12 +39,7 @@ class ReasoningStyle:
     pattern: re.Pattern[str]  # `form` over a whole completion; group 1 is the letter
 
     def completion(self, letter: str, rationale: str = "") -> str:
-        """A completion in this style.
-
-        Example:
-            >>> STYLES["think_before"].completion("B", "a ring in the liver")
-            '<think>a ring in the liver</think><answer>B</answer>'
-        """
+        """A completion in this style."""
         return self.form.replace("X", letter).replace("reasons", rationale)
 
 
@@ -95,11 +89,6 @@ def read_strict(completion: str, style: str) -> str | None:
 
     One answer block, outside the thinking, holding one letter in either case, and nothing but
     white space around the blocks. `C)` and `C) CT` are not letters.
-
-    Example:
-        >>> read_strict("<answer>c</answer>", "no_think")
-        'C'
-        >>> read_strict("<answer>C</answer><answer>D</answer>", "no_think")
     """
     match = STYLES[style].pattern.fullmatch(completion)
     return match[1].upper() if match else None
@@ -113,8 +102,6 @@ def read(completion: str, options: Sequence[str]) -> str | None:
     (`C)`, `**C**`, `Option C`, `C: text`) or the text of exactly one option. Two letters are none.
 
     Example:
-        >>> read("I am sure. <answer>B) lung</answer>", ["liver", "lung"])
-        'B'
         >>> read("Air is black here. The answer is **B**.", ["liver", "lung"])
         'B'
     """
@@ -142,12 +129,7 @@ def _letter(part: str, texts: list[str]) -> str | None:
 
 
 def thought(completion: str) -> str:
-    """The reasoning of a completion, which ends with the answer if it is never closed; or empty.
-
-    Example:
-        >>> thought("<answer>B</answer><think>CT, head, finding: mass</think>")
-        'CT, head, finding: mass'
-    """
+    """The reasoning of a completion, which ends with the answer if it is never closed; or empty."""
     found = re.search(r"<think>(.*?)(?:</think>|<answer>|\Z)", completion, re.DOTALL)
     return found[1].strip() if found else ""
 

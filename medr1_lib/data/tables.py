@@ -13,30 +13,18 @@ from typing import Any
 
 import datasets
 import pyarrow.parquet as pq
+import yaml
 
 from medr1_lib import files
 from medr1_lib.data import importing
 from medr1_lib.data.importing import DROP, Item, Settings, image_id, image_path, letter_of, text
 from medr1_lib.data.question import ALL_LETTERS, Question, canonical
-from medr1_lib.data.source import Source, opened
+from medr1_lib.data.source import opened
 from medr1_lib.errors import InputError
 
-# What a column is called in the wild, in small letters and with `_` for spaces; the first counts.
-NAMES = {
-    "image": "image image_path figure_path img_name image_name file_name filename img_path "
-    "image_file image_index path image_id isic_id",
-    "question": "question problem",
-    "answer": "answer_label gt_answer answer correct_answer",
-    "choices": "choices options",
-    "label": "label labels diagnosis dx class finding_labels",
-    "patient": "patient patient_id patientid subject subject_id lesion_id case_id",
-    "split": "split phrase_type",
-    "modality": "modality modality_type image_modality",
-    "question_type": "question_type content_type category",
-    "id": "id question_id qid index",
-    "source": "source dataset",
-    "open": "answer_type",
-}
+# What a column is called in the wild; the first counts.
+_FILE = Path(__file__).with_name("columns.yaml")
+NAMES: dict[str, list[str]] = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
 LETTERED = ("{}", "option_{}", "choice_{}")  # columns of single options, by their letter
 DISTRACTORS = 3  # beside the right label, where a modality has more
 YES_NO = ("yes", "no")
@@ -57,22 +45,6 @@ class Table:
     pictures: dict[str, bytes]
 
 
-class _Within(Source):
-    """Pictures that a table holds itself, and beside them those of a folder or zip file."""
-
-    def __init__(self, pictures: Mapping[str, bytes], beside: Source) -> None:
-        self.root, self._pictures, self._beside = beside.root, pictures, beside
-
-    def locate(self, image: str) -> tuple[str, int | None]:
-        return (image, None) if image in self._pictures else self._beside.locate(image)
-
-    def read(self, name: str) -> bytes:
-        return self._pictures.get(name) or self._beside.read(name)
-
-    def stamp(self, name: str) -> str:
-        return name if name in self._pictures else self._beside.stamp(name)
-
-
 def import_data(
     table: Path,
     root: Path,
@@ -82,27 +54,28 @@ def import_data(
     question: str = "",
     settings: Settings = importing.DEFAULT,
 ) -> dict[str, Any]:
-    """Import a table of questions or of labels as a data set for `dataset.read`.
+    """Import a table of questions or of labels as a data set; see `read` and `importing.write`.
 
-    `table` is a csv, tsv, json, jsonl or parquet file; or a folder with a folder of pictures for
-    each label, with `metadata.csv`, with parquet files, or saved by `datasets`. The images lie in
-    the folder or zip file `root`. `columns` gives what the table calls the names of `NAMES`, if
-    none in that list; `modality` and `question` are those of rows without. See `importing.write`.
+    The images lie in the folder or zip file `root`. `columns` gives what the table calls the names
+    of `NAMES`, if none in that list; `modality` and `question` are those of rows without.
     """
     rows = read(table)
     found = _columns(rows, columns or {})
-    with opened(root) as beside:
+    with opened(root) as source:
+        source.pictures |= rows.pictures
         reader = _Reader(rows, found, modality, question)
         items, bad = reader.items()
-        splits = {item.split for item in items}
-        rule = "the table's own split" if "test" in splits else ""
+        rule = "the table's own split" if any(item.split == "test" for item in items) else ""
         about = {"table": table.name, "columns": found, "open_questions": reader.left_open}
-        source = _Within(rows.pictures, beside) if rows.pictures else beside
         return importing.write(source, items, bad, out, rule, about, settings)
 
 
 def read(path: Path) -> Table:
-    """All rows of a table in any of the forms that `import_data` takes."""
+    """All rows of a table, with the pictures that it holds itself.
+
+    It is a csv, tsv, json, jsonl or parquet file; or a folder with a folder of pictures for each
+    label, with `metadata.csv`, with parquet files, or saved by `datasets`.
+    """
     if not path.exists():
         raise InputError(path, "does not exist", "name a file or folder with a table")
     parts: list[tuple[str, list[tuple[str, Row]]]] = []
@@ -112,22 +85,19 @@ def read(path: Path) -> Table:
         parts = [*_saved(path)]
     elif found := sorted([*path.rglob("metadata.csv"), *path.rglob("metadata.jsonl")]):
         for file in found:
-            below = file.parent.relative_to(path)
-            rows = _file_rows(file)
-            for _, row in rows:  # its file names start at the table, and not at the root
+            below, part = file.parent.relative_to(path), _file_rows(file)
+            for _, row in part:  # its file name starts at the root and not at a folder below it
                 row["file_name"] = (below / str(row.get("file_name", ""))).as_posix()
-            parts.append((below.parts[0] if below.parts else "", rows))
+            parts.append((below.parts[0] if below.parts else "", part))
     elif found := sorted(path.rglob("*.parquet")):  # as the hub has them: data/train-00000-...
         parts = [(file.stem.partition("-")[0], _file_rows(file)) for file in found]
     else:
-        parts = [("", [*_by_folder(path)])]
-    pictures = dict[str, bytes]()
-    rows = []
+        parts = [*_by_folder(path)]
+    rows, pictures = list[tuple[str, Row]](), dict[str, bytes]()
     for split, part in parts:
-        for where, row in part:
-            if split and "split" not in row:
-                row = {"split": split, **row}
-            rows.append((where, {name: _outside(value, pictures) for name, value in row.items()}))
+        for where, told in part:
+            row = {name: _outside(value, pictures) for name, value in told.items()}
+            rows.append((where, {"split": split, **row} if split else row))
     if not rows:
         raise InputError(path, "holds no row", "name a table with rows")
     return Table(path.stem, rows, pictures)
@@ -164,24 +134,24 @@ def _name_classes(rows: list[tuple[str, Row]], features: datasets.Features) -> N
                 row[name] = None if row[name] is None else kind.int2str(row[name])
 
 
-def _by_folder(path: Path) -> Iterator[tuple[str, Row]]:
+def _by_folder(path: Path) -> Iterator[tuple[str, list[tuple[str, Row]]]]:
     """A row for each picture: its folder is the label, and the one above that may be a split."""
     for file in sorted(path.rglob("*")):
         inner = file.relative_to(path)
         if file.suffix.lower() in _PICTURES and len(inner.parts) > 1:
             split = _split_of(inner.parts[0]) if len(inner.parts) > 2 else None
-            row: Row = {"image": inner.as_posix(), "label": inner.parts[-2]}
-            yield inner.as_posix(), row | ({"split": split} if split else {})
+            row = {"image": inner.as_posix(), "label": inner.parts[-2]}
+            yield split or "", [(inner.as_posix(), row)]
 
 
 def _outside(value: object, pictures: dict[str, bytes]) -> object:
     """The value, or the name of the picture that it is, which is kept apart."""
-    content = value.get("bytes") if isinstance(value, dict) and "path" in value else None
-    if isinstance(value, dict) and "path" in value and not content:
-        return value["path"]
-    if isinstance(value, str) and len(value) > 200 and _BASE64.fullmatch(value):
+    content: bytes | None = None
+    if isinstance(value, dict) and "path" in value:  # as `datasets` holds an image
+        content, value = value.get("bytes"), value["path"]
+    elif isinstance(value, str) and _BASE64.fullmatch(value):
         content = base64.b64decode(value)
-    if content is None:
+    if not content:
         return value
     name = f"in the table, {hashlib.sha256(content).hexdigest()[:16]}"
     pictures.setdefault(name, content)
@@ -192,18 +162,17 @@ def _columns(table: Table, own: Mapping[str, str]) -> dict[str, str]:
     """Which column is what: `image`, `question` ... and the letters of options."""
     head = list(dict.fromkeys(name for _, row in table.rows for name in row if name))
     plain = {re.sub(r"[\s\-]+", "_", str(name).strip().lower()): name for name in reversed(head)}
-    known = {key: names.split() for key, names in NAMES.items()}
-    known |= {letter: [form.format(letter.lower()) for form in LETTERED] for letter in ALL_LETTERS}
+    letters = {letter: [form.format(letter.lower()) for form in LETTERED] for letter in ALL_LETTERS}
+    known = NAMES | letters
     for key, name in own.items():
         if key not in known or name not in head:
             problem = f"cannot take {name!r} for {key!r}; its columns are {', '.join(head)}"
             remedy = f"say --columns with {', '.join(NAMES)} or A to H"
             raise InputError(table.name, problem, remedy)
     found = {
-        key: own.get(key) or next((plain[name] for name in names if name in plain), "")
-        for key, names in known.items()
+        key: plain[name] for key, names in known.items() for name in names[::-1] if name in plain
     }
-    found = {key: name for key, name in found.items() if name}
+    found |= own
     told = f"it has {', '.join(head)}"
     if "image" not in found:
         problem = f"has no column for the image ({told})"
@@ -288,7 +257,7 @@ class _Reader:
                 if not closed or self._told(row, "open", "").upper() == "OPEN":
                     self.left_open += 1
                     return None
-                options, answer = self._shuffled(YES_NO, image + stem), answer.strip(" .")
+                options, answer = _shuffled(YES_NO, image + stem), answer.strip(" .")
             letter = letter_of(answer, options)
         kind = canonical("question_type", self._told(row, "question_type", "unknown"))
         source = self._told(row, "source", self._table.name)
@@ -305,9 +274,9 @@ class _Reader:
         """The label among others of its modality, in an order that says nothing."""
         known = self._labels[modality]
         others = [name for plain, name in sorted(known.items()) if plain != label.casefold()]
-        wrong = self._shuffled(others, image)[:DISTRACTORS]
+        wrong = _shuffled(others, image)[:DISTRACTORS]
         right = known[label.casefold()]
-        options = self._shuffled([right, *wrong], image + right)
+        options = _shuffled([right, *wrong], image + right)
         return options, ALL_LETTERS[options.index(right)]
 
     def _options(self, row: Row) -> tuple[str, ...]:
@@ -329,6 +298,6 @@ class _Reader:
             told = [mark[2] for mark in marked if mark]  # PMC-VQA writes ` A: kidney `
         return tuple(told)
 
-    @staticmethod
-    def _shuffled(names: Sequence[str], key: str) -> tuple[str, ...]:
-        return tuple(random.Random(key).sample([*names], len(names)))
+
+def _shuffled(names: Sequence[str], key: str) -> tuple[str, ...]:
+    return tuple(random.Random(key).sample([*names], len(names)))

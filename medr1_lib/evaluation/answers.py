@@ -13,15 +13,14 @@ import pandas as pd
 
 from medr1_lib import files
 from medr1_lib.analysis.recorded import ANSWERS, read_table
-from medr1_lib.data import dataset
+from medr1_lib.data import dataset, styles
+from medr1_lib.data.question import Question
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation.items import EvalPrompt
 
 KEY = ["item", "style", "control"]
 AGAIN = "copy the folder again, or remove it and repeat the command"
 DECIDES = {".safetensors", ".json", ".jinja", ".txt", ".model"}  # suffixes of a model's files
-OF_QUESTION = ["id", "image_id", "question", "options", "answer"]
-OF_QUESTION += ["modality", "question_type", "source"]
 
 
 @dataclass(frozen=True)
@@ -47,17 +46,40 @@ class Answer:
     letter_probs: tuple[float, ...] = ()  # of its letters if the form is given; not for controls
 
 
+def answer_to(
+    question: Question,
+    asked: EvalPrompt,
+    completion: str,
+    tokens: int,
+    letter_probs: tuple[float, ...] = (),
+) -> Answer:
+    """A completion read in both ways, beside the question; of no style, any form is kept."""
+    parsed = styles.read(completion, question.options)
+    forms = (asked.style,) if asked.style in styles.STYLES else styles.STYLES
+    return Answer(
+        **{name: value for name, value in vars(question).items() if name != "scene"},
+        item=asked.item,
+        style=asked.style,
+        control=asked.control,
+        completion=completion,
+        tokens=tokens,
+        parsed=parsed,
+        correct=parsed == question.answer,
+        format_ok=any(styles.read_strict(completion, form) for form in forms),
+        letter_probs=letter_probs,
+    )
+
+
 class AnswerLog:
     """Where the answers of one evaluation are kept, and found again after an interruption.
 
     The folder is new, empty, or that of an evaluation with the same `settings`, which are all that
-    answers depend on. The card holds them and the `notes`. Raises an `InputError` if the folder is
-    in use otherwise, or cannot be written. Several processes take turns by `files.one_writer`.
+    answers depend on; else an `InputError` says so. The card holds them and the `notes`.
     """
 
     def __init__(self, out: Path, settings: dict[str, Any], notes: dict[str, Any]) -> None:
         self._out, self._parts, self._card = out, out / "parts", out / dataset.CARD
-        self._number, self._asked = -1, list[EvalPrompt]()
+        self._asked = list[EvalPrompt]()
         if not self._card.is_file():
             files.require_free(out)
             head = {"made_by": "python -m medr1_lib evaluate", "settings": settings}
@@ -78,8 +100,7 @@ class AnswerLog:
             # Not the number of parts: were one lost, another would be written over.
             stems = (path.stem for path in self._parts.glob("*.parquet"))
             known = [int(stem) for stem in stems if stem.isdecimal()]
-            self._number = max([self._number, *known]) + 1
-            self._write(self._parts / f"{self._number:06}.parquet", frame)
+            self._write(self._parts / f"{max(known, default=-1) + 1:06}.parquet", frame)
 
     def answers(self) -> pd.DataFrame:
         """All answers so far, one to each prompt; a damaged file of them is set aside."""
@@ -119,13 +140,10 @@ class AnswerLog:
             content = (json.dumps(found, indent=1) + "\n").encode()
         else:
             content = found.to_parquet(index=False, write_page_checksum=True)
-        try:
+        remedy = "make room or choose another folder; the same command goes on from here"
+        with files.writing(self._out, remedy):
             path.parent.mkdir(parents=True, exist_ok=True)
             files.atomic_write(path, content)
-        except OSError as error:
-            remedy = "make room or choose another folder; the same command goes on from here"
-            problem = f"cannot be written ({error.strerror or error})"
-            raise InputError(self._out, problem, remedy) from error
 
 
 def fingerprint(model: Path) -> str:

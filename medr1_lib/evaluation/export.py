@@ -4,20 +4,20 @@ import base64
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import Any, TypeAlias
 
+import datasets
 import pandas as pd
 from pandas._libs.parsers import STR_NA_VALUES  # type: ignore[import-not-found]
 
 from medr1_lib import files
 from medr1_lib.analysis.recorded import ANSWERS, read_table
 from medr1_lib.data import dataset
-from medr1_lib.data.question import ROTATED, Question
-from medr1_lib.errors import InputError
+from medr1_lib.data.question import Question, turns
 from medr1_lib.evaluation.answers import Answer
 from medr1_lib.evaluation.outside import TURN
 
@@ -28,30 +28,17 @@ FORM = Path(__file__).with_name("forms")  # what a task and a card begin with
 def export(folder: Path, form: str, out: Path, split: str = "test") -> list[str]:
     """Write a split of a data set, or all answers of an evaluation, in one of `FORMS`.
 
-    `folder` is either's. Returns the names of the files in `out`, which must be free.
+    Returns the names of the files in `out`, which must be free.
     """
-    files.require_free(out)
-    partial = Path(f"{out}.partial")
-    whole = partial / "whole"
-    with files.one_writer(partial):
-        try:
-            shutil.rmtree(whole, ignore_errors=True)
-            whole.mkdir()
-            if (folder / ANSWERS).is_file():
-                table = read_table(folder / ANSWERS, [*Answer.__annotations__], "evaluate it again")
-                table = table.astype(object).where(table.notna(), None)  # JSON knows no NaN
-                for (style, control), rows in table.groupby(["style", "control"]):
-                    told: list[dict[Any, Any]] = rows.to_dict("records")
-                    answers = [Answer(**row) for row in told]
-                    run = f"{out.name}_{style}_{control}".replace(" ", "_")
-                    FORMS[form][1](run, answers, whole)
-            else:
-                FORMS[form][0](Split(folder, split, out), whole)
-            if out.exists():
-                out.rmdir()
-            whole.rename(out)
-        finally:
-            shutil.rmtree(whole, ignore_errors=True)  # it has another name if all went well
+    with files.whole_folder(out) as whole:
+        if (folder / ANSWERS).is_file():
+            table = read_table(folder / ANSWERS, [*Answer.__annotations__], "evaluate it again")
+            table = table.astype(object).where(table.notna(), None)  # JSON knows no NaN
+            for (style, control), rows in table.groupby(["style", "control"]):
+                run = f"{out.name}_{style}_{control}".replace(" ", "_")
+                FORMS[form][1](run, rows, whole)
+        else:
+            FORMS[form][0](Split(folder, split, out), whole)
     return sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
 
 
@@ -90,33 +77,24 @@ def _tsv(split: Split, whole: Path) -> None:
         for turn in range(1, len(question.options)):
             row = {"index": index + turn * TURN, "image": str(first), "g_index": index}
             copies.append(row | _asked(question.rotated(turn), split.name))
-    _table(plain, whole / f"{split.out.name}.tsv")
     originals = [row | {"g_index": row["index"]} for row in plain]
-    _table(originals + copies, whole / f"{split.out.name}_circular.tsv")
-
-
-def _table(rows: list[Row], path: Path) -> None:
-    pd.DataFrame(rows).to_csv(path, sep="\t", index=False)
+    for name, rows in {"": plain, "_circular": originals + copies}.items():
+        pd.DataFrame(rows).to_csv(whole / f"{split.out.name}{name}.tsv", sep="\t", index=False)
 
 
 def _parquet(split: Split, whole: Path) -> None:
     (whole / "data").mkdir()
-    table = dataset.read(split.folder)
-    if split.name not in table:
-        raise InputError(split.folder, f"has no {split.name} split", f"use {', '.join(table)}")
-    table[split.name].to_parquet(whole / "data" / f"{split.name}.parquet")
+    table = dataset.read_split(split.folder, split.name).cast_column("image", datasets.Image())
+    table.to_parquet(whole / "data" / f"{split.name}.parquet")
     _card(split, whole, f"data/{split.name}.parquet")
 
 
 def _task(split: Split, whole: Path) -> None:
     _parquet(split, whole)
-    named = {"name": split.out.name, "root": split.out.absolute(), "split": split.name}
-    (whole / f"{split.out.name}.yaml").write_text(_filled("task.yaml", **named), encoding="utf-8")
+    form = Template((FORM / "task.yaml").read_text(encoding="utf-8"))
+    text = form.substitute(name=split.out.name, root=split.out.absolute(), split=split.name)
+    (whole / f"{split.out.name}.yaml").write_text(text, encoding="utf-8")
     shutil.copy(FORM / "utils.txt", whole / "utils.py")
-
-
-def _filled(form: str, **named: object) -> str:
-    return Template((FORM / form).read_text(encoding="utf-8")).substitute(named)
 
 
 def _images(split: Split, whole: Path) -> Iterator[tuple[Question, str]]:
@@ -129,11 +107,9 @@ def _images(split: Split, whole: Path) -> Iterator[tuple[Question, str]]:
 
 
 def _jsonl(split: Split, whole: Path) -> None:
-    lines = [
-        {"file_name": path, **{k: v for k, v in vars(q).items() if k != "scene"}}
-        for q, path in _images(split, whole)
-    ]
-    _lines(lines, whole / "metadata.jsonl")
+    rows = [{"file_name": path} | vars(asked) for asked, path in _images(split, whole)]
+    told = [{k: v for k, v in row.items() if k != "scene"} for row in rows]
+    _lines(told, whole / "metadata.jsonl")
     _card(split, whole, "metadata.jsonl", "images/*")
 
 
@@ -151,89 +127,83 @@ def _target(one: Question | Answer) -> Row:
     return {"id": one.id, "choices": [*one.options], "target": one.answer, "metadata": groups}
 
 
-def _lines(rows: list[Row], path: Path) -> None:
+def _lines(rows: Iterable[Row], path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def _card(split: Split, whole: Path, *data: str) -> None:
     """A card in the hub's form. The licence is its owner's to say."""
-    known = files.read_json(split.folder / dataset.CARD, dataset.AGAIN)
+    known = json.dumps(files.read_json(split.folder / dataset.CARD, dataset.AGAIN), indent=1)
     paths = "".join(f"\n          - {path}" for path in data)
-    named = {"name": split.out.name, "split": split.name, "paths": paths}
-    text = _filled("card.md", known=json.dumps(known, indent=1), **named)
+    form = Template((FORM / "card.md").read_text(encoding="utf-8"))
+    text = form.substitute(name=split.out.name, split=split.name, paths=paths, known=known)
     (whole / "README.md").write_text(text, encoding="utf-8")
 
 
 # ---- answers: one file for each style and control ---------------------------------------------
 
 
-def _predictions(run: str, answers: list[Answer], whole: Path) -> None:
+def _each(answers: pd.DataFrame) -> Iterator[Answer]:
+    rows: list[dict[Any, Any]] = answers.to_dict("records")
+    return (Answer(**row) for row in rows)
+
+
+def _predictions(run: str, answers: pd.DataFrame, whole: Path) -> None:
     """A table of predictions, as VLMEvalKit scores it again."""
     rows = [
-        {"index": one.item + TURN * _turn(one)}
+        {"index": one.item + TURN * turns(one.control)}
         | _asked(one, "test")
         | {"prediction": one.completion}
-        for one in answers
+        for one in _each(answers)
     ]
-    _table(rows, whole / f"{run}.tsv")
+    pd.DataFrame(rows).to_csv(whole / f"{run}.tsv", sep="\t", index=False)
 
 
-def _turn(one: Answer) -> int:
-    return int(one.control.removeprefix(ROTATED)) if one.control.startswith(ROTATED) else 0
-
-
-def _logged(run: str, answers: list[Answer], whole: Path) -> None:
+def _logged(run: str, answers: pd.DataFrame, whole: Path) -> None:
     """Samples and results, as lmms-eval writes them with `--log_samples`."""
     lines = [
         {"doc_id": one.item, "id": one.id, "input": one.question, "target": one.answer}
         | {"filtered_resps": one.completion, "accuracy": float(one.correct)}
-        for one in answers
+        for one in _each(answers)
     ]
     count, day = len(lines), time.strftime("%Y%m%d_%H%M%S")
     _lines(lines, whole / run / f"{day}_samples_{run}.jsonl")
-    found = {"alias": run, "accuracy,none": sum(one.correct for one in answers) / count}
+    found = {"alias": run, "accuracy,none": float(answers["correct"].mean())}
     counts = {run: {"original": count, "effective": count}}
     report = {"model_name": run, "date": day, "results": {run: found}, "n-samples": counts}
     files.write_json(whole / run / f"{day}_results.json", report | {"config": {}})
 
 
-def _log(run: str, answers: list[Answer], whole: Path) -> None:
+def _log(run: str, answers: pd.DataFrame, whole: Path) -> None:
     """A log of Inspect."""
-    samples = [
-        {"epoch": 1, "input": one.question}
-        | _target(one)
-        | {"scores": {"choice": {"value": "C" if one.correct else "I", "answer": one.parsed}}}
-        | {"output": {"model": run, "choices": [_choice(one)]}}
-        for one in answers
-    ]
-    count = len(samples)
-    mean = {"name": "accuracy", "value": sum(one.correct for one in answers) / count}
+    samples = []
+    for one in _each(answers):
+        said = {"role": "assistant", "content": one.completion}
+        output = {"model": run, "choices": [{"message": said, "stop_reason": "stop"}]}
+        score = {"choice": {"value": "C" if one.correct else "I", "answer": one.parsed}}
+        sample = {"epoch": 1, "input": one.question, "scores": score, "output": output}
+        samples.append(sample | _target(one))
+    mean = {"name": "accuracy", "value": float(answers["correct"].mean())}
     scores = [{"name": "choice", "scorer": "choice", "metrics": {"accuracy": mean}}]
     created = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
     spec = {"created": created, "task": run, "model": run, "config": {}, "dataset": {"name": run}}
-    results = {"total_samples": count, "completed_samples": count, "scores": scores}
-    log = {"version": 2, "status": "success", "eval": spec, "results": results}
+    counts = {"total_samples": len(samples), "completed_samples": len(samples)}
+    log = {"version": 2, "status": "success", "eval": spec, "results": counts | {"scores": scores}}
     files.write_json(whole / f"{run}.json", log | {"samples": samples})
 
 
-def _choice(one: Answer) -> Row:
-    said = {"role": "assistant", "content": one.completion}
-    return {"message": said, "stop_reason": "stop"}
+def _answers_parquet(run: str, answers: pd.DataFrame, whole: Path) -> None:
+    answers.infer_objects().to_parquet(whole / f"{run}.parquet", index=False)
 
 
-def _answers_parquet(run: str, answers: list[Answer], whole: Path) -> None:
-    pd.DataFrame(map(vars, answers)).to_parquet(whole / f"{run}.parquet", index=False)
-
-
-def _answers_jsonl(run: str, answers: list[Answer], whole: Path) -> None:
-    rows = pd.DataFrame(map(vars, answers))
-    rows.to_json(whole / f"{run}.jsonl", orient="records", lines=True, force_ascii=False)
+def _answers_jsonl(run: str, answers: pd.DataFrame, whole: Path) -> None:
+    answers.to_json(whole / f"{run}.jsonl", orient="records", lines=True, force_ascii=False)
 
 
 # name: (how a data set is written, how answers are)
 ToData: TypeAlias = Callable[[Split, Path], None]
-ToAnswers: TypeAlias = Callable[[str, list[Answer], Path], None]
+ToAnswers: TypeAlias = Callable[[str, pd.DataFrame, Path], None]
 FORMS: dict[str, tuple[ToData, ToAnswers]] = {
     "vlmevalkit": (_tsv, _predictions),
     "lmms-eval": (_task, _logged),

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from medr1_lib.data import dataset
-from medr1_lib.data.question import CIRCULAR, ROTATED, Question
+from medr1_lib.data.question import CIRCULAR, Question, turns
 from medr1_lib.errors import InputError
 
 CHUNK = 512  # items; their features fit into the memory of `VisionCache`
@@ -29,13 +29,9 @@ def shuffled(image_ids: Sequence[str], modalities: Sequence[str], seed: int) -> 
     """For each item, one whose image stands in for its own: another image of the same modality.
 
     The images of a modality are put in a random circle and each takes the place of the next, so
-    that every image is used and none stays where it was. Built in chapter 02. Raises an
-    `InputError` if a modality has only one image.
+    that every image is used and none stays where it was. Built in chapter 02.
 
     Example:
-        >>> shuffled(["a", "b", "c", "c"], ["CT", "CT", "MRI", "MRI"], seed=0)
-        Traceback (most recent call last):
-        medr1_lib.errors.InputError: MRI: has only one image; leave out the shuffled control
         >>> shuffled(["a", "b", "b"], ["CT", "CT", "CT"], seed=0)
         [1, 0, 0]
     """
@@ -67,8 +63,7 @@ class EvalPrompt:
 class EvalSet:
     """One split of a data set made by `data build` or `data import`.
 
-    `questions` are in the order of the file; `sha256` changes whenever one or an image does. Raises
-    an `InputError` if there is no such split, or a record lacks its image.
+    `questions` are in the order of the file; `sha256` changes whenever one or an image does.
     """
 
     def __init__(self, root: Path, split: str = "test") -> None:
@@ -88,13 +83,12 @@ class EvalSet:
     def prompts(
         self, styles: tuple[str, ...], controls: tuple[str, ...], limit: int | None, seed: int
     ) -> list[EvalPrompt]:
-        """Everything to ask, so ordered that neighbours have prompts of about the same length.
+        """Everything to ask, so ordered that neighbours have prompts and replies of similar length.
 
-        Neighbours share a style too, since replies in one style are of similar length. All that is
-        asked of 512 items comes before the next 512, so that their images need not be remembered
-        for longer. `controls` are asked beside the real image; `circular` asks again with the
-        options in every other order that turning them gives. With a `limit` so many questions are
-        drawn at random; `seed` is that of the draw and of the shuffled control.
+        All that is asked of 512 items comes before the next 512, so that their images need not be
+        remembered for longer. `controls` are asked beside the real image; `circular` asks in every
+        other order of the options. `seed` is that of a draw of `limit` questions and of the
+        shuffled control.
         """
         chosen = list(range(len(self.questions)))
         if limit is not None and limit < len(chosen):
@@ -105,11 +99,12 @@ class EvalSet:
             names = [question.image_id for question in self.questions]
             modalities = [question.modality for question in self.questions]
             shown["shuffled"] = shuffled(names, modalities, seed)
+        plain, turned = [one for one in controls if one != CIRCULAR], CIRCULAR in controls
         prompts = [
             EvalPrompt(item, shown[control][item] if control in shown else item, style, control)
             for item in chosen
             for style in styles
-            for control in self._controls(item, controls)
+            for control in ("none", *plain, *(self.questions[item].rotations if turned else ()))
         ]
         rank = {item: place for place, item in enumerate(sorted(chosen, key=self._length))}
         return sorted(
@@ -117,15 +112,9 @@ class EvalSet:
             key=lambda one: (rank[one.item] // CHUNK, one.shown is None, one.style, rank[one.item]),
         )
 
-    def _controls(self, item: int, controls: tuple[str, ...]) -> list[str]:
-        places = range(1, len(self.questions[item].options)) if CIRCULAR in controls else ()
-        asked = [name for name in controls if name != CIRCULAR]
-        return ["none", *asked, *(f"{ROTATED}{number}" for number in places)]
-
     def question(self, prompt: EvalPrompt) -> Question:
         """What the model is asked, its options turned if the control says so."""
-        question, places = self.questions[prompt.item], prompt.control.removeprefix(ROTATED)
-        return question if places == prompt.control else question.rotated(int(places))
+        return self.questions[prompt.item].rotated(turns(prompt.control))
 
     def image(self, prompt: EvalPrompt) -> Image.Image | None:
         """What the model is shown."""

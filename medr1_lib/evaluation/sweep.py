@@ -55,19 +55,16 @@ _test_set = cache(EvalSet)
 
 def _check(plan: "Grid | Plan") -> None:
     """Refuse what YAML may hold instead of the types and values of the fields."""
+    axis = getattr(plan, "axis", "all")
     for name, kind in get_type_hints(type(plan)).items():
         given, many = getattr(plan, name), get_origin(kind) is tuple
         wanted: Any = get_args(kind)[0] if many else get_origin(kind) or kind
         values = given if many and isinstance(given, tuple) else (given,)
         fits = [type(one) is int if wanted is int else isinstance(one, wanted) for one in values]
-        if not all(fits) or (not fits and name in NEEDED):
-            remedy = f"write {'some' if many else 'a'} {wanted.__name__}"
+        if not all(fits) or (not fits and name in NEEDED) or (name in COUNTS and given < 1):
+            remedy = f"write {'some' if many else 'a'} {wanted.__name__} of a sound size"
             raise InputError("plan", f"{name} is {given!r}", remedy)
-        if name in COUNTS and given < 1:
-            raise InputError("plan", f"{name} is {given}", "use 1 or more")
-        allowed = (
-            AXES[getattr(plan, "axis", "all")] if name == "train" else ALLOWED.get(name, values)
-        )
+        allowed = AXES[axis] if name == "train" else ALLOWED.get(name, values)
         if wrong := [value for value in values if value not in allowed]:
             remedy = f"use some of {', '.join(allowed)}"
             raise InputError("plan", f"{name} has {wrong[0]!r}", remedy)
@@ -75,10 +72,7 @@ def _check(plan: "Grid | Plan") -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """One model of a sweep: a training, unless it is `untrained`, and an evaluation; see `Grid`.
-
-    Of the recipe of an untrained model only model, style and quantization count.
-    """
+    """One model of a sweep: a training, unless it is `untrained`, and an evaluation; see `Grid`."""
 
     recipe: Recipe
     tests: tuple[str, ...]
@@ -183,10 +177,9 @@ class Plan:
 def sweep(plan: Plan, out: Path, executor: str = "local", processes: int = 1) -> dict[str, str]:
     """Train and score whatever of a plan is not done yet, each job in its folder under `out`.
 
-    The jobs are dealt out to so many processes of the executor, `local` or `slurm`. Each does its
-    own one after the other, so that Python and its libraries start once a process. A job that fails
-    does not stop the others. Returns what went wrong, by the name of the job; a job that was not
-    reached has an empty text. Raises an `InputError` if the executor is not at hand.
+    The jobs are dealt out to so many processes of the executor, `local` or `slurm`, so that Python
+    and its libraries start once a process. A job that fails does not stop the others. Returns what
+    went wrong, by the name of the job; a job that was not reached has an empty text.
     """
     jobs = plan.jobs()
     # Better refused now than after the first training.
@@ -271,7 +264,7 @@ def run_jobs(
     """Do these jobs one after the other; what goes wrong with one is written into its folder.
 
     Ends when the process `parent` has ended: killed, it could not end this one. Sees the GPU `card`
-    alone, where one is given; submitit's local executor would give each process the first.
+    alone, where one is given.
     """
     if card is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = card  # torch reads it when it first asks for a GPU
@@ -339,13 +332,10 @@ def _card(data: str) -> dict[str, Any]:
 
 
 def record(jobs: Sequence[Path], block: Path, notes: dict[str, Any]) -> None:
-    """Gather the folders of finished jobs into a block, a few small files for `analysis`.
-
-    Raises an `InputError` if two test sets share a mark, by which answers find their questions.
-    """
+    """Gather the folders of finished jobs into a block, a few small files for `analysis`."""
     columns, remedy = recorded.ANSWER_COLUMNS, "remove the folder of the job and sweep again"
     models = [files.read_json(job / JOB, remedy) for job in jobs]
-    answers, letters, logs, tests = [], [], [], dict[str, str]()
+    answers, letters, logs, questions, tests = [], [], [], [], dict[str, str]()
     for job, model in zip(jobs, models, strict=True):
         tests |= model["marks"]
         for test, mark in model["marks"].items():
@@ -358,7 +348,6 @@ def record(jobs: Sequence[Path], block: Path, notes: dict[str, Any]) -> None:
             logs.append(pd.read_csv(job / RUN / LOG).assign(model=model["model"]))
     if len({*tests.values()}) < len(tests):
         raise InputError(block, f"{len(tests)} test sets share a mark", "record a plan for each")
-    questions = []
     for test, mark in tests.items():
         rows = pd.DataFrame([one.record(None) for one in _test_set(Path(test)).questions])
         asked = rows[recorded.ASKED].rename_axis("item").reset_index()

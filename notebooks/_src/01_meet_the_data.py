@@ -40,9 +40,10 @@ from matplotlib import pyplot as plt
 from medr1_lib.analysis.stats import wilson
 from medr1_lib.course import checks, ledger, tiers
 from medr1_lib.course.sketch import sketch
-from medr1_lib.data import images, omnimedvqa, phantom_vqa, phantoms
+from medr1_lib.data import images, omnimedvqa, phantom_vqa
 from medr1_lib.data.audit import UNSEEN, accuracy
 from medr1_lib.data.phantoms import draw, random_scene
+from medr1_lib.data.phantoms.scene import FINDINGS, PRIMITIVES
 from medr1_lib.data.question import MODALITIES, canonical
 
 tier = tiers.start(1)
@@ -101,8 +102,8 @@ size_and_place = {"grade": "severe", "place": "upper left"}
 mass = random_scene(rng, "CT", anatomy="abdomen", finding="mass", **size_and_place)
 mass = replace(mass, acquisition="soft tissue window")
 healthy = replace(mass, finding="no abnormality", grade=None, place=None)
-ill = [replace(mass, finding=name) for name in phantoms.FINDINGS["CT"][1:]]
-show_row([draw(s) for s in (healthy, *ill)], phantoms.FINDINGS["CT"])
+ill = [replace(mass, finding=name) for name in FINDINGS["CT"][1:]]
+show_row([draw(s) for s in (healthy, *ill)], FINDINGS["CT"])
 
 # %% [markdown]
 # The next table lists all names of findings. It contains two kinds of knowledge. A column is shared
@@ -111,7 +112,7 @@ show_row([draw(s) for s in (healthy, *ill)], phantoms.FINDINGS["CT"])
 # this when chapter 12 trains on one modality and tests on another.
 
 # %%
-pd.DataFrame(phantoms.FINDINGS, index=phantoms.PRIMITIVES).T
+pd.DataFrame(FINDINGS, index=PRIMITIVES).T
 
 # %% [markdown]
 # ## 3 Questions that need the image
@@ -386,7 +387,7 @@ for path, found in recorded["files"].items():
         rows.append({"file": file} | baselines)
         rows[-1]["n"] = found["records"]
 table = pd.DataFrame(rows).set_index("file")
-table.drop(columns="option_ratio_with_stem").round(1)
+table.round(1)
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Horizontal bars of the accuracy in percent of guessing and of the image-blind option ratio on the eight OmniMedVQA test files. Guessing lies between 25 and 31 percent; the option ratio reaches 83 percent on ultrasound and 94 to 100 percent on the other seven. 95 percent intervals are drawn and are at most about two points wide on either side."}}
 ratio, n = table.option_ratio, table.n

@@ -65,13 +65,12 @@ pd.set_option("display.max_colwidth", None)
 from medr1_lib.data.rationale import claims
 from medr1_lib.data.phantoms import draw
 from medr1_lib.data.question import LETTERS, Question
-from medr1_lib.data.styles import STYLES, read, thought
+from medr1_lib.data.styles import STYLES, before_letter, read, thought
 from medr1_lib.model.loading import load_policy
 from medr1_lib.model.vision_cache import VisionCache
 from medr1_lib.analysis import plots, rationale, recorded, stats
 from medr1_lib.course.chapters.chapter_12 import no_think_minus_think, published
-from medr1_lib.evaluation.ask import Asker, letter_probs
-from medr1_lib.evaluation.evaluate import forced_probs
+from medr1_lib.evaluation.ask import Asker
 from medr1_lib.evaluation.items import GREY
 from medr1_lib.analysis.plots import STYLE
 from medr1_lib.analysis.rationale import KNOWN
@@ -479,7 +478,7 @@ chats = [
 ]
 shown = [pictures[place] for place, *_ in edits[style]]
 old = np.array([LETTERS.index(letter) for _, letter, *_ in edits[style]])
-letters = forced_probs(model, processor, chats, shown).argmax(1)
+letters = asker.forced_probs(chats, shown).argmax(1)
 follows = pd.DataFrame({"new": letters == (old + 1) % 4, "old": letters == old})
 follows = follows.assign(model="base", item=range(len(follows)))
 for column, what in (("new", "follows the edit"), ("old", "stays")):
@@ -493,7 +492,7 @@ for column, what in (("new", "follows the edit"), ("old", "stays")):
 
 # %%
 grey = [Image.new("RGB", picture.size, GREY) for picture in shown]
-unseen = forced_probs(model, processor, chats, grey).argmax(1)
+unseen = asker.forced_probs(chats, grey).argmax(1)
 print(f"same letter with a grey picture: {(unseen == letters).mean():.1%}")
 
 # %% [markdown]
@@ -541,12 +540,21 @@ _ = axis.set(ylim=(0, 100), xlim=(0, 15), title=f"n = {real['item'].nunique()}")
 #
 # A model is *calibrated* if it is right in seven of ten cases in which it gives its letter a probability of 0.7. The *mean gap* over
 # each plot is the distance from the dashed line, weighted by the answers of a bin; the number beside a dot counts
-# those. Here is the base of today, live: the probability of the letter that it chose, at the place where it chose it.
+# those. Here is the base of today, live: the probability of the likeliest letter, at the place where one is due.
 
 # %% mystnb={"image": {"alt": "Two calibration plots of the base of today. With no_think the answers spread over many confidences, and most points lie somewhat below the diagonal. With think_before nearly all answers have a confidence above 90 percent, and they are right far less often than that."}}
 sure = {}
 for style in ("no_think", "think_before"):
-    sure[style] = letter_probs(asker, asked, pictures, said[style], style)
+    posed = zip(asked, said[style], strict=True)
+    opened = [
+        asker.question_chat(question, style) + before_letter(reply, style)
+        for question, reply in posed
+    ]
+    probs = asker.forced_probs(opened, pictures)
+    right = probs.argmax(1) == [
+        LETTERS.index(question.answer) for question in asked
+    ]
+    sure[style] = pd.DataFrame({"confidence": probs.max(1), "correct": right})
     _ = plots.calibration(sure[style], f"Base, {style}")
 
 # %% [markdown]
@@ -573,8 +581,8 @@ for name, pair in {"one": alone, "eight": pd.DataFrame(votes).mean()}.items():
 print(f"n = {len(sure['think_before'])} and {len(votes)}")
 
 # %% [markdown]
-# Now confidence and truth lie nearer to each other, though not together. (Compare within a line only: the first counts
-# completions that reached a letter, the second all of fewer questions.) The price is the eightfold cost, and the vote
+# Now confidence and truth lie nearer to each other, though not together. (Compare within a line only: the second
+# counts fewer questions.) The price is the eightfold cost, and the vote
 # speaks of this model's doubt only: a model that is wrong in all eight samples stays sure and wrong.
 #
 # ## 6 Beside the published claim

@@ -8,13 +8,13 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import PreTrainedTokenizerBase, Qwen2VLForConditionalGeneration
 
-from medr1_lib.data import phantoms
 from medr1_lib.data.phantom_vqa import ATTRIBUTES, values
 from medr1_lib.data.phantoms import Scene
+from medr1_lib.data.phantoms import scene as known
 from medr1_lib.data.question import DOMAINS
 from tools.pretrain.pictures import TOKENS
 
-LESIONS = 1 + (len(phantoms.PRIMITIVES) - 1) * len(phantoms.GRADES)
+LESIONS = 1 + (len(known.PRIMITIVES) - 1) * len(known.GRADES)
 
 Word = tuple[str, str]  # domain and text: medical and general places are the same words
 
@@ -31,7 +31,7 @@ def vocabulary() -> dict[str, list[Word]]:
 
 def domain(scene: Scene) -> str:
     """The domain of a scene."""
-    return "general" if scene.modality in phantoms.EVERYDAY else "medical"
+    return "general" if scene.modality in known.EVERYDAY else "medical"
 
 
 def targets(scenes: Sequence[Scene]) -> Tensor:
@@ -61,12 +61,12 @@ def lesions(scenes: Sequence[Scene]) -> Tensor:
     Shape (scenes, 16). The four places are the inner four of the 4 x 4 tokens.
     """
     marked = torch.zeros(len(scenes), TOKENS, dtype=torch.long)
-    tokens = dict(zip(phantoms.PLACES, (5, 6, 9, 10), strict=True))
+    tokens = dict(zip(known.PLACES, (5, 6, 9, 10), strict=True))
     for row, scene in zip(marked, scenes, strict=True):
         if scene.place and scene.grade:
-            primitive = phantoms.PRIMITIVES.index(scene.primitive)
-            size = phantoms.vocabulary(scene.modality)["grade"].index(scene.grade)
-            row[tokens[scene.place]] = 1 + len(phantoms.GRADES) * (primitive - 1) + size
+            primitive = known.PRIMITIVES.index(scene.primitive)
+            size = known.vocabulary(scene.modality)["grade"].index(scene.grade)
+            row[tokens[scene.place]] = 1 + len(known.GRADES) * (primitive - 1) + size
     return marked
 
 

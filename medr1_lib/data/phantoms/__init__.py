@@ -1,17 +1,4 @@
 """PhantomMedVQA's pictures: drawings that know what they show, medical and everyday."""
 
 from medr1_lib.data.phantoms.draw import draw
-from medr1_lib.data.phantoms.scene import (
-    ACQUISITIONS,
-    ANATOMIES,
-    EVERYDAY,
-    FINDINGS,
-    GRADES,
-    PLACES,
-    PRIMITIVES,
-    SCANNERS,
-    SIZES,
-    Scene,
-    random_scene,
-    vocabulary,
-)
+from medr1_lib.data.phantoms.scene import EVERYDAY, SCANNERS, Scene, random_scene, vocabulary

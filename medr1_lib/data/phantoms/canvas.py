@@ -73,9 +73,9 @@ def paint(under: Map, mask: Map, value: float | Map) -> Map:
 
 
 def texture(rng: np.random.Generator, sigma: float) -> Map:
-    """Smooth noise of mean 0 and deviation 1, grain `sigma` pixels.
+    """Smooth noise of mean 0 and deviation 1, grain `sigma` pixels, cut at random from a bank.
 
-    Cut at random from a bank that is drawn once: filtering anew costs more than all other drawing.
+    The bank is drawn once: filtering anew costs more than all other drawing.
     """
     bank = _bank(sigma)
     top, left = rng.integers(bank.shape[0] - SIZE, size=2)

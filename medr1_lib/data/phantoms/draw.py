@@ -1,6 +1,6 @@
 """Draws a scene: pose, body, tone, lesion, noise, field of view, colour, scanner."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,33 +9,24 @@ from PIL import Image
 
 from medr1_lib.data.phantoms.canvas import SIZE, Map, Plane, X, Y, line, paint, step, texture
 from medr1_lib.data.phantoms.painters import PAINTERS
-from medr1_lib.data.phantoms.scene import (
-    EVERYDAY,
-    GRADES,
-    PLACES,
-    SCANNERS,
-    SIZES,
-    Scene,
-    vocabulary,
-)
+from medr1_lib.data.phantoms.scene import EVERYDAY, OWNED, PLACES, SCANNERS, Scene, vocabulary
 
-RADII = dict(zip(GRADES + SIZES, 2 * (0.12, 0.18, 0.25, 0.33), strict=True))
-CENTRES = dict(zip(PLACES, ((-0.4, -0.4), (0.4, -0.4), (-0.4, 0.4), (0.4, 0.4)), strict=True))
-Colour = tuple[int, int, int]
+RADII = (0.12, 0.18, 0.25, 0.33)  # of the four grades
+CENTRES = ((-0.4, -0.4), (0.4, -0.4), (-0.4, 0.4), (0.4, 0.4))  # of the four places
 OBJECT_COLOURS = ((220, 40, 40), (250, 214, 40), (40, 60, 200), (20, 150, 70))
 Finish = Callable[[Map, np.random.Generator], Map]
 
-GREY: tuple[Colour, ...] = ((0, 0, 0), (255, 255, 255))
+GREY = ((0, 0, 0), (255, 255, 255))
 
 
 @dataclass(frozen=True)
 class Look:
     """How one acquisition of one modality looks."""
 
-    tone: tuple[tuple[float, float], ...] = ((0, 0), (1, 1))  # tissue to grey level, both 0 to 1
-    ramp: tuple[Colour, ...] = GREY  # colours of the grey levels, evenly spaced from 0 to 1
-    finish: Finish = lambda grey, rng: grey  # applied last: field of view, reflections, scan lines
-    view: Callable[[Plane], Plane] = lambda plane: plane  # turns the body before it is drawn
+    tone: Sequence[Sequence[float]] = ((0, 0), (1, 1))  # tissue to grey level, both 0 to 1
+    ramp: Sequence[Sequence[int]] = GREY  # colours of the grey levels, evenly spaced from 0 to 1
+    finish: str = "none"  # applied last: field of view, reflections, scan lines
+    view: str = "frontal"  # turns the body before it is drawn
 
     def grey(self, tissue: Map) -> Map:
         """Tissue or lightness as this acquisition's grey levels."""
@@ -81,111 +72,10 @@ def _scan_columns(grey: Map, rng: np.random.Generator) -> Map:
     return coarse + shaken
 
 
-def _hatched(grey: Map, rng: np.random.Generator) -> Map:
-    return grey + 0.06 * np.sin(50 * (X + Y) + texture(rng, 4))
-
-
-def _rain(grey: Map, rng: np.random.Generator) -> Map:
-    return grey + 0.12 * step(np.sin(36 * (X + 0.3 * Y) + 3 * texture(rng, 8)) - 0.9, 0.1)
-
-
 def _snow(grey: Map, rng: np.random.Generator) -> Map:
     for x, y in rng.uniform(-1, 1, (30, 2)):
         grey = paint(grey, step(0.03 - np.hypot(X - x, Y - y), 0.03), 1.0)
     return grey
-
-
-_ECHO = ((0.0, 0.02), (0.3, 0.18), (0.55, 0.4), (0.95, 0.85))
-_CURVED, _PHASED = _sector(0.16, 0.72), _sector(0.04, 0.5)
-_LINEAR_PROBE = _field(0.93 - np.maximum(np.abs(X), np.abs(Y)), 0.02)
-_APERTURE = _field(0.97 - np.hypot(X, Y), 0.04)
-_SKIN = ((38, 20, 16), (150, 88, 68), (226, 168, 146), (255, 236, 224))
-_FUNDUS = ((0, 0, 0), (120, 30, 8), (214, 98, 34), (255, 214, 120))
-
-LOOKS: dict[str, dict[str, Look]] = {
-    "CT": {
-        "soft tissue window": Look(((0.1, 0), (0.3, 0.25), (0.45, 0.5), (0.6, 0.72), (0.9, 1))),
-        "lung window": Look(((0, 0.05), (0.12, 0.35), (0.3, 0.85), (0.95, 1))),
-        "bone window": Look(((0.2, 0), (0.5, 0.16), (0.65, 0.3), (0.95, 0.92))),
-        "contrast phase": Look(((0.1, 0), (0.4, 0.25), (0.47, 0.35), (0.54, 0.8), (0.7, 1))),
-    },
-    "MRI": {
-        "T1": Look(((0, 0.02), (0.3, 0.92), (0.45, 0.4), (0.55, 0.5), (0.65, 0.66), (0.8, 0.1))),
-        "T2": Look(((0, 0.02), (0.3, 0.6), (0.45, 0.2), (0.55, 0.5), (0.65, 0.36), (0.8, 1))),
-        "FLAIR": Look(
-            ((0, 0.02), (0.3, 0.2), (0.45, 0.35), (0.55, 0.74), (0.65, 0.6), (0.8, 0.02))
-        ),
-        "proton density": Look(((0, 0.02), (0.3, 0.5), (0.45, 0.6), (0.55, 0.85), (0.8, 0.75))),
-    },
-    "X-Ray": {
-        "frontal view": Look(),
-        "lateral view": Look(view=lambda plane: plane.sheared(1.35, 0)),
-        "oblique view": Look(view=lambda plane: plane.sheared(1.05, 0.45)),
-        "lying view": Look(view=lambda plane: plane.moved(np.pi / 2, 1, (0, 0))),
-    },
-    "Ultrasound": {
-        "linear probe": Look(_ECHO, finish=_LINEAR_PROBE),
-        "curved probe": Look(_ECHO, finish=_CURVED),
-        "phased probe": Look(_ECHO, finish=_PHASED),
-        "color Doppler": Look(_ECHO, finish=_CURVED),
-    },
-    "Dermoscopy": {
-        "polarized light": Look(ramp=_SKIN),
-        "white light": Look(((0, 0.12), (1, 1)), _SKIN, _glare),
-        "ultraviolet light": Look(
-            ramp=((10, 6, 40), (70, 50, 140), (140, 120, 214), (226, 214, 255))
-        ),
-        "contact gel": Look(((0, 0), (1, 0.92)), _SKIN, _bubbles),
-    },
-    "Fundus Photography": {
-        "color photograph": Look(ramp=_FUNDUS, finish=_APERTURE),
-        "red-free": Look(ramp=((0, 0, 0), (60, 120, 80), (190, 240, 200)), finish=_APERTURE),
-        "angiogram": Look(((0, 1), (0.26, 0.95), (0.32, 0.3), (0.9, 0.5)), finish=_APERTURE),
-        "autofluorescence": Look(
-            ((0, 0), (0.3, 0.1), (0.55, 0.6), (0.7, 0.3), (1, 0.05)), finish=_APERTURE
-        ),
-    },
-    "OCT": {
-        "spectral domain": Look(),
-        "time domain": Look(finish=_scan_columns),
-        "pseudocolor": Look(
-            ramp=((0, 0, 40), (0, 60, 190), (20, 190, 90), (250, 220, 0), (235, 20, 0))
-        ),
-        "inverted scale": Look(ramp=GREY[::-1]),
-    },
-    "Microscopy": {
-        "H&E stain": Look(ramp=((60, 24, 100), (222, 118, 168), (252, 242, 248))),
-        "trichrome stain": Look(ramp=((70, 16, 30), (70, 120, 196), (246, 248, 252))),
-        "silver stain": Look(ramp=((16, 10, 6), (186, 146, 76), (252, 244, 214))),
-        "immunostain": Look(ramp=((86, 46, 14), (158, 176, 206), (246, 247, 251))),
-    },
-    "Landscape": {
-        "noon light": Look(ramp=((30, 80, 40), (120, 170, 90), (150, 200, 240), (250, 252, 255))),
-        "dusk": Look(ramp=((40, 16, 50), (130, 50, 80), (240, 140, 70), (255, 224, 150))),
-        "moonlight": Look(((0, 0), (1, 0.6)), ramp=((2, 4, 20), (40, 60, 110), (170, 190, 230))),
-        "fog": Look(((0, 0.55), (1, 0.95)), ramp=((60, 64, 66), (236, 238, 238))),
-    },
-    "Still Life": {
-        "oil paint": Look(ramp=((40, 20, 10), (150, 80, 30), (220, 170, 90), (250, 236, 200))),
-        "watercolor": Look(
-            ((0, 0.3), (1, 1)), ramp=((20, 60, 120), (130, 190, 220), (252, 250, 246))
-        ),
-        "pencil": Look(((0, 0.25), (1, 1)), finish=_hatched),
-        "chalk": Look(((0, 0.95), (1, 0.12)), ((16, 44, 36), (240, 244, 236)), _hatched),
-    },
-    "Street Scene": {
-        "sunshine": Look(ramp=((60, 50, 60), (170, 120, 80), (250, 220, 150), (150, 210, 250))),
-        "rain": Look(((0, 0.1), (1, 0.7)), ramp=((20, 28, 40), (190, 200, 214)), finish=_rain),
-        "snow": Look(((0, 0.2), (1, 0.75)), ramp=((40, 50, 70), (226, 232, 244)), finish=_snow),
-        "lamplight": Look(((0, 0), (1, 0.8)), ramp=((10, 6, 20), (120, 70, 20), (255, 220, 120))),
-    },
-    "Textile": {
-        "indigo": Look(ramp=((16, 24, 90), (226, 232, 250))),
-        "madder": Look(ramp=((130, 20, 30), (250, 220, 214))),
-        "saffron": Look(ramp=((170, 100, 0), (255, 240, 170))),
-        "undyed": Look(ramp=((130, 120, 106), (246, 242, 232))),
-    },
-}
 
 
 def _rician(grey: Map, rng: np.random.Generator) -> Map:
@@ -203,42 +93,63 @@ def _additive(strength: float, grain: float) -> Finish:
     return lambda grey, rng: grey + strength * texture(rng, grain)
 
 
+# What `vocabulary.yaml` calls them.
+NOISES: dict[str, Callable[..., Finish]] = {"speckle": _speckle, "additive": _additive}
+NOISES["rician"] = lambda: _rician
+FINISHES: dict[str, Finish] = {
+    "none": lambda grey, rng: grey,
+    "linear": _field(0.93 - np.maximum(np.abs(X), np.abs(Y)), 0.02),
+    "curved": _sector(0.16, 0.72),
+    "phased": _sector(0.04, 0.5),
+    "aperture": _field(0.97 - np.hypot(X, Y), 0.04),
+    "glare": _glare,
+    "bubbles": _bubbles,
+    "columns": _scan_columns,
+    "hatched": lambda grey, rng: grey + 0.06 * np.sin(50 * (X + Y) + texture(rng, 4)),
+    "rain": lambda grey, rng: (
+        grey + 0.12 * step(np.sin(36 * (X + 0.3 * Y) + 3 * texture(rng, 8)) - 0.9, 0.1)
+    ),
+    "snow": _snow,
+}
+VIEWS: dict[str, Callable[[Plane], Plane]] = {
+    "frontal": lambda plane: plane,
+    "lateral": lambda plane: plane.sheared(1.35, 0),
+    "oblique": lambda plane: plane.sheared(1.05, 0.45),
+    "lying": lambda plane: plane.moved(np.pi / 2, 1, (0, 0)),
+}
+LOOKS = {
+    modality: {name: Look(**told) for name, told in owned["acquisitions"].items()}
+    for modality, owned in OWNED.items()
+}
 NOISE: dict[str, Finish] = {
-    "CT": _additive(0.035, 0.7),
-    "MRI": _rician,
-    "X-Ray": _additive(0.03, 0.5),
-    "Ultrasound": _speckle(0.42, 1.0),
-    "Dermoscopy": _additive(0.02, 0.7),
-    "Fundus Photography": _additive(0.02, 0.7),
-    "OCT": _speckle(0.35, 0.7),
-    "Microscopy": _additive(0.02, 0.6),
-    "Landscape": _additive(0.015, 0.6),
-    "Still Life": _additive(0.015, 0.6),
-    "Street Scene": _additive(0.015, 0.6),
-    "Textile": _additive(0.03, 0.5),
+    modality: NOISES[kind](*strength)
+    for modality, owned in OWNED.items()
+    for kind, strength in owned["noise"].items()
 }
 
 
 def draw(scene: Scene) -> Image.Image:
-    """Draw a phantom: 112 x 112 RGB, the same pixels for the same scene.
-
-    A phantom is a drawing. It imitates the look of a modality, not its physics, and no disease.
-    """
+    """Draw a phantom: 112 x 112 RGB, the same pixels for the same scene; it imitates no disease."""
     rng = np.random.default_rng(scene.seed)
     look = LOOKS[scene.modality][scene.acquisition]
     plane = Plane(X, Y).moved(
         rng.uniform(-0.08, 0.08), rng.uniform(0.94, 1.06), tuple(rng.uniform(-0.05, 0.05, 2))
     )
-    painter = PAINTERS[scene.modality][vocabulary(scene.modality)["anatomy"].index(scene.anatomy)]
-    grey = look.grey(painter(look.view(plane), rng))
+    words = vocabulary(scene.modality)
+    painter = PAINTERS[scene.modality][words["anatomy"].index(scene.anatomy)]
+    grey = look.grey(painter(VIEWS[look.view](plane), rng))
     grey = grey * np.float32(rng.uniform(0.8, 1.08)) + np.float32(rng.uniform(-0.04, 0.08))
     everyday = scene.modality in EVERYDAY
-    if scene.grade and scene.place and not everyday:
-        grey = _with_lesion(grey, scene.primitive, RADII[scene.grade], CENTRES[scene.place], rng)
-    grey = look.finish(NOISE[scene.modality](grey, rng), rng)
+    if scene.grade and scene.place:
+        radius, centre = (
+            RADII[words["grade"].index(scene.grade)],
+            CENTRES[PLACES.index(scene.place)],
+        )
+    if scene.grade and not everyday:
+        grey = _with_lesion(grey, scene.primitive, radius, centre, rng)
+    grey = FINISHES[look.finish](NOISE[scene.modality](grey, rng), rng)
     pixels = look.colour(grey)
-    if scene.grade and scene.place and everyday:
-        radius, centre = RADII[scene.grade], CENTRES[scene.place]
+    if scene.grade and everyday:
         pixels = _with_object(pixels, scene.primitive, radius, centre, rng)
     if scene.acquisition == "color Doppler":
         pixels = _with_flow(pixels, rng)

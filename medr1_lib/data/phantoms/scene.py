@@ -2,8 +2,11 @@
 
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
 
 from medr1_lib.errors import InputError
 
@@ -14,90 +17,30 @@ SIZES = ("tiny", "small", "large", "huge")  # the grades of everyday drawings
 PLACES = ("upper left", "upper right", "lower left", "lower right")
 SCANNERS = ("scanner 1", "scanner 2", "scanner 3", "scanner 4")
 
-# Owned by one modality. A finding names the primitive at the same position: a ring is an abscess
-# in CT, a cyst in MRI and edema in OCT, so this part of the knowledge does not transfer.
-FINDINGS = {
-    "CT": ("no abnormality", "mass", "abscess", "metastases"),
-    "MRI": ("no abnormality", "tumor", "cyst", "plaques"),
-    "X-Ray": ("no abnormality", "opacity", "cavity", "nodules"),
-    "Ultrasound": ("no abnormality", "solid lesion", "fluid collection", "calcifications"),
-    "Dermoscopy": ("no abnormality", "nevus", "ringworm", "freckles"),
-    "Fundus Photography": ("no abnormality", "hemorrhage", "retinal hole", "exudates"),
-    "OCT": ("no abnormality", "scar", "edema", "drusen"),
-    "Microscopy": ("no abnormality", "carcinoma", "granuloma", "inflammation"),
-}
-ANATOMIES = {
-    "CT": ("head", "chest", "abdomen", "pelvis"),
-    "MRI": ("brain", "knee", "spine", "heart"),
-    "X-Ray": ("lungs", "hand", "leg", "skull"),
-    "Ultrasound": ("breast", "thyroid", "liver", "kidney"),
-    "Dermoscopy": ("trunk", "scalp", "nail", "palm"),
-    "Fundus Photography": ("optic disc", "macula", "vessel arcade", "peripheral retina"),
-    "OCT": ("fovea", "optic nerve", "cornea", "lens"),
-    "Microscopy": ("blood", "colon", "muscle", "fat tissue"),
-}
-ACQUISITIONS = {
-    "CT": ("soft tissue window", "lung window", "bone window", "contrast phase"),
-    "MRI": ("T1", "T2", "FLAIR", "proton density"),
-    "X-Ray": ("frontal view", "lateral view", "oblique view", "lying view"),
-    "Ultrasound": ("linear probe", "curved probe", "phased probe", "color Doppler"),
-    "Dermoscopy": ("polarized light", "white light", "ultraviolet light", "contact gel"),
-    "Fundus Photography": ("color photograph", "red-free", "angiogram", "autofluorescence"),
-    "OCT": ("spectral domain", "time domain", "pseudocolor", "inverted scale"),
-    "Microscopy": ("H&E stain", "trichrome stain", "silver stain", "immunostain"),
-}
-
-# The general domain: everyday drawings, their subjects, what is added to them, and light or
-# technique. They are asked about by the same names (`anatomy` is the subject) and have no scanner.
-EVERYDAY = {
-    "Landscape": (
-        ("mountains", "sea", "forest", "desert"),
-        ("nothing added", "balloon", "wreath", "birds"),
-        ("noon light", "dusk", "moonlight", "fog"),
-    ),
-    "Still Life": (
-        ("apple", "bottle", "cup", "candle"),
-        ("nothing added", "plum", "bracelet", "crumbs"),
-        ("oil paint", "watercolor", "pencil", "chalk"),
-    ),
-    "Street Scene": (
-        ("house", "car", "bridge", "church"),
-        ("nothing added", "ball", "tire", "leaves"),
-        ("sunshine", "rain", "snow", "lamplight"),
-    ),
-    "Textile": (
-        ("stripes", "checks", "waves", "diamonds"),
-        ("nothing added", "button", "buckle", "beads"),
-        ("indigo", "madder", "saffron", "undyed"),
-    ),
-}
+# Owned by one modality. The general domain has everyday drawings, asked about by the same names:
+# `anatomy` is the subject, a finding what is added to it, and there is no scanner.
+_FILE = Path(__file__).with_name("vocabulary.yaml")
+WORDS = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
+EVERYDAY = tuple(WORDS["general"])
+OWNED: dict[str, Any] = WORDS["medical"] | WORDS["general"]
+FINDINGS = {name: tuple(owned["findings"]) for name, owned in WORDS["medical"].items()}
 
 
 def vocabulary(modality: str) -> dict[str, tuple[str, ...]]:
     """The values that each attribute of a scene can have in a modality, medical or everyday."""
-    if modality in EVERYDAY:
-        anatomies, findings, acquisitions = EVERYDAY[modality]
-        grades, scanners = SIZES, {}
-    else:
-        owned = ANATOMIES[modality], FINDINGS[modality], ACQUISITIONS[modality]
-        anatomies, findings, acquisitions = owned
-        grades, scanners = GRADES, {"scanner": SCANNERS}
+    everyday = modality in EVERYDAY
     return {
-        "anatomy": anatomies,
-        "finding": findings,
-        "grade": grades,
+        "anatomy": tuple(OWNED[modality]["anatomies"]),
+        "finding": tuple(OWNED[modality]["findings"]),
+        "grade": SIZES if everyday else GRADES,
         "place": PLACES,
-        "acquisition": acquisitions,
-        **scanners,
-    }
+        "acquisition": tuple(OWNED[modality]["acquisitions"]),
+    } | ({} if everyday else {"scanner": SCANNERS})
 
 
 @dataclass(frozen=True)
 class Scene:
-    """The latent truth of one phantom; the same scene always gives the same pixels.
-
-    A value that does not belong to the modality is an `InputError`.
-    """
+    """The latent truth of one phantom; an `InputError` if there is no such scene."""
 
     modality: str
     anatomy: str
@@ -109,7 +52,7 @@ class Scene:
     seed: int  # of everything else: pose, contrast, noise
 
     def __post_init__(self) -> None:
-        if self.modality not in (*FINDINGS, *EVERYDAY):
+        if self.modality not in OWNED:
             raise InputError("scene", f"unknown modality {self.modality!r}", "use a known one")
         if type(self.seed) is not int or self.seed < 0:
             raise InputError("scene", f"the seed {self.seed!r} is no whole number", "use 0 or more")
@@ -153,10 +96,6 @@ def random_scene(rng: np.random.Generator, modality: str, **fixed: str) -> Scene
     """Draw a scene, every attribute that is not fixed uniform and independent of the others.
 
     A fixed grade or place asks for a lesion.
-
-    Example:
-        >>> random_scene(np.random.default_rng(0), "OCT", finding="edema").primitive
-        'ring'
     """
     choices = vocabulary(modality)
     without, *findings = choices["finding"]
