@@ -105,6 +105,8 @@ def test_it_opens_the_first_copy_and_hands_further_arguments_on(chapters, tmp_pa
     ((((*_, further, first),), given),) = ran
     assert (further, first) == ("--allow-root", str(Path("work", "00_start.ipynb")))
     assert (given["cwd"], given["env"]["MEDR1_TIER"]) == (tmp_path, "replay")
+    assert (lab.QUIET / "labconfig" / "page_config.json").is_file()
+    assert given["env"]["JUPYTER_CONFIG_PATH"].startswith(str(lab.QUIET))
 
 
 def test_what_cannot_be_read_or_written_is_told(chapters, tmp_path):

@@ -112,10 +112,8 @@ plt.show()
 # %%
 items = doctor.examine(models=tier.name != "replay")
 fine = [item.name for item in items if item.status == "OK"]
-told = (
-    f"<summary>{len(fine)} of {len(items)} items are OK</summary>{', '.join(fine)}"
-)
-display(HTML(f"<details>{told}</details>"))
+told = f"<summary>{len(fine)} of {len(items)} items are OK</summary>"
+display(HTML(f"<details>{told}{', '.join(fine)}</details>"))
 open_items = [(i.status, i.name, i.detail) for i in items if i.status != "OK"]
 pd.DataFrame(open_items, columns=["", "item", "found"])
 

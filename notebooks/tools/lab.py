@@ -21,11 +21,8 @@ from medr1_lib.files import atomic_write
 from notebooks.tools import kernel
 
 WORK = kernel.ROOT / tiers.WORK
-# JupyterLab asks in a box over the notebook whether it may fetch news, and looks for updates.
-QUIET = [
-    "--LabApp.news_url=None",
-    "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
-]
+# Else JupyterLab asks in a box over the notebook whether it may fetch news, and looks for updates.
+QUIET = Path(__file__).parent / "jupyter"
 
 
 def main(arguments: list[str]) -> int:
@@ -43,9 +40,11 @@ def main(arguments: list[str]) -> int:
     if options.copies_only:
         return 0
     first = min(work.glob("[0-9]*.ipynb")).relative_to(work.parent)
-    command = [sys.executable, "-m", "jupyterlab", *QUIET, *further, str(first)]
-    tier = {"MEDR1_TIER": options.tier} if options.tier else {}
-    return subprocess.run(command, cwd=work.parent, env=os.environ | tier).returncode
+    command = [sys.executable, "-m", "jupyterlab", *further, str(first)]
+    own = {"MEDR1_TIER": options.tier} if options.tier else {}
+    paths = filter(None, [str(QUIET), os.environ.get("JUPYTER_CONFIG_PATH")])
+    own["JUPYTER_CONFIG_PATH"] = os.pathsep.join(paths)
+    return subprocess.run(command, cwd=work.parent, env=os.environ | own).returncode
 
 
 def refresh(notebooks: Path, work: Path) -> list[str]:

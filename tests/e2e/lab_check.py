@@ -3,8 +3,8 @@
 `make e2e` runs it, at the replay tier. It opens a copy of each chapter, runs all cells, moves every
 control of its widgets, types a wrong and the right answer to the first exercise, and looks at the
 widgets in the light and the dark theme. Faults: a cell that fails, a control that changes nothing,
-a dropdown that goes blank, a check that says the wrong thing, text of a widget that can hardly be
-read, an error in the console, a request to an outside host.
+a dropdown that goes blank, a box over the notebook, a check that says the wrong thing, text of a
+widget that can hardly be read, an error in the console, a request to an outside host.
 """
 
 import argparse
@@ -29,10 +29,7 @@ NOTEBOOKS = ROOT / "notebooks"
 SOLUTIONS = NOTEBOOKS / "solutions"
 CHAPTERS = "03,06,12"  # a text to type and dropdowns; a slider; a map of buttons
 PATIENCE = 300_000  # milliseconds that a chapter may take on a busy machine
-SETTINGS = {
-    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
-    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
-}
+SETTINGS = {"@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"}}
 EXERCISE = re.compile(r"^(\w+) = checks\.\1\(\1\)$")
 STUB = "return ...  # your code instead of this line"
 PANEL = ".jupyter-widgets.widget-vbox:not(.widget-vbox .widget-vbox)"
@@ -61,9 +58,9 @@ CONTRAST = """() => {
 
 
 class Lab:
-    """A JupyterLab server on a free port, with settings and copies of its own."""
+    """What `make lab` starts, on a free port, with settings and copies of its own."""
 
-    def __init__(self, python: Path, folder: Path, chapters: list[Path]) -> None:
+    def __init__(self, python: Path, folder: Path) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -76,16 +73,13 @@ class Lab:
         environment = os.environ | {f"JUPYTER_{place}": str(own) for place in places}
         environment |= {"JUPYTERLAB_SETTINGS_DIR": str(own / "settings"), "HF_HUB_OFFLINE": "1"}
         environment |= {"JUPYTERLAB_WORKSPACES_DIR": str(own / "workspaces")}
-        environment |= {"MEDR1_TIER": "replay", "PYTHONPATH": str(ROOT)}
-        (folder / "work").mkdir()
-        for chapter in chapters:
-            shutil.copy(chapter, folder / "work")
+        environment |= {"PYTHONPATH": str(ROOT)}
         told = (folder / "server.log").open("w")
         self._server = subprocess.Popen(
             [
-                *(python, "-m", "jupyterlab", "--no-browser", f"--port={port}", "--allow-root"),
+                *(python, "-m", "notebooks.tools.lab", "--tier=replay", "--work", folder / "work"),
+                *("--no-browser", f"--port={port}", "--allow-root"),
                 *("--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True"),
-                *("--LabApp.news_url=None", f"--ServerApp.root_dir={folder}"),
             ],
             env=environment,
             stdout=told,
@@ -198,7 +192,7 @@ def move(page: Page, panel: Locator) -> list[str]:
 
 def work_through(page: Page, base: str, chapter: Path, shots: Path | None) -> list[str]:
     """One chapter, from opening it to the right answer, in both themes."""
-    page.goto(f"{base}lab/tree/work/{chapter.name}?reset")
+    page.goto(f"{base}lab/tree/{chapter.name}?reset")
     page.wait_for_function(
         "() => window.jupyterapp?.shell?.currentWidget?.content?.widgets?.length"
     )
@@ -207,6 +201,9 @@ def work_through(page: Page, base: str, chapter: Path, shots: Path | None) -> li
     command(page, "notebook:run-all-cells")
     panels = page.locator(PANEL).all()
     faults = failed(page) + ([] if panels else ["no widget is shown"])
+    faults += [
+        f"a box says {told!r}" for told in page.locator(".Toastify__toast").all_inner_texts()
+    ]
     faults += [fault for panel in panels for fault in move(page, panel)]
     for theme in ("Light", "Dark"):
         command(page, "apputils:change-theme", f"{{theme: 'JupyterLab {theme}'}}")
@@ -238,7 +235,7 @@ def main() -> int:
     numbers, every = options.chapters.split(","), sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
     chapters, total = [path for path in every if path.name[:2] in numbers], 0
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        lab = Lab(options.python.absolute(), Path(folder), chapters)
+        lab = Lab(options.python.absolute(), Path(folder))
         try:
             lab.wait()
             browser = playwright.chromium.launch(executable_path=options.browser, args=FLAGS)
