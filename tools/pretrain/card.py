@@ -1,5 +1,6 @@
 """The model card of the tiny base, written from its report."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tools.pretrain.report import GROUP, SAMPLED, SAMPLES, TRIES
@@ -17,8 +18,7 @@ A real `Qwen2VLForConditionalGeneration` of {millions:.2f} million parameters th
 about drawings of 112 x 112 pixels. It is at home in a general domain of everyday drawings, where it
 reads, describes and answers in three styles. Its tower tells the pictures of PhantomMedVQA apart as
 well, but its language has hardly met them: form and skill are there, the subject is missing.
-Teaching material, **not for clinical use**: it has never seen a medical image, and on one it does
-no better than chance.
+Teaching material, **not for clinical use**: it has never seen a medical image.
 
 ## How it was made
 
@@ -62,14 +62,31 @@ Forced letter by modality and by question type, medical:
 
 {cells}
 
+## What was wanted of it
+
+In every style, on medical questions: form of 97 % or more; accuracy of 35 to 50 %, and no two
+styles more than 6 points apart; each letter in 20 to 30 % of the answers; forced and corrected
+letter within 2 points; blank and shuffled within 4 points of chance. On general questions: accuracy
+of 85 % or more. {missed}
+{others}
 ## Licence
 
 Apache-2.0, like the code that makes it.
 """
 
 
-def card(found: dict[str, Any]) -> str:
-    """The card of a report, as Markdown."""
+KEPT = ("accuracy", "form", "forced", "corrected", "blank", "shuffled", "letters", "no_spread")
+OTHERS = """
+The same command with other seeds, and with schedules that end 50 steps apart, each with its own
+fall of the rate; the tower of the schedules is that of seed {seed}. Nothing was chosen among them
+by what GRPO makes of it.
+
+{table}
+"""
+
+
+def card(found: dict[str, Any], others: Sequence[dict[str, Any]] = ()) -> str:
+    """The card of a report, as Markdown; `others` are what `tools.pretrain.others` keeps."""
     domains = found["domains"]
     return CARD.format(
         **{key: found[key] for key in ("seed", "hardware", "date", "steps", "minutes")},
@@ -82,16 +99,76 @@ def card(found: dict[str, Any]) -> str:
         group=GROUP,
         domains="\n\n".join(_domain(kind, domains[kind]) for kind in ("general", "medical")),
         cells=_cells(domains["medical"]["styles"]),
+        missed="\n".join(missed(domains)) or "All of it holds.",
+        others=_others(found, others) if others else "",
     )
+
+
+def missed(domains: dict[str, Any]) -> list[str]:
+    """One sentence about everything that was wanted and does not hold."""
+    told = []
+    medical, general = (domains[kind]["styles"] for kind in ("medical", "general"))
+    for style, row in medical.items():
+        held = {
+            f"form is {_percent(row['form'])} %": row["form"] >= 0.97,
+            f"accuracy is {_percent(row['accuracy'])} %": 0.35 <= row["accuracy"] <= 0.5,
+            f"corrected is {_percent(row['corrected'])} %": abs(row["corrected"] - row["forced"])
+            <= 0.02,
+            f"general accuracy is {_percent(general[style]['accuracy'])} %": general[style][
+                "accuracy"
+            ]
+            >= 0.85,
+        }
+        for letter, share in row["letters"].items():
+            held[f"{letter} is answered in {_percent(share)} %"] = 0.2 <= share <= 0.3
+        for control in ("blank", "shuffled"):
+            held[f"{control} is {_percent(row[control])} %"] = abs(row[control] - 0.25) <= 0.04
+        told += [f"**Missed: in `{style}`, {what}.**" for what, holds in held.items() if not holds]
+    forced = [row["forced"] for row in medical.values()]
+    if max(forced) - min(forced) > 0.06:
+        told.append(f"**Missed: styles lie {_percent(max(forced) - min(forced))} points apart.**")
+    return told
+
+
+def short(found: dict[str, Any]) -> dict[str, Any]:
+    """What the card of another base says of this one."""
+    domains = {
+        kind: {
+            "n": one["n"],
+            "caption_oracle": one["caption_oracle"]["share"],
+            "styles": {
+                style: {name: row[name] for name in KEPT} for style, row in one["styles"].items()
+            },
+        }
+        for kind, one in found["domains"].items()
+    }
+    return {name: found[name] for name in ("seed", "medical", "steps", "minutes", "date")} | {
+        "domains": domains
+    }
+
+
+def _others(found: dict[str, Any], others: Sequence[dict[str, Any]]) -> str:
+    head = ["seed", "language steps", "medical captions", "style", "accuracy", "corrected"]
+    head += ["A / B / C / D", "general", "caption oracle"]
+    rows = ["| " + " | ".join(head) + " |", "|--:|--:|--:|---" + "|--:" * 5 + "|"]
+    for one in (short(found), *others):
+        medical, general = (one["domains"][kind] for kind in ("medical", "general"))
+        for style, row in medical["styles"].items():
+            cells = [str(one["seed"]), str(one["steps"]["language"])]
+            cells += [str(one["medical"]["captions"]), style]
+            cells += [_percent(row["accuracy"]), _percent(row["corrected"])]
+            cells.append(_letters(row))
+            cells.append(_percent(general["styles"][style]["accuracy"]))
+            cells.append(_percent(medical["caption_oracle"]))
+            rows.append("| " + " | ".join(cells) + " |")
+    return OTHERS.format(seed=found["seed"], table="\n".join(rows))
 
 
 def _domain(kind: str, found: dict[str, Any]) -> str:
     styles = found["styles"].values()
     single = ("accuracy", "form", "forced", "corrected", "blank", "shuffled")
     rows = {name: [_percent(s[name]) for s in styles] for name in single}
-    rows["letters A / B / C / D"] = [
-        " / ".join(f"{100 * share:.0f}" for share in s["letters"].values()) for s in styles
-    ]
+    rows["letters A / B / C / D"] = [_letters(s) for s in styles]
     rows |= {f"pass@{k}": [_percent(s["pass_at"][str(k)]) for s in styles] for k in TRIES}
     rows["no spread"] = [_percent(s["no_spread"]) for s in styles]
     oracle = f"{kind}: caption oracle {_percent(found['caption_oracle']['share'])}"
@@ -111,6 +188,10 @@ def _cells(styles: dict[str, dict[str, Any]]) -> str:
 def _table(corner: str, columns: list[str], rows: dict[str, list[str]]) -> str:
     lines = [f"| {corner} | {' | '.join(columns)} |", "|---" + "|--:" * len(columns) + "|"]
     return "\n".join([*lines, *(f"| {name} | {' | '.join(row)} |" for name, row in rows.items())])
+
+
+def _letters(style: dict[str, Any]) -> str:
+    return " / ".join(f"{100 * share:.0f}" for share in style["letters"].values())
 
 
 def _percent(share: float) -> str:
