@@ -2,6 +2,7 @@
 
 import json
 from argparse import Namespace
+from pathlib import Path
 
 import pandas as pd
 import policies
@@ -13,6 +14,7 @@ from benchmarks.speed import evaluate, gpu, parse_records, phantoms
 from benchmarks.study import (
     budget,
     captions,
+    course_run,
     failures,
     family,
     learning,
@@ -68,6 +70,17 @@ def test_learning(learned):
     answers = pd.read_parquet(learned / "answers.parquet")
     assert answers.groupby(["arm", "control"]).size().eq(2).all()
     assert answers.loc[answers["control"] == "none", "letter_probs"].map(len).eq(4).all()
+
+
+def test_course_run(learned, tmp_path):
+    run = learned / "runs" / f"{Path(BASE).name}-grpo-no_think-0"
+    assert course_run.main([str(run), "--record", str(tmp_path)]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "log.csv",
+        "recipe.json",
+        "rollouts.parquet",
+    }
+    assert len(pd.read_parquet(tmp_path / "rollouts.parquet")) == 4  # two groups of two
 
 
 def test_rejection(tmp_path, monkeypatch):
