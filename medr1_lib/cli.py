@@ -121,7 +121,13 @@ def _window(text: str) -> tuple[float, float]:
 
 PATHS = dict.fromkeys(("DIR", "FILE", "DIR|ZIP", "FILE|DIR"), Path)
 READERS: dict[str, Callable[[str], Any]] = PATHS | {"N": positive, "PX": positive, "S": natural}
-READERS |= {"SEED": int, "STRENGTH": float, "image=NAME,...": _pairs, "C,W": _window}
+READERS |= {
+    "SEED": int,
+    "STRENGTH": float,
+    "SHARE": float,
+    "image=NAME,...": _pairs,
+    "C,W": _window,
+}
 OPTIONS = tomllib.loads(Path(__file__).with_name("options.toml").read_text(encoding="utf-8"))
 
 

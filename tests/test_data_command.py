@@ -91,12 +91,12 @@ def test_build_passes_its_options_on_and_reports_the_counts(tmp_path, monkeypatc
     monkeypatch.setattr(phantom_vqa, "build", build)
     command = ["data", "build", "--out", str(tmp_path / "out"), "--seed", "3"]
     assert main([*command, "--per-cell", "32", "--leaky", "--shortcut", "--mark", "absent"]) == 0
-    said = {"seed": 3, "per_cell": 32, "leaky": True, "shortcut": 1.0, "mark": "absent"}
+    said = {"seed": 3, "per_cell": 32, "leaky": 0.95, "shortcut": 1.0, "mark": "absent"}
     said |= {"domain": "medical"}
     assert asked == said
     assert "4 train, 1 test" in capsys.readouterr().out
     assert main([*command, "--shortcut", "0.5"]) == 0
-    said = {"seed": 3, "per_cell": 64, "leaky": False, "shortcut": 0.5, "mark": "random"}
+    said = {"seed": 3, "per_cell": 64, "leaky": 0.0, "shortcut": 0.5, "mark": "random"}
     said |= {"domain": "medical"}
     assert asked == said
 

@@ -98,12 +98,20 @@ def test_a_classifier_on_stem_and_options_stays_within_two_points_of_chance():
 
 
 def test_the_leaky_variant_gives_its_answers_away():
-    train, test = list(questions("train", leaky=True)), list(questions("test", leaky=True))
+    train, test = list(questions("train", leaky=0.95)), list(questions("test", leaky=0.95))
     assert audit.option_ratio(train, test) > 0.9
     assert audit.letter_majority(train, test) == pytest.approx(0.25)
     known = {question.image_id for question in train}
     shared = np.mean([question.image_id in known for question in test])
     assert 0.1 < shared < 0.25
+
+
+def test_a_leak_of_any_strength_leaves_the_training_pictures_alone():
+    plain, half = (list(questions("train", per_cell=32, leaky=share)) for share in (0.0, 0.5))
+    assert [q.scene for q in half] == [q.scene for q in plain]
+    assert [q.answer for q in half] == [q.answer for q in plain]
+    told = [{*q.options} <= {*values(q.modality, q.question_type)} for q in half]
+    assert np.mean(told) == pytest.approx(0.5, abs=0.04)
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.5, 0.95])

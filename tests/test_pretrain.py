@@ -352,6 +352,6 @@ def test_general_questions_are_balanced_and_have_no_variants():
     assert {modality for modality, _ in cells} == set(DOMAINS["general"])
     assert Counter(q.answer for q in asked) == dict.fromkeys(LETTERS, len(asked) // 4)
     with pytest.raises(InputError, match="domain general: has no leaky"):
-        next(questions("test", leaky=True, domain="general"))
+        next(questions("test", leaky=0.5, domain="general"))
     with pytest.raises(InputError, match="no such domain"):
         next(questions("test", domain="dental"))

@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medr1_lib.data.question import LETTERS
-from medr1_lib.data.styles import STYLES, check_style, listed, prompt, read, read_strict, thought
+from medr1_lib.data.styles import (
+    ALL_STYLES,
+    STYLES,
+    VARIANTS,
+    before_letter,
+    check_style,
+    listed,
+    prompt,
+    read,
+    read_strict,
+    thought,
+)
 from medr1_lib.errors import InputError
 
 OPTIONS = ("CT", "MRI", "X-Ray", "a clear, large mass")
@@ -57,6 +68,36 @@ def test_a_form_pays_in_its_own_style_only(asked):
 )
 def test_nothing_else_pays(completion, asked):
     assert read_strict(completion, asked) is None
+
+
+@pytest.mark.parametrize("asked", VARIANTS)
+def test_a_variant_is_read_like_the_others(asked):
+    said = ALL_STYLES[asked].completion("C", "so")
+    assert read_strict(said, asked) == read(said, OPTIONS) == "C"
+    assert read_strict(said + "so", asked) is None
+    opened = before_letter(said, asked)
+    assert said.startswith(opened + "C")
+
+
+def test_adaptive_pays_for_both_forms_and_opens_the_letter_of_each():
+    for said in ("<answer>B</answer>", "<think>so</think><answer>B</answer>"):
+        assert read_strict(said, "adaptive") == "B"
+        assert before_letter(said, "adaptive") == said.partition("B")[0]
+    assert ALL_STYLES["adaptive"].completion("B") == "<answer>B</answer>"
+
+
+def test_the_words_of_the_other_paper_are_asked_in():
+    asked = prompt("Which?", OPTIONS, "reason_after")
+    assert asked.endswith("brief reasoning process in <reason> </reason> tags.")
+    said = "<answer>B</answer><reason>CT</reason>"
+    assert (read_strict(said, "reason_after"), thought(said)) == ("B", "CT")
+    assert read_strict("<answer>B</answer><think>CT</think>", "reason_after") is None
+
+
+def test_a_style_for_asking_only_is_no_style_to_train_in():
+    check_style("dummy_after")
+    with pytest.raises(InputError, match="is for asking only"):
+        check_style("empty_think")
 
 
 def test_white_space_and_case_are_free():

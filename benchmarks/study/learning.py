@@ -15,6 +15,12 @@ real image, a blank one and another of the modality. The arms:
     rft        the same on the base's own right rollouts (rejection sampling), as many updates
     rft-time   the same for as long as GRPO takes, with the time of sampling
 
+and, if asked for, GRPO with a reward beside form and letter:
+
+    claims     the share of true claims in the thought
+    claims-n   the same, each reward normalized before they are summed (GDPO)
+    counter    a point for a right letter that is another one about a wrong image
+
 With several bases, the arms beside `grpo` are done on the first alone. Goes on where it was
 interrupted. Writes to `--record` after each model: `learning.json` (every model, and the table) and
 `answers.parquet` (every answer, with the probabilities of the letters).
@@ -34,8 +40,9 @@ import yaml
 from tqdm import tqdm
 
 from benchmarks.stamp import run_stamp
+from benchmarks.study.counterfactual import CounterfactualReward
 from benchmarks.study.rejection import own_replies
-from benchmarks.study.runs import score, train_and_score
+from benchmarks.study.runs import score, train_and_score, write_answers
 from medr1_lib.analysis.gains import PARTS, change, read_all
 from medr1_lib.analysis.profile import profile
 from medr1_lib.analysis.reliance import MEASURES, reliance
@@ -51,6 +58,11 @@ from medr1_lib.rl.run import Run
 from medr1_lib.rl.train import sft_target
 
 ARMS = ("grpo", "format", "random", "sft", "rft", "sft-time", "rft-time")
+FURTHER: dict[str, dict[str, str]] = {
+    "claims": {"rules": "claims"},
+    "claims-n": {"rules": "claims", "multi_objective_aggregation": "normalize_then_sum"},
+    "counter": {},
+}
 LABELS = ["base", "arm", "style", "seed"]
 KEPT = [*ITEM, "modality", "question_type", "control", "completion", "tokens", "parsed"]
 KEPT += ["correct", "format_ok", "letter_probs"]
@@ -128,7 +140,11 @@ class Study:
         out = asked.out / f"{base.name}-{arm}-{style}-{seed}"
         own = {"style": style, "seed": seed, "model": str(base), "data": str(asked.data)}
         recipe = load_recipe(asked.recipe).replace(max_steps=asked.steps, **asked.changes | own)
-        target, spent = sft_target, 0.0
+        target, spent, further = sft_target, 0.0, None
+        if arm in FURTHER:
+            recipe = recipe.replace(**FURTHER[arm])
+        if arm == "counter":
+            further = CounterfactualReward(recipe)
         if method in ("format", "random"):
             recipe = recipe.replace(rules=method)
         if method in ("sft", "rft"):
@@ -149,7 +165,7 @@ class Study:
             recipe = load_recipe(asked.sft_recipe).replace(max_steps=steps, **own)
         recipe = recipe.replace(save_steps=asked.save_steps)
         scoring = self.items, self.settings(style), target, self.features[base]
-        return train_and_score(recipe, out, *scoring, force=True)
+        return train_and_score(recipe, out, *scoring, force=True, further=further)
 
     def table(self) -> pd.DataFrame:
         """The parts of the gain and the change of image reliance of each arm, in each style.
@@ -175,11 +191,7 @@ class Study:
         head = run_stamp(asked.threads) | {name: getattr(asked, name) for name in names}
         table = self.table().replace({np.nan: None}).to_dict("records")
         write_json(asked.record / "learning.json", head | {"table": table, "runs": self.runs})
-        rows = pd.concat(self.answers, ignore_index=True)
-        probs = [np.asarray(one, np.float32) for one in rows["letter_probs"]]
-        rows["letter_probs"] = pd.Series(probs, rows.index)
-        path = asked.record / "answers.parquet"
-        rows.to_parquet(path, index=False, compression="zstd")
+        write_answers(self.answers, asked.record / "answers.parquet")
 
 
 def letters_only(style: str, answer: str, question_type: str, scene: str | None) -> str:
@@ -211,7 +223,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     add("--out", type=Path, required=True, help="a folder for each model goes here")
     add("--base", type=Path, action="append", required=True, help="give it once for each base")
     add("--record", type=Path, default=Path("data/recorded/learning"))
-    add("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    add("--arms", nargs="+", choices=(*ARMS, *FURTHER), default=list(ARMS))
     add("--styles", nargs="+", choices=STYLES, default=list(STYLES))
     add("--seeds", nargs="+", type=int, default=[0, 1, 2])
     add("--questions", type=int, default=1280, help="of the test split, drawn at random")

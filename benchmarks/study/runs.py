@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from medr1_lib.evaluation.answers import AnswerLog
@@ -13,6 +14,7 @@ from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.model.loading import load_policy
 from medr1_lib.model.vision_cache import Features
 from medr1_lib.rl.recipe import Recipe
+from medr1_lib.rl.rewards import RewardFunction
 from medr1_lib.rl.run import Run, begun
 from medr1_lib.rl.train import Target, sft_target, train
 
@@ -27,9 +29,10 @@ def train_and_score(
     target: Target = sft_target,
     features: Features | None = None,
     force: bool = False,
+    further: RewardFunction | None = None,
 ) -> tuple[Run, pd.DataFrame]:
     """The run in `out` and the model's answers, which are kept in `out` with `-scored` after it."""
-    run = train(recipe, out, resume=begun(out), force=force, target=target)
+    run = train(recipe, out, begun(out), force, target=target, further=further)
     scored = out.with_name(out.name + "-scored")
     return run, score(run.adapter, recipe.quantize, items, settings, scored, features)
 
@@ -48,3 +51,13 @@ def score(
     policy, processor = load_policy(model, quantize)
     evaluate(policy, processor, items, log, settings, BATCH, features)
     return log.finish({"finished": time.strftime("%Y-%m-%d")})
+
+
+def write_answers(parts: list[pd.DataFrame], path: Path) -> None:
+    """The answers of several models in one file, small enough for the repository."""
+    rows = pd.concat(parts, ignore_index=True)
+    # No figure needs more than four digits of a probability, and further ones do not compress.
+    probs = [np.asarray(one, np.float32).round(4) for one in rows["letter_probs"]]
+    rows["letter_probs"] = pd.Series(probs, rows.index)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows.to_parquet(path, index=False, compression="zstd", compression_level=9)

@@ -2,26 +2,17 @@
 
 import json
 from collections.abc import Hashable, Mapping
-from itertools import chain
 from typing import Any
 
 import pandas as pd
 
 from medr1_lib.analysis.stats import Measures, rate_table
-from medr1_lib.data.phantom_vqa import ATTRIBUTES, EVERYDAY_STEMS, STEMS, values
-from medr1_lib.data.question import DOMAINS, LETTERS
-from medr1_lib.data.rationale import claims
-from medr1_lib.data.styles import STYLES, thought
+from medr1_lib.data.phantom_vqa import EVERYDAY_STEMS, STEMS
+from medr1_lib.data.question import LETTERS
+from medr1_lib.data.rationale import claimed
+from medr1_lib.data.styles import ALL_STYLES, thought
 from medr1_lib.errors import InputError
 
-# No value belongs to two attributes, so that a value alone says which of them is meant.
-_MODALITIES = tuple(chain(*DOMAINS.values()))
-KNOWN = dict.fromkeys(_MODALITIES, "modality") | {
-    text: name
-    for question_type, name in ATTRIBUTES.items()
-    for modality in _MODALITIES
-    for text in values(modality, question_type)
-}
 ASKED = {stem: name for name, stems in (*STEMS.items(), *EVERYDAY_STEMS.items()) for stem in stems}
 SAME = ["model", "style", "mark", "item"]  # what answers under two controls have in common
 MEASURES: Measures = {
@@ -33,24 +24,6 @@ MEASURES: Measures = {
     "agreement": ("agrees", "has_letter"),
     "unread": ("garbled", None),
 }
-
-
-def claimed(rationale: str) -> tuple[list[tuple[str, str]], list[str]]:
-    """What a rationale claims, attribute and value, and the parts of it that claim nothing.
-
-    A claim is `attribute: value`, or the value alone; the value may be that of another attribute
-    or modality, which is a false claim. Whatever else is said, a rejection ("not a mass") or an
-    option's letter, is no claim about the picture. Built in chapter 11.
-    """
-    made, rest = [], []
-    for part in filter(None, map(str.strip, rationale.split(", "))):
-        said = claims(part) or {KNOWN.get(part, ""): part}
-        ((name, value),) = said.items()
-        if name in KNOWN.values() and value in KNOWN:
-            made.append((name, value))
-        else:
-            rest.append(part)
-    return made, rest
 
 
 def score(records: pd.DataFrame) -> pd.DataFrame:
@@ -69,7 +42,7 @@ def score(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def _reasoned(records: pd.DataFrame) -> pd.DataFrame:
-    styles = [name for name, style in STYLES.items() if "<think>" in style.form]
+    styles = [name for name, style in ALL_STYLES.items() if style.reasons]
     return records[records["style"].isin(styles)].reset_index(drop=True)
 
 

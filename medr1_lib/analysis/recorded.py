@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from medr1_lib.data.question import ALL_LETTERS, AXES, BASES, LETTERS
-from medr1_lib.data.styles import STYLES
+from medr1_lib.data.styles import ALL_STYLES
 from medr1_lib.errors import InputError
 from medr1_lib.files import read_json
 
@@ -21,7 +21,7 @@ METHODS = ("grpo", "sft")
 LABELS = ["model", "method", "style", "axis", "train", "seed", "shortcut"]
 STATED: dict[str, Any] = dict.fromkeys((*LABELS, "date", "hardware"), str)  # of each model
 STATED |= {"seed": int, "shortcut": int | float, "steps": int}
-KNOWN = {"method": [*METHODS, *BASES], "style": [*STYLES], "axis": [*AXES]}
+KNOWN = {"method": [*METHODS, *BASES], "style": [*ALL_STYLES], "axis": [*AXES]}
 AGAIN = "copy the block again, or record it again by `sweep --record`"
 
 

@@ -11,9 +11,9 @@ The measures are those of Zafar et al. 2026, "Beyond Accuracy", arXiv 2603.03437
 import numpy as np
 import pandas as pd
 
-from medr1_lib.analysis.rationale import claimed
 from medr1_lib.analysis.stats import ITEM
-from medr1_lib.data.styles import STYLES, thought
+from medr1_lib.data.rationale import claimed
+from medr1_lib.data.styles import ALL_STYLES, thought
 from medr1_lib.errors import InputError
 
 MEASURES = ("VRS", "IS", "HVRR")
@@ -32,8 +32,8 @@ def reliance(answers: pd.DataFrame, control: str = "shuffled") -> pd.DataFrame:
         problem = f"{len(real)} answers about real images, {len(other)} under {control}"
         raise InputError("reliance", problem, f"evaluate with --controls {control}")
     same = pairs["parsed"].fillna("") == pairs["parsed_control"].fillna("")
-    style = STYLES.get(pairs["style"].iloc[0])  # none of ours for replies given elsewhere
-    reasons = style is not None and "<think>" in style.form
+    style = ALL_STYLES.get(pairs["style"].iloc[0])  # none of ours for replies given elsewhere
+    reasons = style is not None and style.reasons
     sees = pairs["completion"].map(lambda said: bool(claimed(thought(said))[0]))
     return pairs[ITEM].assign(
         VRS=pairs["correct"].astype(float) - pairs["correct_control"].astype(float),

@@ -45,7 +45,7 @@ def questions(
     split: str,
     seed: int = 0,
     per_cell: int = PER_CELL,
-    leaky: bool = False,
+    leaky: float = 0.0,
     shortcut: float = 0.0,
     mark: str = "random",
     domain: str = "medical",
@@ -57,8 +57,8 @@ def questions(
     multiple of 32. Everything follows from the `seed`; the images of the `SPLITS` are disjoint.
 
     Args:
-        leaky: Most distractors are never right anywhere, and one test question in six is about an
-            image of the training split: two flaws of OmniMedVQA.
+        leaky: Share of questions whose distractors are never right anywhere, 0 (none) to 1; with
+            any, one test question in six shows a training image: two flaws of OmniMedVQA.
         shortcut: Share of questions whose scanner is tied to the answer, 0 (none) to 1.
         mark: Scanner on the images: `random`, `absent`, or `reversed` (that of a wrong option).
         domain: `medical`, or `general`: everyday drawings, which have no flaws and no scanner.
@@ -71,9 +71,10 @@ def questions(
     if per_cell < 1 or seed < 0:
         problem = f"{per_cell} questions per cell from seed {seed}"
         raise InputError("phantoms", problem, "use at least one question and a seed of 0 or more")
-    if not 0 <= shortcut <= 1:
-        problem = f"a strength of {shortcut}"
-        raise InputError("shortcut", problem, "use a share between 0 and 1")
+    for kind, strength in (("leaky", leaky), ("shortcut", shortcut)):
+        if not 0 <= strength <= 1:
+            problem = f"a strength of {strength}"
+            raise InputError(kind, problem, "use a share between 0 and 1")
     if domain == "general" and (leaky or shortcut or mark != "random"):
         problem = "has no leaky, shortcut or mark variant"
         raise InputError("domain general", problem, "leave those arguments out")
@@ -97,7 +98,7 @@ def questions(
             # The options have a generator of their own, so that no variant of scenes changes them.
             rng = np.random.default_rng((seed, SPLITS.index(split), row, column, index, 1))
             wrong = [text for text in choices if text != choices[value]]
-            if leaky and rng.random() < 0.95:
+            if leaky and rng.random() < leaky:
                 wrong = list(WORDS["never_right"][attribute])
             texts = [str(text) for text in rng.permutation(wrong)[:3]]
             texts.insert(place, choices[value])
@@ -111,7 +112,7 @@ def build(
     out: Path,
     seed: int = 0,
     per_cell: int = PER_CELL,
-    leaky: bool = False,
+    leaky: float = 0.0,
     shortcut: float = 0.0,
     mark: str = "random",
     domain: str = "medical",

@@ -1,4 +1,6 @@
-"""The three reasoning styles: how a question is asked and how a completion is read.
+"""The reasoning styles: how a question is asked and how a completion is read.
+
+Three are those of Med-R1 and of the course, `STYLES`; the others are for a study of causes.
 
 Strict reading is for the reward; tolerant reading is for evaluation, and ignores punctuation.
 """
@@ -13,11 +15,13 @@ from medr1_lib.data.question import ALL_LETTERS
 from medr1_lib.errors import InputError
 
 _THOUGHT = r"<think>(?:(?!</?think>|</?answer>).)*</think>"
+_REASON = _THOUGHT.replace("think", "reason")
 _ANSWER = r"<answer>\s*([A-Ha-h])\s*</answer>"
 _BLOCK = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.DOTALL | re.IGNORECASE)
 # A thought that is never closed ends with the text.
-_THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
+_THINKING = re.compile(r"<(think|reason)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _PATTERNS = {"<think>reasons</think>": _THOUGHT, "<answer>X</answer>": _ANSWER}
+_PATTERNS |= {"<reason>reasons</reason>": _REASON}
 # `B`, `(B)`, `B.`, and the same before the option's text, as `B: lung`.
 _MARKED = re.compile(r"[(\[{]?([A-H])(?:[\"')\]}.: ]*|[)\].:]+ ?(.+))", re.IGNORECASE)
 _LABEL = re.compile(
@@ -37,30 +41,59 @@ class ReasoningStyle:
 
     form: str  # what the prompt shows and strict reading asks for; `X` is the letter
     pattern: re.Pattern[str]  # `form` over a whole completion; group 1 is the letter
+    ask: str = ""  # what the prompt says instead of "Reply as `form`, X the letter."
+    optional: bool = False  # whether a completion may do without the reasoning in front
+    begun: str = ""  # what a reply is given to begin with; such a style is for asking only
+
+    @property
+    def reasons(self) -> bool:
+        """Whether a completion holds reasons of its own."""
+        return "reasons" in self.form
 
     def completion(self, letter: str, rationale: str = "") -> str:
         """A completion in this style."""
-        return self.form.replace("X", letter).replace("reasons", rationale)
+        form = self.form.removeprefix("" if rationale or not self.optional else _THINK)
+        return form.replace("X", letter).replace("reasons", rationale)
 
 
-def _style(*blocks: str) -> ReasoningStyle:
+def _style(*blocks: str, optional: bool = False, ask: str = "", begun: str = "") -> ReasoningStyle:
     # White space is free between and around the blocks; each block stands exactly once.
-    pattern = r"\s*".join(["", *(_PATTERNS[block] for block in blocks), ""])
-    return ReasoningStyle("".join(blocks), re.compile(pattern, re.DOTALL))
+    wanted = [_PATTERNS.get(block, re.escape(block)) for block in blocks]
+    if optional:
+        wanted[0] = f"(?:{wanted[0]})?"
+    pattern = re.compile(r"\s*".join(["", *wanted, ""]), re.DOTALL)
+    return ReasoningStyle("".join(blocks), pattern, ask, optional, begun)
 
 
-_THINK, _LETTER = _PATTERNS
+_THINK, _LETTER, _GIVEN = _PATTERNS
 STYLES = {
     "think_before": _style(_THINK, _LETTER),
     "no_think": _style(_LETTER),
     "think_after": _style(_LETTER, _THINK),
 }
+# arXiv 2503.16188v6, appendix E: thinking after the answer, in the words and tags of its authors.
+AUTHORS_ASK = (
+    "Please first output the answer in <answer> </answer> tags and then output a brief reasoning "
+    "process in <reason> </reason> tags."
+)
+EITHER_ASK = f"Reply as {_LETTER} or as {_THINK}{_LETTER}, X the letter."
+# As many tokens of the tiny model as most thoughts have, and nothing about the picture.
+NO_CONTENT = "<think>answer is the letter of this image</think>"
+VARIANTS = {
+    "reason_after": _style(_LETTER, _GIVEN, ask=AUTHORS_ASK),
+    "dummy_after": _style(_LETTER, NO_CONTENT),
+    "adaptive": _style(_THINK, _LETTER, optional=True, ask=EITHER_ASK),
+    "empty_think": _style(_THINK, _LETTER, begun="<think></think><answer>"),
+}
+ALL_STYLES = STYLES | VARIANTS
 
 
 def check_style(name: str) -> None:
-    """Refuse a name that no style has, with an `InputError`."""
-    if name not in STYLES:
+    """Refuse a name that no style has, or none to train in, with an `InputError`."""
+    if name not in ALL_STYLES:
         raise InputError(f"style {name!r}", "no such style", f"use one of {', '.join(STYLES)}")
+    if ALL_STYLES[name].begun:
+        raise InputError(f"style {name!r}", "is for asking only", "train in think_before")
 
 
 def listed(options: Sequence[str]) -> str:
@@ -75,7 +108,8 @@ def prompt(question: str, options: Sequence[str], style: str) -> str:
         >>> prompt("Which organ?", ["liver", "lung"], "no_think")
         'Which organ? A)liver, B)lung. Reply as <answer>X</answer>, X the letter.'
     """
-    return f"{question} {listed(options)}. Reply as {STYLES[style].form}, X the letter."
+    asked = ALL_STYLES[style].ask or f"Reply as {ALL_STYLES[style].form}, X the letter."
+    return f"{question} {listed(options)}. {asked}"
 
 
 def user_turn(text: str, image: bool = True) -> list[dict[str, Any]]:
@@ -90,7 +124,7 @@ def read_strict(completion: str, style: str) -> str | None:
     One answer block, outside the thinking, holding one letter in either case, and nothing but
     white space around the blocks. `C)` and `C) CT` are not letters.
     """
-    match = STYLES[style].pattern.fullmatch(completion)
+    match = ALL_STYLES[style].pattern.fullmatch(completion)
     return match[1].upper() if match else None
 
 
@@ -130,8 +164,8 @@ def _letter(part: str, texts: list[str]) -> str | None:
 
 def thought(completion: str) -> str:
     """The reasoning of a completion, which ends with the answer if it is never closed; or empty."""
-    found = re.search(r"<think>(.*?)(?:</think>|<answer>|\Z)", completion, re.DOTALL)
-    return found[1].strip() if found else ""
+    found = re.search(r"<(think|reason)>(.*?)(?:</\1>|<answer>|\Z)", completion, re.DOTALL)
+    return found[2].strip() if found else ""
 
 
 def before_letter(completion: str, style: str) -> str:
@@ -141,7 +175,9 @@ def before_letter(completion: str, style: str) -> str:
         >>> before_letter("<think>a ring</think>It is C.", "think_before")
         '<think>a ring</think><answer>'
     """
-    return STYLES[style].form.partition("X")[0].replace("reasons", thought(completion))
+    said = thought(completion)
+    shown = ALL_STYLES[style].completion("X", said and "reasons")
+    return shown.partition("X")[0].replace("reasons", said)
 
 
 def _plain(text: str) -> str:

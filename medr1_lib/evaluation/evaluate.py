@@ -67,8 +67,11 @@ def _answers(asker: Asker, items: EvalSet, prompts: Sequence[EvalPrompt]) -> Ite
         for one in prompts
     }
     images = {one: image for one in prompts if (image := items.image(one))}
-    replies = asker.reply_tokens([*chats.values()], [*images.values()])
-    texts = asker.processor.batch_decode(replies, skip_special_tokens=True)
+    begun = [styles.ALL_STYLES[one.style].begun for one in prompts]
+    asked = [chat + given for chat, given in zip(chats.values(), begun, strict=True)]
+    replies = asker.reply_tokens(asked, [*images.values()])
+    said = asker.processor.batch_decode(replies, skip_special_tokens=True)
+    texts = [given + text for given, text in zip(begun, said, strict=True)]
     opened = {
         one: chats[one] + styles.before_letter(text, one.style)
         for one, text in zip(prompts, texts, strict=True)

@@ -298,7 +298,8 @@ def run_job(job: Job, folder: Path) -> None:
         run = train(job.recipe, folder / RUN, resume=begun(folder / RUN))
         adapter, seconds = run.adapter, float(run.log["seconds"].sum())
         notes |= {"steps": len(run.log), "train_seconds": round(seconds, 1)}
-        notes["shortcut"] = _card(job.recipe.data).get("shortcut", 0.0)
+        card = _card(job.recipe.data)
+        notes |= {name: card.get(name, 0.0) for name in ("shortcut", "leaky")}
     start = time.perf_counter()
     model = {"model_sha256": fingerprint(adapter)}
     device = "cpu" if job.recipe.config.get("use_cpu") else None  # as it was trained

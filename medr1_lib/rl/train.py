@@ -24,13 +24,13 @@ from medr1_lib.data import dataset
 from medr1_lib.data.phantom_vqa import ATTRIBUTES
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.rationale import rationale
-from medr1_lib.data.styles import STYLES, prompt
+from medr1_lib.data.styles import ALL_STYLES, prompt
 from medr1_lib.errors import InputError
 from medr1_lib.model.loading import load_policy
 from medr1_lib.provenance import environment
 from medr1_lib.rl.formula import formula
 from medr1_lib.rl.recipe import FILTERS, Recipe
-from medr1_lib.rl.rewards import RewardFunction, rewards
+from medr1_lib.rl.rewards import CLAIMS, RewardFunction, rewards
 from medr1_lib.rl.run import COLUMNS, Run, RunFolder, is_last, last_checkpoint, notes_in
 from medr1_lib.rl.trainer import IGNORED, PolicyTrainer, SupervisedTrainer
 
@@ -50,7 +50,7 @@ def sft_target(style: str, answer: str, question_type: str, scene: str | None) -
     Only a style without reasoning can do without a `scene`, which is JSON.
     """
     reasons = rationale(Scene.from_json(scene), ATTRIBUTES[question_type]) if scene else ""
-    return STYLES[style].completion(answer, reasons)
+    return ALL_STYLES[style].completion(answer, reasons)
 
 
 def train(
@@ -60,13 +60,15 @@ def train(
     force: bool = False,
     callbacks: Sequence[TrainerCallback] = (),
     target: Target = sft_target,
+    further: RewardFunction | None = None,
 ) -> Run:
     """Train an adapter into the folder `out`, with log, completions and a card (from chapter 06).
 
     With `resume`, the run in it goes on at its last sound checkpoint, to the result that it would
     have had without the interruption; with `force`, a pre-flight that finds nothing to learn from
-    is no obstacle. Raises an `InputError` if recipe, data, model or folder are not fit for it, no
-    group of rollouts has rewards that differ, or the disk or the GPU is full.
+    is no obstacle. `further` is a reward beside those of the recipe; its attribute `trainer` is
+    set. Raises an `InputError` if recipe, data, model or folder are not fit for it, no group of
+    rollouts has rewards that differ, or the disk or the GPU is full.
     """
     config = recipe.trl_config(out)
     folder = RunFolder(out, recipe, resume)
@@ -78,7 +80,7 @@ def train(
         with folder.reserved(everyone.is_main_process), _plain_errors(config):
             start = folder.checkpoint
             rules = notes_in(out).get("rules") if start else None
-            trainer = make_trainer(recipe, config, target, rules)
+            trainer = make_trainer(recipe, config, target, rules, further)
             if start is None:
                 trainer.add_callback(PreflightCallback(folder, trainer, force, recipe))
             else:
@@ -153,13 +155,13 @@ def make_trainer(
     config: GRPOConfig | SFTConfig,
     target: Target = sft_target,
     rules: str | None = None,
+    further: Any = None,  # noqa: ANN401 - a reward to which an attribute is given
 ) -> Ours:
     """Model, adapter, data and rewards (by `rules` that a pre-flight chose) made into a trainer."""
     kind: Any = SupervisedTrainer
     if isinstance(config, GRPOConfig):
-        kind = functools.partial(
-            PolicyTrainer, reward_funcs=_rewards(recipe, rules or recipe.rules)
-        )
+        paying = [*_rewards(recipe, rules or recipe.rules), *filter(None, [further])]
+        kind = functools.partial(PolicyTrainer, reward_funcs=paying)
         data = grpo_rows(recipe)
         needed = (config.generation_batch_size or 1) // (config.num_generations or 1)
     else:
@@ -197,6 +199,8 @@ def make_trainer(
     except (ValueError, ImportError, RuntimeError, re.error) as error:  # report_to, lora_targets
         raise InputError("recipe", str(error), "correct the recipe") from error
     trainer.remove_callback(PrinterCallback)
+    if further:
+        further.trainer = trainer
     return trainer
 
 
@@ -228,13 +232,17 @@ def training_questions(recipe: Recipe) -> datasets.Dataset:
 
 def grpo_rows(recipe: Recipe) -> datasets.Dataset:
     """Rows for `GRPOTrainer`, whose images are decoded when a batch is read, once each."""
-    return training_questions(recipe).with_transform(functools.partial(_batch, recipe.style, None))
+    table = training_questions(recipe)
+    if recipe.rules == CLAIMS and None in table["scene"]:
+        problem = "nobody knows what its images show, so no claim can be held to it"
+        raise InputError(recipe.data, problem, "use rules: strict, or phantoms")
+    return table.with_transform(functools.partial(_batch, recipe.style, None))
 
 
 def sft_rows(recipe: Recipe, target: Target = sft_target) -> datasets.Dataset:
     """Rows with `prompt`, `image` and `completion`, for `SFTTrainer`."""
     table, style = training_questions(recipe), recipe.style
-    if "<think>" in STYLES[style].form and None in table["scene"]:
+    if ALL_STYLES[style].reasons and None in table["scene"]:
         problem = f"nobody knows what its images show, so {style} has no true rationale"
         raise InputError(recipe.data, problem, "use --style no_think, or phantoms")
     return table.with_transform(functools.partial(_batch, style, target))
@@ -256,7 +264,7 @@ def _batch(style: str, target: Target | None, rows: Rows) -> Rows:
         known = zip(rows["answer"], rows["question_type"], rows["scene"], strict=True)
         said = [[{"role": "assistant", "content": target(style, *row)}] for row in known]
         batch["completion"] = said
-    return batch | {name: rows[name] for name in KEPT}
+    return batch | {name: rows[name] for name in (*KEPT, "scene")}
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ pd.set_option("display.max_colwidth", None)
 # reward tells. The plan is `benchmarks/plans/all.yaml`.
 
 # %%
-from medr1_lib.data.rationale import claims
+from medr1_lib.data.rationale import KNOWN, claims
 from medr1_lib.data.phantoms import draw
 from medr1_lib.data.question import LETTERS, Question
 from medr1_lib.data.styles import STYLES, before_letter, read, thought
@@ -73,7 +73,6 @@ from medr1_lib.course.chapters.chapter_12 import no_think_minus_think, published
 from medr1_lib.evaluation.ask import Asker
 from medr1_lib.evaluation.items import GREY
 from medr1_lib.analysis.plots import STYLE
-from medr1_lib.analysis.rationale import KNOWN
 
 plt.rcParams.update(STYLE)
 BLOCK = tiers.material("recorded/all")

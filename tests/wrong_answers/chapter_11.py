@@ -1,7 +1,6 @@
 import numpy as np
 
-from medr1_lib.analysis.rationale import KNOWN
-from medr1_lib.data.rationale import claims
+from medr1_lib.data.rationale import KNOWN, claims
 
 
 def holm_with(rank=True, running=True, restored=True, most=1.0):

@@ -1,0 +1,56 @@
+"""What was predicted of the study before it ran (`predictions.yaml`), beside what came out."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from medr1_lib.analysis.stats import mean_table
+
+PREDICTIONS = Path(__file__).with_name("predictions.yaml")
+PICTURE = ["model", "item", "image_id"]
+
+
+def registered() -> dict[str, Any]:
+    """Day, cells to be trained again, and sections with their predictions."""
+    found: dict[str, Any] = yaml.safe_load(PREDICTIONS.read_text(encoding="utf-8"))
+    return found
+
+
+def fingerprint(section: str) -> str:
+    """A hash of all that a section says, which a record of it keeps."""
+    told = json.dumps(registered()["sections"][section], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def verdict(expected: Sequence[float], low: float, high: float) -> str:
+    """By the rule in the head of the file: `held`, `refuted` or `open`; `not run` without numbers.
+
+    Example:
+        >>> verdict([-4, 4], -1.0, 5.0)
+        'open'
+    """
+    if pd.isna(low):
+        return "not run"
+    if expected[0] <= low and high <= expected[1]:
+        return "held"
+    return "refuted" if high < expected[0] or low > expected[1] else "open"
+
+
+def outcomes(section: str, measured: Callable[[dict[str, Any]], pd.DataFrame]) -> pd.DataFrame:
+    """Each prediction of a section with what came out, in points.
+
+    `measured` gives the `value` of a prediction for each picture of each model, with the columns
+    `PICTURE`; none if it was not run.
+    """
+    rows = []
+    for one in registered()["sections"][section]["predictions"]:
+        found = mean_table(measured(one), ["value"]).loc["value", ["value", "low", "high"]] * 100
+        said = {"prediction": one["id"], "expected": one["expected"]} | found.round(2).to_dict()
+        said["outcome"] = verdict(one["expected"], found["low"], found["high"])
+        rows.append(said)
+    return pd.DataFrame(rows)

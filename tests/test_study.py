@@ -1,0 +1,191 @@
+"""The study of the second edition: what was registered, and that every command of it runs."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import trainings
+
+from benchmarks.study import learning, positions, registered
+from benchmarks.study.counterfactual import CounterfactualReward
+from benchmarks.study.positions import ARMS, FORMS, TERM, TRAININGS
+from medr1_lib.course.tiers import material
+from medr1_lib.data.question import AXES
+from medr1_lib.data.styles import ALL_STYLES, read_strict
+
+ROOT = Path(__file__).parents[1]
+BASE = str(material("tiny-qwen2-vl"))
+SMALL = {"num_generations": 2, "per_device_train_batch_size": 4, "max_completion_length": 4}
+
+
+@pytest.fixture(autouse=True)
+def _same_threads():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+# What was registered
+
+
+def test_the_cells_to_train_again_are_those_that_the_seed_draws():
+    cells = registered.registered()["cells"]
+    every = [
+        [style, axis, train, test]
+        for style in cells["styles"]
+        for axis in cells["axes"]
+        for train in AXES[axis]
+        for test in AXES[axis]
+    ]
+    places = np.random.default_rng(cells["seed"]).choice(len(every), 3, replace=False)
+    assert cells["drawn"] == [every[place] for place in sorted(places)]
+
+
+@pytest.mark.parametrize("section", registered.registered()["sections"])
+def test_no_record_is_older_than_its_predictions(section):
+    found = registered.registered()
+    told = found["sections"][section]
+    for path in (ROOT / "data/recorded" / told["record"]).rglob("*.json"):
+        record = json.loads(path.read_text())
+        dates = [record["date"]] if "date" in record else []
+        dates += [model["date"] for model in record.get("models", [])]
+        assert dates
+        assert min(dates) >= str(found["registered"])
+        assert record.get("registered", registered.fingerprint(section)) == (
+            registered.fingerprint(section)
+        )
+
+
+def test_each_prediction_can_fail_and_says_how():
+    for section in registered.registered()["sections"].values():
+        names = [one["id"] for one in section["predictions"]]
+        assert len(names) == len({*names})
+        for one in section["predictions"]:
+            low, high = one["expected"]
+            assert low < high
+            assert one["refuted_by"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (-4.0, 4.0, "held"),
+        (-5.0, 1.0, "open"),
+        (3.0, 9.0, "open"),
+        (4.1, 9.0, "refuted"),
+        (-9.0, -4.1, "refuted"),
+        (math.nan, math.nan, "not run"),
+    ],
+)
+def test_verdict(low, high, said):
+    assert registered.verdict([-4, 4], low, high) == said
+
+
+# Positions
+
+
+def test_the_predictions_name_arms_forms_and_trainings():
+    for one in registered.registered()["sections"]["positions"]["predictions"]:
+        for term in one["terms"]:
+            arm, form, training = TERM.fullmatch(term).groups()
+            assert arm in ARMS
+            assert (form or arm) in FORMS
+            assert (training or "course") in TRAININGS
+
+
+def test_what_is_measured_pairs_seeds_and_items():
+    def rows(**values):
+        picture = {"model": [0, 0, 1], "item": [3, 4, 3], "image_id": ["a", "b", "a"]}
+        return pd.DataFrame(picture | {"corrected": list(values["corrected"])})
+
+    tables = {
+        ("course", "after", "after"): rows(corrected=[1.0, 0.0, 1.0]),
+        ("course", "none", "none"): rows(corrected=[0.0, 1.0, 1.0]).head(2),
+    }
+    one = {"terms": {"after": 1, "none": -1}}
+    assert positions.measured(one, tables)["value"].tolist() == [1.0, -1.0]
+    assert positions.measured({"terms": {"after, beta 0": 1}}, tables).empty
+
+
+def test_a_lesson_teaches_the_form_and_to_adaptive_both():
+    asked = [json.dumps({**trainings_scene(), "seed": seed}) for seed in range(20)]
+    for style in ARMS.values():
+        said = [positions.taught(style, "B", "Disease Diagnosis", scene) for scene in asked]
+        assert {read_strict(one, style) for one in said} == {"B"}
+        thinking = sum("<think>" in one for one in said)
+        assert 0 < thinking < 20 or not ALL_STYLES[style].optional
+
+
+def trainings_scene():
+    return json.loads(trainings.rows(1)[0]["scene"])
+
+
+def test_positions(tmp_path):
+    asked = ["--data", trainings.data(), "--lesson", trainings.data(), "--base", BASE]
+    asked += ["--out", tmp_path / "runs", "--record", tmp_path, "--seeds", "0", "--questions", "2"]
+    asked += ["--arms", "adaptive", "dummy", "--trainings", "course", "beta 0"]
+    asked += ["--steps", "1", "--lesson-steps", "1", "--changes", json.dumps(SMALL)]
+    for _ in range(2):  # the second time everything is there already
+        assert positions.main([*map(str, asked)]) == 0
+    answers = pd.read_parquet(tmp_path / "answers.parquet")
+    models = answers.groupby(["training", "arm", "asked"]).size().to_dict()
+    own = {("lesson", arm, arm): 6 for arm in ("adaptive", "dummy")}
+    own |= {("course", arm, arm): 6 for arm in ("adaptive", "dummy")}
+    own |= {("beta 0", "dummy", "dummy"): 6}
+    crossed = {
+        ("course", arm, form): 2 for arm in ("adaptive", "dummy") for form in FORMS if form != arm
+    }
+    assert models == own | crossed
+    told = json.loads((tmp_path / "positions.json").read_text(), parse_constant=pytest.fail)
+    assert told["registered"] == registered.fingerprint("positions")
+    assert len(told["runs"]) == len(models)
+    outcomes = {one["prediction"]: one for one in told["outcomes"]}
+    assert outcomes["dummy minus none"]["outcome"] == "not run"
+    assert outcomes["replies of adaptive that think"]["value"] is not None
+    empty = answers[answers["asked"].eq("empty")]["completion"]
+    assert empty.str.startswith("<think></think>").all()
+
+
+# Rewards
+
+
+def test_a_counterfactual_reward_pays_for_a_right_letter_that_a_wrong_image_changes(monkeypatch):
+    recipe = trainings.grpo()
+    reward = CounterfactualReward(recipe)
+    seen = []
+
+    def letters(self, keys):
+        seen.extend(keys)
+        return ["A", "B"]
+
+    monkeypatch.setattr(CounterfactualReward, "_letters", letters)
+    turns = [[{"role": "user", "content": "Which?"}]]
+    parts = [[{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Which?"}]}]]
+    said = [f"<answer>{letter}</answer>" for letter in "ABBA"]
+    found = reward(
+        prompts=[*turns * 2, *parts * 2],
+        completions=said,
+        answer=["A", "B", "B", "B"],
+        image_id=["p", "p", "q", "q"],
+    )
+    assert found == [0.0, 1.0, 0.0, 0.0]
+    assert seen == [("p", "Which?"), ("q", "Which?")]  # each question once
+    for image, modality in zip(reward._images, reward._modality, strict=True):
+        wrong = reward._wrong(image)
+        assert reward._images[wrong] != image
+        assert reward._modality[wrong] == modality
+
+
+def test_further_rewards(tmp_path):
+    asked = ["--data", trainings.data(), "--out", tmp_path / "runs", "--record", tmp_path]
+    asked += ["--base", BASE, "--styles", "think_before", "--seeds", "0", "--questions", "2"]
+    asked += ["--steps", "1", "--arms", "claims-n", "counter", "--changes", json.dumps(SMALL)]
+    assert learning.main([*map(str, asked)]) == 0
+    for arm, named in (("claims-n", "claims_reward"), ("counter", "counterfactual_reward")):
+        run = tmp_path / f"runs/{Path(BASE).name}-{arm}-think_before-0"
+        *_, last = sorted(run.rglob("completions_*.parquet"))
+        assert pd.read_parquet(last)[named].between(0, 1).all()
