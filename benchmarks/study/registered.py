@@ -49,8 +49,9 @@ def outcomes(section: str, measured: Callable[[dict[str, Any]], pd.DataFrame]) -
     """
     rows = []
     for one in registered()["sections"][section]["predictions"]:
-        found = mean_table(measured(one), ["value"]).loc["value", ["value", "low", "high"]] * 100
-        said = {"prediction": one["id"], "expected": one["expected"]} | found.round(2).to_dict()
-        said["outcome"] = verdict(one["expected"], found["low"], found["high"])
-        rows.append(said)
+        table = mean_table(measured(one), ["value"])
+        found = {name: 100 * float(table[name].iloc[0]) for name in ("value", "low", "high")}
+        outcome = verdict(one["expected"], found["low"], found["high"])
+        told = {"prediction": one["id"], "expected": one["expected"]}
+        rows.append(told | {name: round(x, 2) for name, x in found.items()} | {"outcome": outcome})
     return pd.DataFrame(rows)

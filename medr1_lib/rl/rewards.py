@@ -82,6 +82,7 @@ def rewards(style: str, rules: str = "strict") -> list[RewardFunction]:
     """
     if rules == "published" and style not in PUBLISHED:
         raise InputError(f"style {style}", "has no published rules", "use rules: strict")
+    further: dict[str, list[RewardFunction]]
     further = {"format": [], "random": [random_reward], CLAIMS: [claims_reward]}
     form, accuracy = _SCORES["strict" if rules in further else rules]
     found: list[RewardFunction] = [  # TRL logs each under the name of its function
