@@ -6,7 +6,7 @@ from layouts import picture, qa_record, split_record, write_qa, write_splits
 from medr1_lib.cli import OPTIONS, READERS, main
 from medr1_lib.data import dataset, images, phantom_vqa
 from medr1_lib.data.question import CIRCULAR, CONTROLS, DOMAINS
-from medr1_lib.data.styles import STYLES
+from medr1_lib.data.styles import ALL_STYLES, STYLES
 
 
 def test_help_names_the_commands(capsys):
@@ -116,8 +116,8 @@ def test_the_table_of_options_says_what_the_library_takes():
     assert build["--per-cell"]["default"] == phantom_vqa.PER_CELL
     assert OPTIONS["data import"]["--size"]["default"] == images.SIDE
     assert asked["--controls"]["choices"] == [*CONTROLS, CIRCULAR]
-    for command in ("evaluate", "ask"):
-        assert OPTIONS[command]["--style"]["choices"] == [*STYLES]
+    assert asked["--style"]["choices"] == [*ALL_STYLES]
+    assert OPTIONS["ask"]["--style"]["choices"] == [*STYLES]
     for options in OPTIONS.values():
         for name, told in options.items():
             assert told["help"], name
