@@ -304,7 +304,7 @@ def test_the_plans_that_come_with_the_course_are_sound(path):
     assert len(jobs) > 1
     for job in jobs:
         if not job.untrained and job.recipe.config.get("use_cpu"):
-            getattr(job.recipe, f"{job.recipe.method}_config")(Path("out"))
+            job.recipe.trl_config(Path("out"))
 
 
 def test_one_value_stands_for_a_list_of_one(tmp_path):

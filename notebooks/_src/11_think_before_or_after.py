@@ -541,19 +541,21 @@ _ = axis.set(ylim=(0, 100), xlim=(0, 15), title=f"n = {real['item'].nunique()}")
 # each plot is the distance from the dashed line, weighted by the answers of a bin; the number beside a dot counts
 # those. Here is the base of today, live: the probability of the likeliest letter, at the place where one is due.
 
+
+# %%
+def up_to_letter(style):
+    """The chat of each question and its answer, which ends where the letter is due."""
+    for question, answer in zip(asked, said[style], strict=True):
+        chat = asker.question_chat(question, style)
+        yield chat + before_letter(answer, style)
+
+
 # %% mystnb={"image": {"alt": "Two calibration plots of the base of today. With no_think the answers spread over many confidences, and most points lie somewhat below the diagonal. With think_before nearly all answers have a confidence above 90 percent, and they are right far less often than that."}}
-sure = {}
+sure, right = {}, [LETTERS.index(question.answer) for question in asked]
 for style in ("no_think", "think_before"):
-    posed = zip(asked, said[style], strict=True)
-    opened = [
-        asker.question_chat(question, style) + before_letter(reply, style)
-        for question, reply in posed
-    ]
-    probs = asker.forced_probs(opened, pictures)
-    right = probs.argmax(1) == [
-        LETTERS.index(question.answer) for question in asked
-    ]
-    sure[style] = pd.DataFrame({"confidence": probs.max(1), "correct": right})
+    probs = asker.forced_probs([*up_to_letter(style)], pictures)
+    found = {"confidence": probs.max(1), "correct": probs.argmax(1) == right}
+    sure[style] = pd.DataFrame(found)
     _ = plots.calibration(sure[style], f"Base, {style}")
 
 # %% [markdown]
