@@ -426,6 +426,13 @@ def edited(style):
             yield place, form[1], text, text.replace(named[0], other)
 
 
+def up_to_letter(style):
+    """The chat of each question and its answer, which ends where the letter is due."""
+    chats = [asker.question_chat(question, style) for question in asked]
+    pairs = zip(chats, said[style], strict=True)
+    return [chat + before_letter(answer, style) for chat, answer in pairs]
+
+
 edits = {style: list(edited(style)) for style in ("think_before", "think_after")}
 print(*edits["think_before"][0][2:], sep="\n")
 
@@ -542,18 +549,10 @@ _ = axis.set(ylim=(0, 100), xlim=(0, 15), title=f"n = {real['item'].nunique()}")
 # those. Here is the base of today, live: the probability of the likeliest letter, at the place where one is due.
 
 
-# %%
-def up_to_letter(style):
-    """The chat of each question and its answer, which ends where the letter is due."""
-    for question, answer in zip(asked, said[style], strict=True):
-        chat = asker.question_chat(question, style)
-        yield chat + before_letter(answer, style)
-
-
 # %% mystnb={"image": {"alt": "Two calibration plots of the base of today. With no_think the answers spread over many confidences, and most points lie somewhat below the diagonal. With think_before nearly all answers have a confidence above 90 percent, and they are right far less often than that."}}
 sure, right = {}, [LETTERS.index(question.answer) for question in asked]
 for style in ("no_think", "think_before"):
-    probs = asker.forced_probs([*up_to_letter(style)], pictures)
+    probs = asker.forced_probs(up_to_letter(style), pictures)
     found = {"confidence": probs.max(1), "correct": probs.argmax(1) == right}
     sure[style] = pd.DataFrame(found)
     _ = plots.calibration(sure[style], f"Base, {style}")
