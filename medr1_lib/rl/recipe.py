@@ -164,7 +164,7 @@ class Recipe:
             own["reward_weights"] = NULL_WEIGHTS[self.rules]
         try:
             given = {"report_to": "none", **self.config, **FIXED[self.method], **own}
-            config = CONFIGS[self.method](**given)
+            config: Any = CONFIGS[self.method](**given)
             unused = torch.optim.SGD([torch.zeros(1)])  # a schedule is made up only in training
             get_scheduler(config.lr_scheduler_type, unused, 1, 2, config.lr_scheduler_kwargs)
         except Exception as error:  # whatever TRL, transformers and accelerate raise about values
@@ -300,7 +300,7 @@ class Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")  # to PyYAML only with a dot and a sign
+EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$")  # to PyYAML only with a dot and a sign
 Loader.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+0123456789"))
 
 

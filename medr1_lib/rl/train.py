@@ -144,7 +144,8 @@ class Progress(ProgressCallback):
 
     def on_log(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
         """Rewrite the line."""
-        bar, logs = self.training_bar, state.log_history[-1]
+        bar: Any = self.training_bar
+        logs = state.log_history[-1]
         if bar is not None and "loss" in logs:
             measured = {name: logs.get(COLUMNS["grpo"][name]) for name in SHOWN}
             bar.set_postfix({name: f"{x:.3g}" for name, x in measured.items() if x is not None})

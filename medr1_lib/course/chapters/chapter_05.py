@@ -66,9 +66,7 @@ CASES = {
     ),
     "medr1_lib.rl.loop:grpo_step": (
         Case(_stand_in(0.0, 0.1), "the loss takes the advantages of groups of `task.group`"),
-        Case(
-            _stand_in(0.5, 0.1), "the penalty compares with the reference, not with the old policy"
-        ),
+        Case(_stand_in(0.5, 0.1), "the penalty compares with the reference, not with `old`"),
         Case((*_stand_in(0.5, 2.0), 3), "each update begins without gradients, and `old` stays"),
         Case((*_stand_in(0.5, 2.0, 0.01), 3), "gradients are clipped to `task.max_norm`"),
     ),
