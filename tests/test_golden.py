@@ -49,7 +49,7 @@ from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.styles import STYLES
 from tools.pretrain import command as pretraining
 from tools.pretrain import language as teaching
-from tools.report import alt, gathered
+from tools.report import alt, gathered, learning_curves
 
 mpl.use("Agg")
 ROOT = Path(__file__).parents[1]
@@ -862,7 +862,7 @@ def of_block(name):
         numbers = logs.select_dtypes("number")
         kept["log"] = numbers.agg(["count", "mean", "min", "max"]).T.reset_index()
         column = "reward" if "reward" in logs else "loss"
-        curves = plots.learning_curves(logs[logs[column].notna()], column)
+        curves = learning_curves(logs[logs[column].notna()], column)
         kept["figure: curves"] = {"alt": figure(curves)["alt"]}
     letters = gathered([RECORDED / name], LETTER_PROBS, "item")
     for kind, sure in letters.groupby(letters["method"] + ", " + letters["style"]):
