@@ -56,6 +56,7 @@ def learned(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_learning(learned):
     found = json.loads((learned / "learning.json").read_text(), parse_constant=pytest.fail)
     base, *runs = found["runs"]
@@ -116,6 +117,7 @@ def test_right_rollouts_are_kept(monkeypatch):
         assert found.get(row["scene"]) == (f"<answer>{row['answer']}</answer>" if kept else None)
 
 
+@pytest.mark.slow
 def test_captions(learned, tmp_path):
     path = tmp_path / "captions.json"
     asked = ["--data", trainings.data(), "--learning", learned / "runs", "--json", path]
@@ -237,6 +239,7 @@ def test_gpu_says_what_it_needs(tmp_path, capsys):
     assert "torch finds no GPU" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_gpu_measures_both_sides_and_goes_on_where_one_fails(tmp_path, monkeypatch):
     path, built = tmp_path / "gpu.json", gpu.built
     monkeypatch.setattr(

@@ -101,13 +101,17 @@ def listen(page: Page, base: str, faults: list[str]) -> None:
         if got.status >= 400:
             faults.append(f"HTTP {got.status}: {got.url}")
 
+    def failed(made: Request) -> None:
+        if made.failure != "net::ERR_ABORTED":  # by a page that leads to another one
+            faults.append(f"failed: {made.url}")
+
     def console(message: ConsoleMessage) -> None:
         if message.type == "error":
             faults.append(f"console: {message.text}")
 
     page.on("request", request)
     page.on("response", response)
-    page.on("requestfailed", lambda made: faults.append(f"failed: {made.url}"))
+    page.on("requestfailed", failed)
     page.on("pageerror", lambda error: faults.append(f"page error: {error}"))
     page.on("console", console)
 
