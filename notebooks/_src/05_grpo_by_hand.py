@@ -481,11 +481,12 @@ sheet[["1 reward", "2 advantage", "4 ratio", "5 KL"]].round(3)
 
 # %% [markdown]
 # Both right rollouts have become more probable, and the one without tags less. The wrong rollout has a
-# negative advantage and became more probable all the same. The next figure shows why, token by token. What it shares with the right
-# ones goes up with them. `abscess` and `C`, where it went wrong, go down. GRPO never says which token was to
-# blame. That comes out because the rollouts of a group differ in some tokens and not in others.
+# negative advantage and became more probable all the same. The next figure shows why, token by token. A word
+# that stands in several rollouts gets the pushes of all of them, because fresh weights hardly tell the places apart. Most of the wrong rollout is shared with
+# the right ones and goes up with them. `mass` and `B` are in the right rollouts, and also in the one without tags, whose few tokens weigh most and were pushed
+# down hardest: they go down. GRPO never says which token was to blame. It tells tokens apart only where the rollouts of a group differ, and here four rollouts are too few.
 
-# %% mystnb={"image": {"alt": "Heat map of the change of each token's log-probability after one step, one row for each rollout, the token written in its cell. All tokens of the two right rollouts are blue, more probable than before. In the wrong rollout the tokens that it shares with the short right one are blue as well; its own tokens abscess and C are red. All five tokens of the rollout without tags are red."}}
+# %% mystnb={"image": {"alt": "Heat map of the change of each token's log-probability after one step, one row for each rollout, the token written in its cell. Most tokens of the two right rollouts and of the wrong one are blue, more probable than before. Red, less probable, are all five tokens of the rollout without tags, and in the right rollouts the words that it has as well: mass, B and the end of the turn."}}
 shift = 100 * (logps - old).where(mask == 1, torch.nan)
 plt.figure(figsize=(10, 4))
 axis = sns.heatmap(
