@@ -33,6 +33,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from benchmarks.faults.page import PAGE, put
 from benchmarks.stamp import run_stamp
 from medr1_lib import cli
 from medr1_lib.data.images import png
@@ -92,6 +93,8 @@ def main(arguments: list[str]) -> int:
     report = run_stamp(1) | {"planned": len(todo)} | summary(known)
     print(table(report))
     write_json(asked.record, report)
+    if asked.page:
+        put(asked.page, "kills", report, table(report))
     return 1 if report["failures"] else 0
 
 
@@ -299,6 +302,8 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--record", type=Path, default=Path("data/recorded/kills.json"))
+    about = f"put the table into {PAGE} too"
+    parser.add_argument("--page", type=Path, nargs="?", const=PAGE, help=about)
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=[*COMMANDS])
     parser.add_argument("--moments", type=int, default=20, help="random kills of each (20)")
     parser.add_argument("--minutes", type=float, default=120, help="begin no kill after (120)")

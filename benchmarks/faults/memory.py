@@ -21,6 +21,7 @@ import psutil
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from benchmarks.faults.page import PAGE, put
 from benchmarks.stamp import run_stamp
 from medr1_lib.cli import exit_status
 from medr1_lib.files import write_json
@@ -60,6 +61,8 @@ def main(arguments: list[str]) -> int:
     report = run_stamp(1) | summary(watch.held, watch.tensors)
     print(table(report))
     write_json(asked.record, report)
+    if asked.page:
+        put(asked.page, "memory", report, table(report))
     return 0
 
 
@@ -90,6 +93,8 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--record", type=Path, default=Path("data/recorded/memory.json"))
+    about = f"put the table into {PAGE} too"
+    parser.add_argument("--page", type=Path, nargs="?", const=PAGE, help=about)
     parser.add_argument("--steps", type=int, default=100)
     return parser.parse_args(arguments)
 

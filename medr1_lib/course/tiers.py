@@ -71,7 +71,7 @@ class Tier:
 # One thread for the small tiers: on a busy machine a second one makes so small a model slower.
 REPLAY = Tier("replay", "none, recorded runs are shown", "recorded results", 1)
 LAPTOP = Tier("laptop", "a tiny Qwen2-VL", "PhantomMedVQA", 1)
-GPU = Tier("gpu", "Qwen2-VL-2B-Instruct in 4 bits", "OmniMedVQA or PhantomMedVQA", None, "nf4", 256)
+GPU = Tier("gpu", "Qwen2-VL-2B-Instruct in 4 bits", "PhantomMedVQA (yours in 13)", None, "nf4", 256)
 TIERS = {tier.name: tier for tier in (REPLAY, LAPTOP, GPU)}
 
 
