@@ -61,7 +61,7 @@ COUNTS = """() => {
         nameless: all(".noUi-handle:not([aria-label])").length,
         closed: figures.filter((image) => !image.closest("a")).map(({ src }) => src),
         tiny: figures.filter((image) => own(image) > 400)
-            .filter((image) => image.width < Math.min(0.7 * own(image), 700))
+            .filter((image) => image.width < Math.min(0.7 * own(image), 650))
             .map(({ src }) => src),
         icon: !!document.querySelector("link[rel~=icon]"),
         links: all("a[href]").map((link) => link.pathname.split("/").pop()),
