@@ -38,7 +38,7 @@ from matplotlib import pyplot as plt
 
 from medr1_lib.course import checks, tiers
 from medr1_lib.course.sketch import sketch
-from medr1_lib.data.styles import STYLES, prompt, read
+from medr1_lib.data.styles import ALL_STYLES, STYLES, prompt, read
 from medr1_lib.course.chapters.chapter_03 import (
     OPTIONS,
     QUESTION,
@@ -259,7 +259,7 @@ print(STYLES["think_before"].pattern.pattern)
 # *easy, 5 minutes*
 #
 # Return the letter of a completion that has exactly the form asked for, as a capital. Return `None` for any
-# other completion. `STYLES[style].pattern` is the pattern of the style, and its group 1 is the letter.
+# other completion. `ALL_STYLES[style].pattern` is the pattern of a style (ours, and variants for the study), and its group 1 is the letter.
 #
 # <details><summary>Hint</summary>
 #
@@ -273,7 +273,7 @@ print(STYLES["think_before"].pattern.pattern)
 def read_strict(completion, style):
     """The letter of a completion in exactly the form asked for, else `None`."""
     # solution
-    match = STYLES[style].pattern.fullmatch(completion)
+    match = ALL_STYLES[style].pattern.fullmatch(completion)
     return match[1].upper() if match else None
     # end solution
 
