@@ -134,8 +134,10 @@ OPTIONS = tomllib.loads(Path(__file__).with_name("options.toml").read_text(encod
 def _add(parser: argparse._ActionsContainer, command: str) -> None:
     """Give a parser the options of a command."""
     for name, settings in OPTIONS[command].items():
-        read = READERS.get(settings.get("metavar"))
-        parser.add_argument(name, **settings, **({"type": read} if read else {}))
+        typed: dict[str, Any] = {}
+        if settings.get("metavar") in READERS:
+            typed["type"] = READERS[settings["metavar"]]
+        parser.add_argument(name, **settings, **typed)
 
 
 def _parser(command: str) -> argparse.ArgumentParser:

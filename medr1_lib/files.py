@@ -175,7 +175,7 @@ def check_writable(path: Path) -> None:
         raise InputError(path, "cannot be written", "name a file in a folder that exists")
 
 
-def write_json(path: Path, report: dict[str, Any]) -> None:
+def write_json(path: Path, report: dict[str, Any] | list[Any]) -> None:
     """Write a report for other programs."""
     with writing(path, "choose another file"):
         path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

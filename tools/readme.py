@@ -7,6 +7,7 @@ import argparse
 import json
 import re
 import sys
+from functools import partial
 
 from medr1_lib.cli import exit_status
 from medr1_lib.course.tiers import COSTS
@@ -57,8 +58,12 @@ def marked(page: str, **others: str) -> str:
     for name, text in (learned.texts() | others).items():
         within = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)", re.S)
         lines = f"{text.strip()}\n" if text.strip() else ""
-        page = within.sub(lambda mark, lines=lines: mark[1] + lines + mark[2], page)
+        page = within.sub(partial(_filled, lines), page)
     return page
+
+
+def _filled(lines: str, mark: re.Match[str]) -> str:
+    return mark[1] + lines + mark[2]
 
 
 def work(number: str) -> int:

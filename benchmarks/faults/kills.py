@@ -29,7 +29,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tqdm import tqdm
 
@@ -38,7 +38,7 @@ from benchmarks.stamp import run_stamp
 from medr1_lib import cli
 from medr1_lib.data.images import png
 from medr1_lib.data.phantom_vqa import questions
-from medr1_lib.data.phantoms import draw
+from medr1_lib.data.phantoms import Scene, draw
 from medr1_lib.files import write_json
 
 LIMIT = 900  # seconds of one command; longer counts as one that hangs
@@ -108,7 +108,7 @@ def make_inputs(inputs: Path) -> None:
     rows = [["image", "label"]]
     for number, question in zip(range(PICTURES), questions("train", per_cell=1), strict=False):
         rows.append([f"{number}.png", f"label {number % 2}"])
-        (pictures / rows[-1][0]).write_bytes(png(draw(question.scene)))
+        (pictures / rows[-1][0]).write_bytes(png(draw(cast(Scene, question.scene))))
     with (pictures / "labels.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
     train = COMMANDS["train sft"].replace("IN", str(inputs))
@@ -128,7 +128,7 @@ class Trial:
         self.log = folder.with_suffix(".log")
         notes = folder.with_suffix(".json")
         if not notes.exists():
-            self.seconds = self.moment(None)
+            seconds = self.moment(None)
             self.expected = left(folder)
             self.anew()
             seen = [0]
@@ -136,10 +136,11 @@ class Trial:
             self.events = int(self.log.read_text().rpartition("events ")[2])
             if status or left(folder) != self.expected:
                 raise SystemExit(f"{name} does not give the same twice, see {self.log}")
-            told = {"seconds": self.seconds, "events": self.events, "left": self.expected}
+            told = {"seconds": seconds, "events": self.events, "left": self.expected}
             notes.write_text(json.dumps(told), encoding="utf-8")
         told = json.loads(notes.read_text(encoding="utf-8"))
-        self.seconds, self.events, self.expected = told["seconds"], told["events"], told["left"]
+        self.seconds: float = told["seconds"]
+        self.events, self.expected = told["events"], told["left"]
 
     def kills(self, moments: int) -> list[tuple[str, float]]:
         """When to kill: moments as shares of the time it takes, and numbers of events."""

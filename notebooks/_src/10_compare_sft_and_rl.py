@@ -260,6 +260,7 @@ def conclusion(first, second):
     pair = compare(first, second)
     low, high = paired_interval(pair.first, pair.second, pair.n)
     word = "ahead" if low > 0 else "behind" if high < 0 else "open"
+    word = word if pair.p < 0.05 else "open"
     points = f"{100 * pair.difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
     return f"{points} points, p = {pair.p:.2g}: {word}"
 
@@ -270,7 +271,7 @@ for name in ("SFT", "4 times the updates"):
 # %% [markdown]
 # An interval that holds zero does not say that two models are equal. It says that with so many questions
 # nobody can tell. Near that border the interval and the p-value can disagree, for the one approximates and the other
-# is exact; believe the more cautious of them. And one that does not hold zero still speaks of *these two models* alone. Another seed would
+# is exact, so the cell says "open" unless both agree. And one that does not hold zero still speaks of *these two models* alone. Another seed would
 # have drawn other questions to train on, other adapters, and for GRPO other rollouts. The recorded models have
 # several seeds. Here they are pair by pair, as if each had been the only one. Their accuracies are not those of
 # the live models: they start from the first base and train for 60 steps. What carries over is how much seeds differ.
@@ -312,7 +313,7 @@ print(repr(their_target(STYLE, "C", "", None)))
 # %% [markdown]
 # So the model is taught to say None, and this target would fail the published format reward for which the
 # other side is trained. Our tolerant reader forgives it and looks for the letter. We are kind in two more ways:
-# the learning rate is constant, without a warm-up, and the loss leaves the question out.
+# the learning rate needs no warm-up, and the loss leaves the question out.
 
 # %%
 few = {"max_steps": math.ceil(STEPS / 32), "save_steps": 1}
@@ -730,9 +731,10 @@ for arm, name in arms.items():
 # - A rationale to imitate is information. A comparison that gives them to one side has to say so.
 # - Reliance on a mark can be measured, if the test can be drawn with the mark and without it.
 # - At the same accuracy, SFT had lost far more of what it was not trained for, and the test that one trains for
-#   does not show it. It was the learning rate: one more arm turned the order of the methods round.
+#   does not show it. How much SFT forgets depends on its learning rate: one more arm turned the order
+#   of the methods round. GRPO at the larger rate, the fourth corner, is not recorded for the first base.
 #
-# What does this say about Med-R1? That its comparison of SFT and RL does not show what it is quoted for, since
+# What does this say about Med-R1? That its comparison of SFT and RL cannot tell the two methods apart, since
 # the two sides did not get the same training. It does not say that the claim is wrong. Our images are drawings,
 # our model has three million parameters and no language beyond a few hundred words, sixty updates are
 # short, and the right letters were known for every question. A large model that can reason in many ways may

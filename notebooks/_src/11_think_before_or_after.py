@@ -493,7 +493,7 @@ for column, what in (("new", "follows the edit"), ("old", "stays")):
 
 # %% [markdown]
 # The letter follows the words, even against the picture in front of it. So the rationale is no decoration
-# here: it causes the answer. Once more from the other side. Keep the edited rationale, and replace the
+# here: it causes the answer of this base, in answers of perfect form that name one option. Once more from the other side. Keep the edited rationale, and replace the
 # picture by a grey one. How many letters change?
 
 # %%
@@ -702,8 +702,9 @@ ledger.page(11, thinking=None)
 #   base's own.
 # - A reward for letters made rationales somewhat truer where they stand before the letter, and not where
 #   they stand behind it. SFT on true rationales did more.
-# - A rationale in front of the letter caused it: edit the words, and the letter follows, whatever the
-#   picture shows. A rationale behind the letter cannot have any influence on it.
+# - In the base, a rationale in front of the letter caused it: edit the words, and the letter follows, whatever
+#   the picture shows. A rationale behind the letter cannot have any influence on it while it is written. In
+#   training its tokens carry the same advantage as the letter, and they share its weights.
 # - GRPO also taught the model to reason about a grey image in good form. And certainty after one's own rationale
 #   says little about the picture.
 #

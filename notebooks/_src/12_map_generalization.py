@@ -137,7 +137,7 @@ mine[shown].round(2)
 # %% [markdown]
 # The last column, the *gain*, is the accuracy minus that of the base on the same questions. It is what a
 # map should show: a modality can be easy for the base already, and then all its column is bright, whatever
-# was trained. What a model gains off the diagonal is not about the words of its own modality. But look at the
+# was trained. What a model gains off the diagonal can have several causes: skills that all modalities share, form, and a habit of letters. Section 3 shows the controls that the records have. But look at the
 # intervals first: with one seed, so few questions and so few steps, a gain of some points can be luck, and a
 # loss too. The recorded map has three seeds, 60 steps and twice the questions.
 #
@@ -303,8 +303,9 @@ transfer.compare_pooled(sides)[less].round(3)
 
 # %% [markdown]
 # The differences are to GRPO. On the other types SFT is not behind at all; on its own type it is ahead (by an interval
-# clear of zero, though hardly after the correction), and that alone makes its index small. With the lower rate it is behind by as much on both. So nothing here says
-# that reinforcement carries over further, though the indices, read alone, do. It is one style, three seeds and
+# clear of zero, though hardly after the correction), and that alone makes its index small. With the lower rate it is behind on the
+# other types, and by as much on its own. So the *share* that carries over is not shown to differ, though the
+# indices, read alone, seem to say so. It is one style, three seeds and
 # sixty steps.
 #
 # ## 5 Would it come out again?

@@ -19,8 +19,14 @@ TOP = "medr1-class"  # the folder in the zip
 OUT = kernel.ROOT / "_output" / "class.zip"
 FILES = ("pyproject.toml", "requirements.lock", "environment.yml", "LICENSE", "LICENSE-TEXT")
 FOLDERS = ("medr1_lib", "data")
-TOOLS = ("kernel.py", "lab.py", "run.py", "sources.py", "offline/sitecustomize.py")
-TOOLS += ("jupyter/labconfig/page_config.json",)
+TOOLS = (
+    "kernel.py",
+    "lab.py",
+    "run.py",
+    "sources.py",
+    "offline/sitecustomize.py",
+    "jupyter/labconfig/page_config.json",
+)
 PAGES = ("glossary.md", "troubleshooting.md")  # that chapters link
 HANDOUT = "notebooks/tools/handout"  # its README and Makefile take the places of ours
 DATE = (2026, 1, 1, 0, 0, 0)  # of every entry, so that the same course gives the same bytes
