@@ -66,9 +66,9 @@ WRONG = {
     },
     "mend": {
         "the rest stays": lambda recipe, standard, verdicts: dict(standard),
-        "the cause here too": without("too slow"),
+        "the rate is the cause again": without("too slow"),
         "its limit of tokens": without("cut off"),
-        "two settings": temperature_only,
+        "two fields sharpen": temperature_only,
         "the holes": without("cheated"),
         "a cause for each": first_only,
     },
