@@ -124,7 +124,7 @@ def rule_outputs_are_small(notebook):
     assert len(nbformat.writes(notebook)) < 700_000
     for cell in code(notebook):
         for output in cell.outputs:
-            assert len(json.dumps(output)) < 150_000, cell.source
+            assert len(json.dumps(output)) < 250_000, cell.source
 
 
 def rule_cells_are_few_and_short(notebook):
@@ -330,8 +330,8 @@ FAULTS = [
         "pictures_have_a_text",
         lambda nb: code(nb)[2].metadata["mystnb"]["image"].update(alt="a.png"),
     ),
-    ("outputs_are_small", showing(3, printed("x" * 200_000))),
-    ("outputs_are_small", lambda nb: [showing(n, printed("x" * 140_000))(nb) for n in range(6)]),
+    ("outputs_are_small", showing(3, printed("x" * 260_000))),
+    ("outputs_are_small", lambda nb: [showing(n, printed("x" * 240_000))(nb) for n in range(4)]),
     ("cells_are_few_and_short", lambda nb: nb.update(cells=nb.cells[:20])),
     ("cells_are_few_and_short", lambda nb: nb.update(cells=nb.cells * 2)),
     ("cells_are_few_and_short", replaced("print", 6 * "\n" + "print")),
