@@ -47,6 +47,19 @@ def test_its_weakness_is_the_subject_and_not_its_form_or_a_letter_habit(name):
         assert abs(medical[control] - 0.25) < 0.04
 
 
+def test_other_seeds_land_beside_it():
+    """Accuracy in the band and general skill in every style of three seeds, within 4 points."""
+    others = json.loads((BASE / "others.json").read_text())
+    same = [one for one in others if one["steps"] == REPORT["steps"]]
+    assert {one["seed"] for one in same} == {1, 2}
+    for name in STYLES:
+        found = [one["domains"]["medical"]["styles"][name]["accuracy"] for one in same]
+        found.append(REPORT["domains"]["medical"]["styles"][name]["accuracy"])
+        assert 0.35 <= min(found) <= max(found) <= 0.5
+        assert max(found) - min(found) <= 0.04
+        assert all(one["domains"]["general"]["styles"][name]["accuracy"] >= 0.85 for one in same)
+
+
 def test_no_style_is_far_ahead():
     found = [one["forced"] for one in REPORT["domains"]["medical"]["styles"].values()]
     assert max(found) - min(found) <= 0.06

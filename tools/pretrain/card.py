@@ -77,8 +77,8 @@ Apache-2.0, like the code that makes it.
 
 KEPT = ("accuracy", "form", "forced", "corrected", "blank", "shuffled", "letters", "no_spread")
 OTHERS = """
-The same command with other seeds, and with schedules that end 50 steps apart, each with its own
-fall of the rate; the tower of the schedules is that of seed {seed}. Nothing was chosen among them
+The same command with other seeds or options, as the columns say, on as many questions; a run with
+other options takes the tower of seed {seed}. None was left out, and nothing was chosen among them
 by what GRPO makes of it.
 
 {table}
