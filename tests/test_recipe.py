@@ -191,7 +191,7 @@ def test_a_bad_recipe_is_refused_with_the_reason(tmp_path, text, words):
             "per_device_train_batch_size 2 holds parts of groups of 4; use a multiple of",
         ),
         ({"lr_scheduler_type": "steep"}, "steep"),
-        ({"lr_scheduler_kwargs": {"nonsense": 1}}, "nonsense"),
+        ({"lr_scheduler_type": "linear", "lr_scheduler_kwargs": {"nonsense": 1}}, "nonsense"),
         ({"save_steps": 0}, "save_steps is 0"),
     ],
 )
