@@ -42,3 +42,13 @@ def built(example, tmp_path_factory) -> Path:
 def course(built, tmp_path) -> Path:
     """A copy of it to spoil."""
     return shutil.copytree(built, tmp_path / "notebooks")
+
+
+@pytest.fixture
+def same_threads():
+    """Commands that set the number of threads leave it as they found it."""
+    import torch  # not for tests that need none
+
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)

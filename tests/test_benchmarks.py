@@ -24,20 +24,14 @@ from benchmarks.study import (
     rejection,
 )
 from medr1_lib.cli import exit_status
-from medr1_lib.course.tiers import material
 from medr1_lib.data.dataset import read_split
 from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.train import training_questions
 
-BASE = str(material("tiny-qwen2-vl"))
-SMALL = {"num_generations": 2, "per_device_train_batch_size": 4, "max_completion_length": 4}
+BASE, SMALL = trainings.BASE, trainings.SHORT
 
 
-@pytest.fixture(autouse=True)
-def _same_threads():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("same_threads")
 
 
 @pytest.fixture(scope="module")

@@ -7,26 +7,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import trainings
 
 from benchmarks.study import learning, positions, registered
 from benchmarks.study.counterfactual import CounterfactualReward
 from benchmarks.study.positions import ARMS, FORMS, TERM, TRAININGS
-from medr1_lib.course.tiers import material
 from medr1_lib.data.question import AXES
 from medr1_lib.data.styles import ALL_STYLES, read_strict
 
 ROOT = Path(__file__).parents[1]
-BASE = str(material("tiny-qwen2-vl"))
-SMALL = {"num_generations": 2, "per_device_train_batch_size": 4, "max_completion_length": 4}
+BASE, SMALL = trainings.BASE, trainings.SHORT
 
 
-@pytest.fixture(autouse=True)
-def _same_threads():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("same_threads")
 
 
 # What was registered

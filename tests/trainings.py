@@ -7,6 +7,7 @@ from pathlib import Path
 
 import policies
 
+from medr1_lib.course.tiers import material
 from medr1_lib.data import dataset, phantom_vqa
 from medr1_lib.data.images import png
 from medr1_lib.data.phantoms import draw
@@ -40,6 +41,8 @@ def _small():
     return paths | own | {"max_steps": 3}
 
 
+BASE = str(material("tiny-qwen2-vl"))
+SHORT = {"num_generations": 2, "per_device_train_batch_size": 4, "max_completion_length": 4}
 GRPO = {"num_generations": 4, "per_device_train_batch_size": 8, "max_completion_length": 4}
 
 
