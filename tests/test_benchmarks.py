@@ -125,7 +125,8 @@ def test_budget(tmp_path, monkeypatch):
     one = {"max_steps": 1, "per_device_train_batch_size": 2, "model": str(policies.saved())}
     variants = {"one step": (one, budget.published)}
     monkeypatch.setattr(budget, "VARIANTS", variants)
-    asked = ["--data", trainings.data(), "--out", tmp_path / "runs", "--record", tmp_path]
+    data = trainings.data()
+    asked = ["--data", data, "--tests", data, "--out", tmp_path / "runs", "--record", tmp_path]
     assert budget.main([*map(str, asked), "--seeds", "0", "--limit", "2"]) == 0
     found = json.loads((tmp_path / "budget.json").read_text())
     assert [(run["variant"], run["steps"], run["n"]) for run in found["runs"]] == [

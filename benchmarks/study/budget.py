@@ -1,11 +1,13 @@
 """Supervised fine-tuning with other budgets, and as published, scored and recorded.
 
-    python -m medr1_lib data build --per-cell 80 --out _output/study
-    python -m benchmarks.study.budget --data _output/study --out _output/budget
+    python -m medr1_lib data build --out _output/phantoms
+    python -m medr1_lib data build --per-cell 16 --out _output/phantoms-16
+    python -m benchmarks.study.budget --data _output/phantoms --tests _output/phantoms-16 \
+        --out _output/budget
 
-The models to compare them with, GRPO and SFT in 60 updates each, are those of
-`benchmarks/plans/all.yaml`. Goes on where it was interrupted. Writes `budget.json` and
-`budget.parquet`, one row per item and model.
+The models to compare them with, GRPO and SFT in 100 updates each, are those of
+`benchmarks/plans/methods.yaml`, trained and tested on the same questions. Goes on where it was
+interrupted. Writes `budget.json` and `budget.parquet`, one row per item and model.
 """
 
 import argparse
@@ -38,29 +40,29 @@ def published(style: str, answer: str, question_type: str, scene: str | None) ->
     return f"None\n\n<answer> {answer} </answer>"
 
 
-# As many questions as GRPO sees in 60 steps, or a few more, but 32 times as many to an update.
-FEW = {"max_steps": 2, "gradient_accumulation_steps": 32}
-SHORT = {"max_steps": 60}
+# As many questions as GRPO sees in 100 steps, or a few more, but 32 times as many to an update.
+FEW = {"max_steps": 4, "gradient_accumulation_steps": 32}
+SHORT = {"max_steps": 100}
 VARIANTS: dict[str, tuple[dict[str, Any], Target]] = {
-    "4 times the updates": ({"max_steps": 240}, sft_target),
+    "4 times the updates": ({"max_steps": 400}, sft_target),
     "as published": (FEW, published),
     "fewer updates": (FEW, sft_target),
     "targets with None": (SHORT, published),
-    "learning rate of GRPO": (SHORT | {"learning_rate": 4e-4}, sft_target),
 }
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="to train on")
+    parser.add_argument("--tests", type=Path, required=True, help="data whose test split is asked")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--record", type=Path, default=Path("data/recorded"))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--limit", type=int, default=1280)
+    parser.add_argument("--limit", type=int, help="of the test questions; all by default")
     asked = parser.parse_args(arguments)
     asked.record.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    items = EvalSet(asked.data)
+    items = EvalSet(asked.tests)
     settings = Settings((STYLE,), limit=asked.limit, max_new_tokens=64)
     runs, rows = [], []
     for seed, name in tqdm(list(product(asked.seeds, VARIANTS)), desc="runs"):
