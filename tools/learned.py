@@ -58,6 +58,7 @@ def gains(record: dict[str, Any]) -> str:
             f"Gain over the base in points; held-out questions, {how(record)}:",
             "",
             *lines,
+            *each_base(record),
             "",
             aim(record),
         ]
@@ -90,14 +91,38 @@ def points(record: dict[str, Any], style: str, arm: str, part: str) -> str:
 
 
 def how(record: dict[str, Any]) -> str:
-    """Questions, seeds, steps, machine and day of a record."""
-    seeds = len(record["seeds"])
-    count = "one seed" if seeds == 1 else f"{seeds} seeds"
-    over = "pictures" if seeds == 1 else "pictures and seeds"
+    """Questions, bases, seeds, steps, machine and day of a record."""
+    seeds, bases = len(record["seeds"]), len(bases_of(record))
+    count = "one training seed" if seeds == 1 else f"{seeds} training seeds"
+    over = ["pictures"] + ["bases"] * (bases > 1) + ["seeds"] * (bases == 1 and seeds > 1)
+    several = f"GRPO on {bases} bases and the rest on the first, " if bases > 1 else ""
     return (
-        f"n = {record['questions']}, {count}, {record['steps']} steps, "
-        f"95 % intervals over {over}, {record['hardware']}, {record['date']}"
+        f"n = {record['questions']}, {several}{count}, {record['steps']} steps, "
+        f"95 % intervals over {' and '.join(over)}, {record['hardware']}, {record['date']}"
     )
+
+
+def bases_of(record: dict[str, Any]) -> list[str]:
+    """The bases that GRPO trained, in their order."""
+    return list(dict.fromkeys(run["base"] for run in record["runs"] if run["arm"] == "grpo"))
+
+
+def each_base(record: dict[str, Any]) -> list[str]:
+    """What GRPO adds to each base in knowledge, where there are several."""
+    bases = bases_of(record)
+    if len(bases) == 1:
+        return []
+    found: dict[tuple[str, str], list[float]] = {}
+    for run in record["runs"]:
+        if run["arm"] == "grpo":
+            found.setdefault((run["style"], run["base"]), []).append(run["gain"]["knowledge"])
+    names = " | ".join(f"`{base}`" for base in bases)
+    lines = [f"| knowledge by GRPO | {names} |", f"|---|{len(bases) * '--:|'}"]
+    for style in dict.fromkeys(style for style, _ in found):
+        cells = (found[style, base] for base in bases)
+        means = " | ".join(f"{100 * sum(one) / len(one):+.1f}" for one in cells)
+        lines.append(f"| `{style}` | {means} |")
+    return ["", *lines]
 
 
 def aim(record: dict[str, Any]) -> str:

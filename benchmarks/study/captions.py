@@ -1,14 +1,11 @@
 """Ask the base and what `learning.py` trained for captions, which no reward reads, and record them.
 
-    python -m medr1_lib data build --out _output/phantoms
-    python -m benchmarks.study.learning --data _output/phantoms --out _output/learning \
-        --base data/tiny-qwen2-vl
-    python -m benchmarks.study.captions --data _output/phantoms --learning _output/learning
-    python -m benchmarks.study.captions --data _output/phantoms --learning _output/learning \
-        --models tiny-qwen2-vl-sft --json data/recorded/learning_sft_captions.json
+    python -m medr1_lib data build --domain general --out _output/general
+    python -m benchmarks.study.captions --data _output/general --learning _output/learning \
+        --seeds 0 --limit 640
 
-A caption counts if it names the right option of the question about its image; the questions are
-those that `learning.py` asks.
+A caption counts if it names the right option of the question about its image. The general domain is
+what the base knew before it was trained on medical questions.
 """
 
 import argparse
@@ -42,7 +39,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--learning", type=Path, required=True, help="the --out of learning.py")
-    parser.add_argument("--json", type=Path, default=Path("data/recorded/learning_captions.json"))
+    parser.add_argument("--json", type=Path, default=Path("data/recorded/learning/captions.json"))
     parser.add_argument(
         "--models", default="tiny-qwen2-vl-grpo", help="base and arm of learning.py"
     )

@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
     add("--data", type=Path, required=True, metavar="DIR", help="made by `data build`")
     add("--out", type=Path, required=True, metavar="DIR", help="of the runs")
     add("--record", type=Path, default=Path("data/recorded"), metavar="DIR")
-    add("--steps", type=int, default=40, metavar="N")
+    add("--steps", type=int, default=60, metavar="N")
     add("--seed", type=int, default=0, metavar="N")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)

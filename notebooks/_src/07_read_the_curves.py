@@ -58,6 +58,7 @@ logs = dict(list(pd.read_parquet(RECORDED / "failures.parquet").groupby("name"))
 rollouts = pd.read_parquet(RECORDED / "failures_rollouts.parquet")
 rollouts["reward"] = rollouts["format_reward"] + rollouts["accuracy_reward"]
 GROUP, FULL_MARKS = notes["recipe"]["num_generations"], 2.0
+HALF, LATE = notes["steps"] // 2, notes["steps"] - 10
 
 # %% [markdown]
 # ## 1 A run that goes well
@@ -167,7 +168,7 @@ group_kinds = checks.group_kinds(group_kinds)
 # The record keeps the rollouts of two prompts per step. Here is the second half of the healthy run.
 
 # %% tags=["nbval-check-output"]
-own = rollouts[(rollouts["name"] == "healthy") & (rollouts["step"] > 20)]
+own = rollouts[(rollouts["name"] == "healthy") & (rollouts["step"] > HALF)]
 for kind, part in group_kinds(own["reward"].tolist(), GROUP).items():
     print(f"{kind:>6}: {part:.0%} of {len(own) // GROUP} groups")
 
@@ -253,7 +254,7 @@ plt.show()
 
 # %% [markdown]
 # You may also read five rollouts, and no more. Reading takes time in real life, so choose where you need it.
-# `look("A", 40)` prints a completion of run A at step 40, its points, and what the letter should have been.
+# `look("A", 60)` prints a completion of run A at step 60, its points, and what the letter should have been.
 
 # %%
 budget = 5
@@ -275,7 +276,7 @@ def look(letter, step):
     print(f"asked for: {style}; {budget} looks left")
 
 
-# look("A", 40)
+# look("A", 60)
 
 # %% [markdown]
 # **Your verdicts**
@@ -360,14 +361,14 @@ pd.DataFrame(last).T.round(2)
 # step asks other questions. So a moving reward alone proves nothing. `all cut off` allows six tokens,
 # and no completion reaches its answer.
 #
-# **Cut short.** A limit of 11 tokens is a little too short for many completions of the base. What does the policy do? The next cell has its first and last five steps: the mean length, and
+# **Cut short.** A limit of 11 tokens is a little too short for most completions of the base. What does the policy do? The next cell has its first and last five steps: the mean length, and
 # the share that is cut off. If the share falls, the policy *adapts* to the limit. People call such a run a *length collapse*. It is
 # one only if the length falls. What does the policy give up in order to fit? No curve says that. The cell counts how many of the late
 # rollouts name a part of the body, and shows the most common one.
 
 # %%
 for name in ("healthy", "cut short"):
-    own = rollouts[(rollouts["name"] == name) & (rollouts["step"] > 30)]
+    own = rollouts[(rollouts["name"] == name) & (rollouts["step"] > LATE)]
     parts = [values(kind, "Anatomy Identification") for kind in own["modality"]]
     said = zip(own["completion"], parts, strict=True)
     named = [any(part in completion for part in some) for completion, some in said]
@@ -418,7 +419,7 @@ pd.DataFrame(
 from medr1_lib.rl.rewards import points
 
 for name in ("hidden thoughts, published", "hidden thoughts, strict"):
-    own = rollouts[(rollouts["name"] == name) & (rollouts["step"] > 35)]
+    own = rollouts[(rollouts["name"] == name) & (rollouts["step"] > LATE)]
     full = own[own["reward"] == FULL_MARKS]
     strict = [
         sum(points(r.completion, r.answer, "no_think")) for r in full.itertuples()
