@@ -191,6 +191,24 @@ def test_widgets_and_addresses_are_stored_the_same_each_time(example):
     assert {int(model, 16) for model in state} == set(range(len(state)))
 
 
+@pytest.mark.parametrize(("tier", "hours"), [("replay", 0.5), ("laptop", 0.5), ("gpu", 24)])
+def test_a_cell_may_take_as_long_as_its_tier_needs(tier, hours, monkeypatch):
+    asked = {}
+
+    class Client:
+        def __init__(self, notebook, **settings):
+            asked.update(settings)
+
+        def execute(self, env):
+            asked.update(env)
+
+    monkeypatch.setattr(kernel, "NotebookClient", Client)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    kernel.execute(nbformat.v4.new_notebook(), tier)
+    assert asked["timeout"] == 3600 * hours
+    assert (asked.get("CUDA_VISIBLE_DEVICES") == "") == (tier != "gpu")
+
+
 def test_a_stored_picture_is_lighter_and_looks_the_same():
     noise = np.random.default_rng(0).integers(0, 40, (60, 60, 3), np.uint8)
     whole = io.BytesIO()

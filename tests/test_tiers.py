@@ -65,6 +65,7 @@ def test_every_tier_asks_the_model_that_is_named(monkeypatch, tmp_path, name):
 
 def test_start_prints_tier_cost_and_caution_and_sets_the_threads(monkeypatch, capsys):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     tier = tiers.start(1)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
@@ -72,6 +73,7 @@ def test_start_prints_tier_cost_and_caution_and_sets_the_threads(monkeypatch, ca
     assert lines[1].startswith("Running it all ")
     assert "not for clinical use" in lines[2]
     assert os.environ["OMP_NUM_THREADS"] == str(tier.threads) == "1"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "", "a GPU that is there is left alone"
 
 
 @pytest.mark.parametrize("variable", ["", "1"])

@@ -332,11 +332,10 @@ _, axis = plt.subplots(figsize=(6, 2.2))
 for name in ("none", *CONTROLS):
     label = "own image" if name == "none" else name
     middle, ends = (
-        100 * shown[name]["accuracy"],
-        100 * np.array(shown[name]["interval"]),
+        np.array(shown[name][part]) for part in ("accuracy", "interval")
     )
-    reach = np.abs(ends - middle)[:, None]
-    axis.errorbar(middle, label, xerr=reach, fmt="o", capsize=4)
+    reach = 100 * np.abs(ends - middle)[:, None]
+    axis.errorbar(100 * middle, label, xerr=reach, fmt="o", capsize=4)
 axis.axvline(25, color="black", linestyle="--", linewidth=1)
 axis.set(xlim=(0, 100), xlabel=f"accuracy (%), 95 % interval, n = {len(asked)}")
 axis.margins(y=0.2)
@@ -419,17 +418,16 @@ pd.crosstab(letter.map(marks), caption, margins=True)
 # %% tags=["nbval-check-output"]
 own = records[records["control"] == "none"]
 styles = own.groupby("style")[["correct", "format_ok"]].apply(share)
+said = [found["interval"] for found in styles]
 looked, *others = (shown[name]["interval"] for name in ("none", *CONTROLS))
 verdicts = {
     "own image above every control": looked[0] > max(end for _, end in others),
     "a control above chance": any(start > 0.25 for start, _ in others),
-    "caption oracle above every style": low > max(s["interval"][1] for s in styles),
-    "caption oracle below every style": high
-    < min(s["interval"][0] for s in styles),
+    "caption oracle above every style": low > max(end for _, end in said),
+    "caption oracle below every style": high < min(start for start, _ in said),
 }
-print(
-    *(f"{name}: {'yes' if v else 'no'}" for name, v in verdicts.items()), sep="\n"
-)
+for sentence, true in verdicts.items():
+    print(f"{sentence}: {'yes' if true else 'no'}")
 
 # %% [markdown]
 # ## 9 At home in another domain
@@ -481,15 +479,11 @@ print(*asker.reply([DESCRIBE] * 2, real), sep="\n")
 # are spread evenly, a quarter each. So a letter that is given much more often than that is a *letter
 # habit*: it is given for a reason that is not in the image. A habit costs accuracy. It is also cheap to
 # unlearn, so a part of what training gains may be nothing more than a lost habit. Check for it before you
-# train. The base of the first edition of this course had a strong habit, and you will meet its records in
-# chapters 10 to 12.
+# train.
 
 # %%
-own = records[records["control"] == "none"]
-habits = {
-    style: gains.letter_habit(group)["share"]
-    for style, group in own.groupby("style")
-}
+parts = own.groupby("style")
+habits = {style: gains.letter_habit(part)["share"] for style, part in parts}
 pd.DataFrame(habits).T.round(2)
 
 # %% [markdown]
@@ -543,11 +537,9 @@ letter_constants = checks.letter_constants(letter_constants)
 # is no habit that a training could lose.
 
 # %%
-rows = {style: gains.read_all(group) for style, group in own.groupby("style")}
-readers = {
-    style: 100 * found[[*gains.READERS]].mean() for style, found in rows.items()
-}
-print(pd.DataFrame(readers).T.round(1).to_string())
+rows = {style: gains.read_all(part)[[*gains.READERS]] for style, part in parts}
+right = pd.DataFrame({style: 100 * found.mean() for style, found in rows.items()})
+print(right.T.round(1).to_string())
 probs = gains.letter_matrix(own[own["style"] == "no_think"])
 print("factors of A to D in no_think:", letter_constants(probs).round(2))
 
@@ -564,19 +556,14 @@ print("factors of A to D in no_think:", letter_constants(probs).round(2))
 
 # %%
 few = np.random.default_rng(0).choice(len(asked), 80, replace=False)
+right = np.array([items.questions[i].answer for i in few])[:, None]
 hits = {}
 for style in STYLES:
     chats = [asker.question_chat(items.questions[i], style) for i in few]
     drawn = asker.sample(chats, [pictures[i] for i in few], 16)
-    right = [items.questions[i].answer for i in few]
-    hits[style] = np.array(
-        [
-            [read_strict(said, style) == answer for said in group]
-            for group, answer in zip(drawn, right, strict=True)
-        ]
-    )
-for style, found in hits.items():
-    print(f"{style}: {found.mean():.0%} of {found.size} samples right")
+    letters = [[read_strict(said, style) for said in group] for group in drawn]
+    hits[style] = np.array(letters, object) == right
+    print(f"{style}: {hits[style].mean():.0%} of {hits[style].size} samples right")
 
 # %% [markdown]
 # ### Exercise 4: pass@k

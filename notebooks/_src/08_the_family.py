@@ -50,10 +50,21 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from medr1_lib.course.chapters.chapter_08 import FAMILY, trl_settings
 from medr1_lib.course.sketch import sketch
+from medr1_lib.data import phantom_vqa
+from medr1_lib.data.phantom_vqa import questions
+from medr1_lib.data.phantoms import draw
+from medr1_lib.data.styles import STYLES, prompt
+from medr1_lib.model.loading import load_policy
+from medr1_lib.rl.formula import formula
+from medr1_lib.rl.generation import packed_inputs, packed_outputs
 from medr1_lib.rl.grpo import group_advantages, token_logps, token_weights
+from medr1_lib.rl.loop import encode, sample
+from medr1_lib.rl.recipe import load_recipe
+from medr1_lib.rl.rewards import points, rewards
+from medr1_lib.rl.train import grpo_rows, train
 
 warnings.filterwarnings("ignore", category=FutureWarning)
-GROUP, MAX_LENGTH, TEMPERATURE = 4, 32, 1.0
+STYLE, GROUP, MAX_LENGTH, TEMPERATURE = "think_before", 4, 32, 1.0
 
 # %% [markdown]
 # ## 1 Four choices
@@ -61,28 +72,18 @@ GROUP, MAX_LENGTH, TEMPERATURE = 4, 32, 1.0
 # Every loss of the family answers four questions about a rollout. What is its reward compared with? How much likelier
 # has it become since it was sampled? Where does that stop to count? How much does each token weigh?
 
-# %% mystnb={"image": {"alt": "Four boxes in a row with arrows between them: 1 baseline, compared with whom; 2 ratio, how much likelier now; 3 limit, where does it stop; 4 weight, how much a token counts. Below each box stand the choices: batch, others, group; none, token, sequence, product; clip, wider clip upwards, weight only; rollout, token, constant. The first and the last box are blue, they act always. The two in the middle are orange, they act only on old rollouts."}}
-CHOICES = {
-    "baseline": ("1 baseline\ncompared with whom?", "batch, others,\ngroup"),
-    "ratio": ("2 ratio\nhow much likelier now?", "none, token,\nsequence, product"),
-    "limit": (
-        "3 limit\nwhere does it stop?",
-        "clip, wider clip\nupwards, weight only",
-    ),
-    "weight": (
-        "4 weight\nhow much does a token count?",
-        "per rollout, per token,\nby a constant",
-    ),
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Four boxes in a row with arrows between them: 1 baseline, compared with whom; 2 ratio, how much likelier now; 3 limit, where does it stop; 4 weight, how much a token counts. Below each box stand the choices: batch, others, group; none, token, sequence, product; clip, wider clip upwards, weight only; rollout, token, constant. The first and the last box are blue, they act always. The two in the middle are orange, they act only on old rollouts."}}
+asked = {
+    "baseline\ncompared with whom?": "batch, others,\ngroup",
+    "ratio\nhow much likelier now?": "none, token,\nsequence, product",
+    "limit\nwhere does it stop?": "clip, wider clip\nupwards, weight only",
+    "weight\nhow much does a token count?": "per rollout, per token,\nby a constant",
 }
-boxes = {
-    name: (1.6 * x, 0, text[0]) for x, (name, text) in enumerate(CHOICES.items())
-}
-boxes |= {
-    f"{n} of": (1.6 * x, -1, text[1]) for x, (n, text) in enumerate(CHOICES.items())
-}
-arrows = [(a, b, "") for a, b in zip(CHOICES, list(CHOICES)[1:], strict=False)]
-arrows += [(name, f"{name} of", "") for name in CHOICES]
-tints = {"baseline": "blue", "weight": "blue", "ratio": "orange", "limit": "orange"}
+boxes, arrows = {}, []
+for x, (choice, ways) in enumerate(asked.items()):
+    boxes |= {x: (1.6 * x, 0, f"{x + 1} {choice}"), f"{x} of": (1.6 * x, -1, ways)}
+    arrows += [(x, f"{x} of", ""), *([(x - 1, x, "")] if x else [])]
+tints = {0: "blue", 1: "orange", 2: "orange", 3: "blue"}
 sketch(boxes, arrows, tints=tints, size=(11, 3))
 plt.show()
 
@@ -152,9 +153,8 @@ ADVANTAGES = {
 
 # %%
 given = torch.tensor([2.0, 2, 2, 1, 0, 0, 0, 1])
-pd.DataFrame(
-    {"reward": given} | {n: f(given) for n, f in ADVANTAGES.items()}
-).round(2).T
+table = {"reward": given} | {name: f(given) for name, f in ADVANTAGES.items()}
+pd.DataFrame(table).round(2).T
 
 # %% [markdown]
 # ## 3 How much likelier now?
@@ -260,53 +260,32 @@ policy_loss = checks.policy_loss(policy_loss)
 # of two questions ourselves, so that their lengths and rewards differ.
 
 # %%
-from medr1_lib.data.phantom_vqa import questions
-from medr1_lib.data.phantoms import draw
-from medr1_lib.data.styles import STYLES, prompt
-from medr1_lib.rl.rewards import points, rewards
-
-STYLE = "think_before"
 asked = [q for q in questions("test", per_cell=10) if q.modality == "CT"][:2]
-said, earned, write = [], [], STYLES[STYLE].completion
-for question, knows in zip(asked, (True, False), strict=True):
-    right = question.answer
-    wrong = "A" if right != "A" else "B"
-    longer = "CT, anatomy: abdomen, grade: moderate, finding: mass"
-    own = [
-        write(right, "CT, abdomen"),
-        write(wrong, "CT, abdomen, finding: abscess"),
-    ]
-    own += [write(right if knows else wrong, longer), f"{right}) mass"]
-    said += own
-    earned += [sum(points(text, right, STYLE)) for text in own]
+thoughts = ("CT, abdomen", "CT, abdomen, finding: abscess", "CT, grade: moderate")
+said = 2 * [*map(STYLES[STYLE].completion, "ABA", thoughts), "B) mass"]
+twice = [question for question in asked for _ in range(GROUP)]
+earned = [sum(points(t, q.answer, STYLE)) for t, q in zip(said, twice, strict=True)]
 print("rewards:", earned)
 
-# %%
-from medr1_lib.model.loading import load_policy
-from medr1_lib.rl.generation import packed_inputs, packed_outputs
-from medr1_lib.rl.loop import encode, sample
+# %% [markdown]
+# The model has the architecture of the base and fresh weights. `our_logps` gives the log-probability of every token
+# of the rollouts under a policy, `gradient` the gradient of a loss as one long row.
 
+
+# %%
 base, processor = load_policy(tiers.material("tiny-qwen2-vl"), device="cpu")
 torch.manual_seed(0)
-model = type(base)(base.config)  # the same architecture with fresh weights
+model = type(base)(base.config)
 model.model.visual.requires_grad_(False)
-twice = [q for q in asked for _ in range(GROUP)]
-turns = [
-    [{"role": "user", "content": prompt(q.question, q.options, STYLE)}]
-    for q in twice
-]
-start = encode(
-    processor, {"prompt": turns, "image": [draw(q.scene) for q in twice]}
-)
+texts = [prompt(q.question, q.options, STYLE) for q in twice]
+turns = [[{"role": "user", "content": text}] for text in texts]
+pictures = [draw(question.scene) for question in twice]
+start = encode(processor, {"prompt": turns, "image": pictures})
 ended = [text + processor.tokenizer.eos_token for text in said]
 padded = {"padding": True, "padding_side": "right", "return_tensors": "pt"}
 ids, mask = processor.tokenizer(ended, **padded).values()
 
-# %% [markdown]
-# `stale` makes a policy that has left its rollouts behind: it takes some steps on them, without any clip.
 
-
-# %%
 def our_logps(policy):
     """Log-probabilities of the rollouts under a policy, [B, T]."""
     logits = policy(**packed_inputs(policy, start, ids, mask)).logits
@@ -315,11 +294,16 @@ def our_logps(policy):
 
 def gradient(policy, loss):
     """The gradient of a loss, all trainable weights in one row."""
-    weights = [w for w in policy.parameters() if w.requires_grad]
-    found = torch.autograd.grad(loss, weights, retain_graph=True)
-    return torch.cat([slope.flatten() for slope in found])
+    weights = [weight for weight in policy.parameters() if weight.requires_grad]
+    slopes = torch.autograd.grad(loss, weights, retain_graph=True)
+    return torch.cat([slope.flatten() for slope in slopes])
 
 
+# %% [markdown]
+# `stale` makes a policy that has left its rollouts behind: it takes some steps on them, without any clip.
+
+
+# %%
 old = our_logps(model).detach()  # the policy that wrote the rollouts
 earned = torch.tensor(earned)
 free = FAMILY["GRPO"]._replace(low=9.0, high=9.0)
@@ -349,10 +333,10 @@ def stale(steps):
 # %%
 moved = stale(3)
 folder = tempfile.TemporaryDirectory(prefix="medr1-chapter-08-")
-common = {"num_generations": GROUP, "beta": 0.0, "report_to": []}
-common |= {"max_completion_length": MAX_LENGTH, "output_dir": folder.name}
-common |= {"use_cpu": True, "bf16": False, "activation_checkpointing": False}
-common |= {"per_device_train_batch_size": len(said)}
+common = {"output_dir": folder.name, "num_generations": GROUP, "beta": 0.0}
+common |= {"max_completion_length": MAX_LENGTH, "report_to": [], "use_cpu": True}
+common |= {"per_device_train_batch_size": len(said), "bf16": False}
+common["activation_checkpointing"] = False
 data = Dataset.from_list([{"prompt": turn} for turn in turns])
 given = {"reward_funcs": rewards(STYLE), "train_dataset": data}
 given |= {"model": moved, "processing_class": processor}
@@ -363,10 +347,13 @@ for trainer in (grpo, rloo):
     trainer.current_gradient_accumulation_steps = 1
 batch = {name: start[name] for name in ("pixel_values", "image_grid_thw")}
 batch |= {"prompt_ids": start.input_ids, "prompt_mask": start.attention_mask}
-batch |= {"completion_ids": ids, "completion_mask": mask}
+batch |= {
+    "completion_ids": ids,
+    "completion_mask": mask,
+    "num_images": len(said) * [1],
+}
 types = torch.cat([start.mm_token_type_ids, torch.zeros_like(ids)], 1)
 batch |= {"mm_token_type_ids": types, "num_items_in_batch": mask.sum()}
-batch["num_images"] = len(said) * [1]
 
 # %% [markdown]
 # `trl_settings` says how a row is asked for in TRL's configuration. Look at the last column of CISPO: TRL reads
@@ -375,9 +362,8 @@ batch["num_images"] = len(said) * [1]
 # penalty beside it is not cut, and weighs five times as much.
 
 # %%
-pd.DataFrame(
-    {name: trl_settings(FAMILY[name]) for name in FAMILY if name != "RLOO"}
-).T
+settings = {name: trl_settings(FAMILY[name]) for name in FAMILY if name != "RLOO"}
+pd.DataFrame(settings).T
 
 
 # %% [markdown]
@@ -403,12 +389,9 @@ def theirs(member):
 for wanted, found in (*zip(FAMILY, FAMILY, strict=True), ("GSPO", "GRPO")):
     loss, ours = theirs(FAMILY[wanted]), loss_of(FAMILY[found], our_logps(moved))
     slope, own = gradient(moved, loss), gradient(moved, ours)
-    near = (slope - own).norm() / slope.norm() < 1e-4
-    same = (torch.isclose(loss, ours, 1e-4, 1e-5), near)
-    value, direction = ("yes" if equal else "no" for equal in same)
-    print(
-        f"TRL's {wanted:>9} is our {found:>9}: loss {value}, gradient {direction}"
-    )
+    near = bool((slope - own).norm() / slope.norm() < 1e-4)
+    equal = f"loss {torch.allclose(loss, ours, 1e-4, 1e-5)}, gradient {near}"
+    print(f"TRL's {wanted:>9} is our {found:>9}: {equal}")
 
 # %% [markdown]
 # ## 6 When they differ
@@ -424,12 +407,11 @@ def cosines(steps, **same):
     """Cosine of each gradient with that of GRPO, for a policy that took some steps."""
     policy = stale(steps)
     logps = our_logps(policy)
-    slopes = {
-        name: gradient(policy, loss_of(member._replace(**same), logps))
-        for name, member in FAMILY.items()
-        if not (same and name == "RLOO")
-    }
-    return {n: float(s @ slopes["GRPO"] / s.norm() / slopes["GRPO"].norm()) for n, s in slopes.items()}  # fmt: skip
+    names = [name for name in FAMILY if not (same and name == "RLOO")]
+    losses = [loss_of(FAMILY[name]._replace(**same), logps) for name in names]
+    slopes = torch.stack([gradient(policy, loss) for loss in losses])
+    near = torch.cosine_similarity(slopes, slopes[names.index("GRPO")], 1)
+    return pd.Series(near, names)
 
 
 alike = {"advantage": "group", "weights": "grpo"}
@@ -448,9 +430,6 @@ for same in (alike, {}):
 # `formula` of the library writes any row as an equation. Here is CISPO, with four updates per batch.
 
 # %%
-from medr1_lib.rl.formula import formula
-from medr1_lib.rl.recipe import load_recipe
-
 reused = load_recipe("course", num_iterations=4, **trl_settings(FAMILY["CISPO"]))
 Math(formula(reused.trl_config(Path(folder.name))))
 
@@ -469,15 +448,11 @@ runs["accuracy"] = 100 * runs["right"] / runs["items"]
 
 def against(group, first):
     """Mean accuracy of each arm, and its difference to the first one, by seed."""
-    table = runs[runs["group"] == group].pivot(
-        index="seed", columns="name", values="accuracy"
-    )
+    table = runs[runs["group"] == group].pivot_table("accuracy", "seed", "name")
     gaps = table.sub(table[first], axis=0)
-    half = 4.303 * gaps.std() / len(gaps) ** 0.5
-    found = {"accuracy": table.mean(), "difference": gaps.mean()}
-    return pd.DataFrame(
-        found | {"low": gaps.mean() - half, "high": gaps.mean() + half}
-    )
+    middle, half = gaps.mean(), 4.303 * gaps.sem()
+    found = {"accuracy": table.mean(), "difference": middle}
+    return pd.DataFrame(found | {"low": middle - half, "high": middle + half})
 
 
 against("reuse", "GRPO").round(1)
@@ -495,11 +470,8 @@ against("reuse", "GRPO").round(1)
 # points, *stuck* that all eight earn the same and less.
 
 # %%
-from medr1_lib.data import phantom_vqa
-from medr1_lib.rl.train import grpo_rows, train
-
 root = Path(folder.name)
-splits = {"train": phantom_vqa.questions("train", per_cell=4)}
+splits = {"train": questions("train", per_cell=4)}
 phantom_vqa.write(root / "phantoms", splits, {"per_cell": 4})
 paths = {"model": str(tier.model_path), "data": str(root / "phantoms")}
 recipe = load_recipe("gpu" if tier.name == "gpu" else "course", **paths)
@@ -509,26 +481,22 @@ base, words = load_policy(tier.model_path, tier.quantize)
 
 def sampled(policy, batch):
     """Rewards of a group of rollouts for each question of a batch, [P, G]."""
-    tokens, _ = sample(
-        policy, words, encode(words, batch).to(policy.device), config
-    )
+    inputs = encode(words, batch).to(policy.device)
+    tokens, _ = sample(policy, words, inputs, config)
     texts = words.batch_decode(tokens, skip_special_tokens=True)
-    answers = [a for a in batch["answer"] for _ in range(config.num_generations)]
-    found = [
-        score(completions=texts, answer=answers) for score in rewards(recipe.style)
-    ]
-    return torch.tensor(found).sum(0).view(-1, config.num_generations)
+    right = [a for a in batch["answer"] for _ in range(config.num_generations)]
+    pairs = zip(texts, right, strict=True)
+    earned = [sum(points(text, letter, recipe.style)) for text, letter in pairs]
+    return torch.tensor(earned).view(-1, config.num_generations)
 
 
 # %%
 torch.manual_seed(0)
 groups = torch.cat([sampled(base, rows[at : at + 8]) for at in range(0, 32, 8)])
 low, high = groups.min(1).values, groups.max(1).values
-solved, stuck = low == 2, (low == high) & (low < 2)
-print(
-    f"solved {solved.float().mean():.0%}, stuck {stuck.float().mean():.0%}", end=""
-)
-print(f", mixed {(low < high).float().mean():.0%}")
+solved, mixed = low == 2, low < high
+shares = {"solved": solved, "stuck": ~solved & ~mixed, "mixed": mixed}
+print({name: f"{share.float().mean():.0%}" for name, share in shares.items()})
 
 # %% [markdown]
 # Two remedies exist, and neither is a loss.
@@ -551,9 +519,8 @@ def dynamic_batch(policy, wanted, size=8):
 
 
 full, taken = dynamic_batch(base, wanted=16)
-print(
-    f"{len(full)} mixed groups took {taken} groups: {taken / len(full):.1f} times the sampling"
-)
+price = f"{taken / len(full):.1f} times the sampling"
+print(f"{len(full)} mixed groups took {taken} groups: {price}")
 
 # %% [markdown]
 # The price grows while the model learns, and the step takes as long as its unluckiest question. Sampling is the most
@@ -569,9 +536,7 @@ print(
 # %%
 steps = pd.read_parquet(RECORDED / "family.parquet")
 reuse = steps[steps["group"] == "reuse"].groupby(["name", "seed"])
-ends = pd.DataFrame(
-    {"first": reuse["entropy"].first(), "last": reuse["entropy"].last()}
-)
+ends = reuse["entropy"].agg(["first", "last"])
 ends.groupby("name").agg(["mean", "min", "max"]).round(2)
 
 # %% [markdown]
@@ -663,13 +628,10 @@ print("the student writes more as the teacher would:", "yes" if closer else "no"
 # machine, and only their ratio means something.
 
 # %%
-signal = against("signal", "GRPO")
-signal["seconds"] = (
-    runs[runs["group"] == "signal"].groupby("name")["seconds"].mean()
-)
-display(signal.round(1))
-alone = runs[runs["group"].isin(["base", "teacher"])]
-print(alone.set_index("group")["accuracy"].round(1).to_dict())
+seconds = runs[runs["group"] == "signal"].groupby("name")["seconds"].mean()
+display(against("signal", "GRPO").assign(seconds=seconds).round(1))
+alone = runs[runs["group"].isin(["base", "teacher"])].set_index("group")["accuracy"]
+print(alone.round(1).to_dict())
 
 # %% [markdown]
 # Three signals, three prices:
