@@ -30,10 +30,10 @@
 
 # %%
 import contextlib
-import csv
 import hashlib
 import io
 import json
+import math
 import os
 import shlex
 import tempfile
@@ -46,6 +46,7 @@ import pandas as pd
 from medr1_lib.cli import main
 from medr1_lib.course import checks, ledger, tiers
 from medr1_lib.course.sketch import sketch
+from medr1_lib.data import dataset, images
 
 tier = tiers.start(13)
 temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-13-")
@@ -95,8 +96,6 @@ plt.show()
 import pydicom.data
 import skimage.data
 from PIL import Image
-
-from medr1_lib.data import images
 
 dicom = {"CT slice": "CT_small.dcm", "MR slice": "MR_small.dcm"}
 pictures = {
@@ -158,13 +157,11 @@ def command(line):
 
 
 # %%
+how = '--columns image=file,label=kind --question "What does the image show?"'
 if mine:
     Path("data").symlink_to(mine)
 else:
-    names = "--columns image=file,label=kind"
-    asked = '--question "What does the image show?"'
-    from_table = "--table labels.csv --root tiles --out data"
-    command(f"data import {from_table} {names} {asked}")
+    command(f"data import --table labels.csv --root tiles --out data {how}")
 
 # %% [markdown]
 # ## 3 Audit before anything
@@ -235,8 +232,6 @@ effective_n = checks.effective_n(effective_n)
 # </details>
 
 # %%
-import math
-
 Z, POWER = 1.959964, 0.841621
 
 
@@ -259,8 +254,6 @@ pairs_needed = checks.pairs_needed(pairs_needed)
 # collect more, or say now that the study explores and proves nothing. Ours is of the last kind.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Line chart on logarithmic axes: questions needed against the gain to be found, from two to thirty points, falling as the gain grows; about two hundred for ten points where thirty percent of answers differ. A dotted line marks the number of test questions of this chapter, far below most of the curve."}}
-from medr1_lib.data import dataset
-
 questions = len(dataset.read(Path("data"))["test"])
 gains = np.linspace(0.02, 0.3, 60)
 plt.figure(figsize=(6, 3))
@@ -297,11 +290,8 @@ form = {
     "not claimed": "anything clinical; any other scanner, hospital or disease",
 }
 Path("form.json").write_text(json.dumps(form, indent=1), encoding="utf-8")
-print(
-    len(form),
-    "entries; the hash:",
-    hashlib.sha256(Path("form.json").read_bytes()).hexdigest()[:12],
-)
+digest = hashlib.sha256(Path("form.json").read_bytes()).hexdigest()
+print(f"{len(form)} entries; the hash: {digest[:12]}")
 
 # %% [markdown]
 # ## 6 Base and controls
@@ -327,13 +317,9 @@ command(f"evaluate --model base --out said-base {asked} {controls}")
 splits = dataset.read(Path("data"))
 letter = pd.Series(splits["train"]["answer"]).mode()[0]
 ids = splits["test"]["id"]
-with Path("letter.csv").open("w", newline="", encoding="utf-8") as file:
-    csv.writer(file).writerows(
-        [("id", "prediction"), *((one, letter) for one in ids)]
-    )
-command(
-    "evaluate --answers letter.csv --data data --out said-letter --json letter.json"
-)
+pd.DataFrame({"id": ids, "prediction": letter}).to_csv("letter.csv", index=False)
+out = "--out said-letter --json letter.json"
+command(f"evaluate --answers letter.csv --data data {out}")
 
 # %% [markdown]
 # ## 7 GRPO or SFT?
@@ -350,13 +336,13 @@ print(f"the base keeps the form: {found['format_rate']:.0%} of completions")
 print("GRPO can work here:", found["format_rate"] > 0.5 and found["accuracy"] > 0.1)
 
 # %%
-from medr1_lib.rl.recipe import load_recipe
-from medr1_lib.rl.train import train
-
 TRAINS = tier.name != "replay"
 recipe = "gpu-sft" if tier.name == "gpu" else "course-sft"
 changes = {"model": "base", "data": "data", "style": "no_think", "max_steps": 15}
-if TRAINS:
+if TRAINS:  # where nothing is trained, TRL is not loaded
+    from medr1_lib.rl.recipe import load_recipe
+    from medr1_lib.rl.train import train
+
     run = train(load_recipe(recipe, **changes, save_steps=15), Path("run"))
     print(f"{len(run.log)} steps")
 
@@ -379,14 +365,11 @@ else:
 # %% tags=["headline"]
 result = json.loads(Path("result.json").read_text(encoding="utf-8"))
 (pair,) = result["compared"].values()
-low, high = pair["interval"]
-print(
-    f"{pair['n']} test questions: {100 * pair['difference']:+.1f} points", end=" "
-)
-print(f"[{100 * low:+.1f}, {100 * high:+.1f}] against the base")
-print(
-    f"completions without an answer: {found['unread']:.0%} before, {result['unread']:.0%} after"
-)
+low, high = (100 * end for end in pair["interval"])
+gain = f"{100 * pair['difference']:+.1f} points [{low:+.1f}, {high:+.1f}]"
+print(f"{pair['n']} test questions: {gain} against the base")
+before, after = (f"{one['unread']:.0%}" for one in (found, result))
+print(f"completions without an answer: {before} before, {after} after")
 
 # %% [markdown]
 # ### Exercise 3: leak on purpose
@@ -411,19 +394,12 @@ print(
 
 # %%
 table.drop(columns="patient").to_csv("no-patients.csv", index=False)
-leaky = asked.replace("--data data", "--data leaky")
 if TRAINS and not mine:
-    question = (
-        '--question "What does the image show?" --columns image=file,label=kind'
-    )
-    command(
-        f"data import --table no-patients.csv --root tiles --out leaky {question}"
-    )
+    command(f"data import --table no-patients.csv --root tiles --out leaky {how}")
     careless = load_recipe(recipe, **changes | {"data": "leaky"}, save_steps=15)
     train(careless, Path("run-leaky"))
-    command(
-        f"evaluate --model run-leaky/adapter --out said-leaky {leaky} --json leaky.json"
-    )
+    leaky = asked.replace("--data data", "--data leaky") + " --json leaky.json"
+    command(f"evaluate --model run-leaky/adapter --out said-leaky {leaky}")
     for name in ("result", "leaky"):
         one = json.loads(Path(f"{name}.json").read_text(encoding="utf-8"))
         low, high = (100 * end for end in one["interval"])
