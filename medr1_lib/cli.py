@@ -119,24 +119,18 @@ def _window(text: str) -> tuple[float, float]:
     return low, high
 
 
-PATHS = dict.fromkeys(("DIR", "FILE", "DIR|ZIP", "FILE|DIR"), Path)
-READERS: dict[str, Callable[[str], Any]] = PATHS | {"N": positive, "PX": positive, "S": natural}
-READERS |= {
-    "SEED": int,
-    "STRENGTH": float,
-    "SHARE": float,
-    "image=NAME,...": _pairs,
-    "C,W": _window,
+READERS: dict[str | None, Callable[[str], Any]] = {
+    **dict.fromkeys(("DIR", "FILE", "DIR|ZIP", "FILE|DIR"), Path),
+    **{"N": positive, "PX": positive, "S": natural, "SEED": int},
+    **{"STRENGTH": float, "SHARE": float, "image=NAME,...": _pairs, "C,W": _window},
 }
 OPTIONS = tomllib.loads(Path(__file__).with_name("options.toml").read_text(encoding="utf-8"))
 
 
 def _add(parser: argparse._ActionsContainer, command: str) -> None:
-    """Give a parser the options of a command."""
     for name, settings in OPTIONS[command].items():
-        typed: dict[str, Any] = {}
-        if settings.get("metavar") in READERS:
-            typed["type"] = READERS[settings["metavar"]]
+        reader = READERS.get(settings.get("metavar"))
+        typed: dict[str, Any] = {"type": reader} if reader else {}
         parser.add_argument(name, **settings, **typed)
 
 
@@ -164,11 +158,10 @@ def doctor(arguments: list[str]) -> int:
 
 def progress(arguments: list[str]) -> int:
     """Print which exercises of the copies that `make lab` opened are solved."""
-    from medr1_lib.course import doctor, tiers
-    from medr1_lib.course.progress import report
+    from medr1_lib.course import checks, doctor, tiers
 
     options = _parser("progress").parse_args(arguments)
-    print("\n".join(report(options.work or doctor.HERE / tiers.WORK)))
+    print("\n".join(checks.report(options.work or doctor.HERE / tiers.WORK)))
     return 0
 
 
@@ -214,14 +207,13 @@ def _import(options: argparse.Namespace) -> tuple[str, Report]:
 
     flags = options.strict, options.allow_leaks, options.drop_leaks, options.again
     settings = Settings(options.size, options.window, *flags)
-    if options.table:
-        beside = options.table if options.table.is_dir() else options.table.parent
-        given = options.table, options.root or beside, options.out
+    if table := options.table:
+        root = options.root or (table if table.is_dir() else table.parent)
         how = options.columns, options.modality, options.question
-        done = tables.import_data(*given, *how, settings)
+        done = tables.import_data(table, root, options.out, *how, settings)
     else:
-        given = options.root, options.out, options.splits
-        done = omnimedvqa.import_data(*given, options.by, settings)
+        given = options.root, options.out, options.splits, options.by
+        done = omnimedvqa.import_data(*given, settings)
     audited = audit.of_data_set(options.out)
     lines = [_written(options.out, done["records"])]
     for name, what in IMPORT_SHOWN.items():
@@ -255,7 +247,7 @@ def _audit(options: argparse.Namespace) -> tuple[str, Report]:
     import pandas as pd
 
     from medr1_lib.data import audit
-    from medr1_lib.data.source import opened
+    from medr1_lib.data.importing import opened
 
     if options.data:
         report = audit.of_data_set(options.data)
@@ -283,8 +275,6 @@ def _written(out: Path, records: dict[str, int]) -> str:
 
 
 TRAIN_USAGE = """\
-`python -m medr1_lib train {grpo,sft}`: train an adapter into a folder of its own.
-
 usage: python -m medr1_lib train {grpo,sft} --recipe RECIPE --out DIR [any setting]
 
 RECIPE is a YAML file or the name of a preset. Every field of TRL's GRPOConfig (or SFTConfig) is a
@@ -366,11 +356,10 @@ def evaluate(arguments: list[str]) -> int:
 
 
 def _report(records: "DataFrame", other: "DataFrame | None", options: argparse.Namespace) -> Report:
-    """The summary of every style, printed as well."""
-    from medr1_lib.analysis.profile import profile, profile_text
+    from medr1_lib.analysis.reliance import profile, profile_text
     from medr1_lib.analysis.stats import compare, summary, summary_table
     from medr1_lib.data import dataset
-    from medr1_lib.evaluation.outside import OUTSIDE
+    from medr1_lib.evaluation.answers import OUTSIDE
 
     report: Report = {}
     known = dataset.images_behind(options.data)
@@ -397,9 +386,8 @@ def _outside(options: argparse.Namespace) -> "DataFrame":
     """The answers in a table, and a line about those that are missing."""
     import pandas as pd
 
-    from medr1_lib.evaluation.answers import AnswerLog
+    from medr1_lib.evaluation.answers import AnswerLog, outside_answers
     from medr1_lib.evaluation.items import EvalSet
-    from medr1_lib.evaluation.outside import outside_answers
 
     items = EvalSet(options.data, options.split)
     found, missing = outside_answers(options.answers, items.questions)

@@ -1,5 +1,8 @@
 """The one error that bad input raises."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class InputError(ValueError):
     """Bad input, told in one line: where it is, what is wrong, what to do.
@@ -10,6 +13,24 @@ class InputError(ValueError):
     def __init__(self, where: object, problem: str, remedy: str) -> None:
         self.where, self.problem, self.remedy = map(_line, (where, problem, remedy))
         super().__init__(f"{self.where}: {self.problem}; {self.remedy}")
+
+
+@contextmanager
+def refusing(where: object, problem: str, remedy: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Turn what a library or the system raises, of these kinds or any, into an `InputError`.
+
+    The reason stands behind the problem. An `InputError` passes as it is, and so does torch's
+    `OutOfMemoryError`: a full memory is no fault of the input.
+    """
+    caught: tuple[type[Exception], ...] = kinds or (Exception,)
+    try:
+        yield
+    except caught as error:
+        if isinstance(error, InputError) or type(error).__name__ == "OutOfMemoryError":
+            raise
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        told = f"{problem} ({reason or type(error).__name__:.300})"
+        raise InputError(where, told, remedy) from error
 
 
 def _line(text: object) -> str:

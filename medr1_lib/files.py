@@ -10,11 +10,11 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from medr1_lib.errors import InputError
+from medr1_lib.errors import InputError, refusing
 
 try:
     import fcntl
@@ -25,13 +25,9 @@ LOCK = "writer.lock"
 MEND = "save the table again, as UTF-8 where it is text"
 
 
-@contextmanager
-def writing(where: Path, remedy: str) -> Iterator[None]:
+def writing(where: Path, remedy: str) -> AbstractContextManager[None]:
     """Turn what the system does not let us write into an `InputError`."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(where, f"cannot be written ({error.strerror or error})", remedy) from error
+    return refusing(where, "cannot be written", remedy, OSError)
 
 
 def atomic_write(path: Path, content: bytes) -> None:
@@ -100,12 +96,10 @@ def whole_folder(out: Path, again: bool = False) -> Iterator[Path]:
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
     """The object that a JSON file holds. Raises an `InputError` if there is none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(path, f"cannot be read ({error.strerror})", remedy) from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(path, "is not sound JSON", remedy) from error
+    with refusing(path, "cannot be read", remedy, OSError):
+        text = path.read_bytes()
+    with refusing(path, "is not sound JSON", remedy, ValueError, RecursionError):
+        found = json.loads(text)
     if not isinstance(found, dict):
         raise InputError(path, "holds no JSON object", remedy)
     return found
@@ -117,7 +111,8 @@ def read_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
     The cells of a csv file are cut at what its first line has most of: `,`, `;` or tabs. Records of
     a parquet or json file are counted.
     """
-    try:
+    damaged = OSError, ValueError, RecursionError, ImportError, csv.Error
+    with refusing(path, "cannot be read", MEND, *damaged):
         if path.suffix == ".parquet":
             from pyarrow import parquet
 
@@ -137,10 +132,6 @@ def read_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
         cut = max(",;\t", key=text.partition("\n")[0].count)
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=cut)
         rows = [(reader.line_num, row) for row in reader]
-    except InputError:
-        raise
-    except (OSError, ValueError, RecursionError, ImportError, csv.Error) as error:
-        raise InputError(path, f"cannot be read ({error})", MEND) from error
     for line, row in rows:
         if None in row or None in row.values():  # so the reader tells of cells too many or too few
             raise InputError(f"{path}, line {line}", "has another number of cells", MEND)

@@ -9,8 +9,8 @@ from PIL import Image, ImageFilter
 
 from medr1_lib.cli import main
 from medr1_lib.data import audit, dataset
+from medr1_lib.data.importing import opened
 from medr1_lib.data.question import Question
-from medr1_lib.data.source import opened
 
 TRAIN = "Splits/modality/train/X-Ray_train.json"
 TEST = "Splits/modality/test/X-Ray_test.json"
@@ -152,7 +152,7 @@ def test_near_is_what_counting_bits_says():
         hashed ^ (2**bits - 1) for hashed, bits in zip(train, rng.integers(0, 9, 300), strict=True)
     ]
     expected = [any((a ^ b).bit_count() <= 4 for b in train) for a in test]
-    turned = [[audit.Picture("", (one,)) for one in side] for side in (test, train)]
+    turned = [[audit.Asked(None, "", (one,)) for one in side] for side in (test, train)]
     assert (audit.nearest(*turned) >= 0).tolist() == expected
     assert 0 < sum(expected) < 300
 

@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 from layouts import (
@@ -23,9 +24,9 @@ from test_images import dicom, encoded
 from medr1_lib.cli import main
 from medr1_lib.course import tiers
 from medr1_lib.data import dataset, images
+from medr1_lib.data.importing import opened
 from medr1_lib.data.omnimedvqa import read_splits
 from medr1_lib.data.question import Question
-from medr1_lib.data.source import opened
 from medr1_lib.errors import InputError
 
 TOY = "QA_information/Open-access/Toy.json"
@@ -494,12 +495,12 @@ def test_a_full_disk_keeps_the_images_that_were_converted(tmp_path, capsys, monk
 
 
 def test_a_disk_that_fills_at_the_end_keeps_them_too(tmp_path, capsys, monkeypatch):
-    root, fill = ready(tmp_path), dataset._fill
+    root, save = ready(tmp_path), datasets.DatasetDict.save_to_disk
 
-    def full(folder, splits, card):
+    def full(splits, folder):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(dataset, "_fill", full)
+    monkeypatch.setattr(datasets.DatasetDict, "save_to_disk", full)
     line = complaint(capsys, "import", "--root", root, "--out", tmp_path / "out")
     assert "out: cannot be written (No space left on device); free some space" in line
     assert len(list((tmp_path / "out.converted").glob("*.png"))) == 6
@@ -508,7 +509,7 @@ def test_a_disk_that_fills_at_the_end_keeps_them_too(tmp_path, capsys, monkeypat
     def unread(*_, **__):
         raise AssertionError("an image was converted again")
 
-    monkeypatch.setattr(dataset, "_fill", fill)
+    monkeypatch.setattr(datasets.DatasetDict, "save_to_disk", save)
     monkeypatch.setattr(images, "load", unread)
     assert main(["data", "import", "--root", str(root), "--out", str(tmp_path / "out")]) == 0
 

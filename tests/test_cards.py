@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from medr1_lib.data import audit
-from medr1_lib.data.source import opened
+from medr1_lib.data.importing import opened
 
 ROOT = Path(__file__).parents[1]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from medr1_lib.course import progress, tiers
+from medr1_lib.course import checks, tiers
 from medr1_lib.errors import InputError
 from notebooks.tools import build, canonical, lab, sources
 
@@ -204,17 +204,17 @@ WRONG = "questions_needed: not solved yet. Going on with the library's version.\
 
 def test_progress_tells_what_is_open(tmp_path, monkeypatch):
     known = {"chapter_00": ("wilson", "questions_needed"), "chapter_01": ("window",)}
-    monkeypatch.setattr(progress, "CHAPTERS", known)
+    monkeypatch.setattr(checks, "CHAPTERS", known)
     nbformat.write(notebook("a", text=RIGHT), tmp_path / "00_start.ipynb")
     nbformat.write(notebook("a", "b", text=WRONG), tmp_path / "01_data.ipynb")
     (tmp_path / "notes.ipynb").write_text("no chapter")
-    lines = progress.report(tmp_path)
+    lines = checks.report(tmp_path)
     assert lines[0] == "00_start: 1 of 2 solved"
     assert lines[1] == "    questions_needed: not run yet"
     assert lines[2] == "01_data: 0 of 1 solved"
     nbformat.write(notebook("a", text=RIGHT + WRONG), tmp_path / "00_start.ipynb")
-    assert progress.report(tmp_path)[1] == "    questions_needed: not solved yet."
-    assert progress.report(tmp_path)[-1].startswith("all: 1 of ")
+    assert checks.report(tmp_path)[1] == "    questions_needed: not solved yet."
+    assert checks.report(tmp_path)[-1].startswith("all: 1 of ")
 
 
 def test_progress_reads_what_a_check_prints(tmp_path, capsys):
@@ -223,7 +223,7 @@ def test_progress_reads_what_a_check_prints(tmp_path, capsys):
     checks.wilson(lambda right, n: (0, 1))
     told = capsys.readouterr().out
     nbformat.write(notebook("a", text=told), tmp_path / "00_start.ipynb")
-    assert progress.report(tmp_path)[1].startswith(
+    assert checks.report(tmp_path)[1].startswith(
         "    wilson: not right yet, right in 0 of 4 cases. wilson(0, 20) gives"
     )
 
@@ -231,10 +231,10 @@ def test_progress_reads_what_a_check_prints(tmp_path, capsys):
 @pytest.mark.parametrize("text", ["{", "{}", '{"cells": [1]}'])
 def test_progress_names_what_is_no_notebook(tmp_path, text):
     with pytest.raises(InputError, match="holds no chapters"):
-        progress.report(tmp_path)
+        checks.report(tmp_path)
     (tmp_path / "00_start.ipynb").write_text(text)
     with pytest.raises(InputError, match=r"00_start.ipynb: is no sound notebook"):
-        progress.report(tmp_path)
+        checks.report(tmp_path)
 
 
 def test_canonical_text_keeps_what_a_copy_was_made_from(chapters, tmp_path):

@@ -11,7 +11,7 @@ from PIL import Image
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.question import LETTERS
 from medr1_lib.data.styles import listed, prompt
-from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
+from medr1_lib.model.loading import ImageOnlyQwen2VLProcessor
 from tools.pretrain.tiny import TAGS, phrases, tiny_processor
 
 IMAGE = Image.new("RGB", (112, 112), "grey")

@@ -166,7 +166,7 @@ def test_a_folder_in_which_no_run_begins_is_taken_back(tmp_path):
     "error", [OSError(28, "No space left on device"), RuntimeError("writing failed\nat line 1")]
 )
 def test_a_failed_write_is_told_in_one_line(tmp_path, error):
-    words = r"\((No space left on device|writing failed)\); make room .*--resume goes on from"
+    words = r"\((No space left on device|writing failed at line 1)\); make room .*--resume"
     with pytest.raises(InputError, match=words), writing(tmp_path):
         raise error
 

@@ -7,12 +7,11 @@ import argparse
 import json
 import re
 import sys
-from functools import partial
 
 from medr1_lib.cli import exit_status
 from medr1_lib.course.tiers import COSTS
 from notebooks.tools import kernel, sources
-from tools import learned
+from tools import learned, marks
 
 README = kernel.ROOT / "README.md"
 RESULTS = kernel.ROOT / "book" / "results.md"
@@ -54,16 +53,11 @@ def filled(page: str) -> str:
 
 
 def marked(page: str, **others: str) -> str:
-    """The page with what stands between the marks of each text, as `<!-- base -->`, filled in."""
+    """The page with what stands between the marks of each text filled in."""
     for name, text in (learned.texts() | others).items():
-        within = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)", re.S)
-        lines = f"{text.strip()}\n" if text.strip() else ""
-        page = within.sub(partial(_filled, lines), page)
+        if f"<!-- {name} -->" in page:
+            page = marks.put(page, name, text)
     return page
-
-
-def _filled(lines: str, mark: re.Match[str]) -> str:
-    return mark[1] + lines + mark[2]
 
 
 def work(number: str) -> int:

@@ -13,7 +13,7 @@ from medr1_lib.cli import exit_status
 from medr1_lib.data import images
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import draw, random_scene, vocabulary
-from medr1_lib.data.phantoms.canvas import SIZE
+from medr1_lib.data.phantoms.painters import SIZE
 from medr1_lib.data.question import MODALITIES
 from medr1_lib.errors import InputError
 

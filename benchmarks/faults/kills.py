@@ -33,7 +33,7 @@ from typing import Any, cast
 
 from tqdm import tqdm
 
-from benchmarks.faults.page import PAGE, put
+from benchmarks.faults import page
 from benchmarks.stamp import run_stamp
 from medr1_lib import cli
 from medr1_lib.data.images import png
@@ -46,7 +46,7 @@ PICTURES = 40  # in the table that is imported
 COMPARED = {".arrow", ".parquet", ".safetensors", ".png", ".tsv", ".jsonl"}
 # What a fork need not load again. Nothing is computed before a fork: threads do not survive it.
 WARM = """medr1_lib.rl.train medr1_lib.evaluation.sweep medr1_lib.evaluation.export
-    medr1_lib.evaluation.outside medr1_lib.data.tables medr1_lib.data.audit trl.trainer.grpo_trainer
+    medr1_lib.evaluation.answers medr1_lib.data.tables medr1_lib.data.audit trl.trainer.grpo_trainer
     trl.trainer.sft_trainer peft"""
 EVENTS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.copyfile", "shutil.rmtree"}
 ONE = "--threads 1"
@@ -94,7 +94,7 @@ def main(arguments: list[str]) -> int:
     print(table(report))
     write_json(asked.record, report)
     if asked.page:
-        put(asked.page, "kills", report, table(report))
+        page.put(asked.page, "kills", report, table(report))
     return 1 if report["failures"] else 0
 
 
@@ -299,12 +299,8 @@ def table(report: dict[str, Any]) -> str:
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser = page.parser(__doc__, "data/recorded/kills.json")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--record", type=Path, default=Path("data/recorded/kills.json"))
-    about = f"put the table into {PAGE} too"
-    parser.add_argument("--page", type=Path, nargs="?", const=PAGE, help=about)
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=[*COMMANDS])
     parser.add_argument("--moments", type=int, default=20, help="random kills of each (20)")
     parser.add_argument("--minutes", type=float, default=120, help="begin no kill after (120)")

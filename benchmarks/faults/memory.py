@@ -21,7 +21,7 @@ import psutil
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from benchmarks.faults.page import PAGE, put
+from benchmarks.faults import page
 from benchmarks.stamp import run_stamp
 from medr1_lib.cli import exit_status
 from medr1_lib.files import write_json
@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
     print(table(report))
     write_json(asked.record, report)
     if asked.page:
-        put(asked.page, "memory", report, table(report))
+        page.put(asked.page, "memory", report, table(report))
     return 0
 
 
@@ -89,12 +89,8 @@ def table(report: dict[str, Any]) -> str:
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser = page.parser(__doc__, "data/recorded/memory.json")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--record", type=Path, default=Path("data/recorded/memory.json"))
-    about = f"put the table into {PAGE} too"
-    parser.add_argument("--page", type=Path, nargs="?", const=PAGE, help=about)
     parser.add_argument("--steps", type=int, default=100)
     return parser.parse_args(arguments)
 

@@ -34,8 +34,7 @@ from medr1_lib.evaluation.ask import question_chat
 from medr1_lib.evaluation.evaluate import Settings, evaluate
 from medr1_lib.evaluation.items import EvalPrompt, EvalSet, batches
 from medr1_lib.files import check_writable, write_json
-from medr1_lib.model.loading import Policy, base_model, load_policy
-from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
+from medr1_lib.model.loading import ImageOnlyQwen2VLProcessor, Policy, base_model, load_policy
 from medr1_lib.provenance import hardware
 
 BATCH, LONGEST = 64, 256  # questions at once, tokens of a reply

@@ -16,8 +16,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from medr1_lib.data import phantom_vqa
 from medr1_lib.data.phantoms import draw
 from medr1_lib.data.styles import prompt
-from medr1_lib.model.loading import Policy, load_policy
-from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
+from medr1_lib.model.loading import ImageOnlyQwen2VLProcessor, Policy, load_policy
 from medr1_lib.rl.recipe import Recipe, load_recipe
 from medr1_lib.rl.trainer import PolicyTrainer
 from tools.pretrain.tiny import tiny_model, tiny_processor

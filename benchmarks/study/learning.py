@@ -44,8 +44,7 @@ from benchmarks.study.counterfactual import CounterfactualReward
 from benchmarks.study.rejection import own_replies
 from benchmarks.study.runs import score, train_and_score, write_answers
 from medr1_lib.analysis.gains import PARTS, change, read_all
-from medr1_lib.analysis.profile import profile
-from medr1_lib.analysis.reliance import MEASURES, reliance
+from medr1_lib.analysis.reliance import MEASURES, profile, reliance
 from medr1_lib.analysis.stats import ITEM, mean_table
 from medr1_lib.cli import exit_status
 from medr1_lib.data.styles import STYLES

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from medr1_lib.data.question import ALL_LETTERS, AXES, BASES, LETTERS
 from medr1_lib.data.styles import ALL_STYLES
-from medr1_lib.errors import InputError
+from medr1_lib.errors import InputError, refusing
 from medr1_lib.files import read_json
 
 MODELS, ANSWERS, QUESTIONS = "models.json", "answers.parquet", "questions.parquet"
@@ -93,13 +93,10 @@ def notes(block: Path) -> dict[str, Any]:
 
 def read_table(path: Path, columns: Collection[str], remedy: str) -> pd.DataFrame:
     """A parquet file with these columns. Raises an `InputError` if there is no sound one."""
-    try:
+    with refusing(path, "cannot be read", remedy):
         # Pandas would notice neither: a page that was changed, a text that is no UTF-8.
         pq.read_table(path, page_checksum_verification=True).validate(full=True)
         table = pd.read_parquet(path)
-    except Exception as error:  # pyarrow and pandas have many words for a damaged file
-        reason = "missing" if not path.is_file() else str(error).partition("\n")[0]
-        raise InputError(path, f"cannot be read ({reason})", remedy) from error
     if missing := [name for name in columns if name not in table]:
         raise InputError(path, f"lacks the columns {', '.join(missing)}", remedy)
     return table

@@ -55,6 +55,5 @@ def _path() -> Path:
 
 
 def _read() -> dict[str, dict[str, float]]:
-    """Beliefs by claim and chapter, none if nothing was kept."""
     kept = read_json(_path(), "delete it, and start with chapter 00") if _path().exists() else {}
     return {claim: dict(kept.get(claim, {})) for claim in CLAIMS}

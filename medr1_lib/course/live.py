@@ -15,9 +15,9 @@ from medr1_lib.rl.run import log_table
 from medr1_lib.rl.train import Progress
 
 
-def live(pause: float = 1.0) -> TrainerCallback:
-    """A callback for `train`: curves, drawn every `pause` seconds, or outside notebooks a line."""
-    return LiveCurves(pause) if hasattr(IPython.get_ipython(), "kernel") else Progress()
+def live() -> TrainerCallback:
+    """A callback for `train`: curves, drawn every second, or outside notebooks a line."""
+    return LiveCurves() if hasattr(IPython.get_ipython(), "kernel") else Progress()
 
 
 class LiveCurves(TrainerCallback):

@@ -1,5 +1,7 @@
 """Concept figures: boxes and arrows, drawn by code and legible on a white page and a dark one."""
 
+from typing import Any
+
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
@@ -39,14 +41,7 @@ def sketch(
         if label:  # above a level arrow, else in a gap of the arrow
             middle, level = ((x + to_x) / 2, (y + to_y) / 2), y == to_y
             gap = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"}
-            axes.annotate(
-                label,
-                middle,
-                (0, 4 * level),
-                textcoords="offset points",
-                ha="center",
-                va="bottom" if level else "center",
-                bbox=gap,
-                fontsize=9,
-            )
+            at: dict[str, Any] = {"ha": "center", "va": "bottom" if level else "center"}
+            at |= {"textcoords": "offset points", "bbox": gap, "fontsize": 9}
+            axes.annotate(label, middle, (0, 4 * level), **at)
     return axes

@@ -25,7 +25,7 @@ from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.rl.rewards import RULES, points
 
 if TYPE_CHECKING:
-    from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor as Processor
+    from medr1_lib.model.loading import ImageOnlyQwen2VLProcessor as Processor
 
 EVERY = "all"
 LEFT = 'style="text-align: left; padding: 0 1em"'
@@ -322,7 +322,6 @@ class MapExplorer(Panel):
         return button
 
     def _grid(self, axis: str) -> VBox:
-        """The buttons in rows, one for each training."""
         place = {name: number for number, name in enumerate(AXES[axis])}
         trains, tests = (
             sorted({key[side] for key in self.cells}, key=lambda name: place.get(name, len(place)))

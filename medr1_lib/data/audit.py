@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from medr1_lib.data import dataset, omnimedvqa
+from medr1_lib.data.importing import Source
 from medr1_lib.data.question import Question
-from medr1_lib.data.source import Source
 from medr1_lib.errors import InputError
 
 Questions = Sequence[Question]
@@ -89,26 +89,17 @@ Name = tuple[str, str, str]  # axis, label, split: ("modality", "CT", "test")
 
 
 @dataclass(frozen=True)
-class Picture:
-    """What tells an image from others: its pixels, or its path where only the text is at hand."""
+class Asked:
+    """A question, and what tells its image from others."""
 
-    key: str
+    question: Question
+    key: str  # of the image: its pixels, or its path where only the text is at hand
     turned: tuple[int, ...] = ()  # as `hashes` has them
     patient: str = ""  # empty where nobody says
     path: str = ""
 
 
-@dataclass(frozen=True)
-class Group:
-    """The questions of one file, or of one label of a data set, and the image of each."""
-
-    questions: list[Question] = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
-
-    @property
-    def keys(self) -> list[str]:
-        """The keys of the images."""
-        return [one.key for one in self.pictures]
+Group = Sequence[Asked]  # of one file, or of one label of a data set
 
 
 def of_splits(source: Source) -> dict[str, Any]:
@@ -120,14 +111,12 @@ def of_splits(source: Source) -> dict[str, Any]:
     groups, paths, bad = {}, {}, list[InputError]()
     for file in omnimedvqa.read_splits(source):
         bad += file.bad
-        questions = [item.question for item in file.items]
-        name = file.kind, file.name, file.split
-        if questions:
-            pictures = [Picture(question.image_id) for question in questions]
-            groups[name], paths[name] = Group(questions, pictures), file.path
+        if file.items:
+            name, asked = (file.kind, file.name, file.split), [one.question for one in file.items]
+            groups[name], paths[name] = [Asked(one, one.image_id) for one in asked], file.path
     if not groups:
         raise bad[0]
-    count = sum(len(group.questions) for group in groups.values())
+    count = sum(map(len, groups.values()))
     return {"records": count, "skipped": [*map(vars, bad)], **_report(groups, paths)}
 
 
@@ -137,23 +126,22 @@ def of_data_set(root: Path) -> dict[str, Any]:
     Gives as `of_splits`, with paths `<split>/modality/<name>` and `<split>/question_type/<name>`;
     and `patients`, how many are known.
     """
-    groups: dict[Name, Group] = defaultdict(Group)
-    for split, row, picture in _pictures(root):
+    groups: dict[Name, list[Asked]] = defaultdict(list)
+    for split, asked in _records(root):
         for axis in ("modality", "question_type"):
-            groups[axis, row[axis], split].questions.append(Question.from_record(row))
-            groups[axis, row[axis], split].pictures.append(picture)
+            groups[axis, getattr(asked.question, axis), split].append(asked)
     ordered = dict(sorted(groups.items(), key=lambda item: (item[0][2] != "train", item[0])))
     paths = {name: f"{name[2]}/{name[0]}/{name[1]}" for name in ordered}
-    patients = {one.patient for group in groups.values() for one in group.pictures} - {""}
+    patients = {one.patient for group in groups.values() for one in group} - {""}
     counts = {"records": sum(dataset.read(root).num_rows.values()), "patients": len(patients)}
     return counts | _report(ordered, paths)
 
 
-def _pictures(root: Path) -> Iterator[tuple[str, dict[str, Any], Picture]]:
-    """Every record of a data set: its split, the row, and the image."""
+def _records(root: Path) -> Iterator[tuple[str, Asked]]:
+    """Every record of a data set, and its split."""
     known = dataset.images_behind(root)
     for split in dataset.read(root):
-        met = dict[str, Picture]()  # an image of many questions is read once
+        met = dict[str, tuple[Any, ...]]()  # an image of many questions is read once
         for row in tqdm(dataset.read_split(root, split), desc="images", unit="image", delay=1):
             name = row["image_id"]
             if name not in met:
@@ -161,9 +149,8 @@ def _pictures(root: Path) -> Iterator[tuple[str, dict[str, Any], Picture]]:
                 image = dataset.open_image(row["image"]["bytes"], where)
                 told = known.get(name, {})
                 behind = told.get("patient", ""), told.get("path", "")
-                turned = hashes(image, split != "train")
-                met[name] = Picture(dataset.image_hash(image), turned, *behind)
-            yield split, row, met[name]
+                met[name] = dataset.image_hash(image), hashes(image, split != "train"), *behind
+            yield split, Asked(Question.from_record(row), *met[name])
 
 
 def _report(groups: Mapping[Name, Group], paths: Mapping[Name, str]) -> dict[str, Any]:
@@ -175,9 +162,13 @@ def _report(groups: Mapping[Name, Group], paths: Mapping[Name, str]) -> dict[str
         train = {one[1]: groups[one] for one in groups if tested and one[::2] == (axis, "train")}
         files[paths[name]] = describe(group, train.get(label), [*train.values()], tested)
         if tested:
-            shares = {other: leak_share(one.keys, group.keys) for other, one in train.items()}
+            shares = {other: leak_share(_keys(one), _keys(group)) for other, one in train.items()}
             leaks[axis].setdefault(label, shares)
     return {"files": files, "leaks": dict(leaks)}
+
+
+def _keys(group: Group) -> list[str]:
+    return [one.key for one in group]
 
 
 def describe(
@@ -190,20 +181,22 @@ def describe(
     `patient_leak_share`, whose patient is; `near_duplicate_share`, of the others whose image has a
     near duplicate in `train`; `fitted_on`. What cannot be known is `None`.
     """
-    fits = [(train.questions, group.questions)] if train else cross_validation(group.questions)
+    questions, keys = [one.question for one in group], _keys(group)
+    fits = [([one.question for one in train], questions)] if train else cross_validation(questions)
+    right = {name: sum(rule(a, b) * len(b) for a, b in fits) for name, rule in BASELINES.items()}
     near_share = None
-    if train and group.pictures[0].turned:
-        new = ~np.isin(group.keys, train.keys)
-        near_share = float(((nearest(group.pictures, train.pictures) >= 0) & new).mean())
-    seen = [key for one in trained for key in one.keys]
-    patients = {picture.patient for one in trained for picture in one.pictures} - {""}
-    asked = [picture.patient for picture in group.pictures]
+    if train and group[0].turned:
+        new = ~np.isin(keys, _keys(train))
+        near_share = float(((nearest(group, train) >= 0) & new).mean())
+    seen = [key for one in trained for key in _keys(one)]
+    patients = {asked.patient for one in trained for asked in one} - {""}
+    asked = [one.patient for one in group]
     within = f"cross-validated within, {FOLDS} folds"
     return {
-        "records": len(group.questions),
-        "baselines": {name: pooled(rule, fits) for name, rule in BASELINES.items()},
-        "leak_share": leak_share(train.keys, group.keys) if train else None,
-        "leak_any_share": leak_share(seen, group.keys) if trained else None,
+        "records": len(group),
+        "baselines": {name: number / len(group) for name, number in right.items()},
+        "leak_share": leak_share(_keys(train), keys) if train else None,
+        "leak_any_share": leak_share(seen, keys) if trained else None,
         "patient_leak_share": leak_share([*patients], asked) if patients else None,
         "near_duplicate_share": near_share,
         "fitted_on": "train" if train else f"no train file, {within}" if tested else within,
@@ -226,15 +219,7 @@ def cross_validation(questions: list[Question]) -> list[tuple[list[Question], li
     return [([q for other in folds if other is not fold for q in other], fold) for fold in folds]
 
 
-def pooled(
-    rule: Callable[[Questions, Questions], float], fits: Sequence[tuple[Questions, Questions]]
-) -> float:
-    """Accuracy of a rule over pairs to fit on and to score."""
-    right = sum(rule(train, test) * len(test) for train, test in fits)
-    return right / sum(len(test) for _, test in fits)
-
-
-def nearest(turned: Sequence[Picture], others: Sequence[Picture]) -> np.ndarray:
+def nearest(turned: Group, others: Group) -> np.ndarray:
     """For each image the place in `others` of the first one nearly the same, in any turn, or -1."""
     theirs = np.array([one.turned[0] for one in others], dtype=np.uint64)
     found = np.full(len(turned), -1)
@@ -255,9 +240,9 @@ def pairs(root: Path) -> Iterator[tuple[str, ...]]:
 
     `what` is `pixels`, `patient` or `near`, the first of them that holds.
     """
-    train, test = dict[str, Picture](), dict[str, Picture]()
-    for split, row, picture in _pictures(root):
-        (train if split == "train" else test)[row["image_id"]] = picture
+    train, test = dict[str, Asked](), dict[str, Asked]()
+    for split, asked in _records(root):
+        (train if split == "train" else test)[asked.question.image_id] = asked
     by_pixels = {one.key: name for name, one in train.items()}
     by_patient = {one.patient: name for name, one in train.items() if one.patient}
     names, places = [*train, None], nearest([*test.values()], [*train.values()])

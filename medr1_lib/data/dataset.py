@@ -14,7 +14,7 @@ from PIL import Image
 
 from medr1_lib.data import images
 from medr1_lib.data.question import Question
-from medr1_lib.errors import InputError
+from medr1_lib.errors import InputError, refusing
 from medr1_lib.files import read_rows, whole_folder, writing
 
 CARD = "card.json"  # beside the splits: the command, seed and counts behind the data
@@ -48,29 +48,23 @@ def write(
     """
     remedy = "free some space or choose a folder you may write to"
     with writing(out, remedy), whole_folder(out, again) as whole:
-        _fill(whole, splits, card)
-        for name, text in (beside or {}).items():
+        streams, tables = whole / "streams", {}
+        streams.mkdir()
+        for name, rows in splits.items():
+            # Not `Dataset.from_generator`: it pickles the generator for a fingerprint, prints a
+            # second progress bar and hides a full disk in an error of its own.
+            file = str(streams / name)
+            with ArrowWriter(path=file, features=FEATURES, writer_batch_size=256) as writer:
+                for row in rows:
+                    writer.write(FEATURES.encode_example(row))
+                writer.finalize()
+            tables[name] = datasets.Dataset.from_file(file)
+        datasets.DatasetDict(tables).save_to_disk(whole)
+        del tables  # close the memory maps before their files go
+        shutil.rmtree(streams)
+        for name, text in {CARD: json.dumps(dict(card), indent=1) + "\n", **(beside or {})}.items():
             (whole / name).write_text(text, encoding="utf-8")
     return read(out)
-
-
-def _fill(folder: Path, splits: Mapping[str, Rows], card: Mapping[str, Any]) -> None:
-    streams = folder / "streams"
-    streams.mkdir(parents=True)
-    tables = {}
-    for name, rows in splits.items():
-        # Not `Dataset.from_generator`: it pickles the generator for a fingerprint, prints a second
-        # progress bar and hides a full disk in an error of its own.
-        file = str(streams / name)
-        with ArrowWriter(path=file, features=FEATURES, writer_batch_size=256) as writer:
-            for row in rows:
-                writer.write(FEATURES.encode_example(row))
-            writer.finalize()
-        tables[name] = datasets.Dataset.from_file(file)
-    datasets.DatasetDict(tables).save_to_disk(folder)
-    del tables  # close the memory maps before their files go
-    shutil.rmtree(streams)
-    (folder / CARD).write_text(json.dumps(dict(card), indent=1) + "\n", encoding="utf-8")
 
 
 def read(root: Path) -> datasets.DatasetDict:
@@ -78,12 +72,10 @@ def read(root: Path) -> datasets.DatasetDict:
     if not (root / "dataset_dict.json").is_file():
         remedy = "make one with `python -m medr1_lib data build`"
         raise InputError(root, "holds no data set", remedy)
-    try:
+    with refusing(root, "cannot be read", AGAIN):
         splits = datasets.load_from_disk(str(root))
         for table in splits.values():
             table.data.validate(full=True)
-    except Exception as error:  # damaged files make their readers raise anything
-        raise InputError(root, f"cannot be read ({error})", AGAIN) from error
     kinds = [table.features for table in splits.values()]
     wrong = sorted(n for n in FEATURES if any(kind.get(n) != FEATURES[n] for kind in kinds))
     if wrong:

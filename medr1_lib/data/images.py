@@ -14,7 +14,7 @@ from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from medr1_lib.errors import InputError
+from medr1_lib.errors import InputError, refusing
 
 SIDE = 384  # pixels; the longest side that Med-R1 trains on
 # No others: Pillow starts Ghostscript for an EPS.
@@ -56,11 +56,8 @@ def load(
     several frames, one is named, from 1. An `InputError` about `where` tells of a bad image.
     """
     where = where or (source if isinstance(source, Path) else "image")
-    try:
+    with refusing(where, "cannot be read", "check the path and its permissions", OSError):
         data = source if isinstance(source, bytes) else source.read_bytes()
-    except OSError as error:
-        problem = f"cannot be read ({error.strerror})"
-        raise InputError(where, problem, "check the path and its permissions") from error
     # Without its preamble a file begins with an element of group 2 or 8.
     is_dicom = data[128:132] == b"DICM" or data[:2] in (b"\2\0", b"\x08\0", b"\0\x08")
     told = ("is a DICOM file that cannot be decoded", ONE_IMAGE) if is_dicom else ()

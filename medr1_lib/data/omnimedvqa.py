@@ -12,8 +12,7 @@ from typing import Any
 from medr1_lib.data import importing
 from medr1_lib.data.importing import DROP, Item, Settings, image_id, image_path, letter_of, text
 from medr1_lib.data.question import ALL_LETTERS, Question, canonical
-from medr1_lib.data.source import Source, opened
-from medr1_lib.errors import InputError
+from medr1_lib.errors import InputError, refusing
 
 PATIENT = ("patient", "patient_id")  # fields of a record; OmniMedVQA itself has none
 _SOLUTION = re.compile(r"\s*<answer>\s*([A-Z])\s*</answer>\s*")
@@ -31,7 +30,7 @@ class RecordFile:
     bad: list[InputError]
 
 
-def read_qa(source: Source) -> list[RecordFile]:
+def read_qa(source: importing.Source) -> list[RecordFile]:
     """Read OmniMedVQA's own layout, `QA_information/**/*.json` (Hu et al., CVPR 2024)."""
     paths = source.json_files("QA_information")
     if not paths:
@@ -41,7 +40,7 @@ def read_qa(source: Source) -> list[RecordFile]:
     return [_parse(source, path, ("qa", PurePosixPath(path).stem, ""), _from_qa) for path in paths]
 
 
-def read_splits(source: Source) -> list[RecordFile]:
+def read_splits(source: importing.Source) -> list[RecordFile]:
     """Read Med-R1's layout, `Splits/{modality,question_type}/{train,test}/*.json` (2503.13939).
 
     The root may be `Splits` itself. Of modality and question type, the one that the name of the
@@ -87,14 +86,14 @@ def with_both_labels(files: list[RecordFile]) -> list[RecordFile]:
 
 
 def _parse(
-    source: Source,
+    source: importing.Source,
     path: str,
     place: tuple[str, str, str],
     read: Callable[[dict[str, Any]], tuple[Question, str]],
 ) -> RecordFile:
-    content = source.read(path)
-    try:
-        told = content.decode("utf-8-sig")
+    with refusing(path, "is not UTF-8 text", "save it as UTF-8", UnicodeDecodeError):
+        told = source.read(path).decode("utf-8-sig")
+    with refusing(path, "is not sound JSON", "download the file again, it may be cut short"):
         try:
             loaded = json.loads(told, parse_int=float)  # `int` refuses very many digits
         except ValueError:
@@ -102,11 +101,6 @@ def _parse(
                 raise
             lines = filter(str.strip, told.split("\n"))  # one record in each, it may be
             loaded = [json.loads(line, parse_int=float) for line in lines]
-    except UnicodeDecodeError as error:
-        raise InputError(path, f"is not UTF-8 text ({error})", "save it as UTF-8") from error
-    except (ValueError, RecursionError) as error:
-        remedy = "download the file again, it may be cut short"
-        raise InputError(path, f"is not sound JSON ({error})", remedy) from error
     if not isinstance(loaded, list):
         raise InputError(path, "is not a list of records", "wrap the records in [ ]")
     if not loaded:
@@ -189,9 +183,9 @@ def import_data(
     `root` and `splits` are folders or zip files; `splits` are Med-R1's, `by` modality or question
     type.
     """
-    with opened(root) as source:
+    with importing.opened(root) as source:
         if splits:
-            with opened(splits) as other:
+            with importing.opened(splits) as other:
                 read = [file for file in with_both_labels(read_splits(other)) if file.kind == by]
             if not read:
                 raise InputError(splits, f"holds no Splits/{by}", "choose the other one with --by")

@@ -149,7 +149,6 @@ def read(completion: str, options: Sequence[str]) -> str | None:
 
 
 def _letter(part: str, texts: list[str]) -> str | None:
-    """The letter that a part of a reply is, or whose option's text it is."""
     answer = _plain(part)
     marked = _MARKED.fullmatch(answer)
     if answer in texts and answer and (not marked or marked[2]):

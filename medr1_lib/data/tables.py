@@ -6,7 +6,7 @@ import hashlib
 import random
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,7 @@ from medr1_lib import files
 from medr1_lib.data import importing
 from medr1_lib.data.importing import DROP, Item, Settings, image_id, image_path, letter_of, text
 from medr1_lib.data.question import ALL_LETTERS, Question, canonical
-from medr1_lib.data.source import opened
-from medr1_lib.errors import InputError
+from medr1_lib.errors import InputError, refusing
 
 # What a column is called in the wild; the first counts.
 _FILE = Path(__file__).with_name("columns.yaml")
@@ -61,7 +60,7 @@ def import_data(
     """
     rows = read(table)
     found = _columns(rows, columns or {})
-    with opened(root) as source:
+    with importing.opened(root) as source:
         source.pictures |= rows.pictures
         reader = _Reader(rows, found, modality, question)
         items, bad = reader.items()
@@ -82,7 +81,15 @@ def read(path: Path) -> Table:
     if path.is_file():
         parts = [("", _file_rows(path))]
     elif (path / "dataset_dict.json").is_file() or (path / "dataset_info.json").is_file():
-        parts = [*_saved(path)]
+        with refusing(path, "cannot be read", "save it again"):
+            loaded = datasets.load_from_disk(str(path))
+        for split, data in (loaded if isinstance(loaded, dict) else {"": loaded}).items():
+            for name, kind in data.features.items():
+                if isinstance(kind, datasets.Image):
+                    data = data.cast_column(name, datasets.Image(decode=False))
+            numbered = [*enumerate(data.to_list(), start=1)]
+            parts.append((split, [(f"{path.name}, {split} row {n}", row) for n, row in numbered]))
+            _name_classes(parts[-1][1], data.features)
     elif found := sorted([*path.rglob("metadata.csv"), *path.rglob("metadata.jsonl")]):
         for file in found:
             below, part = file.parent.relative_to(path), _file_rows(file)
@@ -91,8 +98,13 @@ def read(path: Path) -> Table:
             parts.append((below.parts[0] if below.parts else "", part))
     elif found := sorted(path.rglob("*.parquet")):  # as the hub has them: data/train-00000-...
         parts = [(file.stem.partition("-")[0], _file_rows(file)) for file in found]
-    else:
-        parts = [*_by_folder(path)]
+    else:  # a folder of pictures for each label; the folder above that may be a split
+        for file in sorted(path.rglob("*")):
+            inner = file.relative_to(path)
+            if file.suffix.lower() in _PICTURES and len(inner.parts) > 1:
+                split = _split_of(inner.parts[0]) if len(inner.parts) > 2 else None
+                row = {"image": inner.as_posix(), "label": inner.parts[-2]}
+                parts.append((split or "", [(inner.as_posix(), row)]))
     rows, pictures = list[tuple[str, Row]](), dict[str, bytes]()
     for split, part in parts:
         for where, told in part:
@@ -111,37 +123,11 @@ def _file_rows(path: Path) -> list[tuple[str, Row]]:
     return rows
 
 
-def _saved(path: Path) -> Iterator[tuple[str, list[tuple[str, Row]]]]:
-    try:
-        loaded = datasets.load_from_disk(str(path))
-    except Exception as error:  # damaged files make their readers raise anything
-        raise InputError(path, f"cannot be read ({error})", "save it again") from error
-    splits = loaded if isinstance(loaded, dict) else {"": loaded}
-    for split, data in splits.items():
-        for name, kind in data.features.items():
-            if isinstance(kind, datasets.Image):
-                data = data.cast_column(name, datasets.Image(decode=False))
-        rows = [(f"{path.name}, {split} row {n}", row) for n, row in enumerate(data.to_list(), 1)]
-        _name_classes(rows, data.features)
-        yield split, rows
-
-
 def _name_classes(rows: list[tuple[str, Row]], features: datasets.Features) -> None:
-    """Put the names of labels in the place of their numbers."""
     for name, kind in features.items():
         if isinstance(kind, datasets.ClassLabel):
             for _, row in rows:
                 row[name] = None if row[name] is None else kind.int2str(row[name])
-
-
-def _by_folder(path: Path) -> Iterator[tuple[str, list[tuple[str, Row]]]]:
-    """A row for each picture: its folder is the label, and the one above that may be a split."""
-    for file in sorted(path.rglob("*")):
-        inner = file.relative_to(path)
-        if file.suffix.lower() in _PICTURES and len(inner.parts) > 1:
-            split = _split_of(inner.parts[0]) if len(inner.parts) > 2 else None
-            row = {"image": inner.as_posix(), "label": inner.parts[-2]}
-            yield split or "", [(inner.as_posix(), row)]
 
 
 def _outside(value: object, pictures: dict[str, bytes]) -> object:
@@ -283,10 +269,8 @@ class _Reader:
         if "choices" in self._columns and row.get(self._columns["choices"]):
             given = row[self._columns["choices"]]
             if isinstance(given, str):
-                try:
+                with refusing("row", f"its choices {given:.60} are no list", DROP):
                     given = ast.literal_eval(given)
-                except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-                    raise InputError("row", f"its choices {given:.60} are no list", DROP) from error
             given = [*given.values()] if isinstance(given, dict) else [*given]
         else:
             cells = [row.get(self._columns.get(letter, "")) for letter in ALL_LETTERS]

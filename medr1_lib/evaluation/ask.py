@@ -14,8 +14,7 @@ from transformers.feature_extraction_utils import BatchFeature
 
 from medr1_lib.data import styles
 from medr1_lib.data.question import LETTERS, Question
-from medr1_lib.model.loading import Policy, base_model
-from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
+from medr1_lib.model.loading import ImageOnlyQwen2VLProcessor, Policy, base_model
 from medr1_lib.rl.generation import sample_group
 
 ROWS = 128  # replies at once: a 2B model with room for 256 tokens each takes 5 GB of a GPU for them

@@ -12,8 +12,7 @@ from medr1_lib.data import styles
 from medr1_lib.evaluation.answers import Answer, AnswerLog, answer_to
 from medr1_lib.evaluation.ask import Asker, question_chat
 from medr1_lib.evaluation.items import EvalPrompt, EvalSet, batches
-from medr1_lib.model.loading import Policy, shares_prompts
-from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
+from medr1_lib.model.loading import ImageOnlyQwen2VLProcessor, Policy, shares_prompts
 from medr1_lib.model.vision_cache import Features, VisionCache
 from medr1_lib.rl.generation import merged_lora
 

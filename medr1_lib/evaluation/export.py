@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from typing import Any, TypeAlias
+from typing import Any
 
 import datasets
 import pandas as pd
@@ -18,8 +18,7 @@ from medr1_lib import files
 from medr1_lib.analysis.recorded import ANSWERS, read_table
 from medr1_lib.data import dataset
 from medr1_lib.data.question import Question, turns
-from medr1_lib.evaluation.answers import Answer
-from medr1_lib.evaluation.outside import TURN
+from medr1_lib.evaluation.answers import TURN, Answer
 
 Row = dict[str, Any]
 FORM = Path(__file__).with_name("forms")  # what a task and a card begin with
@@ -98,7 +97,6 @@ def _task(split: Split, whole: Path) -> None:
 
 
 def _images(split: Split, whole: Path) -> Iterator[tuple[Question, str]]:
-    """The questions, and where each image now lies."""
     (whole / "images").mkdir()
     for question, image in split.rows():
         path = f"images/{question.image_id}.png"
@@ -108,8 +106,9 @@ def _images(split: Split, whole: Path) -> Iterator[tuple[Question, str]]:
 
 def _jsonl(split: Split, whole: Path) -> None:
     rows = [{"file_name": path} | vars(asked) for asked, path in _images(split, whole)]
-    told = [{k: v for k, v in row.items() if k != "scene"} for row in rows]
-    _lines(told, whole / "metadata.jsonl")
+    for row in rows:
+        del row["scene"]
+    _lines(rows, whole / "metadata.jsonl")
     _card(split, whole, "metadata.jsonl", "images/*")
 
 
@@ -144,9 +143,9 @@ def _card(split: Split, whole: Path, *data: str) -> None:
 # ---- answers: one file for each style and control ---------------------------------------------
 
 
-def _each(answers: pd.DataFrame) -> Iterator[Answer]:
+def _each(answers: pd.DataFrame) -> list[Answer]:
     rows: list[dict[Any, Any]] = answers.to_dict("records")
-    return (Answer(**row) for row in rows)
+    return [Answer(**row) for row in rows]
 
 
 def _predictions(run: str, answers: pd.DataFrame, whole: Path) -> None:
@@ -176,7 +175,6 @@ def _logged(run: str, answers: pd.DataFrame, whole: Path) -> None:
 
 
 def _log(run: str, answers: pd.DataFrame, whole: Path) -> None:
-    """A log of Inspect."""
     samples = []
     for one in _each(answers):
         said = {"role": "assistant", "content": one.completion}
@@ -202,9 +200,8 @@ def _answers_jsonl(run: str, answers: pd.DataFrame, whole: Path) -> None:
 
 
 # name: (how a data set is written, how answers are)
-ToData: TypeAlias = Callable[[Split, Path], None]
-ToAnswers: TypeAlias = Callable[[str, pd.DataFrame, Path], None]
-FORMS: dict[str, tuple[ToData, ToAnswers]] = {
+FORMS: dict[str, tuple[Callable[[Split, Path], None], Callable[[str, pd.DataFrame, Path], None]]]
+FORMS = {
     "vlmevalkit": (_tsv, _predictions),
     "lmms-eval": (_task, _logged),
     "inspect": (_samples, _log),

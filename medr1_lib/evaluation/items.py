@@ -17,12 +17,7 @@ from medr1_lib.data.question import CIRCULAR, Question, turns
 from medr1_lib.errors import InputError
 
 CHUNK = 512  # items; their features fit into the memory of `VisionCache`
-GREY = (128, 128, 128)
-
-
-def blank(image: Image.Image) -> Image.Image:
-    """A mid-grey image of the same size."""
-    return Image.new("RGB", image.size, GREY)
+GREY = (128, 128, 128)  # of the control `blank`
 
 
 def shuffled(image_ids: Sequence[str], modalities: Sequence[str], seed: int) -> list[int]:
@@ -121,7 +116,7 @@ class EvalSet:
         if prompt.shown is None:
             return None
         if prompt.control == "blank":
-            return blank(self._open(prompt.shown, pixels=False))
+            return Image.new("RGB", self._open(prompt.shown, pixels=False).size, GREY)
         return self._open(prompt.shown)
 
     def _length(self, item: int) -> float:

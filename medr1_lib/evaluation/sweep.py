@@ -14,7 +14,7 @@ from functools import cache
 from itertools import product, repeat
 from pathlib import Path
 from threading import Thread
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 import pandas as pd
 import psutil
@@ -28,14 +28,14 @@ from medr1_lib.analysis import recorded
 from medr1_lib.data import dataset
 from medr1_lib.data.question import AXES, BASES, CONTROLS
 from medr1_lib.data.styles import STYLES
-from medr1_lib.errors import InputError
+from medr1_lib.errors import InputError, refusing
 from medr1_lib.evaluation.answers import AnswerLog, fingerprint
 from medr1_lib.evaluation.evaluate import Settings, evaluate
 from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.model.loading import base_directory, load_policy
 from medr1_lib.model.vision_cache import Features
 from medr1_lib.provenance import hardware
-from medr1_lib.rl.recipe import Loader, Recipe, load_recipe
+from medr1_lib.rl.recipe import Loader, Recipe, fits, load_recipe
 from medr1_lib.rl.run import LOG, begun
 from medr1_lib.rl.train import train
 
@@ -43,7 +43,7 @@ JOB, ERROR, RUN = "job.json", "error.txt", "run"  # in the folder of a job
 BATCH = 128  # questions in a batch of an evaluation
 TIMEOUT_MINUTES = 7 * 24 * 60  # a job is given up then, unless the plan says otherwise
 POLL_SECONDS = 2.0
-PLAN_ERRORS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+
 LISTS = ("style", "train", "seed", "tests", "controls")  # of a grid
 # What fields hold beside the right type: `train` some of its axis.
 ALLOWED: dict[str, Collection[str]] = {"axis": AXES, "controls": CONTROLS, "called": BASES}
@@ -57,12 +57,14 @@ def _check(plan: "Grid | Plan") -> None:
     """Refuse what YAML may hold instead of the types and values of the fields."""
     axis = getattr(plan, "axis", "all")
     for name, kind in get_type_hints(type(plan)).items():
-        given, many = getattr(plan, name), get_origin(kind) is tuple
-        wanted: Any = get_args(kind)[0] if many else get_origin(kind) or kind
-        values = given if many and isinstance(given, tuple) else (given,)
-        fits = [type(one) is int if wanted is int else isinstance(one, wanted) for one in values]
-        if not all(fits) or (not fits and name in NEEDED) or (name in COUNTS and given < 1):
-            remedy = f"write {'some' if many else 'a'} {wanted.__name__} of a sound size"
+        given = getattr(plan, name)
+        values = given if isinstance(given, tuple) else (given,)
+        if (
+            not fits(given, kind)
+            or (name in NEEDED and not given)
+            or (name in COUNTS and given < 1)
+        ):
+            remedy = "write values of a sound type and size"
             raise InputError("plan", f"{name} is {given!r}", remedy)
         allowed = AXES[axis] if name == "train" else ALLOWED.get(name, values)
         if wrong := [value for value in values if value not in allowed]:
@@ -141,22 +143,18 @@ class Plan:
     def read(cls, path: Path) -> "Plan":
         """Read a plan from a YAML file; an `InputError` says what in it is wrong."""
         try:
-            values = yaml.load(path.read_text(encoding="utf-8"), Loader)
-            if "\\u0000" in json.dumps(values, default=str):
-                raise ValueError("it holds a NUL character")
-            grids = []
-            for grid in values.pop("grids"):
-                lists = {k: grid[k] for k in LISTS if k in grid}
-                tuples = {k: tuple(v if isinstance(v, list) else [v]) for k, v in lists.items()}
-                grids.append(Grid(**grid | tuples))
-            return cls(grids=tuple(grids), **values)
+            with refusing(path, "is no plan", "see `benchmarks/plans` for some that are"):
+                values = yaml.load(path.read_text(encoding="utf-8"), Loader)
+                if "\\u0000" in json.dumps(values, default=str):
+                    raise ValueError("it holds a NUL character")
+                grids = []
+                for grid in values.pop("grids"):
+                    given = {k: v for k, v in grid.items() if k in LISTS}
+                    lists = {k: tuple(v if isinstance(v, list) else [v]) for k, v in given.items()}
+                    grids.append(Grid(**grid | lists))
+                return cls(grids=tuple(grids), **values)
         except InputError as error:
             raise InputError(path, error.problem, error.remedy) from error
-        except OSError as error:
-            raise InputError(path, "cannot be read", "name a YAML file") from error
-        except PLAN_ERRORS as error:
-            problem = f"is no plan ({' '.join(str(error).split())})"
-            raise InputError(path, problem, "see `benchmarks/plans` for some that are") from error
 
     def jobs(self) -> list[Job]:
         """Every model, each once, in the order of the plan."""

@@ -20,14 +20,47 @@ from transformers import (
     GenerationConfig,
     Idefics3Processor,
     PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2VLImageProcessorPil,
+    Qwen2VLProcessor,
+    Qwen3VLProcessor,
 )
+from transformers.processing_utils import ProcessorMixin
 
-from medr1_lib.errors import InputError
+from medr1_lib.errors import InputError, refusing
 from medr1_lib.files import read_json
-from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor, ImageOnlyQwen3VLProcessor
 
 if TYPE_CHECKING:  # peft and bitsandbytes take seconds to import, and most runs need neither
     from peft import PeftModel
+
+
+class ImageOnlyQwen2VLProcessor(Qwen2VLProcessor):
+    """Reads any directory of a Qwen2-VL processor, and needs no torchvision.
+
+    `AutoProcessor` does not know the class: hand it to a trainer as `processing_class`.
+    """
+
+    # The base class cannot be made without a video processor, and that one only with torchvision,
+    # whose wheel needs CUDA. transformers reads the parts of a processor off this signature.
+    def __init__(
+        self,
+        image_processor: Qwen2VLImageProcessorPil | None = None,
+        tokenizer: PreTrainedTokenizerFast | None = None,
+        chat_template: str | None = None,
+        **kwargs: object,
+    ) -> None:
+        assert tokenizer is not None  # the base class wants a default for every part
+        self.image_token, self.video_token = "<|image_pad|>", "<|video_pad|>"
+        self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
+        self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
+        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
+
+
+class ImageOnlyQwen3VLProcessor(Qwen3VLProcessor):
+    """As `ImageOnlyQwen2VLProcessor`, for Qwen3-VL."""
+
+    __init__ = ImageOnlyQwen2VLProcessor.__init__
+
 
 # What reads the prompts and images of each kind of model. That of SmolVLM reads videos as well, and
 # wants torchvision for it; its images are read like those of Idefics3.
@@ -76,7 +109,18 @@ def load_policy(
     base = base_directory(path)
     # In float16 throughout, activations of Qwen2 overflow: what layers pass on stays in float32.
     model = _load_model(base, quantize, device, dtype, torch.float16 if old else dtype)
-    processor = _load_processor(base, model.config.model_type)
+    remedy = "copy the tokenizer and preprocessor files of the model into it"
+    with refusing(base, "its processor cannot be read", remedy):
+        kind = PROCESSORS[model.config.model_type]
+        processor = kind.from_pretrained(base, local_files_only=True)
+    if processor.chat_template is None:
+        raise InputError(base, "has no chat template", "copy chat_template.json or .jinja into it")
+    remedy = "copy chat_template.json or .jinja again"
+    with refusing(base, "its chat template cannot be read", remedy), _ending():
+        asked = [{"type": "image"}, {"type": "text", "text": "?"}]
+        trial: Any = [{"role": "user", "content": asked}]
+        processor.apply_chat_template(trial, tokenize=False, add_generation_prompt=True)
+    processor.tokenizer.padding_side = "left"  # so that every row of a batch ends where it goes on
     # Qwen ships temperature 0.01 and top_k 1 with its models, and `generate` mixes them into the
     # settings that it is given: all rollouts of a group would be the same.
     ends = model.generation_config.eos_token_id or processor.tokenizer.eos_token_id
@@ -107,7 +151,7 @@ def base_directory(path: Path) -> Path:
         return path
     named = read_json(config, AGAIN).get("base_model_name_or_path")
     if isinstance(named, str) and named:
-        with _readable(config, "base model's name", AGAIN):
+        with refusing(config, "its base model's name cannot be read", AGAIN):
             for base in (Path(named), path / named, ROOT / named):
                 if base.is_dir():
                     return base
@@ -175,7 +219,7 @@ def _load_model(
             bnb_4bit_compute_dtype=compute,
             llm_int8_skip_modules=NOT_QUANTIZED,
         )
-    with _readable(path, "weights", AGAIN):
+    with refusing(path, "its weights cannot be read", AGAIN):
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
             path, output_loading_info=True, **settings
         )
@@ -188,24 +232,11 @@ def _load_model(
     return model
 
 
-def _load_processor(path: Path, kind: str) -> ImageOnlyQwen2VLProcessor:
-    remedy = "copy the tokenizer and preprocessor files of the model into it"
-    with _readable(path, "processor", remedy):
-        processor = PROCESSORS[kind].from_pretrained(path, local_files_only=True)
-    if processor.chat_template is None:
-        raise InputError(path, "has no chat template", "copy chat_template.json or .jinja into it")
-    trial: Any = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}]
-    with _readable(path, "chat template", "copy chat_template.json or .jinja again"), _ending():
-        processor.apply_chat_template(trial, tokenize=False, add_generation_prompt=True)
-    processor.tokenizer.padding_side = "left"  # so that every row of a batch ends where it goes on
-    return processor
-
-
 def _add_adapter(model: PreTrainedModel, path: Path, trainable: bool) -> "PeftModel":
     from peft import PeftModel, get_peft_model_state_dict
 
     remedy = "copy the adapter again, or train it again"
-    with _readable(path, "adapter", remedy):
+    with refusing(path, "its adapter cannot be read", remedy):
         with safe_open(path / "adapter_model.safetensors", "pt") as file:
             found = set(file.keys())
         adapted = PeftModel.from_pretrained(
@@ -220,7 +251,6 @@ def _add_adapter(model: PreTrainedModel, path: Path, trainable: bool) -> "PeftMo
 
 
 def _check_quantized(model: PreTrainedModel) -> None:
-    """Make sure that the language model is in 4 bits, the tower and the head are not."""
     from bitsandbytes.nn.modules import Linear4bit
 
     four_bit = {name: m for name, m in model.named_modules() if isinstance(m, Linear4bit)}
@@ -232,18 +262,6 @@ def _check_quantized(model: PreTrainedModel) -> None:
     # form without a gradient; training after it fails or, worse, stands still.
     for layer in four_bit.values():
         layer.support_avx512bf16_for_cpu = False
-
-
-@contextmanager
-def _readable(path: Path, part: str, remedy: str) -> Iterator[None]:
-    """Tell in one line what a library complains of on many."""
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # files from elsewhere in five libraries: anything may come
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(path, f"its {part} cannot be read ({first})", remedy) from error
 
 
 @contextmanager

@@ -1,10 +1,7 @@
 """Qwen2-VL-2B in its true size: its published configuration, and a model that is all shapes."""
 
 import torch
-from transformers import BitsAndBytesConfig, Qwen2VLConfig, Qwen2VLForConditionalGeneration
-from transformers.integrations.bitsandbytes import replace_with_bnb_linear
-
-from medr1_lib.model.loading import NOT_QUANTIZED
+from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
 
 def qwen2_vl_2b() -> Qwen2VLConfig:
@@ -25,13 +22,7 @@ def qwen2_vl_2b() -> Qwen2VLConfig:
     )
 
 
-def on_meta(config: Qwen2VLConfig, quantize: bool = False) -> Qwen2VLForConditionalGeneration:
-    """A model that has shapes and no weights; building it takes seconds and no memory.
-
-    With `quantize`, 4-bit layers stand where `load_policy` puts them, in the shapes from before.
-    """
+def on_meta(config: Qwen2VLConfig) -> Qwen2VLForConditionalGeneration:
+    """A model that has shapes and no weights; building it takes seconds and no memory."""
     with torch.device("meta"):
-        model = Qwen2VLForConditionalGeneration(config)
-    if quantize:  # what else a quantization is told changes no shape
-        replace_with_bnb_linear(model, NOT_QUANTIZED, BitsAndBytesConfig(load_in_4bit=True))
-    return model
+        return Qwen2VLForConditionalGeneration(config)

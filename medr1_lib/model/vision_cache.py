@@ -2,7 +2,8 @@
 
 import hashlib
 from collections import OrderedDict
-from typing import Any, Self, cast
+from contextlib import AbstractContextManager
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -15,11 +16,11 @@ Features = OrderedDict[bytes, Tensor]
 LIMIT = 2**29  # bytes; an image of 196 tokens takes 0.6 MB in Qwen2-VL-2B
 
 
-class VisionCache:
+class VisionCache(AbstractContextManager["VisionCache"]):
     """Keeps the features of images that a model's frozen vision tower has encoded.
 
     Stands in for `get_image_features`, which `forward` and `generate` look up on the model, until
-    `remove` or the end of its `with`. Images are told apart by all their pixels; `encoded` counts
+    the end of its `with`. Images are told apart by all their pixels; `encoded` counts
     those that went through the tower, `reused` those that did not have to. At most `limit` bytes
     are kept, those used longest ago go first. `features` are those of an earlier cache to go on.
     """
@@ -32,13 +33,7 @@ class VisionCache:
         self.encoded = self.reused = 0
         self._core.get_image_features = self
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *_: object) -> None:
-        self.remove()
-
-    def remove(self) -> None:
         """Give the model its own way back and forget every image."""
         self._core.get_image_features = self._encode
         self._features, self._bytes = OrderedDict(), 0

@@ -30,18 +30,13 @@ WRITTEN: dict[str, Collection[Any]] = {
     "loss_type": WEIGHTS,
     "scale_rewards": ADVANTAGES,
     "importance_sampling_level": RATIOS,
-    "delta": (None,),
     "top_entropy_quantile": (1.0,),
     "entropy_coef": (0.0,),
-    "use_adaptive_entropy": (False,),
-    "off_policy_mask_threshold": (None,),
     "multi_objective_aggregation": ("sum_then_normalize",),
-    "mask_truncated_completions": (False,),
-    "reward_weights": (None,),
-    "use_vllm": (False,),
-    "reward_clip_range": (None,),
-    "normalize_advantages": (False,),
 }
+UNSET = ("delta", "off_policy_mask_threshold", "reward_weights", "reward_clip_range")
+OFF = ("use_adaptive_entropy", "mask_truncated_completions", "use_vllm", "normalize_advantages")
+WRITTEN |= dict.fromkeys(UNSET, (None,)) | dict.fromkeys(OFF, (False,))
 
 
 def formula(config: GRPOConfig | RLOOConfig) -> str:

@@ -13,7 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import GenerationConfig, get_scheduler
 
 from medr1_lib.data.styles import user_turn
-from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor as Processor
+from medr1_lib.model.loading import ImageOnlyQwen2VLProcessor as Processor
 from medr1_lib.rl.generation import packed_inputs, packed_outputs, sample_group
 from medr1_lib.rl.grpo import group_advantages, grpo_loss, token_logps, token_weights
 from medr1_lib.rl.rewards import RewardFunction
@@ -118,14 +118,10 @@ def sample(
     """G rollouts of each prompt, [B, T], and 1 at each token up to and with its end, [B, T]."""
     # What is left out, `generate` takes from the model's own settings. With Qwen2-VL's (temperature
     # 0.01, top_k 1) all rollouts of a group would be the same; `load_policy` drops them, too.
-    how = GenerationConfig(
-        do_sample=True,
-        temperature=config.temperature,
-        top_p=config.top_p,
-        top_k=config.top_k,
-        max_new_tokens=config.max_completion_length,
-        suppress_tokens=[processor.image_token_id],  # an image that is not there has no features
-    )
+    drawn = {"temperature": config.temperature, "top_p": config.top_p, "top_k": config.top_k}
+    drawn["suppress_tokens"] = [processor.image_token_id]  # one that is not there has no features
+    room = config.max_completion_length
+    how = GenerationConfig(do_sample=True, max_new_tokens=room, **drawn)
     tokens = sample_group(policy, inputs, config.num_generations, how)
     ended = (tokens == processor.tokenizer.eos_token_id).long()
     return tokens, (ended.cumsum(1) - ended == 0).long()

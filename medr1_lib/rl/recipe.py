@@ -22,7 +22,7 @@ from trl.trainer.sft_config import SFTConfig
 
 from medr1_lib.data.question import canonical
 from medr1_lib.data.styles import STYLES, check_style
-from medr1_lib.errors import InputError
+from medr1_lib.errors import InputError, refusing
 from medr1_lib.rl.rewards import CLAIMS, NULL_WEIGHTS, RULES
 
 CONFIGS: dict[str, type[GRPOConfig] | type[SFTConfig]] = {"grpo": GRPOConfig, "sft": SFTConfig}
@@ -119,10 +119,8 @@ class Recipe:
             value = getattr(self, name)
             if "\0" in value or max(map(len, value.split("/"))) > 255:
                 raise _refused(f"{name} is {value!r:.80}", "name a folder")
-        try:
+        with refusing("recipe", "lora_targets is no pattern", "correct the recipe"):
             re.compile(self.lora_targets)
-        except (re.error, RecursionError, OverflowError) as error:
-            raise _refused(f"lora_targets is no pattern ({error})", "correct the recipe") from error
         fixed, kinds = FIXED[self.method], KINDS[self.method]
         for name, value in self.config.items():
             if name not in kinds:
@@ -162,13 +160,11 @@ class Recipe:
         own: dict[str, Any] = {"output_dir": str(out), "seed": self.seed}
         if self.rules in NULL_WEIGHTS and self.method == "grpo":
             own["reward_weights"] = NULL_WEIGHTS[self.rules]
-        try:
+        with refusing("recipe", "its values are no good", "correct the recipe"):
             given = {"report_to": "none", **self.config, **FIXED[self.method], **own}
             config: Any = CONFIGS[self.method](**given)
             unused = torch.optim.SGD([torch.zeros(1)])  # a schedule is made up only in training
             get_scheduler(config.lr_scheduler_type, unused, 1, 2, config.lr_scheduler_kwargs)
-        except Exception as error:  # whatever TRL, transformers and accelerate raise about values
-            raise _refused(" ".join(str(error).split()), "correct the recipe") from error
         if not config.use_cpu:
             _check_gpu(config)
         if isinstance(config, GRPOConfig):
@@ -202,15 +198,14 @@ def _check_gpu(config: GRPOConfig | SFTConfig) -> None:
 def _check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 - a type, as declared
     """Refuse a value of another kind, one out of bounds, and what JSON cannot hold."""
     try:
-        sound = _fits(value, kind) and json.dumps(value, allow_nan=False)
+        sound = fits(value, kind) and json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
         sound = False
     if not sound:
+        told = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+        remedy = f"use a value of its kind, {told}"
         if get_origin(kind) is Literal:
             remedy = f"use one of {', '.join(get_args(kind))}"
-        else:
-            told = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
-            remedy = f"use a value of its kind, {told}"
         raise _refused(f"{name} is {value!r:.80}", remedy)
     if isinstance(value, int | float) and not isinstance(value, bool):
         low, high = BOUNDS.get(name, (-LARGEST, LARGEST))
@@ -221,14 +216,17 @@ def _check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 - a typ
             raise _refused(f"{name} is {value!r:.80}", remedy)
 
 
-def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401 - a type, as declared
+def fits(value: object, kind: Any) -> bool:  # noqa: ANN401 - a type, as declared
+    """Whether a value from YAML is of a declared type; a text may stand for an enum's name."""
     origin = get_origin(kind)
     if origin in (Union, UnionType):
         kinds = get_args(kind)
         names = [one for one in kinds if isinstance(one, type) and issubclass(one, Enum)]
-        return any(_fits(value, one) for one in names or kinds)  # a name is declared as text, too
+        return any(fits(value, one) for one in names or kinds)  # a name is declared as text, too
     if origin is Literal:
         return value in get_args(kind)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(fits(one, get_args(kind)[0]) for one in value)
     plain = origin or kind
     if not isinstance(plain, type):  # `Any`
         return True
@@ -308,16 +306,13 @@ def _values(source: str | Path) -> tuple[dict[str, Any], object]:
     """The mapping behind a name, what it extends included, and the name for errors."""
     file = PRESETS / f"{source}.yaml" if source in presets() else Path(source)
     where = source if source in presets() else file
-    try:
-        values = yaml.load(file.read_text(encoding="utf-8-sig"), Loader)
-    except OSError as error:
-        remedy = f"give a YAML file or one of {', '.join(presets())}"
-        raise InputError(where, "no such recipe", remedy) from error
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        if "null byte" in str(error):
-            raise InputError(repr(str(file))[:80], "is no path", "name a file") from error
-        problem = f"is not sound YAML ({' '.join(str(error).split())})"
-        raise InputError(where, problem, "correct the file") from error
+    if "\0" in str(file):
+        raise InputError(repr(str(file))[:80], "is no path", "name a file")
+    remedy = f"give a YAML file or one of {', '.join(presets())}"
+    with refusing(where, "no such recipe", remedy, OSError):
+        text = file.read_bytes()
+    with refusing(where, "is not sound YAML", "correct the file"):
+        values = yaml.load(text.decode("utf-8-sig"), Loader)
     if not isinstance(values, dict):
         raise InputError(where, "holds no keys", "write one `key: value` per line")
     if "extends" not in values:

@@ -133,13 +133,11 @@ def claims_reward(
 
     Claims are held to the `scene` (JSON) that the image shows.
     """
-    told = zip(map(text, completions), scene, strict=True)
-    return [_true_share(said, shown) for said, shown in told]
-
-
-def _true_share(completion: str, scene: str) -> float:
-    made, truth = claimed(thought(completion))[0], json.loads(scene)
-    return sum(truth[name] == value for name, value in made) / max(1, len(made))
+    shares = []
+    for completion, shown in zip(completions, scene, strict=True):
+        made, truth = claimed(thought(text(completion)))[0], json.loads(shown)
+        shares.append(sum(truth[name] == value for name, value in made) / max(1, len(made)))
+    return shares
 
 
 def text(completion: Completion) -> str:

@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import TrainerState
 
 from medr1_lib import files
-from medr1_lib.errors import InputError
+from medr1_lib.errors import InputError, refusing
 from medr1_lib.rl.recipe import Recipe
 
 RECIPE, LOG, ROLLOUTS, CARD = "recipe.json", "log.csv", "rollouts.parquet", "README.md"
@@ -63,12 +63,10 @@ class Run:
         recipe, notes = recipe_in(folder), notes_in(folder)
         if not notes.get("finished"):
             raise InputError(folder, "its run is not finished", "go on with --resume")
-        try:
+        with refusing(folder / LOG, "is damaged", AGAIN):
             log = pd.read_csv(folder / LOG)
             if len(log) != notes["finished"]["steps"] or "seconds" not in log:
                 raise ValueError("steps are missing")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(folder / LOG, f"is damaged ({error})", AGAIN) from error
         return cls(folder, recipe, log, folder / ADAPTER)
 
     @cached_property
@@ -87,7 +85,6 @@ class Run:
 
 
 def _text(turns: list[dict[str, Any]]) -> str:
-    """The text of the last turn of a chat."""
     content = turns[-1]["content"]
     if isinstance(content, str):
         return content
@@ -130,13 +127,10 @@ class RunFolder:
             remedy = "add --resume, or choose another folder"
             raise InputError(out, "holds this run already", remedy)
         if self.finished:
-            try:
+            with refusing(out / ADAPTER, "the adapter of a finished run is damaged", AGAIN):
                 json.loads((out / ADAPTER / ADAPTER_FILES[0]).read_bytes())
                 with safe_open(out / ADAPTER / ADAPTER_FILES[1], "pt"):
                     pass
-            except (OSError, ValueError, SafetensorError) as error:
-                problem = f"the adapter of a finished run is damaged ({error})"
-                raise InputError(out / ADAPTER, problem, AGAIN) from error
         elif (whole or more) and self.checkpoint is None:
             raise InputError(out, "holds no sound checkpoint", "begin anew in another folder")
         if more and "constant" not in str(self._recipe.get("lr_scheduler_type")):
@@ -253,15 +247,10 @@ def is_last(checkpoint: Path, max_steps: int) -> bool:
     return state.global_step >= (max_steps if max_steps > 0 else state.max_steps)
 
 
-@contextmanager
-def writing(out: Path) -> Iterator[None]:
+def writing(out: Path) -> AbstractContextManager[None]:
     """Tell in one line of a full disk or a lack of permission, whatever a library makes of it."""
-    try:
-        yield
-    except (OSError, RuntimeError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
-        remedy = "make room or choose another folder; --resume goes on from a checkpoint"
-        raise InputError(out, f"cannot be written ({reason})", remedy) from error
+    remedy = "make room or choose another folder; --resume goes on from a checkpoint"
+    return refusing(out, "cannot be written", remedy, OSError, RuntimeError, SafetensorError)
 
 
 def _step(checkpoint: Path) -> int:

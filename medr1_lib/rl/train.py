@@ -2,7 +2,6 @@
 
 import functools
 import math
-import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from medr1_lib.data.phantom_vqa import ATTRIBUTES
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.rationale import rationale
 from medr1_lib.data.styles import ALL_STYLES, prompt
-from medr1_lib.errors import InputError
+from medr1_lib.errors import InputError, refusing
 from medr1_lib.model.loading import load_policy
 from medr1_lib.provenance import environment
 from medr1_lib.rl.formula import formula
@@ -186,19 +185,10 @@ def make_trainer(
             if there != getattr(recipe, name):
                 raise InputError(recipe.model, f"has {name} {there}", f"set {name} so")
         lora = None
-    try:
-        trainer = kind(
-            model=model,
-            args=config,
-            train_dataset=data,
-            # Always handed over: `AutoProcessor` would want torchvision for videos.
-            processing_class=processor,
-            peft_config=lora,
-        )
-    except torch.OutOfMemoryError:
-        raise
-    except (ValueError, ImportError, RuntimeError, re.error) as error:  # report_to, lora_targets
-        raise InputError("recipe", str(error), "correct the recipe") from error
+    # The processor is handed over: `AutoProcessor` would want torchvision for videos.
+    given = {"args": config, "train_dataset": data, "processing_class": processor}
+    with refusing("recipe", "TRL refuses it", "correct the recipe"):  # report_to, lora_targets
+        trainer = kind(model=model, peft_config=lora, **given)
     trainer.remove_callback(PrinterCallback)
     if further:
         further.trainer = trainer
@@ -329,11 +319,9 @@ def preflight(trainer: PolicyTrainer, prompts: datasets.Dataset) -> PreflightSta
 def check_labels(trainer: SupervisedTrainer, rows: datasets.Dataset) -> None:
     """Refuse supervised fine-tuning whose first questions have no token to learn from."""
     count = min(GROUPS, len(rows))
-    try:
+    with refusing("pre-flight", "a limit cuts an image", "raise max_length", ValueError):
         batch: Mapping[str, Any] = trainer.data_collator([rows[row] for row in range(count)])
         empty = int((batch["labels"] == IGNORED).all(1).sum())
-    except ValueError as error:  # a limit of length through the tokens of an image
-        raise InputError("pre-flight", " ".join(str(error).split()), "raise max_length") from error
     if empty:
         problem = f"{empty} of {count} questions have no token left to learn from"
         raise InputError("pre-flight", problem, "raise max_length, or add --force")

@@ -177,22 +177,15 @@ def sample_shared(prompts: list[Untyped], trainer: GRPOTrainer) -> dict[str, Unt
     """
     host: Untyped = trainer
     count = _neighbours(host, len(prompts))
-    inputs = host.processing_class.apply_chat_template(
-        prompts[::count],
-        chat_template=host.chat_template,
-        add_generation_prompt=True,
-        tokenize=True,
-        return_dict=True,
-        processor_kwargs={"padding": True, "padding_side": "left", "return_tensors": "pt"},
-        **host.chat_template_kwargs,
-    ).to(host.accelerator.device)
-    checkpointing = host.args.gradient_checkpointing_kwargs
-    with unwrap_model_for_generation(
-        host.model_wrapped,
-        host.accelerator,
-        generation_kwargs=host.generation_kwargs,  # in place of what the model's own config says
-        gradient_checkpointing_kwargs=checkpointing,
-    ) as policy:
+    form = {"chat_template": host.chat_template, "add_generation_prompt": True, "tokenize": True}
+    filled = {"padding": True, "padding_side": "left", "return_tensors": "pt"}
+    form |= {"return_dict": True, "processor_kwargs": filled, **host.chat_template_kwargs}
+    inputs = host.processing_class.apply_chat_template(prompts[::count], **form)
+    inputs = inputs.to(host.accelerator.device)
+    how = {"gradient_checkpointing_kwargs": host.args.gradient_checkpointing_kwargs}
+    # In place of what the model's own configuration says.
+    how["generation_kwargs"] = host.generation_kwargs
+    with unwrap_model_for_generation(host.model_wrapped, host.accelerator, **how) as policy:
         tokens = sample_group(policy, inputs, count, host.generation_config)
     read = zip(inputs["input_ids"], inputs["attention_mask"], strict=True)
     prompt_ids = [ids[mask.bool()].tolist() for ids, mask in read for _ in range(count)]

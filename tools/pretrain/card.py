@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tools.learned import EVEN
 from tools.pretrain.report import GROUP, SAMPLED, SAMPLES, TRIES
 
 CARD = """\
@@ -120,7 +121,7 @@ def missed(domains: dict[str, Any]) -> list[str]:
             >= 0.85,
         }
         for letter, share in row["letters"].items():
-            held[f"{letter} is answered in {_percent(share)} %"] = 0.2 <= share <= 0.3
+            held[f"{letter} is answered in {_percent(share)} %"] = EVEN[0] <= share <= EVEN[1]
         for control in ("blank", "shuffled"):
             held[f"{control} is {_percent(row[control])} %"] = abs(row[control] - 0.25) <= 0.04
         told += [f"**Missed: in `{style}`, {what}.**" for what, holds in held.items() if not holds]

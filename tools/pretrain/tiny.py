@@ -24,7 +24,7 @@ from transformers import (
 from medr1_lib.data.phantom_vqa import ATTRIBUTES, EVERYDAY_STEMS, STEMS, values
 from medr1_lib.data.question import DOMAINS, LETTERS
 from medr1_lib.data.styles import STYLES, prompt
-from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor
+from medr1_lib.model.loading import ImageOnlyQwen2VLProcessor
 
 WIDTH, LAYERS, HEADS = 192, 5, 6
 VISION_WIDTH, VISION_LAYERS, VISION_HEADS = 128, 4, 4

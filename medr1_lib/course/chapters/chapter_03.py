@@ -8,7 +8,6 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from medr1_lib.course.exercise import Case
 from medr1_lib.course.tiers import material
@@ -58,14 +57,14 @@ def load_bench(path: Path | None = None) -> list[BenchRow]:
     Raises an `InputError` if the table is not JSON, or a row is not complete.
     """
     path = path or material("reward_bench.json")
-    return [_row(record, f"{path}, row {place}") for place, record in read_rows(path)]
-
-
-def _row(record: dict[str, Any], where: str) -> BenchRow:
-    names = [field.name for field in fields(BenchRow)]
-    if sorted(record) != sorted(names):
-        raise InputError(where, f"has {', '.join(record)}", f"give it {', '.join(names)}")
-    return BenchRow(**record | {rules: tuple(map(float, record[rules])) for rules in RULES})
+    names, rows = [field.name for field in fields(BenchRow)], []
+    for place, record in read_rows(path):
+        if sorted(record) != sorted(names):
+            where, problem = f"{path}, row {place}", f"has {', '.join(record)}"
+            raise InputError(where, problem, f"give it {', '.join(names)}")
+        due = {rules: tuple(map(float, record[rules])) for rules in RULES}
+        rows.append(BenchRow(**record | due))
+    return rows
 
 
 def shortest_hack(

@@ -8,7 +8,7 @@ from datasets import Dataset
 from torch import Tensor, tensor
 
 from medr1_lib.course.exercise import Case
-from medr1_lib.model.processor import ImageOnlyQwen2VLProcessor as Processor
+from medr1_lib.model.loading import ImageOnlyQwen2VLProcessor as Processor
 from medr1_lib.rl.generation import packed_inputs, packed_outputs
 from medr1_lib.rl.grpo import LossKind, token_weights
 from medr1_lib.rl.loop import Config, Policy, encode, sample

@@ -169,7 +169,8 @@ def memory(
     """
     text: Any = config.get_text_config()
     vision: Any = config.vision_config
-    head_size = text.hidden_size // text.num_attention_heads
+    layers, head_size = text.num_hidden_layers, text.hidden_size // text.num_attention_heads
+    length = step.text + step.image + step.completion
     adapters = 4 * lora_parameters(linear_shapes(config), rank)
     patch = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
     pixels = step.image * vision.spatial_merge_size**2 * patch
@@ -182,12 +183,7 @@ def memory(
         "gradients": adapters,
         "AdamW": 2 * adapters,
         "pixels": 4 * rows * pixels,  # TRL keeps them once for each rollout
-        places: kv_cache_bytes(
-            text.num_hidden_layers,
-            text.num_key_value_heads,
-            head_size,
-            rows * sum((step.text, step.image, step.completion)),
-        ),
+        places: kv_cache_bytes(layers, text.num_key_value_heads, head_size, rows * length),
         "sampling: logits": 2 * 4 * rows * text.vocab_size,  # and their softmax, in float32
         "scoring: activations": activation_bytes(config, step, rank, quantize),
         "scoring: logits": 2 * min(written, TILE[0]) * min(text.vocab_size, TILE[1]),

@@ -7,8 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medr1_lib.data.phantoms.canvas import SIZE, Map, Plane, X, Y, line, paint, step, texture
-from medr1_lib.data.phantoms.painters import PAINTERS
+from medr1_lib.data.phantoms.painters import (
+    PAINTERS,
+    SIZE,
+    Map,
+    Plane,
+    X,
+    Y,
+    line,
+    paint,
+    step,
+    texture,
+)
 from medr1_lib.data.phantoms.scene import EVERYDAY, OWNED, PLACES, SCANNERS, Scene, vocabulary
 
 RADII = (0.12, 0.18, 0.25, 0.33)  # of the four grades
@@ -141,10 +151,8 @@ def draw(scene: Scene) -> Image.Image:
     grey = grey * np.float32(rng.uniform(0.8, 1.08)) + np.float32(rng.uniform(-0.04, 0.08))
     everyday = scene.modality in EVERYDAY
     if scene.grade and scene.place:
-        radius, centre = (
-            RADII[words["grade"].index(scene.grade)],
-            CENTRES[PLACES.index(scene.place)],
-        )
+        radius = RADII[words["grade"].index(scene.grade)]
+        centre = CENTRES[PLACES.index(scene.place)]
     if scene.grade and not everyday:
         grey = _with_lesion(grey, scene.primitive, radius, centre, rng)
     grey = FINISHES[look.finish](NOISE[scene.modality](grey, rng), rng)

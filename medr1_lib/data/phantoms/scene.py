@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from medr1_lib.errors import InputError
+from medr1_lib.errors import InputError, refusing
 
 # Shared by all modalities, so what is learned about them in one helps in every other.
 PRIMITIVES = ("none", "solid", "ring", "scattered")
@@ -58,18 +58,13 @@ class Scene:
             raise InputError("scene", f"the seed {self.seed!r} is no whole number", "use 0 or more")
         allowed: dict[str, tuple[str | None, ...]] = {**vocabulary(self.modality)}
         allowed["scanner"] = (*allowed.get("scanner", ()), None)
-        if not self.has_lesion:
+        if self.finding == vocabulary(self.modality)["finding"][0]:
             allowed |= {"grade": (None,), "place": (None,)}
         for name, values in allowed.items():
             if getattr(self, name) not in values:
                 problem = f"{name} {getattr(self, name)!r} does not exist there"
                 remedy = f"use one of {', '.join(map(str, values))}"
                 raise InputError(f"scene of {self.modality}", problem, remedy)
-
-    @property
-    def has_lesion(self) -> bool:
-        """Whether there is something to grade and to locate."""
-        return self.finding != vocabulary(self.modality)["finding"][0]
 
     @property
     def primitive(self) -> str:
@@ -83,13 +78,8 @@ class Scene:
     @classmethod
     def from_json(cls, text: str) -> "Scene":
         """The scene that `to_json` wrote; an `InputError` if the text is not one."""
-        try:
+        with refusing("scene", "not readable", "use the column as it was built"):
             return cls(**json.loads(text))
-        except InputError:
-            raise
-        except (ValueError, TypeError, RecursionError) as error:
-            remedy = "use the column as it was built"
-            raise InputError("scene", f"not readable ({error})", remedy) from None
 
 
 def random_scene(rng: np.random.Generator, modality: str, **fixed: str) -> Scene:
