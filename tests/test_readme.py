@@ -88,12 +88,16 @@ def test_the_gain_is_told_with_its_parts_and_the_aim(gain, reached):
     table += [one | {"arm": "sft", "value": 0.4} for one in table]  # the aim is GRPO's alone
     record = {"table": table, "seeds": [0, 1], "questions": 640, "steps": 150}
     record |= {"hardware": "a machine", "date": "2026-11-29"}
+    run = {"arm": "grpo", "style": "no_think", "gain": {"knowledge": gain}}
+    record["runs"] = [run | {"base": "one"}, run | {"base": "two", "gain": {"knowledge": 0.05}}]
     head = learned.headline(record)
     assert f"{100 * gain:+.1f} [+2.0, +30.0] in `no_think`" in head
     assert "form -0.2, habit +1.0" in head
-    assert "n = 640, 2 seeds, 150 steps" in head
+    assert "n = 640, 2 bases, 2 training seeds, 150 steps, 95 % intervals over pictures and" in head
     assert f"aimed at {reached}" in head
-    assert "| `no_think` | SFT on the letters | +40.0 [+2.0, +30.0] |" in learned.gains(record)
+    told = learned.gains(record)
+    assert "| `no_think` | SFT on the letters | +40.0 [+2.0, +30.0] |" in told
+    assert f"| `no_think` | {100 * gain:+.1f} | +5.0 |" in told
 
 
 def test_uneven_letters_are_named():

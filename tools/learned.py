@@ -8,6 +8,7 @@ from notebooks.tools import kernel
 REPORT = kernel.ROOT / "data/tiny-qwen2-vl/report.json"
 RECORD = kernel.ROOT / "data/recorded/learning/learning.json"
 AIMED, EVEN = 15, (0.2, 0.3)  # points of knowledge; shares of each letter
+OTHERS = " for GRPO and the first of them for the rest"
 PARTS = ("knowledge", "habit", "form", "strict")
 ARMS = {
     "grpo": "GRPO",
@@ -55,7 +56,7 @@ def gains(record: dict[str, Any]) -> str:
         lines.append(f"| `{style}` | {ARMS[arm]} | {cells} |")
     return "\n".join(
         [
-            f"Gain over the base in points; held-out questions, {how(record)}:",
+            f"Gain over the base in points; held-out questions, {how(record, OTHERS)}:",
             "",
             *lines,
             *each_base(record),
@@ -90,12 +91,12 @@ def points(record: dict[str, Any], style: str, arm: str, part: str) -> str:
     return f"{value} [{low}, {high}]"
 
 
-def how(record: dict[str, Any]) -> str:
-    """Questions, bases, seeds, steps, machine and day of a record."""
+def how(record: dict[str, Any], rest: str = "") -> str:
+    """Questions, bases, seeds, steps, machine and day of a record; `rest` is about other arms."""
     seeds, bases = len(record["seeds"]), len(bases_of(record))
     count = "one training seed" if seeds == 1 else f"{seeds} training seeds"
     over = ["pictures"] + ["bases"] * (bases > 1) + ["seeds"] * (bases == 1 and seeds > 1)
-    several = f"GRPO on {bases} bases and the rest on the first, " if bases > 1 else ""
+    several = f"{bases} bases{rest}, " if bases > 1 else ""
     return (
         f"n = {record['questions']}, {several}{count}, {record['steps']} steps, "
         f"95 % intervals over {' and '.join(over)}, {record['hardware']}, {record['date']}"
