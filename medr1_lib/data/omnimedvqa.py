@@ -180,8 +180,7 @@ def import_data(
 ) -> dict[str, Any]:
     """Import OmniMedVQA, or anything laid out like it; see `importing.write`.
 
-    `root` and `splits` are folders or zip files; `splits` are Med-R1's, `by` modality or question
-    type.
+    `root` and Med-R1's `splits` are folders or zip files, `by` is modality or question type.
     """
     with importing.opened(root) as source:
         if splits:

@@ -119,8 +119,7 @@ def build(
 ) -> datasets.DatasetDict:
     """Draw the benchmark and write it: `train` (four times as many) and `test`.
 
-    The shortcut is planted in `train` only, so that a model which took it fails in `test`; `mark`
-    changes `test` only.
+    The shortcut is in `train` only: a model that took it fails in `test`, which `mark` changes.
     """
     card = {"source": "PhantomMedVQA", "seed": seed, "per_cell": per_cell, "leaky": leaky}
     card |= {"shortcut": shortcut, "mark": mark, "domain": domain}

@@ -33,8 +33,7 @@ def turns(control: str) -> int:
 def canonical(axis: str, name: str) -> str:
     """The modality or question type behind any spelling of it met in OmniMedVQA or Med-R1.
 
-    Case, punctuation and a second name in parentheses do not count. Any other name is taken as it
-    is.
+    Case, punctuation and a second name in parentheses do not count. Any other name stays as it is.
 
     Example:
         >>> canonical("modality", "OCT (Optical Coherence Tomography"), canonical("modality", "PET")

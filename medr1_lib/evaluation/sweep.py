@@ -223,7 +223,12 @@ def unfinished(jobs: Sequence[Job], out: Path) -> dict[str, str]:
 def _submit(
     plan: Plan, jobs: list[Job], out: Path, executor: str, processes: int
 ) -> list[submitit.Job[None]]:
-    try:
+    # What submitit raises for a parameter that it does not know or cannot use.
+    kinds = NameError, TypeError, ValueError, AssertionError
+    with (
+        refusing(f"--executor {executor}", "cannot be used", "use local here", RuntimeError),
+        refusing("plan: resources", "do not fit", "use submitit's parameters", *kinds),
+    ):
         cluster = submitit.AutoExecutor(out / "jobs", cluster=executor)
         asked = {"timeout_min": TIMEOUT_MINUTES, "cpus_per_task": plan.threads}
         cluster.update_parameters(**asked | {"name": "medr1-sweep"} | dict(plan.resources))
@@ -233,11 +238,6 @@ def _submit(
         here = zip(dealt, _cards(jobs, processes), strict=False)
         rest = out, plan.threads, os.getpid()
         return [cluster.submit(run_jobs, part, *rest, card) for part, card in here]
-    except RuntimeError as error:
-        raise InputError(f"--executor {executor}", str(error), "use local here") from error
-    # What submitit raises for a parameter that it does not know or cannot use.
-    except (NameError, TypeError, ValueError, AssertionError) as error:
-        raise InputError("plan: resources", str(error), "use submitit's parameters") from error
 
 
 def _cards(jobs: Sequence[Job], processes: int) -> list[str]:
@@ -261,8 +261,7 @@ def run_jobs(
 ) -> None:
     """Do these jobs one after the other; what goes wrong with one is written into its folder.
 
-    Ends when the process `parent` has ended: killed, it could not end this one. Sees the GPU `card`
-    alone, where one is given.
+    Ends when the process `parent` has ended: killed, it could not end this one. Sees only a `card`.
     """
     if card is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = card  # torch reads it when it first asks for a GPU

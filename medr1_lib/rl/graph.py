@@ -114,8 +114,7 @@ class DecodingStep:
 def _step_for(model: Untyped, rows: int, length: int, room: int, record: bool) -> DecodingStep:
     """The step recorded before, if it fits and reads the weights where they are now.
 
-    An optimizer changes an adapter in place, which a recording follows. It is kept on the model:
-    both go together.
+    An optimizer changes an adapter in place, which a recording follows. It is kept on the model.
     """
     start = BUCKET * math.ceil(length / BUCKET)
     weights = tuple(weight.data_ptr() for weight in model.parameters())

@@ -187,7 +187,8 @@ def make_trainer(
         lora = None
     # The processor is handed over: `AutoProcessor` would want torchvision for videos.
     given = {"args": config, "train_dataset": data, "processing_class": processor}
-    with refusing("recipe", "TRL refuses it", "correct the recipe"):  # report_to, lora_targets
+    kinds = ValueError, ImportError, RuntimeError  # of `report_to` or `lora_targets`
+    with refusing("recipe", "TRL refuses it", "correct the recipe", *kinds):
         trainer = kind(model=model, peft_config=lora, **given)
     trainer.remove_callback(PrinterCallback)
     if further:

@@ -7,18 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medr1_lib.data.phantoms.painters import (
-    PAINTERS,
-    SIZE,
-    Map,
-    Plane,
-    X,
-    Y,
-    line,
-    paint,
-    step,
-    texture,
-)
+from medr1_lib.data.phantoms.painters import PAINTERS, Map, Plane, X, Y, line, paint, step, texture
 from medr1_lib.data.phantoms.scene import EVERYDAY, OWNED, PLACES, SCANNERS, Scene, vocabulary
 
 RADII = (0.12, 0.18, 0.25, 0.33)  # of the four grades
@@ -44,7 +33,7 @@ class Look:
         return np.interp(tissue, levels, values).astype(np.float32)
 
     def colour(self, grey: Map) -> NDArray[np.uint8]:
-        """Grey levels as colours, [SIZE, SIZE, 3]."""
+        """Grey levels as colours, [height, width, 3]."""
         table = np.array(self.ramp, np.float32)
         places = np.linspace(0, 255, len(table))
         steps = np.stack([np.interp(np.arange(256), places, channel) for channel in table.T], -1)
@@ -78,7 +67,7 @@ def _bubbles(grey: Map, rng: np.random.Generator) -> Map:
 
 def _scan_columns(grey: Map, rng: np.random.Generator) -> Map:
     coarse = np.repeat(grey[:, ::4], 4, axis=1)
-    shaken = np.repeat(rng.normal(0, 0.05, SIZE // 4), 4).astype(np.float32)
+    shaken = np.repeat(rng.normal(0, 0.05, len(grey) // 4), 4).astype(np.float32)
     return coarse + shaken
 
 
@@ -224,6 +213,6 @@ def _with_scanner(pixels: NDArray[np.uint8], scanner: int) -> NDArray[np.uint8]:
     stripes = (X, Y, X + Y, X - Y)[scanner]
     marked = pixels * (1 + 0.03 * np.sin(60 * stripes))[..., None]
     for tick in range(scanner + 1):
-        right = SIZE - 4 - 4 * tick
-        marked[SIZE - 8 : SIZE - 2, right - 2 : right] = (235, 235, 235)
+        right = -4 - 4 * tick
+        marked[-8:-2, right - 2 : right] = (235, 235, 235)
     return np.clip(marked, 0, 255).astype(np.uint8)
