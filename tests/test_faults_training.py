@@ -211,7 +211,7 @@ VALUES = {
     "extends": ("[course]", "null", "{a: b}", "nothing"),
     "push_to_hub": ("true",),
     "lr_scheduler_type": ("x", "null"),
-    "generation_kwargs": ("{nonsense: 1}",),
+    "generation_kwargs": ("{nonsense: 1}", "abc"),
     "reward_weights": ("[.nan]", "{a: 1}"),
     "optim": ("x", "[a]"),
     "deepspeed": ("x",),

@@ -293,6 +293,15 @@ def test_what_is_transparent_is_black_whatever_colour_is_hidden_there(mode):
     assert (shown[1:] == 200).all()
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_a_black_drawing_on_a_clear_ground_is_seen(mode):
+    pixels = np.zeros((4, 4, 4), np.uint8)
+    pixels[1:3, 1:3, 3] = 255
+    shown = grey(images.load(encoded(Image.fromarray(pixels).convert(mode), "PNG")))
+    assert not shown[1:3, 1:3].any()
+    assert shown.sum() == 12 * 255
+
+
 def test_a_hot_pixel_does_not_decide_the_grey_levels():
     values = np.tile(np.linspace(0, 1000, 100, dtype=np.uint16), (100, 1))
     values[3, 3] = 65535

@@ -114,6 +114,20 @@ def test_log_and_adapter_are_those_of_the_last_checkpoint(tmp_path):
     assert [path.name for path in run.folder.glob("checkpoint-*")] == ["checkpoint-2"]
 
 
+def test_a_run_is_called_finished_when_nothing_is_left_to_clear_away(tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    folder = begun(tmp_path / "run", 1, 2)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("medr1_lib.rl.run.shutil.rmtree", killed)
+        folder.finish()
+    again = RunFolder(folder.out, trainings.grpo(), resume=True)
+    assert not again.finished
+    again.finish()
+    assert [path.name for path in folder.out.glob("checkpoint-*")] == ["checkpoint-2"]
+
+
 def test_the_log_has_our_names_for_what_trl_measures():
     history = [LOGS | {"step": 1}, {"step": 1, "train_runtime": 1.0}]
     (row,) = log_table(history).to_dict("records")

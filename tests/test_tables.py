@@ -289,6 +289,13 @@ def test_what_was_left_out_is_told_by_line(tmp_path):
         )
 
 
+@pytest.mark.parametrize("choices", [5, 1.5, True, "5", "{1, 2}", "b'xy'", "[", "left, right"])
+def test_choices_that_are_no_list_are_told_by_line(tmp_path, choices):
+    row = json.dumps({"image": "a.png", "question": "?", "choices": choices, "answer": "A"})
+    with pytest.raises(InputError, match=r"t.jsonl, line 1: its choices .* are no list"):
+        imported(tmp_path, row, name="t.jsonl")
+
+
 def test_own_names_of_columns_are_said(tmp_path):
     text = "Bild,Befund\na.png,x\nb.png,y\n"
     splits, _ = imported(tmp_path, text, columns={"image": "Bild", "label": "Befund"})

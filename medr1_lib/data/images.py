@@ -51,9 +51,10 @@ def load(
     """Read a picture or a DICOM image as RGB, made smaller if a side exceeds `side`.
 
     The format, one of `FORMATS`, follows from the content. EXIF orientation is applied, and what is
-    transparent becomes black. Grey of more than 8 bits is stretched between `limits`, else over the
-    first window of a DICOM file, else from the 0.1th to the 99.9th per cent of its values. Of
-    several frames, one is named, from 1. An `InputError` about `where` tells of a bad image.
+    transparent becomes black, or white under a black drawing. Grey of more than 8 bits is stretched
+    between `limits`, else over the first window of a DICOM file, else from the 0.1th to the 99.9th
+    per cent of its values. Of several frames, one is named, from 1. An `InputError` about `where`
+    tells of a bad image.
     """
     where = where or (source if isinstance(source, Path) else "image")
     with refusing(where, "cannot be read", "check the path and its permissions", OSError):
@@ -140,8 +141,10 @@ def _read_picture(
         wide = _grey(values, limits, where)
         return ImageOps.invert(wide) if tags.get(262) == 0 else wide  # there, white is zero
     if image.has_transparency_data:  # what is hidden under it may have any colour
-        black = Image.new("RGBA", image.size, "black")
-        image = Image.alpha_composite(black, image.convert("RGBA"))
+        clear = image.convert("RGBA")
+        grounds = (Image.new("RGBA", image.size, colour) for colour in ("black", "white"))
+        dark, light = (Image.alpha_composite(ground, clear) for ground in grounds)
+        image = light if is_flat(dark) and not is_flat(light) else dark  # a black drawing
     return image.convert("RGB")
 
 

@@ -7,6 +7,7 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -269,9 +270,11 @@ class _Reader:
         if "choices" in self._columns and row.get(self._columns["choices"]):
             given = row[self._columns["choices"]]
             if isinstance(given, str):
-                with refusing("row", f"its choices {given:.60} are no list", DROP):
+                with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
                     given = ast.literal_eval(given)
-            given = [*given.values()] if isinstance(given, dict) else [*given]
+            given = [*given.values()] if isinstance(given, dict) else given
+            if not isinstance(given, list | tuple):
+                raise InputError("row", f"its choices {given!s:.60} are no list", DROP)
         else:
             cells = [row.get(self._columns.get(letter, "")) for letter in ALL_LETTERS]
             given = [cell for cell in cells if cell not in (None, "")]

@@ -131,9 +131,9 @@ class Recipe:
             _check(name, value, kinds[name])
             if value != fixed.get(name, value):
                 raise _refused(f"{name} is always {fixed[name]}", "leave it out")
-        odd = (self.config.get("generation_kwargs") or {}).keys() - GenerationConfig().to_dict()
-        if odd:
-            raise _refused(f"generation_kwargs has {min(odd)!r}", "use names of GenerationConfig")
+        more = self.config.get("generation_kwargs") or {}
+        if not isinstance(more, dict) or more.keys() - GenerationConfig().to_dict():
+            raise _refused(f"generation_kwargs is {more!r}", "use names of GenerationConfig")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":

@@ -194,8 +194,8 @@ class RunFolder:
                 (self.out / COMPLETIONS).rmdir()  # supervised fine-tuning samples nothing
         seconds = round(float(log["seconds"].sum()), 1)
         date = time.strftime("%Y-%m-%d")
+        self._drop_checkpoints(last)  # before the note, since a finished run is left as it is
         self.note({"finished": {"date": date, "steps": len(log), "seconds": seconds}})
-        self._drop_checkpoints(last)
 
     def _drop_checkpoints(self, but: Path | None = None) -> None:
         for path in self.out.glob("checkpoint-*"):
