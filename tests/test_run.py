@@ -119,9 +119,10 @@ def test_a_run_is_called_finished_when_nothing_is_left_to_clear_away(tmp_path, m
         raise KeyboardInterrupt
 
     folder = begun(tmp_path / "run", 1, 2)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr("medr1_lib.rl.run.shutil.rmtree", killed)
-        folder.finish()
+        with pytest.raises(KeyboardInterrupt):
+            folder.finish()
     again = RunFolder(folder.out, trainings.grpo(), resume=True)
     assert not again.finished
     again.finish()
