@@ -115,7 +115,7 @@ def test_log_and_adapter_are_those_of_the_last_checkpoint(tmp_path):
 
 
 def test_a_run_is_called_finished_when_nothing_is_left_to_clear_away(tmp_path, monkeypatch):
-    def killed(*_):
+    def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     folder = begun(tmp_path / "run", 1, 2)
