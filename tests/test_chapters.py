@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binom, binomtest
+from scipy.stats import binom, binomtest, t
 
 from medr1_lib.analysis.gains import PARTS, READERS, change, gain_parts
 from medr1_lib.analysis.stats import ITEM, wilson
@@ -14,6 +14,7 @@ from medr1_lib.course.chapters.chapter_00 import coverage
 from medr1_lib.course.chapters.chapter_01 import split_by_image
 from medr1_lib.course.chapters.chapter_03 import shortest_hack
 from medr1_lib.course.chapters.chapter_07 import brier, group_kinds, mend
+from medr1_lib.course.chapters.chapter_12 import power
 from medr1_lib.course.tiers import material
 from medr1_lib.rl.recipe import load_recipe
 
@@ -156,3 +157,20 @@ def test_a_dead_signal_has_no_entropy_and_does_not_move():
     assert dead["zero_std_groups"].min() == 1
     assert dead["entropy"].max() < 0.05 * healthy["entropy"].mean()
     assert dead["kl"].max() < 0.05 * healthy["kl"].tail(5).mean()
+
+
+@pytest.mark.parametrize(
+    ("gap", "seeds", "seed_sd"),
+    [(0.0, 5, 0.02), (0.05, 5, 0.02), (0.05, 10, 0.03), (0.08, 4, 0.03)],
+)
+def test_power_is_how_often_simulated_studies_find_the_gap(gap, seeds, seed_sd):
+    """Two methods, the luck of the questions and of the seeds drawn, 4,000 times."""
+    questions, discordant, rng = 800, 0.2, np.random.default_rng(0)
+    items = discordant / questions
+    runs = rng.normal(0, seed_sd, (4000, 2, seeds))
+    measured = gap + runs[:, 0].mean(1) - runs[:, 1].mean(1) + rng.normal(0, items**0.5, 4000)
+    spread = runs.var(axis=2, ddof=1).sum(axis=1) / seeds
+    parts = items**2 / (questions - 1) + spread**2 / (2 * (seeds - 1))
+    bound = t.ppf(0.975, (items + spread) ** 2 / parts)
+    found = (measured > bound * np.sqrt(items + spread)).mean()
+    assert power(gap, questions, seeds, seed_sd, discordant) == pytest.approx(found, abs=0.05)

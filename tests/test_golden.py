@@ -39,8 +39,8 @@ import torch
 from matplotlib import pyplot as plt
 from safetensors.torch import load_file
 
-from medr1_lib.analysis import plots, rationale, shortcut, stats, transfer
-from medr1_lib.analysis.recorded import LETTER_PROBS, LOGS, load, notes
+from medr1_lib.analysis import gains, plots, rationale, shortcut, stats, transfer
+from medr1_lib.analysis.recorded import LETTER_PROBS, LOGS, load, notes, with_letter_probs
 from medr1_lib.analysis.stats import compare, paired_interval, share, wilson
 from medr1_lib.analysis.stats import summary as score_summary
 from medr1_lib.course.chapters import chapter_12 as paper
@@ -69,6 +69,7 @@ BLOCKS = (
     "larger",
     "pilot",
     "rerun",
+    "maps",
 )
 # Maps over both ways to cut, by what was trained: the block that holds each.
 HELD = {
@@ -137,7 +138,7 @@ def golden(name):
 def block(name):
     """The records of a block, with the bases of `all` where they answered the same questions."""
     own = load(RECORDED / name)
-    if name in ("all", "shortcut", "rerun"):
+    if name in ("all", "shortcut", "rerun", "maps"):
         return own
     bases = load(RECORDED / "all").query("method == 'base'")
     return pd.concat([own, bases], ignore_index=True).drop_duplicates(ANSWERED)
@@ -255,21 +256,15 @@ TEXTS = [
     "have ended, {stopped.think_before} and {stopped.no_think} (",
     "name the right option in {oracle} % of these questions",
     "({steps} steps, {items} unseen questions, {seeds} seeds, 95 % intervals",
-    "than in the {others} others:",
+    "100 steps, {maps.items} unseen questions, {maps.seeds}, 95 % intervals",
     *(
-        f"{{modality.{s}.home}} and {{modality.{s}.away}} {points}in `{s}`"
-        for s, points in ((BEFORE, "points "), (NONE, ""), (AFTER, ""))
+        f"gains {{maps.{axis}.grpo.home}} there and {{maps.{axis}.grpo.away}} in the {others}"
+        f" others after GRPO, {{maps.{axis}.sft.home}} and {{maps.{axis}.sft.away}} after SFT"
+        for axis, others in (("modality", "seven"), ("question_type", "four"))
     ),
-    "by SFT (`no_think`) {modality.sft.home} and {modality.sft.away}.",
-    "Blank and shuffled images leave {blind} %.",
-    "{type.think_before.home} there and {type.think_before.away} elsewhere in `think_before`",
-    "{type.no_think.home} and {type.no_think.away} in `no_think`",
-    "{type.think_after.home} and {type.think_after.away} in `think_after`",
-    "({index.modality.think_before} against {index.modality.no_think} of the gain at home)",
-    "({index.type.think_before} against {index.type.no_think})",
-    "SFT minus GRPO {type.sft.less.away}), on its own type SFT is ahead ({type.sft.less.home}",
-    "; p = {type.sft.p} after Holm)",
-    "With GRPO's learning rate SFT is {type.slow.behind} points behind on both.",
+    "SFT minus GRPO is {maps.modality.less} between modalities",
+    "and {maps.question_type.less} between types of question",
+    "Blank and shuffled images leave the base {maps.blind} %.",
     "cannot be told apart (SFT minus GRPO {all.sft.less}), since seeds differ much",
     "with {budget.times} times the updates, in the same time and on {budget.times} times the"
     " questions, SFT is {budget.verdict}.",
@@ -284,10 +279,6 @@ TEXTS = [
     " ({mark.items} questions)",
     "tells the scanner in {probe.tower} % of pictures, from the pixels of the corner in"
     " {probe.corner} %",
-    "answers {larger.think_before} % in `think_before`, {larger.no_think} in `no_think`,"
-    " {larger.think_after} in `think_after`",
-    "GRPO ({grpo.think_before}, {grpo.no_think}, {grpo.think_after})",
-    "answers {longer.think_before}, {longer.no_think} and {longer.think_after} %",
     "takes {gpu.ours} GB where TRL's own takes {gpu.trl}, or {gpu.checkpointing} with",
     "({gpu.seconds} seconds)",
 ]
@@ -356,27 +347,36 @@ def speeds():
 
 
 def account_of_maps():
-    """What carries over, by modality and by question type."""
-    said, gain = {}, ["gain", "gain_low", "gain_high"]
-    for axis, name in (("modality", "modality"), ("question_type", "type")):
-        for style in STYLES:
-            table = summary(axis, "grpo", style)
-            said[f"{name}.{style}.home"] = interval(table.loc["at home", gain])
-            said[f"{name}.{style}.away"] = interval(table.loc["elsewhere", gain])
-            if style != AFTER:
-                said[f"index.{name}.{style}"] = f"{index(axis, 'grpo', style)['index']:.2f}"
-    table = summary("modality", "sft", NONE)["gain"]
-    said["modality.sft.home"], said["modality.sft.away"] = map(points, table)
-    said["others"] = WORDS[found("modality", "grpo", NONE).test.nunique() - 1]
-    arms = transfer.compare_pooled(by_type_arms()).set_index(["label", "part"])
-    home, away = (arms.loc["SFT", part] for part in ("at home", "elsewhere"))
-    ends = ["difference", "low", "high"]
-    said["type.sft.less.away"] = interval(away[ends], "+")
-    said["type.sft.less.home"] = interval(home[ends], "+").replace(" points", "")
-    said["type.sft.p"] = f"{home['p_holm']:.3f}"
-    slow = {f"{-100 * one:.0f}" for one in arms.loc["SFT, rate of GRPO", "difference"]}
-    said["type.slow.behind"] = str(*slow) if len(slow) == 1 else str(slow)
+    """What carries over, by modality and by question type, over the corrected base."""
+    said, gain, seeds = {}, ["gain", "gain_low", "gain_high"], set()
+    for axis in ("modality", "question_type"):
+        sides = {method: corrected_map(method, axis) for method in ("grpo", "sft")}
+        for method, one in sides.items():
+            table = transfer.summary(one).set_index("part")
+            for part, short in (("at home", "home"), ("elsewhere", "away")):
+                said[f"maps.{axis}.{method}.{short}"] = interval(table.loc[part, gain], "+")
+            seeds |= {one.right[train].shape[1] for train in one.trains}
+        pooled = transfer.compare_pooled(sides).set_index("part")
+        less = pooled.loc["elsewhere", ["difference", "low", "high"]]
+        said[f"maps.{axis}.less"] = interval(less, "+")
+    said["maps.seeds"] = "one seed" if seeds == {1} else f"{span(seeds)} seeds"
+    said["maps.items"] = f"{map_answers()['item'].nunique():,}"
+    blind = load(RECORDED / "maps").query("control != 'none'")
+    said["maps.blind"] = span(100 * blind.groupby(["style", "control"])["correct"].mean())
     return said
+
+
+@cache
+def map_answers():
+    """The answers of the maps, with all readers."""
+    told = with_letter_probs(RECORDED / "maps")
+    return pd.concat(gains.read_all(one) for _, one in told.groupby("model"))
+
+
+def corrected_map(method, axis, reader="corrected"):
+    """One map in `no_think`, right or wrong as one of the readers has it."""
+    read = map_answers()
+    return transfer.transfer_answers(read.assign(correct=read[reader]), method, NONE, axis)
 
 
 def account_of_everything():
@@ -395,11 +395,6 @@ def account_of_everything():
     changes = recorded("budget")["changes"]["4 times the updates"]
     said["budget.times"] = WORDS[changes["max_steps"] // int(said["steps"])]
     right = real().groupby(["method", "style"])["correct"].mean()
-    more = load(RECORDED / "larger").groupby(["method", "style"])["correct"].mean()
-    for style in STYLES:
-        said[f"grpo.{style}"] = points(right["grpo", style])
-        said[f"larger.{style}"] = points(more["larger base", style])
-        said[f"longer.{style}"] = points(more["longer base", style])
     leads = styles_against_first("grpo", "accuracy").set_index("label")["difference"]
     said |= {f"lead.{style}": f"{-100 * leads[style]:.0f}" for style in (NONE, AFTER)}
     own = right["base"]
@@ -408,10 +403,7 @@ def account_of_everything():
     shown = scored("all").query("control == 'none' and style == @BEFORE")
     rows = rationale.summary(shown, ["method"]).set_index(["measure", "method"])["value"]
     said |= {f"false.{m}": points(rows["hallucination", m]) for m in ("base", "grpo")}
-    trained = block("all").query("control != 'none' and method != 'base'")
-    blind = trained.groupby(["style", "control"])["correct"].mean()
-    # The text rounds to chance what lies within two points of it: 23.6 to 25.3 today.
-    return said | {"blind": "25" if blind.sub(0.25).abs().max() < 0.02 else str(blind.to_dict())}
+    return said
 
 
 def account_of_side_effects():
@@ -646,41 +638,32 @@ def chapter_11():
 
 @cache
 def chapter_12():
-    kept, full = {}, found("modality", "grpo", NONE)
-    table = matrix("modality", "grpo", NONE)
-    kept["gain"] = table
-    kept["figure: gain"] = figure(plots.difference_heatmap(table, "gain", "Gain, in points"))
-    kept["summary"] = summary("modality", "grpo", NONE).reset_index()
-    parts = transfer.variance_components(full)
-    kept["spread"] = {n: 100 * max(variance, 0) ** 0.5 for n, variance in parts.items()}
-    gains = table.set_index(["train", "test"])["gain"].to_dict()
-    kept["index"] = index("modality", "grpo", NONE) | {"by hand": transfer_index(gains)}
-    blind = transfer.blind_baselines(block("all"), "grpo", NONE, "all", train_questions())
-    kept["controls"] = blind
-    shown = blind.groupby("train", sort=False)["accuracy"].agg(["min", "mean", "max"])
-    kept["controls, in all"] = shown.reset_index()
-    drawn = plots.heatmap(matrix("all", "grpo", NONE), blind, "Trained on everything")
-    kept["figure: controls"] = figure(drawn)
-    kept["question types"] = summary("question_type", "grpo", NONE).reset_index()
-    maps = [(a, "grpo", s) for a in ("modality", "question_type") for s in STYLES]
-    maps += [("question_type", "sft", NONE)]
-    kept["indices"] = {", ".join(key): index(*key) for key in maps}
-    arms = by_type_arms()
-    kept["arms"] = {arm: transfer.index(one) for arm, one in arms.items()}
-    kept["arms, less GRPO"] = transfer.compare_pooled(arms)
-    again = load(RECORDED / "rerun").groupby(["train", "modality"])["correct"].mean()
-    new = again.rename("rerun").rename_axis(["train", "test"]).reset_index()
-    told = transfer.prediction_intervals(full).merge(new)
-    inside = told["rerun"].between(told["low"], told["high"])
-    shift = 100 * (told["rerun"] - told["accuracy"])
-    kept["rerun"] = told
-    kept["rerun, in all"] = [int(inside.sum()), shift.mean(), int((shift < 0).sum())]
+    kept, base = {}, map_answers().query("method == 'base' and style == @NONE")
+    for axis in ("modality", "question_type"):
+        one = corrected_map("grpo", axis)
+        table = transfer.matrix(one)
+        kept[f"gain, {axis}"] = table
+        by_hand = transfer_index(table.set_index(["train", "test"])["gain"].to_dict())
+        kept[f"index, {axis}"] = transfer.index(one) | {"by hand": by_hand}
+        for reader in ("strict", "corrected"):
+            found_ = transfer.summary(corrected_map("grpo", axis, reader))
+            kept[f"summary, {axis}, {reader}"] = found_
+        blind = transfer.blind_baselines(
+            load(RECORDED / "maps"), "base", NONE, axis, train_questions()
+        )
+        kept[f"controls, {axis}"] = blind
+        drawn = plots.heatmap(table, blind, f"GRPO, {axis}")
+        kept[f"figure: {axis}"] = figure(drawn)
+        sides = {method: corrected_map(method, axis) for method in ("grpo", "sft")}
+        kept[f"SFT less GRPO, {axis}"] = transfer.compare_pooled(sides)
+    kept["readers"] = base[list(gains.READERS)].mean()
+    away = map_answers().query("method == 'grpo' and style == @NONE and axis == 'modality'")
+    away = away[away["train"] != away["modality"]]
+    known = base.set_index("item")["corrected"]
+    away = away.assign(gain=away["corrected"] - away["item"].map(known))
+    kinds = {kind: stats.mean_table(of, ["gain"]) for kind, of in away.groupby("question_type")}
+    kept["elsewhere, by question type"] = pd.concat(kinds).reset_index()
     theirs = paper.no_think_minus_think("modality")
-    ours = transfer.compare_cells(found("modality", "grpo", BEFORE), full)
-    kept["figure: published"] = figure(plots.difference_heatmap(theirs, "value", "Published"))
-    kept["figure: ours"] = figure(plots.difference_heatmap(ours, title="Ours"))
-    values = {"published": theirs["value"], "ours": 100 * ours["difference"]}
-    kept["beside"] = {k: [v.mean(), int((v > 0).sum()), len(v)] for k, v in values.items()}
     counts = dict(zip(theirs["test"], theirs["n"], strict=True))
     turned = theirs.assign(n=theirs["train"].map(counts))
     for name, whole in (("columns", theirs), ("rows", turned)):
@@ -688,17 +671,6 @@ def chapter_12():
         fit = [paper.fits(v, n, 2) for v, n in zip(some["value"], some["n"], strict=True)]
         luck = sum(paper.fits_by_chance(n, terms=2) for n in some["n"])
         kept[f"fits if the {name} are the tests"] = [sum(fit), len(fit), luck]
-    oracle = pd.DataFrame(recorded("oracle")["rows"])
-    maps = {key: found(*key) for key in (("all", m, s) for m in ("grpo", "sft") for s in STYLES)}
-    bars = transfer.headline(pd.concat([block("all"), load(RECORDED / "larger")]), maps, oracle)
-    kept["figure: sizes"] = figure(plots.headline(bars, "Trained on everything"))
-    named = bars[bars["series"] != "caption oracle"]
-    kept["sizes"] = 100 * named.groupby("series")["accuracy"].mean()
-    rows = []
-    for style, of in load(RECORDED / "larger").groupby("style"):
-        gap = compare(*(of[of["method"] == f"{size} base"] for size in ("longer", "larger")))
-        rows.append((style, *(100 * end for end in (gap.difference, *gap.interval)), gap.p))
-    kept["larger less longer"] = pd.DataFrame(rows, columns=["style", "gap", "low", "high", "p"])
     return plain(kept)
 
 
@@ -732,18 +704,7 @@ PRINTED = {
         "published": (1, None),
     },
     "12": {
-        "summary": (3, None),
-        "spread": (1, None),
-        "index": (2, None),
-        "controls, in all": (3, None),
-        "question types": (3, None),
-        "indices": (2, None),
-        "arms": (2, None),
-        "arms, less GRPO": (3, ["difference", "low", "high", "p_holm"]),
-        "rerun, in all": (1, None),
-        "beside": (1, None),
-        "sizes": (1, None),
-        "larger less longer": (1, ["gap", "low", "high"]),
+        **{f"index, {axis}": (2, None) for axis in ("modality", "question_type")},
     },
 }
 
@@ -826,7 +787,6 @@ def of_maps(name, keys):
         kept[f"summary: {said}"] = summary(*key).reset_index()
         kept[f"index: {said}"] = index(*key)
         if one.right.columns.get_level_values("seed").nunique() > 1:
-            kept[f"spread: {said}"] = transfer.variance_components(one)
             kept[f"prediction: {said}"] = transfer.prediction_intervals(one)
     first, *_ = keys
     alike = {", ".join(key[:3]): found(*key) for key in keys if key[0] == first[0]}

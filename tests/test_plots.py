@@ -129,7 +129,7 @@ def test_a_map_shows_values_intervals_and_controls_in_the_same_colors():
     assert "25.0" in words
     rows = [label.get_text() for label in axes.get_yticklabels()]
     assert rows == [*records.THREE, "chance", "option prior"]
-    assert axes.collections[0].get_clim() == (0, 100)
+    assert axes.collections[0].get_clim() == (plots.CHANCE, 100)
     assert "n = 60 items x 3 seeds" in axes.get_xlabel()
 
 
@@ -137,8 +137,7 @@ def test_differences_are_colored_about_zero_and_starred():
     table = transfer.compare_cells(answered(), answered(home=0.5, seed=1))
     axes, shown = plots.difference_heatmap(table)
     low, high = axes.collections[0].get_clim()
-    assert low == -high
-    assert high == shown["value"].abs().max()
+    assert low == -high == -max(plots.LIMIT, shown["value"].abs().max())
     stars = ["*" in text.get_text() for text in axes.texts]
     assert stars == (table["p_holm"] < 0.05).tolist()
     assert any(stars)

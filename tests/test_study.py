@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import trainings
 
-from benchmarks.study import learning, positions, registered
+from benchmarks.study import learning, maps, positions, registered
 from benchmarks.study.counterfactual import CounterfactualReward
 from benchmarks.study.positions import ARMS, FORMS, TERM, TRAININGS
 from medr1_lib.data.question import AXES
@@ -61,6 +61,45 @@ def test_each_prediction_can_fail_and_says_how():
             low, high = one["expected"]
             assert low < high
             assert one["refuted_by"]
+
+
+def two_maps():
+    """Gains of two models: 0.3 at home and 0.1 elsewhere; in the other style 0.01 less."""
+    rows = pd.DataFrame(
+        [
+            (train, train, item, style, "modality", shown, (0.3 if train == shown else 0.1) - less)
+            for train in ("CT", "OCT")
+            for item, shown in enumerate(["CT", "OCT", "OCT", "MRI"])
+            for style, less in (("no_think", 0.0), ("think_before", 0.01))
+        ],
+        columns=["model", "train", "item", "style", "axis", "modality", "value"],
+    )
+    return rows.assign(image_id=rows["item"].astype(str), question_type="Disease Diagnosis")
+
+
+def test_each_prediction_of_the_maps_is_measured_by_its_words():
+    found = {
+        one["id"]: maps.measured(one, two_maps())["value"].mean()
+        for one in registered.registered()["sections"]["maps"]["predictions"]
+    }
+    by_type = {name for name in found if name.startswith("question type")}
+    assert all(math.isnan(found[name]) for name in by_type), "none was trained"
+    told = {name: value for name, value in found.items() if name not in by_type}
+    assert told == pytest.approx(
+        {
+            "modality, no_think, diagonal": 0.3,
+            "modality, no_think, off the diagonal": 0.1,
+            "modality, no_think, diagonal less off the diagonal": 0.2,
+            "modality, off the diagonal, no_think less think_before": 0.01,
+        }
+    )
+
+
+@pytest.mark.slow
+def test_the_predictions_beside_the_recorded_maps_are_those_of_the_record():
+    block = ROOT / "data/recorded/maps"
+    kept = json.loads((block / maps.PREDICTIONS).read_text())["outcomes"]
+    assert maps.predicted(block).replace({np.nan: None}).to_dict("records") == kept
 
 
 @pytest.mark.parametrize(

@@ -149,35 +149,6 @@ def test_there_is_no_index_where_nothing_was_learned_at_home():
     assert np.isnan(transfer.index(found(only_home, "grpo", "think_before", "all"))["index"])
 
 
-def test_spread_tells_structure_from_chance():
-    structured = transfer.variance_components(
-        found(records.study(0.8, 0.5, noise=0.02, per_test=300))
-    )
-    assert structured["cells"] > 5 * structured["seeds"]
-    flat = transfer.variance_components(found(records.study(0.6, 0.6, noise=0.08, per_test=300)))
-    assert flat["cells"] < flat["seeds"]
-    assert flat["seeds"] == pytest.approx(0.08**2, rel=0.8)
-    with pytest.raises(InputError, match="one seed"):
-        transfer.variance_components(found(records.study(seeds=1, per_test=10)))
-
-
-@trials(12, 50)
-def test_spread_between_cells_does_not_take_noise_for_structure(trials):
-    flat = [
-        transfer.variance_components(
-            records.simulated(0.6, 0.6, 0.6, noise=0.05, per_test=60, seed=seed)
-        )
-        for seed in range(trials)
-    ]
-    added = np.mean([one["seeds"] / 3 + one["items"] for one in flat])
-    assert -added < np.mean([one["cells"] for one in flat]) < 0.1 * added
-    steep = [
-        transfer.variance_components(records.simulated(0.8, 0.5, noise=0.05, seed=s))["cells"]
-        for s in range(trials)
-    ]
-    assert np.mean(steep) == pytest.approx(np.var([0.8, 0.5, 0.5] * 3, ddof=1), rel=0.15)
-
-
 @pytest.mark.parametrize(("shares", "expected"), [((1.0, 0.88, 0.88), None), ((1, 1, 1), 1.0)])
 def test_an_interval_stays_between_0_and_1_and_has_a_width(shares, expected):
     asked, rng = records.items(100, ("CT",)), np.random.default_rng(0)
@@ -379,3 +350,8 @@ def test_blank_and_shuffled_images_are_those_of_the_diagonal():
     assert shown["accuracy"].between(0.2, 0.4).all()
     assert shown["seeds"].tolist() == [3] * 3
     assert "shuffled image" not in set(table["train"])
+    of_base = ("base", *WHICH[1:])
+    table = transfer.blind_baselines(frame, *of_base, [taught(m, "mass") for m in records.THREE])
+    shown = table[table["train"] == "blank image"]
+    assert shown["test"].tolist() == list(records.THREE)
+    assert shown["accuracy"].between(0.3, 0.5).all(), "that of the base, 0.4"

@@ -23,15 +23,16 @@ from tqdm.auto import tqdm
 
 from medr1_lib.analysis import plots, rationale, recorded, transfer
 from medr1_lib.analysis.plots import SMOOTHED, Drawn
-from medr1_lib.analysis.transfer import SERIES, Maps, TransferAnswers, headline, maps, matrix
+from medr1_lib.analysis.transfer import Maps, TransferAnswers, maps, matrix, on_diagonal
 from medr1_lib.cli import exit_status
 from medr1_lib.course.chapters.chapter_12 import no_think_minus_think
 from medr1_lib.data.phantom_vqa import PER_CELL, TRAIN_FACTOR, questions
-from medr1_lib.data.question import AXES, Question
+from medr1_lib.data.question import AXES, BASES, Question
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation.items import EvalSet
 
 Named = Iterator[tuple[str, Drawn]]
+SERIES = ["series", "test", "n", "accuracy", "low", "high"]
 LISTED = 12  # values that an alternative text reads out one by one
 # What the figures need of the files beside the answers.
 BESIDE = {recorded.LOGS: ["step"], recorded.LETTER_PROBS: ["item", "confidence", "correct"]}
@@ -161,7 +162,7 @@ def figures(
         logs: As `gathered` returns them.
         letters: Likewise.
         train: Questions on which the rules that do not look are fitted.
-        extra: See `transfer.headline`.
+        extra: See `headline`.
     """
     found = maps(records)
     bars = headline(records, found, extra)
@@ -188,6 +189,23 @@ def figures(
                 yield f"curves-{column}", learning_curves(kept, column, "group")
     for kind, sure in letters.groupby(letters["method"] + "-" + letters["style"]):
         yield f"calibration-{kind}", plots.calibration(sure, str(kind).replace("-", ", "))
+
+
+def headline(records: pd.DataFrame, found: Maps, extra: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Accuracy by modality of every base and trained model, columns `SERIES`, for `plots.headline`.
+
+    Of models trained on everything where there are any, else of those trained on the modality.
+    """
+    axis = "all" if any(key[0] == "all" for key in found) else "modality"
+    trained = {key: one for key, one in found.items() if key[0] == axis}
+    bases = maps(records, [axis], BASES, dict.fromkeys(style for *_, style in trained))
+    parts = []
+    for (_, method, style), one in (bases | trained).items():
+        table = matrix(one)
+        home = on_diagonal(table) | table["train"].eq("none")
+        parts.append(table[home].assign(series=f"{method}, {style}"))
+    tables = [part[SERIES] for part in (*parts, extra) if part is not None]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=SERIES)
 
 
 @plots.styled
@@ -251,16 +269,12 @@ def _reasons(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def summaries(found: Maps) -> pd.DataFrame:
-    """One row per map and part of it, with the generalization index and the spread."""
+    """One row per map and part of it, with the generalization index."""
     rows = []
     for (axis, method, style), one in found.items():
         index = {f"index_{name}": value for name, value in transfer.index(one).items()}
-        several = min(one.right[train].shape[1] for train in one.trains) > 1 and axis != "all"
-        chance = transfer.variance_components(one) if several else {}
-        variances = {f"variance_{name}": value for name, value in chance.items()}
         labels: dict[Any, Any] = {"axis": axis, "method": method, "style": style}
-        parts = transfer.summary(one).to_dict("records")
-        rows += [labels | part | index | variances for part in parts]
+        rows += [labels | part | index for part in transfer.summary(one).to_dict("records")]
     return pd.DataFrame(rows)
 
 

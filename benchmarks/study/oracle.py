@@ -16,10 +16,10 @@ import torch
 from benchmarks.stamp import run_stamp
 from benchmarks.study.captions import named
 from medr1_lib.analysis.stats import wilson
-from medr1_lib.analysis.transfer import SERIES
 from medr1_lib.cli import exit_status
 from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.files import check_writable, write_json
+from tools.report import SERIES
 
 
 def main(arguments: list[str]) -> int:

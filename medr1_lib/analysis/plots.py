@@ -35,6 +35,7 @@ STYLE = sns.axes_style("ticks") | {
 }
 VALUE = ["value", "low", "high"]
 CHANCE = 25.0  # of four options
+LIMIT = 25.0  # points, to either side: noise is to look like noise
 SMOOTHED = 10  # steps in a running mean
 # title of a panel: the columns of `log.csv` in it
 PANELS = {
@@ -151,7 +152,7 @@ def sizes(table: pd.DataFrame) -> str:
 
 @styled
 def headline(table: pd.DataFrame, title: str = "Accuracy in %") -> Drawn:
-    """Bars of every kind of model by modality, from a table with the columns `transfer.SERIES`.
+    """Bars of every kind of model by modality, of `series`, `test`, `n` and an accuracy.
 
     Chance is a line through all of them, the series `caption oracle` a short one over its bars.
     """
@@ -176,7 +177,7 @@ def heatmap(
     """A map (`transfer.matrix`), and under it, in the same colors, its `blind_baselines`."""
     both = table if controls is None else pd.concat([table, controls])
     shown = percent(both)[["train", "test", "n", "seeds", *VALUE]]
-    axes = draw_map(shown, title, "cividis", vmin=0, vmax=100)
+    axes = draw_map(shown, title, "cividis", vmin=CHANCE, vmax=100)
     if controls is not None:
         axes.axhline(table["train"].nunique(), color="white", linewidth=6)
         axes.set(ylabel="", xlabel=f"tested on ({sizes(table)}; controls: one seed)")
@@ -193,7 +194,7 @@ def difference_heatmap(
     """
     shown = percent(table, column)
     kept = [name for name in ("train", "test", "n", "seeds", *VALUE, "p_holm") if name in shown]
-    limit = max(1.0, float(shown["value"].abs().max()))
+    limit = max(LIMIT, float(shown["value"].abs().max()))
     axes = draw_map(shown[kept], title, "PuOr_r", vmin=-limit, vmax=limit)
     return axes, shown[kept]
 

@@ -20,7 +20,6 @@ from medr1_lib.errors import InputError
 CELL = ["train", "test", "n", "seeds", "accuracy", "low", "high"]
 GAIN = ["gain", "gain_low", "gain_high"]
 TEST = ["difference", "low", "high", "p"]
-SERIES = ["series", "test", "n", "accuracy", "low", "high"]
 RULES = {
     "chance": audit.uniform,
     "letter majority": audit.letter_majority,
@@ -185,41 +184,6 @@ def _parts(found: TransferAnswers) -> Iterator[tuple[str, pd.DataFrame, np.ndarr
             yield name, cells, np.mean(drawn, axis=0)
 
 
-def variance_components(found: TransferAnswers) -> dict[str, float]:
-    """How much of a map is structure and how much is chance, as variances of the gain.
-
-    Returns `cells`: between the measured gains less what seeds and items add to them, which may be
-    below zero; `seeds`: between the seeds of a cell; `items`: of its mean, for the items drawn.
-    Raises an `InputError` for a single seed.
-    """
-    gains = [part.sub(found.base[part.index], axis=0) for _, _, part in found.cells()]
-    if min(part.shape[1] for part in gains) < 2:
-        raise InputError("spread", "a model has one seed", "train each with two seeds or more")
-    means = np.array([part.to_numpy().mean() for part in gains])
-    seeds = np.array([part.mean().var() for part in gains])
-    items = np.array([part.mean(axis=1).var() / len(part) for part in gains])
-    added = items + seeds / [part.shape[1] for part in gains]
-    between = means.var(ddof=1) - added.mean()
-    return {"cells": float(between), "seeds": float(seeds.mean()), "items": float(items.mean())}
-
-
-def headline(records: pd.DataFrame, found: Maps, extra: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Accuracy by modality of every base and trained model, columns `SERIES`, for `plots.headline`.
-
-    Of models trained on everything where there are any, else of those trained on the modality.
-    """
-    axis = "all" if any(key[0] == "all" for key in found) else "modality"
-    trained = {key: one for key, one in found.items() if key[0] == axis}
-    bases = maps(records, [axis], BASES, dict.fromkeys(style for *_, style in trained))
-    parts = []
-    for (_, method, style), one in (bases | trained).items():
-        table = matrix(one)
-        home = on_diagonal(table) | table["train"].eq("none")
-        parts.append(table[home].assign(series=f"{method}, {style}"))
-    tables = [part[SERIES] for part in (*parts, extra) if part is not None]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=SERIES)
-
-
 def difference_test(
     first: pd.DataFrame, second: pd.DataFrame, noise: Noise
 ) -> tuple[float, float, float, float]:
@@ -336,8 +300,8 @@ def blind_baselines(
 ) -> pd.DataFrame:
     """What can be had without looking, with the columns `CELL`, the baseline's name as `train`.
 
-    Rules are fitted on the questions that the model of the diagonal cell learned. That model is
-    asked with blank and shuffled images, too, where the records hold these controls.
+    Rules are fitted on the questions that the model of the diagonal cell learned. That model, or
+    the base, is asked with blank and shuffled images, too, where the records hold these controls.
     """
     asked = select(records, method, style, axis).drop_duplicates("item")
     column, rows = column_of(axis), []
@@ -354,5 +318,6 @@ def blind_baselines(
     for name, control in IMAGES.items():
         if len(select(records, method, style, axis, control)):
             shown = matrix(transfer_answers(records, method, style, axis, control))
-            tables.append(shown[on_diagonal(shown)].assign(train=name))
+            own = on_diagonal(shown) | shown["train"].eq("none")
+            tables.append(shown[own].assign(train=name))
     return pd.concat(tables, ignore_index=True)

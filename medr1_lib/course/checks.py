@@ -24,7 +24,7 @@ CHAPTERS = {
     "chapter_09": ("quantize_blocks", "lora_parameters", "packed_row"),
     "chapter_10": ("updates", "paired_interval", "mark_reliance"),
     "chapter_11": ("holm", "claimed", "hallucination_rate"),
-    "chapter_12": ("transfer_index", "fits"),
+    "chapter_12": ("transfer_index", "fits", "power"),
     "chapter_13": ("effective_n", "pairs_needed"),
 }
 TOLD = re.compile(r"^(\w+): (.*?) Going on with (?:yours|the library's version)\.$", re.M)

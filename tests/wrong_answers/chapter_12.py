@@ -1,3 +1,6 @@
+from scipy.stats import norm, t
+
+
 def split(gains):
     home = [gain for (train, test), gain in gains.items() if train == test]
     away = [gain for (train, test), gain in gains.items() if train != test]
@@ -43,6 +46,20 @@ def fits_with(off=0.005):
     return fits
 
 
+def power_with(items=0.5, models=2, joined=lambda a, b: a + b, normal=False):
+    """A `power` with other variances, another way to add them, or the bound 1.96."""
+
+    def power(gap, questions, seeds, seed_sd, discordant):
+        a, b = discordant / questions ** (2 * items), models * seed_sd**2 / seeds
+        freedom = (a + b) ** 2 / (a**2 / (questions - 1) + b**2 / (2 * (seeds - 1)))
+        error = joined(a, b) ** 0.5
+        if normal:
+            return float(norm.sf(norm.ppf(0.975) - gap / error))
+        return float(t.sf(t.ppf(0.975, freedom) - gap / error, freedom))
+
+    return power
+
+
 WRONG = {
     "transfer_index": {
         "gain 0.2 in the mean": index_with(lambda home, away: ratio(away, home)),
@@ -60,5 +77,11 @@ WRONG = {
         "can be negative": lambda value, n, terms=1: value >= 0 and fits_with()(value, n, terms),
         "off by 0.01 together": lambda value, n, terms=1: fits_with()(value, n),
         "0.005 at most": fits_with(off=0.01),
+    },
+    "power": {
+        "only the questions are luck": power_with(items=0.25),
+        "each has seeds that differ": power_with(models=1),
+        "questions and seeds add up": power_with(joined=lambda a, b: (a**0.5 + b**0.5) ** 2),
+        "Student's, not 1.96": power_with(normal=True),
     },
 }

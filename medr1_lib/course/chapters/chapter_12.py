@@ -1,10 +1,11 @@
-"""Chapter 12: the transfer index, the figures of Med-R1, and the cases that check its exercises."""
+"""Chapter 12: the transfer index, published figures, power, and the cases that check exercises."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+from scipy.stats import t
 
 from medr1_lib.course.exercise import Case
 from medr1_lib.course.tiers import material
@@ -58,6 +59,20 @@ def fits_by_chance(n: int, terms: int = 1) -> float:
     return min(1.0, terms * 0.01 * n / 100)
 
 
+def power(gap: float, questions: int, seeds: int, seed_sd: float, discordant: float) -> float:
+    """Chance that a comparison of two methods at the 5 % level finds a true `gap` in accuracy.
+
+    Each is trained with so many `seeds`, two or more, between which its accuracy has the standard
+    deviation `seed_sd`. Both are asked the same `questions`; `discordant` is the share that one
+    model has right and the other wrong. Source: Welch 1947, with Student's distribution shifted.
+    """
+    items, models = discordant / questions, 2 * seed_sd**2 / seeds
+    parts = items**2 / (questions - 1) + models**2 / (2 * (seeds - 1))
+    freedom = (items + models) ** 2 / parts
+    needed = t.ppf(0.975, freedom)
+    return float(t.sf(needed - gap / (items + models) ** 0.5, freedom))
+
+
 SMALL = {("CT", "CT"): 0.4, ("CT", "OCT"): 0.1, ("OCT", "CT"): 0.3, ("OCT", "OCT"): 0.4}
 WIDE = {("CT", "CT"): 0.2, ("CT", "MRI"): 0.1, ("CT", "OCT"): 0.2}
 
@@ -75,5 +90,11 @@ CASES = {
         Case((-1.24, 1611), "differences can be negative"),
         Case((33.34, 3, 2), "two rounded numbers may be off by 0.01 together"),
         Case((33.34, 3), "one rounded number is off by 0.005 at most"),
+    ),
+    "medr1_lib.course.chapters.chapter_12:power": (
+        Case((0.005, 10**5, 5, 0.0, 0.3), "seeds that agree: only the questions are luck"),
+        Case((1e-4, 10**5, 10**6, 0.05, 0.0), "two methods, and each has seeds that differ"),
+        Case((1e-4, 10**8, 10**6, 0.05, 0.3), "the variances of questions and seeds add up"),
+        Case((0.08, 500, 2, 0.03, 0.3), "two seeds each are few: the bound is Student's, not 1.96"),
     ),
 }
