@@ -37,6 +37,7 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import display
 from matplotlib import pyplot as plt
+from scipy.stats import t
 
 from medr1_lib.analysis import gains, plots, recorded, transfer
 from medr1_lib.analysis.stats import mean_table
@@ -139,14 +140,15 @@ in_points(mine, *GAIN)[["test", "n", *GAIN]]
 
 # %% [markdown]
 # Look at the intervals before you explain a cell. With so few questions they reach far, and one seed says nothing
-# about other seeds. A row like this can show a large gain at home. For a small gain elsewhere you need more
-# questions, and more rows.
+# about other seeds. So short a training may show no gain even at home; the recorded models had four times as many steps. Set `STEPS` to 60 and run
+# again if you have the time. For a small gain elsewhere you need more questions, and more rows.
 #
 # ## 2 The row that needs no training
 #
 # The recorded maps have one model for each modality and each type of question, by GRPO and by SFT on the letter, with
 # as many steps and the same learning rate. All were asked the same questions. The table counts them. Where it says one
-# seed, every interval below knows that other questions could have been drawn, and knows nothing of other trainings.
+# seed, every interval below knows that other questions could have been drawn, and knows nothing of other trainings. And there is
+# one base: another one of its kind could give another map.
 #
 # The zero line of every gain is the base, read in the same way as the trained models. So compare its four readers in the second table.
 # If *strict* is far below *corrected*, any training that repairs form or habit would seem to
@@ -311,7 +313,7 @@ in_points(kinds, "value", "low", "high").astype({"n": int})
 #
 # ## 5 GRPO or SFT?
 #
-# Both had the same questions, steps, adapters and rate. The claim is about the gain elsewhere. Look at the two bars
+# Both had the same questions, steps, adapters and rate. The claim is about the gain elsewhere. Look at the bars
 # *elsewhere* first, and at the index last.
 
 # %% mystnb={"image": {"alt": "Bars of the gain over the corrected base in points with 95 percent intervals, for GRPO and SFT, in four groups: modality at home, modality elsewhere, question type at home, question type elsewhere. The first table below the figure has the differences between the two, the second the index of every map."}}
@@ -495,7 +497,7 @@ left.round({"option prior": 3})
 # *Power* is the chance that a comparison finds a true gap. Two methods are trained with `seeds` seeds each
 # and asked the same `questions`. The measured gap varies for two reasons. The drawn questions add the variance `discordant / questions`, where
 # `discordant` is the share of questions that one model has right and the other wrong. The seeds add
-# `2 * seed_sd**2 / seeds`. The gap is significant at the 5 % level if it is above $q$ standard errors, with $q$ the 97.5 % quantile of
+# `2 * seed_sd**2 / seeds`. The gap is significant at the 5 % level if it is above $q$ standard errors, with $q$ the quantile at 0.975 of
 # Student's distribution. Its degrees of freedom are those of Welch,
 # $(a + b)^2 / (a^2 / (\text{questions} - 1) + b^2 / (2\,\text{seeds} - 2))$ for the variances $a$ and $b$. The power is the chance that a
 # variable of the same distribution, moved to `gap` standard errors, lies above $q$.
@@ -505,7 +507,7 @@ left.round({"option prior": 3})
 #
 # <details><summary>Hint</summary>
 #
-# `from scipy.stats import t`; then `t.ppf(0.975, freedom)` is the quantile, and `t.sf(x, freedom)` the chance to lie above
+# `t` of `scipy.stats` is imported at the top: `t.ppf(0.975, freedom)` is the quantile, and `t.sf(x, freedom)` the chance to lie above
 # `x`. Subtract the gap in standard errors from the quantile.
 #
 # </details>
@@ -515,8 +517,6 @@ left.round({"option prior": 3})
 def power(gap, questions, seeds, seed_sd, discordant):
     """Chance that a comparison of two methods at the 5 % level finds a true gap."""
     # solution
-    from scipy.stats import t
-
     items, models = discordant / questions, 2 * seed_sd**2 / seeds
     parts = items**2 / (questions - 1) + models**2 / (2 * (seeds - 1))
     freedom = (items + models) ** 2 / parts
@@ -530,7 +530,8 @@ power = checks.power(power)
 
 # %% [markdown]
 # The next cell takes `discordant` from our maps, and the spread of seeds too if there are several. The table
-# has the smallest gap in points that is found with 80 % power. Compare it with your prediction, and read it along a row and down a column: when
+# has the smallest gap in points that is found with 80 % power: on 300 questions, as many as one set of KEPO; on those that are
+# left; on all sets of KEPO; and on the whole test. Compare it with your prediction, and read it along a row and down a column: when
 # do more questions help no more? Then set `SPREAD` to another value and explain what moves.
 
 # %% tags=["nbval-check-output"]
@@ -568,12 +569,13 @@ pd.DataFrame(table).rename_axis("seeds").rename_axis("questions", axis=1)
 #
 # ```
 # python -m medr1_lib data audit --splits Splits --json audit.json
-# python -m medr1_lib data import --root OmniMedVQA.zip --drop-leaks --out _output/omni
+# python -m medr1_lib data import --root OmniMedVQA.zip --out _output/omni
+# python -m medr1_lib data audit _output/omni --json leaks.json
 # python -m medr1_lib sweep --plan benchmarks/plans/gpu.yaml --out _output/gpu \
 #     --executor slurm --jobs 8 --record _output/gpu-maps
 # ```
 #
-# `--drop-leaks` takes out images that are on both sides. No command takes out what the option prior answers: score all
+# The second audit says whether an image is on both sides. No command takes out what the option prior answers: score all
 # questions, and compare the methods on those that `audit.option_ratio` has wrong.
 #
 # ## 9 Belief and evidence

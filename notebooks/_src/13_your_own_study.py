@@ -469,48 +469,49 @@ pd.DataFrame(rubric, columns=["the report shows that", "points"])
 from medr1_lib.analysis import gains, recorded
 
 RECORDED = tiers.material("recorded")
+os.chdir(home)  # where your ledger lies
 
 
 def corrected(name):
-    """Answers of a recorded block about real images, read by the corrected reader."""
+    """Answers of a recorded block, `corrected` as the corrected reader has them."""
     told = recorded.with_letter_probs(RECORDED / name)
     return pd.concat(gains.read_all(one) for _, one in told.groupby("model"))
 
 
 def above(first, second):
     """Whether all of the first lie above all of the second; `None` if that is open."""
-    if min(len(first), len(second)) >= 3:
-        if first.min() > second.max():
-            return True
-        if first.max() < second.min():
-            return False
-    return None
+    first, second = sorted(first), sorted(second)
+    if min(len(first), len(second)) < 3:
+        return None
+    return (
+        True if first[0] > second[-1] else False if first[-1] < second[0] else None
+    )
 
 
 # %%
-os.chdir(home)  # where your ledger lies
 maps, found = corrected("maps").query("style == 'no_think'"), set()
 for axis in ("modality", "question_type"):
     away = maps[(maps["axis"] == axis) & (maps["train"] != maps[axis])]
     away = away.groupby(["method", "seed"])["corrected"].mean()
     found.add(above(away["grpo"], away["sft"]))
-styles = {"no_think": pd.Series(), "think_before": pd.Series()}
+none, before = [], []
 if (RECORDED / "positions").is_dir():  # every arm has learned its form first
-    told = json.loads((RECORDED / "positions/positions.json").read_text())
-    for style, arm in (("no_think", "none"), ("think_before", "before")):
-        way = {"training": "course", "arm": arm, "asked": arm}
-        own = [run for run in told["runs"] if way.items() <= run.items()]
-        styles[style] = pd.Series([run["readers"]["corrected"] for run in own])
+    told = json.loads((RECORDED / "positions/positions.json").read_text())["runs"]
+    told = [run for run in told if run["training"] == "course"]
+    told = {(run["arm"], run["asked"], run["seed"]): run["readers"] for run in told}
+    none, before = (
+        [of["corrected"] for way, of in told.items() if way[:2] == (arm, arm)]
+        for arm in ("none", "before")
+    )
 elif (RECORDED / "methods").is_dir():
     told = recorded.notes(RECORDED / "methods")["models"]
     fast = [one["model"] for one in told if one["recipe"]["learning_rate"] == 1e-3]
     rows = corrected("methods").query("method == 'grpo' and model in @fast")
-    for style in styles:
-        styles[style] = (
-            rows[rows["style"] == style].groupby("seed")["corrected"].mean()
-        )
-evidence = {"generalizes": found.pop() if len(found) == 1 else None, "size": None}
-ledger.settle(evidence | {"thinking": above(*styles.values())})
+    rows = rows.groupby(["style", "seed"])["corrected"].mean()
+    none, before = rows["no_think"], rows["think_before"]
+carries = found.pop() if len(found) == 1 else None
+evidence = {"generalizes": carries, "thinking": above(none, before), "size": None}
+ledger.settle(evidence)
 
 # %% [markdown]
 # A claim that does not hold here may hold for a model of two billion parameters and real images, and the reverse.
