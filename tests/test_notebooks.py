@@ -29,7 +29,6 @@ HEADINGS = (
 
 # Chapters that still have to come down to a median of 6 lines.
 LONGER = {"# 10 Compare SFT and RL": 6.5}
-LONGER |= {"# 9 QLoRA on one GPU": 7}
 
 
 @functools.cache

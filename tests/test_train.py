@@ -11,6 +11,8 @@ import policies
 import pytest
 import torch
 import trainings
+import trl
+import yaml
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
@@ -292,6 +294,8 @@ TOGETHER = """
 import sys
 import torch
 import trainings
+import trl
+import yaml
 from pathlib import Path
 from transformers import TrainerCallback
 from medr1_lib.rl import train as module
@@ -310,21 +314,71 @@ train(trainings.grpo(max_steps=2), Path(sys.argv[1]), callbacks=[Compared()])
 """
 
 
-@pytest.mark.slow
-def test_two_processes_learn_together(tmp_path):
+SHARDED = """
+import sys
+import torch
+import trainings
+import trl
+import yaml
+from accelerate import PartialState
+from accelerate.utils import DistributedType
+from pathlib import Path
+from torch.distributed.tensor import DTensor
+from transformers import TrainerCallback
+from medr1_lib.model.loading import base_model
+from medr1_lib.model.vision_cache import VisionCache
+from medr1_lib.rl import train as module
+from medr1_lib.rl.train import train
+
+# accelerate shards on GPUs only, so it is told that these processes have some.
+PartialState._prepare_backend = lambda *_, **__: ("gloo", DistributedType.MULTI_GPU)
+torch.distributed.init_process_group("gloo")
+module.rewards = lambda *asked: [trainings.format_reward, trainings.accuracy_reward]
+
+class Sharded(TrainerCallback):
+    def on_train_end(self, args, state, control, model=None, **kwargs):
+        assert args.world_size == 2
+        assert all(isinstance(weight, DTensor) for weight in model.parameters())
+        # One process would wait in the tower for another that knows its image already.
+        assert not isinstance(base_model(model).model.get_image_features, VisionCache)
+
+recipe = trainings.grpo(max_steps=2, model=trainings.BASE, bf16=True)
+train(recipe, Path(sys.argv[1]), callbacks=[Sharded()])
+"""
+
+
+def in_two_processes(code, tmp_path, **environment):
+    """The run that two processes make of a script."""
     script = tmp_path / "together.py"
-    script.write_text(TOGETHER)
+    script.write_text(code)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     done = subprocess.run(
         [*command, script, tmp_path / "run"],
-        env=os.environ | {"PYTHONPATH": paths},
+        env=os.environ | {"PYTHONPATH": paths} | environment,
         capture_output=True,
         text=True,
         timeout=280,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    run = Run.load(tmp_path / "run")
+    return Run.load(tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_weights_of_one_model_as_trl_s_settings_for_fsdp2_say(tmp_path):
+    settings = Path(trl.__file__).parent / "accelerate_configs" / "fsdp2.yaml"
+    asked = yaml.safe_load(settings.read_text())["fsdp_config"]
+    environment = {name.upper(): str(value) for name, value in asked.items()}
+    environment |= {"ACCELERATE_USE_FSDP": "true", "ACCELERATE_TORCH_DEVICE": "cpu"}
+    run = in_two_processes(SHARDED, tmp_path, **environment)
+    assert list(run.log["grad_norm"] > 0) == [True, True]
+    weights = load_file(run.adapter / "adapter_model.safetensors")
+    assert all(matrix.any() for name, matrix in weights.items() if "lora_B" in name)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_together(tmp_path):
+    run = in_two_processes(TOGETHER, tmp_path)
     assert list(run.log["step"]) == [1, 2]
     assert json.loads((run.folder / "recipe.json").read_text())["processes"] == 2
     assert "processes and threads of each: 2 and" in (run.folder / "README.md").read_text()

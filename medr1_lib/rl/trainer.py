@@ -48,9 +48,11 @@ class TrainerMixin(Trainer):
                 weight.data = weight.data.float()
         # Also keeps the frozen tower out of the graph, into which activation checkpointing with an
         # adapter would draw it: transformers makes its input embeddings require gradients.
+        # Not where processes share the weights of a layer: all of them have to run it together.
+        self._spread = self.is_fsdp_enabled or self.is_deepspeed_enabled
         for model in filter(None, (policy, getattr(self, "ref_model", None))):
             tower = getattr(base_model(model).model, "visual", None)
-            if tower and not any(weight.requires_grad for weight in tower.parameters()):
+            if tower and not (self._spread or any(w.requires_grad for w in tower.parameters())):
                 VisionCache(model)
 
     def log(self, *args: Untyped, **kwargs: Untyped) -> None:
@@ -95,8 +97,7 @@ class PolicyTrainer(TrainerMixin, GRPOTrainer):
             config.gradient_accumulation_steps % held == 0 and self.loss_type != "bnpo"
         )
         self._shared = shares_prompts(self.model)
-        elsewhere = self.use_vllm or self.is_fsdp_enabled or self.is_deepspeed_enabled
-        elsewhere |= not self._shared
+        elsewhere = self.use_vllm or self._spread or not self._shared
         if elsewhere or self.tools or self.environment_factories:
             logger.warning_once("Completions are sampled in TRL's way.")
         elif self.rollout_func is None:

@@ -120,19 +120,9 @@ _, axis = plt.subplots(figsize=(7, 3))
 axis.hist(divided.flatten(), bins=101, color="0.75")
 top = axis.get_ylim()[1]
 for grid, height, name in ((levels(), -0.08, "NF4"), (even, -0.2, "even")):
-    axis.plot(
-        grid,
-        torch.full_like(grid, height * top),
-        "|",
-        markersize=12,
-        markeredgewidth=2,
-        label=name,
-    )
-axis.set(
-    xlabel="weight / largest of its block",
-    ylabel=f"weights (n = {matrix.numel()})",
-    yticks=[0, 1000, 2000],
-)
+    axis.plot(grid, [height * top] * len(grid), "|", ms=12, mew=2, label=name)
+axis.set(xlabel="weight / largest of its block", yticks=[0, 1000, 2000])
+axis.set_ylabel(f"weights (n = {matrix.numel()})")
 _ = axis.legend(title="values", loc="upper right", frameon=False)
 
 # %% [markdown]
@@ -177,9 +167,8 @@ packed, state = functional.quantize_4bit(matrix, quant_type="nf4")
 theirs = torch.stack([packed >> 4, packed & 15], -1).view_as(codes)
 same = torch.allclose(back, functional.dequantize_4bit(packed, state), atol=1e-6)
 print(f"same numbers: {(codes == theirs).float().mean():.2%}; same weights: {same}")
-packed, state = functional.quantize_4bit(
-    matrix, quant_type="nf4", compress_statistics=True
-)
+double = {"quant_type": "nf4", "compress_statistics": True}
+packed, state = functional.quantize_4bit(matrix, **double)
 stored = packed.nbytes + state.absmax.nbytes + state.state2.absmax.nbytes
 print(f"bits a weight, scales in float32: {4 + 32 / 64:.3f}")
 print(f"bits a weight, double quantization: {8 * stored / matrix.numel():.3f}")
@@ -190,7 +179,8 @@ print(f"bits a weight, double quantization: {8 * stored / matrix.numel():.3f}")
 # `rounded` does the same with any set of values and any size of a block, so that you can compare.
 # The error is the length of the difference, divided by the length of the weights. Then comes a
 # situation that large models are known for: a few weights are many times larger than the rest. The
-# last lines put one such *outlier* into the matrix and measure the error of all other weights.
+# last two rows have one such *outlier* in the first place of the matrix. `error` leaves that place out and
+# measures all other weights.
 
 
 # %% tags=["nbval-check-output"]
@@ -202,20 +192,20 @@ def rounded(weights, size, grid):
     return (grid[nearest] * scales).view_as(weights)
 
 
-def show_errors(weights):
-    """Relative error of two grids with a scale per block or one for all."""
-    for size in (64, weights.numel()):
-        for name, grid in (("NF4", levels()), ("even", even)):
-            wrong = (rounded(weights, size, grid) - weights).flatten()[1:].norm()
-            print(
-                f"  a scale for {size:>5}, {name:>4}: {wrong / weights.flatten()[1:].norm():.1%}"
-            )
+def error(weights, size, grid):
+    """Relative error of all weights but the first."""
+    wrong = rounded(weights, size, grid) - weights
+    return float(wrong.flatten()[1:].norm() / weights.flatten()[1:].norm())
 
 
-print("the matrix")
-show_errors(matrix)
-print("with one outlier")
-show_errors(matrix.index_put((torch.tensor(0), torch.tensor(0)), torch.tensor(2.0)))
+spoiled = matrix.clone()
+spoiled[0, 0] = 2.0
+rows = {
+    (name, f"a scale for {size}"): [error(w, size, g) for g in (levels(), even)]
+    for name, w in (("the matrix", matrix), ("with one outlier", spoiled))
+    for size in (64, matrix.numel())
+}
+pd.DataFrame(rows, ["NF4", "even"]).T.map("{:.1%}".format)
 
 # %% [markdown]
 # With a scale for each block, NF4 is off by about nine percent, and even steps by a little more. With
@@ -230,7 +220,7 @@ show_errors(matrix.index_put((torch.tensor(0), torch.tensor(0)), torch.tensor(2.
 # follows. The embedding and the head, which share their weights, stay too. The figure shows which
 # part is stored how, and where the gradient goes: back through the frozen layers, into the adapters.
 
-# %% mystnb={"image": {"alt": "Five boxes from left to right: image; vision tower, bf16, frozen; language layers, NF4, frozen; head, bf16, frozen; loss. Above the language layers a sixth box: adapters, float32, trained, with an arrow to and from the layers. An arrow leads from the loss back to the adapters: gradient."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Five boxes from left to right: image; vision tower, bf16, frozen; language layers, NF4, frozen; head, bf16, frozen; loss. Above the language layers a sixth box: adapters, float32, trained, with an arrow to and from the layers. An arrow leads from the loss back to the adapters: gradient."}}
 _ = sketch(
     {
         "image": (0, 0, "image"),
@@ -255,18 +245,15 @@ _ = sketch(
 # %% [markdown]
 # In transformers you name the modules that are to be left alone.
 
+
 # %%
-
-
 def loaded(skip):
     """The tiny model in NF4, except for the modules to skip."""
-    settings = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", llm_int8_skip_modules=skip
-    )
+    nf4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+    settings = BitsAndBytesConfig(**nf4, llm_int8_skip_modules=skip)
     how = {"dtype": torch.float32, "device_map": {"": "cpu"}}
-    return Qwen2VLForConditionalGeneration.from_pretrained(
-        TINY, quantization_config=settings, **how
-    )
+    kind = Qwen2VLForConditionalGeneration
+    return kind.from_pretrained(TINY, quantization_config=settings, **how)
 
 
 def in_four_bits(policy):
@@ -477,7 +464,7 @@ print(f"28 layers: about {28 * calls // len(layers):,}, for each of 200 tokens")
 # - **Pack.** To score rollouts, a prompt and its completions go through the model in one row, in one
 #   pass.
 
-# %% mystnb={"image": {"alt": "Boxes from left to right: image; features, cached; prompt, read once for 8 rollouts; recorded step, played once a token; 8 completions; one packed row: log-probabilities and gradient. Arrows lead from each to the next; the features, the prompt and the recorded step are tinted as what is kept."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Boxes from left to right: image; features, cached; prompt, read once for 8 rollouts; recorded step, played once a token; 8 completions; one packed row: log-probabilities and gradient. Arrows lead from each to the next; the features, the prompt and the recorded step are tinted as what is kept."}}
 _ = sketch(
     {
         "image": (0, 0, "image"),
@@ -567,8 +554,6 @@ print("the same logits:", torch.allclose(packed.view_as(apart), apart, atol=1e-4
 # by noise, so there is none.
 
 # %%
-from IPython.display import display
-
 from medr1_lib.course.live import live
 from medr1_lib.data import phantom_vqa
 from medr1_lib.rl.recipe import load_recipe
@@ -583,7 +568,7 @@ recipe = load_recipe("course-qlora", **paths, max_steps=30)
 
 # %% mystnb={"image": {"alt": "Live panels of a training of 30 steps, each against the step: reward, its two parts, KL from the base, length of completions and others. The form stays near its maximum; the rest of the reward is noisy."}}
 if tier.name == "replay":
-    print("Nothing is trained at the replay tier; the table below is recorded.")
+    print("Nothing is trained at the replay tier.")
 else:
     run = train(recipe, folder / "run", callbacks=[live()])
 
@@ -596,34 +581,9 @@ if tier.name != "replay":
     print("stored adapter:", *kinds)
 
 # %% [markdown]
-# Thirty steps show that it runs and in which direction it goes. Whole runs of 150 steps are recorded, and LoRA on
-# the unquantized base beside them; `data/recorded` names the commands. These records are of the base of the *first
-# edition* of the course, which broke the form and favoured some letters, and of its recipe with half as many rollouts
-# in a step. So their gains are larger than those of the base of today. The comparison stands all the same: all runs
-# start from that one base, QLoRA from the same base in four bits, and all are scored on the same held-out questions,
-# with a 95 % interval. Does it cost accuracy to train in four bits? Compare the one run of QLoRA with the seeds of LoRA.
-
-# %%
-runs = []
-for name in ("learning", "learning_qlora"):
-    found = json.loads(tiers.material(f"recorded/{name}.json").read_text())
-    runs += [
-        r | dict(zip(("low", "high"), r["interval"], strict=True))
-        for r in found["runs"]
-    ]
-shown = ["style", "recipe", "seed", "accuracy", "low", "high", "n", "minutes"]
-runs = pd.DataFrame(runs)[shown].sort_values(shown[:3])
-runs = runs[runs["style"] != "think_after"].reset_index(drop=True)
-display(runs.round(3))
-for style, part in runs.groupby("style"):
-    plain = part[part["recipe"] == "course"]["accuracy"]
-    small = part[part["recipe"] == "course-qlora"]["accuracy"].item()
-    inside = plain.min() <= small <= plain.max()
-    print(f"{style}: QLoRA among the seeds of LoRA:", "yes" if inside else "no")
-
-# %% [markdown]
-# One run of each style cannot exclude a loss of a few points; that would take more seeds. The paper on
-# QLoRA reports no loss for large models.
+# Thirty steps show that it runs and in which direction it goes. They do not say whether training in four bits costs
+# accuracy. To find out, you need whole runs of both recipes, several seeds of each, and the same test questions for
+# all of them. Chapter 10 shows how to compare such runs. The paper on QLoRA reports no loss for large models.
 #
 # ## 8 On your own card
 #
@@ -632,13 +592,8 @@ for style, part in runs.groupby("style"):
 # row are *expected* to give there. Nobody has measured that yet: run `benchmarks.speed.gpu` on your
 # card, it takes ten minutes. A training also needs 4.4 GB of disk for the weights, half a gigabyte for
 # its two checkpoints, and the time of the evaluations. Multiply the hours by what your card costs.
-
 #
-# Then it prints what to type; at the gpu tier it also trains two steps. Read the lines
-# in their order: the first says whether driver and card fit; the third scores the base *before* any
-# training, on 200 questions. If it hardly keeps the form, the recipe falls back to the published
-# rewards, which also pay for a bare letter, and says so. Random weights of the true size
-# (`tools.fake_2b`) try memory and time without a download; they answer nothing, so add `--force`.
+# At the gpu tier the cell also trains two steps.
 
 # %%
 hours = gpu["seconds"].astype(float) * 300 / 3600
@@ -649,20 +604,26 @@ if tier.name == "gpu":
     torch.cuda.reset_peak_memory_stats()
     train(load_recipe("gpu", **paths, max_steps=2), folder / "large", force=True)
     print(f"peak: {torch.cuda.max_memory_allocated() / 1e9:.1f} GB")
-test = "--data _output/omni --style think_before"
-base_model = "--model models/Qwen2-VL-2B-Instruct --quantize nf4"
-for line in (
-    "doctor",
-    "data import --root OmniMedVQA.zip --out _output/omni",
-    f"evaluate {base_model} {test} --limit 200 --out _output/base",
-    "train grpo --recipe gpu --out _output/gpu",
-    f"evaluate --model _output/gpu/adapter {test} --out _output/gpu-test",
-):
-    print("python -m medr1_lib", line)
 gc.collect()  # closes the data set's file, which Windows would not delete
 temporary.cleanup()
 
 # %% [markdown]
+# This is what you type on your card. The first line says whether driver and card fit. The third scores the base
+# *before* any training, on 200 questions. If the base hardly keeps the form, the recipe falls back to the published
+# rewards, which also pay for a bare letter, and says so.
+#
+# ```bash
+# python -m medr1_lib doctor
+# python -m medr1_lib data import --root OmniMedVQA.zip --out _output/omni
+# python -m medr1_lib evaluate --model models/Qwen2-VL-2B-Instruct --quantize nf4 --data _output/omni \
+#     --style think_before --limit 200 --out _output/base
+# python -m medr1_lib train grpo --recipe gpu --out _output/gpu
+# python -m medr1_lib evaluate --model _output/gpu/adapter --data _output/omni --style think_before --out _output/test
+# ```
+#
+# Random weights of the true size (`tools.fake_2b`) try memory and time without a download. They answer nothing, so add
+# `--force` to `train`.
+#
 # | your card | what to change |
 # |---|---|
 # | 16 to 24 GB | nothing needs to change |
@@ -671,9 +632,11 @@ temporary.cleanup()
 # | 24 GB | two prompts in a backward pass: `--per_device_train_batch_size 16 --gradient_accumulation_steps 4` |
 # | 80 GB | `--recipe gpu-large-card`: all prompts in one backward pass |
 # | two cards | `torchrun --nproc_per_node 2 -m medr1_lib train grpo --recipe gpu --gradient_accumulation_steps 4 ...` |
+# | several cards and a base that is too large for one | `accelerate launch --config_file FSDP2 --num_processes 2 -m medr1_lib train grpo --recipe med-r1 ...`, unquantized; `FSDP2` is the file `accelerate_configs/fsdp2.yaml` in TRL's folder |
 # | rollouts by vLLM, 24 GB | `--recipe gpu-vllm`, unquantized: vLLM takes no adapter on 4-bit weights |
 #
-# None of these lines has been run on such a card yet. A run that was cut goes on with `--resume`; a
+# None of these lines has been run on such a card yet. With FSDP2 each card holds a part of every layer. Layers in four bits
+# are left whole, so it does not help QLoRA. A run that was cut goes on with `--resume`; a
 # finished one goes on with `--resume --max_steps 600`; `--model _output/sft/adapter` starts from an
 # adapter. `--report_to tensorboard` writes what you see here into a file for TensorBoard.
 #
