@@ -359,7 +359,8 @@ def account_of_maps():
         pooled = transfer.compare_pooled(sides).set_index("part")
         less = pooled.loc["elsewhere", ["difference", "low", "high"]]
         said[f"maps.{axis}.less"] = interval(less, "+")
-    said["maps.seeds"] = "one seed" if seeds == {1} else f"{span(seeds)} seeds"
+    ends = span(seeds) if len(seeds) > 1 else WORDS[max(seeds)]
+    said["maps.seeds"] = "one seed" if seeds == {1} else f"{ends} seeds"
     said["maps.items"] = f"{map_answers()['item'].nunique():,}"
     blind = load(RECORDED / "maps").query("control != 'none'")
     said["maps.blind"] = span(100 * blind.groupby(["style", "control"])["correct"].mean())
