@@ -50,9 +50,9 @@ from medr1_lib.analysis.plots import curves
 
 sns.set_theme(style="whitegrid", palette="colorblind", rc={"figure.dpi": 72})
 warnings.filterwarnings("ignore", category=FutureWarning)
+RECORDED = tiers.material("recorded")
 
 # %%
-RECORDED = tiers.material("recorded")
 notes = json.loads((RECORDED / "failures.json").read_text())
 logs = dict(list(pd.read_parquet(RECORDED / "failures.parquet").groupby("name")))
 rollouts = pd.read_parquet(RECORDED / "failures_rollouts.parquet")
