@@ -10,7 +10,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.question import LETTERS
 from medr1_lib.data.styles import STYLES, prompt
 from medr1_lib.errors import InputError
@@ -213,17 +212,6 @@ def test_a_random_reward_knows_nothing_and_stays_the_same():
         assert 0.42 < sum(own) / len(own) < 0.58
     junk = rewards("no_think", "random")[-1](completions=["junk"] * 400, image_id=["p"] * 400)
     assert 150 < sum(junk) < 250
-
-
-def test_the_claims_reward_is_the_share_of_true_claims():
-    scene = next(questions("test")).scene
-    true, false = f"{scene.modality}, anatomy: {scene.anatomy}", "grade: no such grade"
-    said = {f"<think>{true}</think>": 1.0, f"<think>{true}, {false}</think>": 1.0}
-    said |= {f"<think>{scene.modality}, finding: opacity</think>": 0.5}
-    said |= {"<think></think>": 0.0, "<answer>A</answer>": 0.0}
-    columns = {"completions": [*said], "scene": [scene.to_json()] * len(said)}
-    assert rewards("think_before", "claims")[-1](**columns) == [*said.values()]
-    assert len(rewards("think_before")) == 2
 
 
 def test_a_variant_has_no_published_rules():

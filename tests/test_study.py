@@ -12,8 +12,11 @@ import trainings
 from benchmarks.study import learning, maps, positions, registered
 from benchmarks.study.counterfactual import CounterfactualReward
 from benchmarks.study.positions import ARMS, FORMS, TERM, TRAININGS
+from benchmarks.study.truth import claims_reward
+from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.question import AXES
 from medr1_lib.data.styles import ALL_STYLES, read_strict
+from medr1_lib.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 BASE, SMALL = trainings.BASE, trainings.SHORT
@@ -183,6 +186,17 @@ def test_positions(tmp_path):
 
 
 # Rewards
+
+
+def test_the_claims_reward_is_the_share_of_true_claims():
+    scene = next(questions("test")).scene
+    true, false = f"{scene.modality}, anatomy: {scene.anatomy}", "grade: no such grade"
+    said = {f"<think>{true}</think>": 1.0, f"<think>{true}, {false}</think>": 1.0}
+    said |= {f"<think>{scene.modality}, finding: opacity</think>": 0.5}
+    said |= {"<think></think>": 0.0, "<answer>A</answer>": 0.0}
+    assert claims_reward([*said], [scene.to_json()] * len(said)) == [*said.values()]
+    with pytest.raises(InputError, match="train on phantoms"):
+        claims_reward(["CT"], [None])
 
 
 def test_a_counterfactual_reward_pays_for_a_right_letter_that_a_wrong_image_changes(monkeypatch):

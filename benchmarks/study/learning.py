@@ -43,6 +43,7 @@ from benchmarks.stamp import run_stamp
 from benchmarks.study.counterfactual import CounterfactualReward
 from benchmarks.study.rejection import own_replies
 from benchmarks.study.runs import score, train_and_score, write_answers
+from benchmarks.study.truth import claims_reward
 from medr1_lib.analysis.gains import PARTS, change, read_all
 from medr1_lib.analysis.reliance import MEASURES, profile, reliance
 from medr1_lib.analysis.stats import ITEM, mean_table
@@ -58,8 +59,8 @@ from medr1_lib.rl.train import sft_target
 
 ARMS = ("grpo", "format", "random", "sft", "rft", "sft-time", "rft-time")
 FURTHER: dict[str, dict[str, str]] = {
-    "claims": {"rules": "claims"},
-    "claims-n": {"rules": "claims", "multi_objective_aggregation": "normalize_then_sum"},
+    "claims": {},
+    "claims-n": {"multi_objective_aggregation": "normalize_then_sum"},
     "counter": {},
 }
 LABELS = ["base", "arm", "style", "seed"]
@@ -142,8 +143,7 @@ class Study:
         target, spent, further = sft_target, 0.0, None
         if arm in FURTHER:
             recipe = recipe.replace(**FURTHER[arm])
-        if arm == "counter":
-            further = CounterfactualReward(recipe)
+            further = CounterfactualReward(recipe) if arm == "counter" else claims_reward
         if method in ("format", "random"):
             recipe = recipe.replace(rules=method)
         if method in ("sft", "rft"):

@@ -23,7 +23,7 @@ from trl.trainer.sft_config import SFTConfig
 from medr1_lib.data.question import canonical
 from medr1_lib.data.styles import STYLES, check_style
 from medr1_lib.errors import InputError, refusing
-from medr1_lib.rl.rewards import CLAIMS, NULL_WEIGHTS, RULES
+from medr1_lib.rl.rewards import NULL_WEIGHTS, RULES
 
 CONFIGS: dict[str, type[GRPOConfig] | type[SFTConfig]] = {"grpo": GRPOConfig, "sft": SFTConfig}
 FILTERS = ("modality", "question_type")
@@ -87,9 +87,9 @@ class Recipe:
     style: str = _key(f"reasoning style: {', '.join(STYLES)}")
     model: str = _key("directory of the base model, or of an adapter to go on with", metavar="DIR")
     data: str = _key("data set made by `data build` or `data import`", metavar="DIR")
-    rules: Literal["strict", "published", "auto", "format", "random", "claims"] = _key(
-        f"reward rules: {', '.join((*RULES, *NULL_WEIGHTS, CLAIMS))}, or auto: published where a "
-        "base rarely keeps the form",
+    rules: Literal["strict", "published", "auto", "format", "random"] = _key(
+        f"reward rules: {', '.join((*RULES, *NULL_WEIGHTS))}, or auto: published where a base "
+        "rarely keeps the form",
         "strict",
     )
     modality: tuple[str, ...] = _key("only these", (), nargs="+", action="extend")

@@ -4,13 +4,11 @@ A completion earns a point for its form and a point for its answer. Chapter 03 b
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, update_wrapper
 
-from medr1_lib.data.rationale import claimed
-from medr1_lib.data.styles import read_strict, thought
+from medr1_lib.data.styles import read_strict
 from medr1_lib.errors import InputError
 
 READ = 16_384  # characters of a completion: on more, the published patterns take seconds
@@ -64,7 +62,6 @@ _SCORES: dict[str, tuple[FormatScore, AccuracyScore]] = {
 RULES = tuple(_SCORES)
 # Rewards that know no answer, to compare with. The accuracy is still logged, and weighs nothing.
 NULL_WEIGHTS = {"format": [1.0, 0.0], "random": [1.0, 0.0, 1.0]}
-CLAIMS = "claims"
 
 
 def points(completion: str, answer: str, style: str, rules: str = "strict") -> tuple[float, float]:
@@ -78,18 +75,16 @@ def rewards(style: str, rules: str = "strict") -> list[RewardFunction]:
     """The format and the accuracy reward of a style, for `reward_funcs` of TRL's `GRPOTrainer`.
 
     The rules `format` and `random` of `NULL_WEIGHTS` are the strict ones, with a random reward
-    beside them in the second; `Recipe` sets the weights. `claims` have `claims_reward` beside them.
+    beside them in the second; `Recipe` sets the weights.
     """
     if rules == "published" and style not in PUBLISHED:
         raise InputError(f"style {style}", "has no published rules", "use rules: strict")
-    further: dict[str, list[RewardFunction]]
-    further = {"format": [], "random": [random_reward], CLAIMS: [claims_reward]}
-    form, accuracy = _SCORES["strict" if rules in further else rules]
+    form, accuracy = _SCORES["strict" if rules in NULL_WEIGHTS else rules]
     found: list[RewardFunction] = [  # TRL logs each under the name of its function
         update_wrapper(partial(format_reward, form, style), format_reward),
         update_wrapper(partial(accuracy_reward, accuracy, style), accuracy_reward),
     ]
-    return [*found, *further.get(rules, ())]
+    return [*found, random_reward] if rules == "random" else found
 
 
 # TRL passes every column of the data set by its name. What stands before the slash cannot be
@@ -124,20 +119,6 @@ def random_reward(
     thrown = zip(image_id, map(text, completions), strict=True)
     names = (f"{image} {place} {said}" for place, (image, said) in enumerate(thrown))
     return [float(hashlib.sha256(name.encode()).digest()[0] % 2) for name in names]
-
-
-def claims_reward(
-    completions: Sequence[Completion], scene: Sequence[str], **columns: object
-) -> list[float]:
-    """The share of true claims in each thought of a batch, 0 for one that claims nothing.
-
-    Claims are held to the `scene` (JSON) that the image shows.
-    """
-    shares = []
-    for completion, shown in zip(completions, scene, strict=True):
-        made, truth = claimed(thought(text(completion)))[0], json.loads(shown)
-        shares.append(sum(truth[name] == value for name, value in made) / max(1, len(made)))
-    return shares
 
 
 def text(completion: Completion) -> str:

@@ -29,7 +29,7 @@ from medr1_lib.model.loading import load_policy
 from medr1_lib.provenance import environment
 from medr1_lib.rl.formula import formula
 from medr1_lib.rl.recipe import FILTERS, Recipe
-from medr1_lib.rl.rewards import CLAIMS, RewardFunction, rewards
+from medr1_lib.rl.rewards import RewardFunction, rewards
 from medr1_lib.rl.run import COLUMNS, Run, RunFolder, is_last, last_checkpoint, notes_in
 from medr1_lib.rl.trainer import IGNORED, PolicyTrainer, SupervisedTrainer
 
@@ -224,11 +224,8 @@ def training_questions(recipe: Recipe) -> datasets.Dataset:
 
 def grpo_rows(recipe: Recipe) -> datasets.Dataset:
     """Rows for `GRPOTrainer`, whose images are decoded when a batch is read, once each."""
-    table = training_questions(recipe)
-    if recipe.rules == CLAIMS and None in table["scene"]:
-        problem = "nobody knows what its images show, so no claim can be held to it"
-        raise InputError(recipe.data, problem, "use rules: strict, or phantoms")
-    return table.with_transform(functools.partial(_batch, recipe.style, None))
+    form = functools.partial(_batch, recipe.style, None)
+    return training_questions(recipe).with_transform(form)
 
 
 def sft_rows(recipe: Recipe, target: Target = sft_target) -> datasets.Dataset:
