@@ -17,6 +17,7 @@ from benchmarks.study import (
     course_run,
     failures,
     family,
+    forgetting,
     learning,
     loop,
     oracle,
@@ -133,6 +134,20 @@ def test_budget(tmp_path, monkeypatch):
         ("one step", 1, 2)
     ]
     assert len(pd.read_parquet(tmp_path / "budget.parquet")) == 2
+
+
+def test_forgetting(tmp_path):
+    recipe = {"model": str(policies.saved()), "learning_rate": 1e-3, "quantize": None}
+    labels = {"model": "a", "axis": "all", "train": "none", "date": "", "hardware": ""}
+    labels |= {"method": "base", "seed": -1, "shortcut": 0.0, "steps": 0, "recipe": recipe}
+    models = [labels | {"style": style} for style in ("no_think", "think_before")]
+    (tmp_path / "models.json").write_text(json.dumps({"models": models}))
+    asked = ["--data", trainings.data(), "--sweep", tmp_path, "--block", tmp_path]
+    asked += ["--out", tmp_path / "runs", "--record", tmp_path, "--limit", "2"]
+    assert forgetting.main([*map(str, asked)]) == 0
+    (found,) = json.loads((tmp_path / "forgetting.json").read_text())["models"]
+    assert (found["method"], found["rate"], found["n"]) == ("base", 1e-3, 2)
+    assert len(pd.read_parquet(tmp_path / "forgetting.parquet")) == 2
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ import torch
 from matplotlib import pyplot as plt
 from safetensors.torch import load_file
 
-from medr1_lib.analysis import gains, plots, rationale, shortcut, stats, transfer
+from medr1_lib.analysis import gains, plots, rationale, stats, transfer
 from medr1_lib.analysis.recorded import LETTER_PROBS, LOGS, load, notes, with_letter_probs
 from medr1_lib.analysis.stats import compare, paired_interval, share, wilson
 from medr1_lib.analysis.stats import summary as score_summary
@@ -65,7 +65,7 @@ BLOCKS = (
     "question_type",
     "sft",
     "rates/sft_question_type",
-    "shortcut",
+    "methods",
     "larger",
     "pilot",
     "rerun",
@@ -138,7 +138,7 @@ def golden(name):
 def block(name):
     """The records of a block, with the bases of `all` where they answered the same questions."""
     own = load(RECORDED / name)
-    if name in ("all", "shortcut", "rerun", "maps"):
+    if name in ("all", "methods", "rerun", "maps"):
         return own
     bases = load(RECORDED / "all").query("method == 'base'")
     return pd.concat([own, bases], ignore_index=True).drop_duplicates(ANSWERED)
@@ -168,11 +168,6 @@ def index(*key):
 @cache
 def scored(name):
     return rationale.score(block(name))
-
-
-@cache
-def relied():
-    return shortcut.reliance(load(RECORDED / "shortcut"))
 
 
 @cache
@@ -213,19 +208,37 @@ def styles_against_first(method, what):
 
 
 @cache
-def budget_arms():
-    """SFT with other budgets and targets beside GRPO, as chapter 10 has it."""
-    budget = learned("budget")
-    known = real()[real()["item"].isin(budget["item"]) & real()["style"].eq(NONE)]
-    asked = known[known["method"] == "base"]
-    whole = {"method": "sft", "style": NONE, "axis": "all", "train": "all"}
-    whole |= {"shortcut": 0.0, "mark": "random", "control": "none"}
-    sides = {m: transfer.transfer_answers(known, m, NONE, "all") for m in ("grpo", "sft")}
-    for name, rows in budget.groupby("variant", sort=False):
-        rows = rows.assign(**whole).merge(asked[["item", "modality"]], on="item")
-        both = pd.concat([asked, rows])
-        sides[name] = transfer.transfer_answers(both, "sft", NONE, "all")
-    return sides
+def taught_by(method, style=NONE, rate=1e-3):
+    """The models of `methods` of one kind, by seed, read in all four ways."""
+    models = pd.DataFrame(notes(RECORDED / "methods")["models"])
+    models["rate"] = [recipe["learning_rate"] for recipe in models["recipe"]]
+    kind = models.query("method == @method and style == @style and rate == @rate")
+    rows = with_letter_probs(RECORDED / "methods").merge(kind[["model"]])
+    return {seed: gains.read_all(one) for seed, one in rows.groupby("seed")}
+
+
+@cache
+def budget_arm(variant):
+    rows = learned("budget").query("variant == @variant").groupby("seed")
+    return {seed: gains.read_all(one) for seed, one in rows}
+
+
+@cache
+def learning_arm(arm, style):
+    rows = pd.read_parquet(RECORDED / "learning/answers.parquet")
+    rows = rows[(rows["base"] == rows["base"].iloc[0]) & (rows["control"] == "none")]
+    rows = rows.query("arm == @arm and style == @style").groupby("seed")
+    return {seed: gains.read_all(one) for seed, one in rows}
+
+
+def parts_between(second, first):
+    """The parts of second minus first in points, over seeds and questions, as chapter 10 has it."""
+    if -1 in first:
+        first = dict.fromkeys(second, first[-1])
+    pairs = {s: gains.change(first[s], one) for s, one in second.items() if s in first}
+    moved = pd.concat(pairs, names=["model"]).reset_index("model")
+    table = stats.mean_table(moved, gains.PARTS)
+    return table.assign(**{name: 100 * table[name] for name in ("value", "low", "high")})
 
 
 def figure(drawn):
@@ -265,20 +278,16 @@ TEXTS = [
     "SFT minus GRPO is {maps.modality.less} between modalities",
     "and {maps.question_type.less} between types of question",
     "Blank and shuffled images leave the base {maps.blind} %.",
-    "cannot be told apart (SFT minus GRPO {all.sft.less}), since seeds differ much",
-    "with {budget.times} times the updates, in the same time and on {budget.times} times the"
-    " questions, SFT is {budget.verdict}.",
-    "fall by {captions.grpo} points after GRPO, by {captions.free} without its penalty, and by"
-    " {captions.sft} after SFT; with GRPO's learning rate SFT loses {captions.slow} and",
-    "not the method ({steps.long} steps, {items.long.comma} questions).",
+    "{methods.steps} updates, n = {methods.items} questions, seeds: {methods.seeds}",
+    *(f"| updates, `{s}` | {{methods.{s}}} |" for s in (BEFORE, NONE, AFTER)),
+    "| labels, `think_before` ({methods.labels.steps} updates, seeds: {methods.labels.seeds}) |"
+    " {methods.labels} |",
+    "| time, `no_think` | {methods.time} |",
+    "| learning rate, `no_think` | {methods.rate} |",
+    "| as published, `no_think` | {methods.published} |",
     "answers {lead.no_think} and {lead.think_after} points better than the styles without earlier"
     " reasons; {lead.base} of these points were the base's.",
     "GRPO lowers its false claims from {false.base} % to {false.grpo} %",
-    "in up to {mark.strongest} % of the training questions was followed by {mark.followed}",
-    "reliance between {mark.least} and {mark.most} points at every strength, zero among them"
-    " ({mark.items} questions)",
-    "tells the scanner in {probe.tower} % of pictures, from the pixels of the corner in"
-    " {probe.corner} %",
     "takes {gpu.ours} GB where TRL's own takes {gpu.trl}, or {gpu.checkpointing} with",
     "({gpu.seconds} seconds)",
 ]
@@ -315,7 +324,7 @@ def first_table():
         said[f"minutes.{style}"] = span(minutes, "-", 1)
     ends = [wilson(round(one * n), n) for one in shares]
     said["half"] = points(max(high - low for low, high in ends) / 2)
-    said["items.long"], said["items.long.comma"] = str(n), f"{n:,}"
+    said["items.long"] = str(n)
     steps = {run["steps"] for run in told["runs"]}
     recipe = told["recipes"]["course"]
     batch = recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"]
@@ -388,13 +397,6 @@ def account_of_everything():
     said["steps"] = str(*trained["steps"].astype(int).unique())
     said["seeds"] = WORDS[len(trained["seed"].unique())]
     said["items"] = f"{real()['item'].nunique():,}"
-    both = {m: found("all", m, NONE) for m in ("grpo", "sft")}
-    pooled = transfer.compare_pooled(both).iloc[0]
-    said["all.sft.less"] = interval(pooled[["difference", "low", "high"]], "+")
-    ahead = transfer.compare_pooled(budget_arms()).set_index("label").loc["4 times the updates"]
-    said["budget.verdict"] = "ahead" if ahead["low"] > 0 else "not ahead"
-    changes = recorded("budget")["changes"]["4 times the updates"]
-    said["budget.times"] = WORDS[changes["max_steps"] // int(said["steps"])]
     right = real().groupby(["method", "style"])["correct"].mean()
     leads = styles_against_first("grpo", "accuracy").set_index("label")["difference"]
     said |= {f"lead.{style}": f"{-100 * leads[style]:.0f}" for style in (NONE, AFTER)}
@@ -407,34 +409,29 @@ def account_of_everything():
     return said
 
 
-def account_of_side_effects():
-    """Captions that nothing reads, and the scanner's mark."""
-    said = {}
-    arms = {"grpo": "", "free": "_free", "sft": "_sft", "slow": "_sft_slow"}
-    for arm, name in arms.items():
-        runs = [r["paired"] for r in recorded(f"learning{name}_captions")["runs"] if at(r, NONE)]
-        said[f"captions.{arm}"] = span([100 * (r["second"] - r["first"]) / r["n"] for r in runs])
-    trained = relied()[relied()["method"] != "base"]
-    said["mark.least"] = f"{100 * trained['reliance'].min():+.1f}"
-    said["mark.most"] = f"{100 * trained['reliance'].max():+.1f}"
-    said["mark.strongest"] = f"{100 * trained['shortcut'].max():.0f}"
-    follows = trained.groupby("method")["low"].max() > 0
-    said["mark.followed"] = "neither method" if not follows.any() else "one of them"
-    said["mark.items"] = str(load(RECORDED / "shortcut")["item"].nunique())
-    for row in recorded("probe")["rows"]:
-        if row["attribute"] == "scanner":
-            said[f"probe.{row['from']}"] = f"{100 * row['accuracy']:.0f}"
+def account_of_methods():
+    """GRPO beside SFT, at equal updates, labels, time and rate, as chapter 10 has it."""
+    models = pd.DataFrame(notes(RECORDED / "methods")["models"])
+    grpo, said = taught_by("grpo"), {}
+    said["methods.steps"], said["methods.seeds"] = str(models["steps"].max()), str(len(grpo))
+    said["methods.items"] = str(len(grpo[0]))
+    pairs = {f"methods.{s}": (taught_by("grpo", s), taught_by("sft", s)) for s in STYLES}
+    pairs["methods.labels"] = learning_arm("grpo", BEFORE), learning_arm("sft", BEFORE)
+    pairs["methods.time"] = grpo, budget_arm("4 times the updates")
+    pairs["methods.rate"] = taught_by("grpo", rate=1e-4), taught_by("sft", rate=1e-4)
+    pairs["methods.published"] = grpo, budget_arm("as published")
+    for name, pair in pairs.items():
+        value, low, high = parts_between(*pair).loc["knowledge", ["value", "low", "high"]]
+        said[name] = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+    said["methods.labels.steps"] = str(recorded("learning/learning")["steps"])
+    said["methods.labels.seeds"] = str(len(pairs["methods.labels"][0]))
     return said
-
-
-def at(run, style):
-    return run["style"] == style
 
 
 @cache
 def study():
     """Every figure of the account, as printed."""
-    parts = first_table, speeds, account_of_maps, account_of_everything, account_of_side_effects
+    parts = first_table, speeds, account_of_maps, account_of_everything, account_of_methods
     return {key: value for part in parts for key, value in part().items()}
 
 
@@ -533,52 +530,31 @@ def test_a_changed_record_is_noticed():
 
 @cache
 def chapter_10():
-    kept = {}
-    models = pd.DataFrame(notes(RECORDED / "all")["models"])
-    models = models[(models["style"] == NONE) & (models["method"] != "base")]
-    kept["seconds"] = models.groupby("method")["train_seconds"].median() / models["steps"].max()
-    style, rows = real()[real()["style"] == NONE], []
-    for seed in range(style["seed"].max() + 1):
-        of_seed = style[style["seed"] == seed]
-        pair = compare(*(of_seed[of_seed["method"] == m] for m in ("grpo", "sft")))
+    kept, rows = {}, []
+    grpo, sft = taught_by("grpo"), taught_by("sft")
+    for seed, answered in grpo.items():
+        pair = compare(sft[seed], answered)
         ends = paired_interval(pair.first, pair.second, pair.n)
-        rows.append((seed, 100 * pair.difference, 100 * ends[0], 100 * ends[1], pair.p))
-    kept["seeds"] = pd.DataFrame(rows, columns=["seed", "difference", "low", "high", "p"])
-    kept["seed means"] = 100 * style.groupby(["method", "seed"])["correct"].mean()
-    arms = budget_arms()
-    kept["budgets"] = transfer.compare_pooled(arms)
-    budget = learned("budget")
-    known = style[style["item"].isin(budget["item"])]
-    every = pd.concat([budget, known])
-    every["variant"] = every["variant"].fillna(every["method"])
-    kept["form kept"] = every.groupby("variant")["format_ok"].mean()
-    said = every.groupby(["variant", "seed"])["parsed"]
-    commonest = said.agg(lambda of: of.value_counts(normalize=True).iloc[0])
-    kept["commonest letter"] = commonest.groupby("variant").mean()
-    maps = {m: found("modality", m, NONE) for m in ("grpo", "sft")}
-    for method in maps:
-        kept[f"summary, {method}"] = summary("modality", method, NONE).reset_index()
-        kept[f"index, {method}"] = index("modality", method, NONE)
-    pooled = transfer.compare_pooled(maps)
-    kept["modality"] = pooled
-    kept["figure: modality"] = figure(plots.ablation(pooled, "SFT less GRPO, in points"))
-    cells = transfer.compare_cells(maps["grpo"], maps["sft"])
-    kept["cells"] = cells
-    kept["figure: cells"] = figure(plots.difference_heatmap(cells, title="SFT less GRPO"))
-    table = stats.rate_table(real(), ["style", "method"], {"accuracy": ("correct", None)})
-    kept["supervision"] = table.assign(**{c: 100 * table[c] for c in ("value", "low", "high")})
-    kept["shortcut"] = shortcut.accuracy(load(RECORDED / "shortcut"))
-    kept["reliance"] = relied()
-    rows = []
-    for arm in ("", "_free", "_sft", "_sft_slow"):
-        answers = learned(f"learning{arm}").query("style == @NONE and recipe != 'base'")
-        right = 100 * answers["correct"].mean()
-        told = recorded(f"learning{arm}_captions")["runs"]
-        for run in (run["paired"] for run in told if at(run, NONE)):
-            ends = paired_interval(run["first"], run["second"], run["n"])
-            change = 100 * (run["second"] - run["first"]) / run["n"]
-            rows.append((arm, right, change, 100 * ends[0], 100 * ends[1]))
-    kept["captions"] = pd.DataFrame(rows, columns=["arm", "accuracy", "change", "low", "high"])
+        rows.append((seed, *(100 * one for one in (pair.difference, *ends))))
+    kept["seeds"] = pd.DataFrame(rows, columns=["seed", "difference", "low", "high"])
+    for style in STYLES:
+        kept[f"styles, {style}"] = parts_between(taught_by("grpo", style), taught_by("sft", style))
+        for arm in ("base", "format", "random", "sft", "rft"):
+            if own := learning_arm(arm, style):
+                table = parts_between(learning_arm("grpo", style), own).loc[["knowledge"]]
+                kept[f"arms, {style}, {arm}"] = table
+    kept["time"] = parts_between(grpo, budget_arm("4 times the updates"))
+    for rate in (1e-3, 1e-4):
+        table = parts_between(taught_by("grpo", rate=rate), taught_by("sft", rate=rate))
+        kept[f"rates, {rate:g}"] = table.loc[["knowledge"]]
+    by = learned("budget").groupby("variant")
+    kept["budgets"] = by[["correct", "format_ok"]].mean().reset_index()
+    for variant in by.groups:
+        kept[f"budgets, {variant}"] = parts_between(grpo, budget_arm(variant)).loc[["strict"]]
+    logs = pd.read_parquet(RECORDED / "methods" / LOGS)
+    logs = logs.merge(pd.DataFrame(notes(RECORDED / "methods")["models"]), on="model")
+    seconds = logs.query("style == @NONE").groupby("method")["seconds"].median()
+    kept["ratio"] = seconds["grpo"] / seconds["sft"]
     return plain(kept)
 
 
@@ -679,20 +655,15 @@ CHAPTERS = {"10": chapter_10, "11": chapter_11, "12": chapter_12}
 # Tables that the stored chapters print, to so many digits; of a table, the columns that are shown.
 PRINTED = {
     "10": {
-        "seconds": (2, None),
         "seeds": (1, ["difference", "low", "high"]),
-        "seed means": (1, None),
-        "budgets": (3, ["difference", "low", "high", "p_holm"]),
-        "form kept": (3, None),
-        "commonest letter": (3, None),
-        "summary, grpo": (3, None),
-        "summary, sft": (3, None),
-        "index, grpo": (2, None),
-        "index, sft": (2, None),
-        "modality": (3, ["difference", "low", "high", "p_holm"]),
-        "supervision": (1, ["value", "low", "high"]),
-        "reliance": (3, ["reversed", "absent", "reliance", "low", "high"]),
-        "captions": (1, ["accuracy", "change"]),
+        **{f"styles, {style}": (1, ["value", "low", "high"]) for style in STYLES},
+        **{f"arms, {style}, sft": (1, ["value", "low", "high"]) for style in STYLES},
+        "time": (1, ["value", "low", "high"]),
+        "rates, 0.001": (1, ["value", "low", "high"]),
+        "rates, 0.0001": (1, ["value", "low", "high"]),
+        "budgets": (3, None),
+        "budgets, as published": (1, ["value", "low", "high"]),
+        "ratio": (1, None),
     },
     "11": {
         "tests": (4, ["difference", "low", "high", "p_holm"]),
@@ -803,7 +774,7 @@ def of_maps(name, keys):
 @cache
 def of_block(name):
     """Everything that the analysis says about one block."""
-    own, keys = load(RECORDED / name), keys_of(name)
+    own, keys = load(RECORDED / name), [] if name == "methods" else keys_of(name)
     groups = ["method", "style", "axis", "shortcut", "mark", "control"]
     measures = {"accuracy": ("correct", None), "form": ("format_ok", None)}
     kept = {"digest": digest(name), "rates": stats.rate_table(own, groups, measures)}
@@ -816,8 +787,6 @@ def of_block(name):
         some = own[thinks & own["item"].mod(8).eq(0)]
         reasons = rationale.score(some) if name != "all" else scored("all")
         kept["reasons"] = rationale.summary(reasons, ["method", "style", "mark", "control"])
-    if (own["mark"] == "reversed").any():
-        kept["marks"], kept["reliance"] = shortcut.accuracy(own), relied()
     logs = gathered([RECORDED / name], LOGS, "step")
     if len(logs):
         numbers = logs.select_dtypes("number")

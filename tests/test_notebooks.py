@@ -27,10 +27,6 @@ HEADINGS = (
 )
 
 
-# Chapters that still have to come down to a median of 6 lines.
-LONGER = {"# 10 Compare SFT and RL": 6.5}
-
-
 @functools.cache
 def stored():
     """Every stored notebook by its path below `notebooks/`, read once; no test changes them."""
@@ -129,8 +125,8 @@ def rule_outputs_are_small(notebook):
 def rule_cells_are_few_and_short(notebook):
     assert 15 <= len(code(notebook)) <= 30, f"{len(code(notebook))} code cells"
     lengths = sorted(len(cell.source.splitlines()) for cell in code(notebook))
-    median, most = statistics.median(lengths), LONGER.get(title(notebook), 6)
-    assert median <= most, f"median {median}, at most {most}"
+    median = statistics.median(lengths)
+    assert median <= 6, f"median {median}"
     assert lengths[-2] <= 25, f"cells of {lengths[-2:]} lines"
     assert lengths[-1] <= 40, f"a cell of {lengths[-1]} lines"
 

@@ -87,6 +87,9 @@ def _section(
     together: list[Path], out: Path, train: list[Question], extra: pd.DataFrame | None
 ) -> list[str]:
     records = pd.concat(map(recorded.load, together)).drop_duplicates(ANSWERED)
+    models = records.drop_duplicates("model")
+    again = models.duplicated(recorded.LABELS[1:])  # by another recipe: one map holds one of both
+    records = records[~records["model"].isin(models.loc[again, "model"])]
     logs = gathered(together, recorded.LOGS, "step")
     letters = gathered(together, recorded.LETTER_PROBS, "item")
     found = summaries(maps(records))

@@ -22,8 +22,8 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.stamp import run_stamp
-from benchmarks.study.runs import train_and_score
-from medr1_lib.analysis.stats import share
+from benchmarks.study.runs import train_and_score, write_answers
+from medr1_lib.analysis.stats import ITEM, share
 from medr1_lib.cli import exit_status
 from medr1_lib.evaluation.evaluate import Settings
 from medr1_lib.evaluation.items import EvalSet
@@ -31,7 +31,7 @@ from medr1_lib.files import write_json
 from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.train import Target, sft_target
 
-KEPT = ["item", "completion", "tokens", "parsed", "correct", "format_ok"]
+KEPT = [*ITEM, "control", "completion", "tokens", "parsed", "correct", "format_ok", "letter_probs"]
 STYLE = "no_think"
 
 
@@ -76,11 +76,11 @@ def main(arguments: list[str]) -> int:
         runs.append(told | share(answered))
         rows.append(answered[KEPT].assign(variant=name, seed=seed))
         print(json.dumps(runs[-1]), flush=True)
-        record(asked, runs, pd.concat(rows))
+        record(asked, runs, rows)
     return 0
 
 
-def record(asked: argparse.Namespace, runs: list[dict[str, Any]], rows: pd.DataFrame) -> None:
+def record(asked: argparse.Namespace, runs: list[dict[str, Any]], rows: list[pd.DataFrame]) -> None:
     found = {
         **run_stamp(threads=1),
         "recipe": load_recipe("course-sft", style=STYLE).to_dict(),
@@ -88,7 +88,7 @@ def record(asked: argparse.Namespace, runs: list[dict[str, Any]], rows: pd.DataF
         "runs": runs,
     }
     write_json(asked.record / "budget.json", found)
-    rows.to_parquet(asked.record / "budget.parquet", index=False, compression="zstd")
+    write_answers(rows, asked.record / "budget.parquet")
 
 
 if __name__ == "__main__":

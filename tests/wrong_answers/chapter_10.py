@@ -1,3 +1,7 @@
+import numpy as np
+
+from medr1_lib.analysis.gains import gain_parts
+
 Z = 1.959963984540054
 
 
@@ -13,8 +17,22 @@ def interval_with(cell=0.5, more=2, squared=1, sign=lambda gap: gap, most=1.0):
     return interval
 
 
-def following(answers, told):
-    return sum(said == stood for said, stood in zip(answers, told, strict=True)) / len(told)
+def gap_with(turn=1, rows=None, columns=None, ends=(2.5, 97.5)):
+    """A `method_gap` with something else in the place of one of its parts."""
+
+    def found(first, second, seeds, questions):
+        told = {}
+        for part, gap in gain_parts(first, second).items():
+            every = [range(length) for length in gap.shape]
+            drawn = zip(seeds, questions, strict=True)
+            means = [
+                (turn * gap)[np.ix_(every[0] if rows else s, every[1] if columns else q)].mean()
+                for s, q in drawn
+            ]
+            told[part] = (turn * gap.mean(), *np.percentile(means, ends))
+        return told
+
+    return found
 
 
 WRONG = {
@@ -37,13 +55,10 @@ WRONG = {
         "below zero": interval_with(sign=abs),
         "by 1 at most": interval_with(most=2.0),
     },
-    "mark_reliance": {
-        "one of two": lambda marked, bare, told: (
-            len(told) * (following(marked, told) - following(bare, told))
-        ),
-        "ignores it": lambda marked, bare, told: following(marked, told),
-        "less than nothing": lambda marked, bare, told: max(
-            0, following(marked, told) - following(bare, told)
-        ),
+    "method_gap": {
+        "second minus first": gap_with(turn=-1),
+        "seeds are redrawn": gap_with(rows=True),
+        "questions are redrawn": gap_with(columns=True),
+        "percentiles 2.5 and 97.5": gap_with(ends=(5, 95)),
     },
 }

@@ -1,7 +1,10 @@
-"""Chapter 10: updates in an epoch, reliance on a mark, and the cases that check its exercises."""
+"""Chapter 10: updates in an epoch, how two methods differ, and the cases that check both."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from medr1_lib.analysis.gains import gain_parts
 from medr1_lib.course.exercise import Case
 
 
@@ -10,19 +13,33 @@ def updates(questions: int, batch: int, accumulation: int, processes: int) -> in
     return questions // (batch * accumulation * processes)
 
 
-def mark_reliance(marked: Sequence[str], bare: Sequence[str], told: Sequence[str]) -> float:
-    """What a mark adds to the share of answers that name the option it stands for.
+def method_gap(
+    first: Mapping[str, np.ndarray],
+    second: Mapping[str, np.ndarray],
+    seeds: Sequence[Sequence[int]],
+    questions: Sequence[Sequence[int]],
+) -> dict[str, tuple[float, float, float]]:
+    """Each of `gain_parts` of second minus first, with an interval over seeds and questions.
 
-    `marked` are answers with the mark in the image, `bare` those to the same questions without it,
-    `told` the letters that the marks stand for. `analysis.shortcut.reliance` adds an interval.
+    Credit of a reader is (seeds, questions). `stats.mean_table` draws images and moves seeds apart.
     """
-    shares = []
-    for answers in (marked, bare):
-        follow = [said == stood for said, stood in zip(answers, told, strict=True)]
-        shares.append(sum(follow) / len(told))
-    return shares[0] - shares[1]
+    found = {}
+    for part, gap in gain_parts(first, second).items():
+        drawn = zip(seeds, questions, strict=True)
+        means = [gap[np.ix_(rows, columns)].mean() for rows, columns in drawn]
+        low, high = np.percentile(means, (2.5, 97.5))
+        found[part] = (float(gap.mean()), float(low), float(high))
+    return found
 
 
+READ = {
+    "strict": np.array([[0, 1, 0], [0, 1, 1]]),
+    "tolerant": np.array([[1, 1, 0], [0, 1, 1]]),
+    "forced": np.array([[1, 1, 0], [0, 1, 1]]),
+    "corrected": np.array([[1, 1, 0], [0, 0, 1]]),
+}
+MORE = {name: np.array([[1, 1, 1], [0, 1, 0]]) for name in READ}
+ALL, ONE = [[0, 1]], [[0, 1, 2]]
 CASES = {
     "medr1_lib.course.chapters.chapter_10:updates": (
         Case((800, 8, 1, 1), "800 questions, 8 at a time, are read in 100 batches"),
@@ -37,9 +54,16 @@ CASES = {
         Case((30, 10, 200), "who loses more than it wins has a difference below zero"),
         Case((0, 10, 10), "two accuracies differ by 1 at most"),
     ),
-    "medr1_lib.course.chapters.chapter_10:mark_reliance": (
-        Case((["A", "B"], ["C", "C"], ["A", "D"]), "one of two follows the mark, none without it"),
-        Case((["A", "B"], ["A", "B"], ["A", "B"]), "who says the same without the mark ignores it"),
-        Case((["C", "D"], ["A", "B"], ["A", "B"]), "who avoids the option has less than nothing"),
+    "medr1_lib.course.chapters.chapter_10:method_gap": (
+        Case(
+            (READ, MORE, ALL, ONE),
+            "all rows and columns once: mean and ends agree, second minus first",
+        ),
+        Case((READ, MORE, [[0, 0]] * 9, ONE * 9), "seeds are redrawn as well as questions"),
+        Case((READ, MORE, ALL * 9, [[2, 2, 2]] * 9), "questions are redrawn as well as seeds"),
+        Case(
+            (READ, MORE, [[0, 1], [0, 0], [1, 1]], [[0, 1, 2], [0, 0, 1], [1, 2, 2]]),
+            "the ends are the percentiles 2.5 and 97.5 of the redrawn means",
+        ),
     ),
 }
