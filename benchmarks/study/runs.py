@@ -56,8 +56,8 @@ def score(
 def write_answers(parts: list[pd.DataFrame], path: Path) -> None:
     """The answers of several models in one file, small enough for the repository."""
     rows = pd.concat(parts, ignore_index=True)
-    # No figure needs more than four digits of a probability, and further ones do not compress.
-    probs = [np.asarray(one, np.float32).round(4) for one in rows["letter_probs"]]
+    # Further digits do not compress; places after the point would make a small one nothing.
+    probs = [np.array([f"{p:.4g}" for p in one], np.float32) for one in rows["letter_probs"]]
     rows["letter_probs"] = pd.Series(probs, rows.index)
     path.parent.mkdir(parents=True, exist_ok=True)
     rows.to_parquet(path, index=False, compression="zstd", compression_level=9)
