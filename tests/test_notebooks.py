@@ -50,10 +50,6 @@ def prose(notebook):
     )
 
 
-def title(notebook):
-    return next(line for line in prose(notebook).splitlines() if line.startswith("# "))
-
-
 def tags(cell):
     return cell.metadata.get("tags", [])
 
