@@ -43,6 +43,11 @@ def controls(widget):
     return [] if isinstance(widget, ipywidgets.HTML) else [widget]
 
 
+def question_page(question):
+    """What is shown of one question before its answer."""
+    return widgets.DataBrowser([question]).view.value
+
+
 def test_the_browser_s_controls_are_those_that_are_tested_here(browser):
     tested = {browser.modality, browser.question_type, browser.number, browser.reveal}
     assert set(controls(browser)) == tested
@@ -80,7 +85,7 @@ def test_the_number_leafs_through_what_was_chosen(browser):
         seen.append(browser.view.value)
     chosen = [q for q in QUESTIONS if q.modality == "OCT"]
     for question, page in zip(chosen, seen, strict=True):
-        assert page == widgets.question_page(question, answered=False)
+        assert page == question_page(question)
     assert len(set(seen)) == len(seen)
 
 
@@ -104,7 +109,7 @@ def test_reveal_shows_the_answer_and_hides_it_again(browser):
 
 
 def test_options_stand_in_the_order_of_their_letters():
-    page = widgets.question_page(QUESTIONS[0], answered=False)
+    page = question_page(QUESTIONS[0])
     shown = re.findall(r"<li>(.*?)</li>", page)
     assert shown == [html.escape(option) for option in QUESTIONS[0].options]
     assert len(shown) == len(LETTERS)
@@ -118,14 +123,14 @@ def test_a_choice_without_questions_says_so():
 
 def test_the_picture_tells_who_does_not_see_it_what_it_is_and_no_answer():
     for question in QUESTIONS:
-        alt = re.search(r'<img alt="(.*?)"', widgets.question_page(question, answered=False))[1]
+        alt = re.search(r'<img alt="(.*?)"', question_page(question))[1]
         assert "phantom" in alt.lower()
         assert question.answer_text.lower() not in alt.lower()
 
 
 def test_a_question_about_a_real_image_is_refused():
     with pytest.raises(InputError):
-        widgets.question_page(replace(QUESTIONS[0], scene=None), answered=False)
+        question_page(replace(QUESTIONS[0], scene=None))
 
 
 def test_the_next_question_comes_without_its_answer(browser):
@@ -333,8 +338,9 @@ def test_what_is_typed_is_scored(tester):
     assert "evaluation reads nothing" in tester.view.value
 
 
-def test_what_is_typed_stays_text():
-    assert "<script>" not in widgets.points_page("<script>alert(1)</script>", "no_think")
+def test_what_is_typed_stays_text(tester):
+    tester.said.value = "<script>alert(1)</script>"
+    assert "<script>" not in tester.view.value
 
 
 # ---- the rollout explorer ----
@@ -570,18 +576,20 @@ def test_no_dropdown_can_go_blank(browser, viewer, tester, rollout_explorer, map
 ODD = "<img src=x onerror=alert(1)>"
 
 
-def test_no_text_from_outside_becomes_markup():
+def test_no_text_from_outside_becomes_markup(tester):
     said = {"completion": ODD, "parsed": ODD, "correct": True, "format_ok": True}
     asked = Question(ODD, (ODD, "b"), "A", "CT", "Disease Diagnosis", "i", ODD)
     grey = Image.new("RGB", (8, 8))
     group = ROLLOUTS[:4].assign(completion=ODD, prompt=ODD, modality=ODD, answer=ODD)
     row = {"scene": QUESTIONS[0].scene.to_json(), "correct": True, "question": ODD, "seed": ODD}
     row |= {"options": [ODD, "b"], "answer": "A", "completion": ODD}
+    row |= {"train": ODD, "modality": ODD, "method": "grpo", "item": 0}
+    tester.said.value = ODD
     pages = [
         widgets.answer_page(asked, grey, ODD, said),
         widgets.group_page(group, grey),
-        widgets.map_page(row),
-        widgets.points_page(ODD, "no_think"),
+        widgets.MapExplorer(pd.DataFrame([row]), "modality").view.value,
+        tester.view.value,
         widgets.option_list([ODD, "b"], "A"),
         widgets.picture(grey, ODD),
     ]

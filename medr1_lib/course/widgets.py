@@ -71,7 +71,10 @@ def option_list(options: Sequence[str], right: str) -> str:
 
 
 class DataBrowser(Panel):
-    """Page through questions about phantoms: choose, look, guess, then ask for the answer."""
+    """Page through questions about phantoms: choose, look, guess, then ask for the answer.
+
+    Raises an `InputError` for a question that is not about a phantom.
+    """
 
     def __init__(self, questions: Sequence[Question]) -> None:
         self._questions = questions
@@ -101,23 +104,16 @@ class DataBrowser(Panel):
     def _page(self) -> str:
         if not self._chosen:
             return "No such question among these."
-        return question_page(self.shown, self.reveal.value)
-
-
-def question_page(question: Question, answered: bool) -> str:
-    """One question about a phantom as HTML, with or without its answer.
-
-    Raises an `InputError` if the question is not about a phantom.
-    """
-    if (scene := question.scene) is None:
-        raise InputError(question.image_id, "is no phantom", "show questions about phantoms")
-    truth = f"{question.answer}) {question.answer_text}; {scene}" if answered else "hidden"
-    return (
-        f"{picture(draw(scene), 'A phantom; what it shows is the question')}"
-        f"<p>{escape(question.question)}</p>"
-        f"{option_list(question.options, question.answer if answered else '')}"
-        f"<p>Answer: {escape(truth)}</p>"
-    )
+        question, answered = self.shown, self.reveal.value
+        if (scene := question.scene) is None:
+            raise InputError(question.image_id, "is no phantom", "show questions about phantoms")
+        truth = f"{question.answer}) {question.answer_text}; {scene}" if answered else "hidden"
+        return (
+            f"{picture(draw(scene), 'A phantom; what it shows is the question')}"
+            f"<p>{escape(question.question)}</p>"
+            f"{option_list(question.options, question.answer if answered else '')}"
+            f"<p>Answer: {escape(truth)}</p>"
+        )
 
 
 REPEATED = re.compile(r"(<\|\w+\|>)\1+")
@@ -208,22 +204,17 @@ class RewardTester(Panel):
         self._show()
 
     def _page(self) -> str:
-        return points_page(self.said.value, self.style.value)
-
-
-def points_page(completion: str, style: str) -> str:
-    """What one completion earns under every rule set, as an HTML table."""
-    rows = []
-    for rules in RULES:
-        form, accuracy = points(completion, ANSWER, style, rules)
-        cells = (rules, f"{form:g}", f"{accuracy:g}", f"{form + accuracy:g} of 2")
-        rows.append(f"<tr>{''.join(f'<td {LEFT}>{cell}</td>' for cell in cells)}</tr>")
-    heads = "".join(f"<th {LEFT}>{head}</th>" for head in ("rules", "form", "answer", "reward"))
-    choices, letter = escape(styles.listed(OPTIONS)), styles.read(completion, OPTIONS)
-    return (
-        f"<p>{choices}; right is {ANSWER}; evaluation reads {letter or 'nothing'}</p>"
-        f"<table><tr>{heads}</tr>{''.join(rows)}</table>"
-    )
+        rows = []
+        for rules in RULES:
+            form, accuracy = points(self.said.value, ANSWER, self.style.value, rules)
+            cells = (rules, f"{form:g}", f"{accuracy:g}", f"{form + accuracy:g} of 2")
+            rows.append(f"<tr>{''.join(f'<td {LEFT}>{cell}</td>' for cell in cells)}</tr>")
+        heads = "".join(f"<th {LEFT}>{head}</th>" for head in ("rules", "form", "answer", "reward"))
+        choices, letter = escape(styles.listed(OPTIONS)), styles.read(self.said.value, OPTIONS)
+        return (
+            f"<p>{choices}; right is {ANSWER}; evaluation reads {letter or 'nothing'}</p>"
+            f"<table><tr>{heads}</tr>{''.join(rows)}</table>"
+        )
 
 
 class RolloutExplorer(Panel):
@@ -347,18 +338,13 @@ class MapExplorer(Panel):
         )
         if self._chosen.empty:
             return f"{head}None of these."
-        return head + map_page(self._chosen.iloc[self.number.value - 1])
-
-
-def map_page(answer: "pd.Series[Any]") -> str:
-    """One answer about a phantom as HTML: what was shown and asked, and what came back."""
-    scene = Scene.from_json(answer["scene"])
-    verdict = "right" if answer["correct"] else "wrong"
-    shown = escape(f"seed {answer['seed']}; the picture shows {scene}")
-    return (
-        f"{picture(draw(scene), f'The phantom of the question, {scene.modality}', 112)}"
-        f"<p>{escape(answer['question'])}</p>"
-        f"{option_list(answer['options'], answer['answer'])}"
-        f"<pre style='white-space: pre-wrap'>{escape(answer['completion'])}</pre>"
-        f"<p>{verdict}, {shown}</p>"
-    )
+        answer = self._chosen.iloc[self.number.value - 1]
+        scene, verdict = Scene.from_json(answer["scene"]), "right" if answer["correct"] else "wrong"
+        shown = escape(f"seed {answer['seed']}; the picture shows {scene}")
+        return (
+            f"{head}{picture(draw(scene), f'The phantom of the question, {scene.modality}', 112)}"
+            f"<p>{escape(answer['question'])}</p>"
+            f"{option_list(answer['options'], answer['answer'])}"
+            f"<pre style='white-space: pre-wrap'>{escape(answer['completion'])}</pre>"
+            f"<p>{verdict}, {shown}</p>"
+        )
