@@ -195,7 +195,7 @@ def data(arguments: list[str]) -> int:
 def _build(options: argparse.Namespace) -> tuple[str, Report]:
     from medr1_lib.data import phantom_vqa
 
-    named = ("seed", "per_cell", "leaky", "shortcut", "mark", "domain")
+    named = ("seed", "per_cell", "leaky", "domain")
     splits = phantom_vqa.build(options.out, **{name: getattr(options, name) for name in named})
     report = {"out": str(options.out), "records": splits.num_rows}
     return _written(options.out, splits.num_rows), report

@@ -24,7 +24,6 @@ def test_help_names_the_commands(capsys):
         ["import", "--root", "x", "--out", "y", "--by", "organ"],
         ["import", "--root", "x", "--out", "y", "--size", "0"],
         ["build", "--out", "x", "--per-cell", "-1"],
-        ["build", "--out", "x", "--mark", "scanner 1"],
         ["audit"],
         ["audit", "x", "--splits", "y"],
     ],
@@ -90,29 +89,25 @@ def test_build_passes_its_options_on_and_reports_the_counts(tmp_path, monkeypatc
 
     monkeypatch.setattr(phantom_vqa, "build", build)
     command = ["data", "build", "--out", str(tmp_path / "out"), "--seed", "3"]
-    assert main([*command, "--per-cell", "32", "--leaky", "--shortcut", "--mark", "absent"]) == 0
-    said = {"seed": 3, "per_cell": 32, "leaky": 0.95, "shortcut": 1.0, "mark": "absent"}
-    said |= {"domain": "medical"}
-    assert asked == said
+    assert main([*command, "--per-cell", "32", "--leaky"]) == 0
+    assert asked == {"seed": 3, "per_cell": 32, "leaky": 0.95, "domain": "medical"}
     assert "4 train, 1 test" in capsys.readouterr().out
-    assert main([*command, "--shortcut", "0.5"]) == 0
-    said = {"seed": 3, "per_cell": 64, "leaky": 0.0, "shortcut": 0.5, "mark": "random"}
-    said |= {"domain": "medical"}
-    assert asked == said
+    assert main([*command, "--leaky", "0.5"]) == 0
+    assert asked == {"seed": 3, "per_cell": 64, "leaky": 0.5, "domain": "medical"}
 
 
-def test_every_mark_can_be_asked_for_and_is_on_the_card(tmp_path, monkeypatch):
+def test_what_was_asked_for_is_on_the_card(tmp_path, monkeypatch):
     monkeypatch.setattr(phantom_vqa, "draw", lambda scene: picture(size=(2, 2)))
-    for mark in phantom_vqa.MARKS:
-        out = tmp_path / mark
-        assert main(["data", "build", "--out", str(out), "--per-cell", "1", "--mark", mark]) == 0
-        assert json.loads((out / dataset.CARD).read_text())["mark"] == mark
+    command = ["data", "build", "--out", str(tmp_path / "x"), "--per-cell", "1"]
+    assert main([*command, "--domain", "general"]) == 0
+    card = json.loads((tmp_path / "x" / dataset.CARD).read_text())
+    asked = {"seed": 0, "per_cell": 1, "leaky": 0.0, "domain": "general"}
+    assert {name: card[name] for name in asked} == asked
 
 
 def test_the_table_of_options_says_what_the_library_takes():
     build, asked = OPTIONS["data build"], OPTIONS["evaluate"]
     assert build["--domain"]["choices"] == [*DOMAINS]
-    assert build["--mark"]["choices"] == [*phantom_vqa.MARKS]
     assert build["--per-cell"]["default"] == phantom_vqa.PER_CELL
     assert OPTIONS["data import"]["--size"]["default"] == images.SIDE
     assert asked["--controls"]["choices"] == [*CONTROLS, CIRCULAR]

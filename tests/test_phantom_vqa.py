@@ -14,7 +14,6 @@ from medr1_lib.data import audit
 from medr1_lib.data.dataset import FEATURES
 from medr1_lib.data.phantom_vqa import (
     ATTRIBUTES,
-    MARKS,
     SPLITS,
     STEMS,
     build,
@@ -114,52 +113,23 @@ def test_a_leak_of_any_strength_leaves_the_training_pictures_alone():
     assert np.mean(told) == pytest.approx(0.5, abs=0.04)
 
 
-@pytest.mark.parametrize("strength", [0.0, 0.5, 0.95])
-def test_the_shortcut_ties_the_scanner_to_the_answer(strength):
-    tied = [
-        q.scene.scanner == SCANNERS[values(q.modality, q.question_type).index(q.answer_text)]
-        for q in questions("train", per_cell=64, shortcut=strength)
-    ]
-    assert np.mean(tied) == pytest.approx(strength + (1 - strength) / 4, abs=0.03)
-
-
 def test_the_standard_data_are_what_they_were():
     scenes = hashlib.sha256()
     for split in ("train", "test"):
-        for question in questions(split, per_cell=32, shortcut=0.5):
+        for question in questions(split, per_cell=32):
             as_stored = repr(question.scene.to_json())
             told = repr(replace(question, id="-")).replace(repr(question.scene), as_stored)
             scenes.update(told.replace(", id='-'", "").encode())
-    assert scenes.hexdigest()[:16] == "7056b50e84ef1205"
+    assert scenes.hexdigest()[:16] == "e2d3bb32bbc6f134"
     pictures = hashlib.sha256()
     for question in questions("test", per_cell=4):
         pictures.update(draw(question.scene).tobytes())
     assert pictures.hexdigest()[:16] == "9459d8b5747dec71"
 
 
-@pytest.mark.parametrize("mark", MARKS[1:])
-def test_the_mark_changes_nothing_but_the_scanner(mark):
-    for usual, other in zip(questions("test"), questions("test", mark=mark), strict=True):
-        scene, marked = usual.scene, other.scene
-        assert replace(scene, scanner=marked.scanner) == marked
-        assert replace(other, scene=usual.scene, image_id=usual.image_id, id=usual.id) == usual
-
-
-def test_a_reversed_mark_is_always_that_of_the_next_value_which_is_an_option():
-    letters = Counter()
-    for cell, asked in cells(questions("test", mark="reversed")).items():
-        scanners = [SCANNERS.index(q.scene.scanner) for q in asked]
-        assert Counter(scanners) == dict.fromkeys(range(4), 16)
-        for scanner, question in zip(scanners, asked, strict=True):
-            assert scanner == (values(*cell).index(question.answer_text) + 1) % 4
-            letters["ABCD"[question.options.index(values(*cell)[scanner])]] += 1
-    assert all(abs(count / letters.total() - 0.25) < 0.03 for count in letters.values())
-
-
-def test_an_absent_mark_leaves_the_picture_without_stripes_and_ticks():
-    for question in questions("test", per_cell=1, mark="absent"):
-        scene = question.scene
-        assert scene.scanner is None
+def test_a_scene_without_a_scanner_is_a_picture_without_stripes_and_ticks():
+    for question in questions("test", per_cell=1):
+        scene = replace(question.scene, scanner=None)
         bare = np.asarray(draw(scene), float)
         marked = [np.asarray(draw(replace(scene, scanner=name)), float) for name in SCANNERS]
         ticks = np.zeros((112, 112), bool)
@@ -187,8 +157,8 @@ def test_build_writes_both_splits_and_the_same_pixels_again(tmp_path):
         ({"split": "dev"}, "dev"),
         ({"split": "test", "per_cell": 0}, "0 questions"),
         ({"split": "test", "seed": -1}, "seed -1"),
-        ({"split": "test", "shortcut": 1.5}, "1.5"),
-        ({"split": "test", "mark": "scanner 1"}, "no such mark"),
+        ({"split": "test", "leaky": 1.5}, "1.5"),
+        ({"split": "test", "domain": "general", "leaky": 0.5}, "no leaky variant"),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments, named):

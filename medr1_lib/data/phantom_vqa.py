@@ -12,7 +12,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from medr1_lib.data import dataset, images
-from medr1_lib.data.phantoms import EVERYDAY, SCANNERS, draw, random_scene, vocabulary
+from medr1_lib.data.phantoms import EVERYDAY, draw, random_scene, vocabulary
 from medr1_lib.data.phantoms.scene import WORDS
 from medr1_lib.data.question import DOMAINS, LETTERS, MODALITIES, QUESTION_TYPES, Question
 from medr1_lib.errors import InputError
@@ -21,7 +21,6 @@ from medr1_lib.errors import InputError
 SPLITS = ("pretrain", "train", "test")
 PER_CELL = 64  # a multiple of 32: two stems x four values x four letters, each equally often
 TRAIN_FACTOR = 4
-MARKS = ("random", "absent", "reversed")
 
 ATTRIBUTES = dict(
     zip(QUESTION_TYPES, ("acquisition", "anatomy", "finding", "grade", "place"), strict=True)
@@ -46,8 +45,6 @@ def questions(
     seed: int = 0,
     per_cell: int = PER_CELL,
     leaky: float = 0.0,
-    shortcut: float = 0.0,
-    mark: str = "random",
     domain: str = "medical",
 ) -> Iterator[Question]:
     """Yield `per_cell` questions for each modality and question type, cell by cell.
@@ -59,25 +56,19 @@ def questions(
     Args:
         leaky: Share of questions whose distractors are never right anywhere, 0 (none) to 1; with
             any, one test question in six shows a training image: two flaws of OmniMedVQA.
-        shortcut: Share of questions whose scanner is tied to the answer, 0 (none) to 1.
-        mark: Scanner on the images: `random`, `absent`, or `reversed` (that of a wrong option).
         domain: `medical`, or `general`: everyday drawings, which have no flaws and no scanner.
     """
-    named = ("split", split, SPLITS), ("mark", mark, MARKS), ("domain", domain, tuple(DOMAINS))
-    for kind, name, known in named:
+    for kind, name, known in (("split", split, SPLITS), ("domain", domain, tuple(DOMAINS))):
         if name not in known:
             remedy = f"use one of {', '.join(known)}"
             raise InputError(f"{kind} {name!r}", f"no such {kind}", remedy)
     if per_cell < 1 or seed < 0:
         problem = f"{per_cell} questions per cell from seed {seed}"
         raise InputError("phantoms", problem, "use at least one question and a seed of 0 or more")
-    for kind, strength in (("leaky", leaky), ("shortcut", shortcut)):
-        if not 0 <= strength <= 1:
-            problem = f"a strength of {strength}"
-            raise InputError(kind, problem, "use a share between 0 and 1")
-    if domain == "general" and (leaky or shortcut or mark != "random"):
-        problem = "has no leaky, shortcut or mark variant"
-        raise InputError("domain general", problem, "leave those arguments out")
+    if not 0 <= leaky <= 1:
+        raise InputError("leaky", f"a share of {leaky}", "use one between 0 and 1")
+    if domain == "general" and leaky:
+        raise InputError("domain general", "has no leaky variant", "leave that argument out")
     for modality, (column, question_type) in product(DOMAINS[domain], enumerate(QUESTION_TYPES)):
         row = (*MODALITIES, *EVERYDAY).index(modality)
         attribute, choices = ATTRIBUTES[question_type], values(modality, question_type)
@@ -86,15 +77,10 @@ def questions(
             value, place, stem = index % 4, (index + index // 4) % 4, index // 16 % 2
             shown_in = "train" if leaky and index % 6 == 0 else split
             rng = np.random.default_rng((seed, SPLITS.index(shown_in), row, column, index, 0))
-            fixed = {attribute: choices[value]}
-            if rng.random() < shortcut:
-                fixed["scanner"] = SCANNERS[value]
-            scene = random_scene(rng, modality, **fixed)
+            rng.random()  # leave it, or every picture of today becomes another one
+            scene = random_scene(rng, modality, **{attribute: choices[value]})
             seed_of_split = scene.seed * len(SPLITS) + SPLITS.index(shown_in)
             scene = replace(scene, seed=seed_of_split)
-            if mark != "random":
-                other = SCANNERS[(value + 1) % 4] if mark == "reversed" else None
-                scene = replace(scene, scanner=other)
             # The options have a generator of their own, so that no variant of scenes changes them.
             rng = np.random.default_rng((seed, SPLITS.index(split), row, column, index, 1))
             wrong = [text for text in choices if text != choices[value]]
@@ -113,18 +99,13 @@ def build(
     seed: int = 0,
     per_cell: int = PER_CELL,
     leaky: float = 0.0,
-    shortcut: float = 0.0,
-    mark: str = "random",
     domain: str = "medical",
 ) -> datasets.DatasetDict:
-    """Draw the benchmark and write it: `train` (four times as many) and `test`.
-
-    The shortcut is in `train` only: a model that took it fails in `test`, which `mark` changes.
-    """
-    card = {"source": "PhantomMedVQA", "seed": seed, "per_cell": per_cell, "leaky": leaky}
-    card |= {"shortcut": shortcut, "mark": mark, "domain": domain}
-    train = questions("train", seed, TRAIN_FACTOR * per_cell, leaky, shortcut, domain=domain)
-    test = questions("test", seed, per_cell, leaky, mark=mark, domain=domain)
+    """Draw the benchmark and write it: `train` (four times as many) and `test`."""
+    asked = {"seed": seed, "per_cell": per_cell, "leaky": leaky, "domain": domain}
+    card = {"source": "PhantomMedVQA", **asked}
+    train = questions("train", seed, TRAIN_FACTOR * per_cell, leaky, domain)
+    test = questions("test", seed, per_cell, leaky, domain)
     return write(out, {"train": train, "test": test}, card)
 
 
