@@ -41,9 +41,11 @@ from safetensors.torch import load_file
 
 from medr1_lib.analysis import gains, plots, rationale, stats, transfer
 from medr1_lib.analysis.recorded import LETTER_PROBS, LOGS, load, notes, with_letter_probs
+from medr1_lib.analysis.reliance import reliance
 from medr1_lib.analysis.stats import compare, paired_interval, share, wilson
 from medr1_lib.analysis.stats import summary as score_summary
 from medr1_lib.course.chapters import chapter_12 as paper
+from medr1_lib.course.chapters.chapter_11 import split_distance
 from medr1_lib.course.chapters.chapter_12 import transfer_index
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.styles import STYLES
@@ -81,6 +83,8 @@ HELD = {
     ("question_type", "sft"): "question_type",
 }
 ANSWERED = ["model", "mark", "control", "item"]
+# Arms of `positions` whose distance chapter 11 splits.
+PAIRS = [("after", "none"), ("dummy", "none"), ("before", "none"), ("reason", "after")]
 
 
 # --- writing and comparing ----------------------------------------------------------------------
@@ -199,12 +203,102 @@ def by_type_arms():
 
 
 @cache
-def styles_against_first(method, what):
-    """Each style against reasoning first, as chapter 11 has it: answers, or gains over the base."""
-    maps = {style: found("all", method, style) for style in STYLES}
-    if what == "gain":
-        maps = {s: replace(m, right=m.right.sub(m.base, axis=0)) for s, m in maps.items()}
-    return transfer.compare_pooled(maps).assign(method=method, what=what)
+def methods():
+    """Answers of the base and of models with the recipe's rate, and how each is read."""
+    models = pd.DataFrame(notes(RECORDED / "methods")["models"])
+    rates = models["recipe"].map(lambda recipe: recipe["learning_rate"])
+    chosen = models.loc[rates == rates.max(), "model"]
+    tables = load(RECORDED / "methods"), with_letter_probs(RECORDED / "methods")
+    answers, real = (table[table["model"].isin(chosen)] for table in tables)
+    keys = ["style", "method", "seed"]
+    return answers, {key: gains.read_all(one) for key, one in real.groupby(keys)}
+
+
+@cache
+def positions():
+    """Answers of the arms, and how each is read, by training, arm, form asked in and seed."""
+    answers = pd.read_parquet(RECORDED / "positions/answers.parquet").assign(style=None)
+    keys = ["training", "arm", "asked", "seed"]
+    answers = answers.assign(model=answers["seed"])
+    return answers, {key: gains.read_all(one) for key, one in answers.groupby(keys)}
+
+
+def in_points(table):
+    return table.assign(**{name: 100 * table[name] for name in ("value", "low", "high")})
+
+
+def parts(pairs):
+    """The parts of a gain, from what was read before and after, by seed."""
+    changes = [gains.change(*pair).assign(model=seed) for seed, pair in pairs.items()]
+    return in_points(gains.gain_table(pd.concat(changes)))
+
+
+def looks(group):
+    """Image reliance, and accuracy without the right image."""
+    looked = [reliance(one).assign(model=m) for m, one in group.groupby("model")]
+    blind = stats.rate_table(group, ["control"], {"": ("correct", None)}).set_index("control")
+    table = stats.mean_table(pd.concat(looked), ["VRS", "IS"])
+    return in_points(pd.concat([table, blind.loc[["blank", "shuffled"], list(table)]]))
+
+
+@cache
+def method_parts():
+    """The parts of the gain of each method and style."""
+    read = methods()[1]
+    return {
+        (m, s): parts({k[2]: (read[s, "base", -1], v) for k, v in read.items() if k[:2] == (s, m)})
+        for m in ("grpo", "sft")
+        for s in STYLES
+    }
+
+
+@cache
+def style_tests():
+    """Each pair of styles after GRPO: corrected letters, and what was gained."""
+    known = pd.concat(methods()[1].values()).assign(correct=lambda table: table["corrected"])
+    rows = []
+    for gain in (False, True):
+        for styles in (list(STYLES), [NONE, AFTER]):
+            maps = {s: transfer.transfer_answers(known, "grpo", s, "all") for s in styles}
+            if gain:
+                maps = {s: replace(m, right=m.right.sub(m.base, axis=0)) for s, m in maps.items()}
+            rows.append(transfer.compare_pooled(maps).assign(gain=gain, minus=styles[0]))
+    table = pd.concat(rows, ignore_index=True).rename(columns={"difference": "value"})
+    return in_points(table).assign(p_holm=stats.holm(table["p"]))
+
+
+@cache
+def arm_parts():
+    """The parts of the gain of each arm over its lesson."""
+    by = positions()[1]
+    trained = {key[1]: {} for key in by if key[0] == "course"}
+    for (training, arm, form, seed), after in by.items():
+        if (training, form) == ("course", arm):
+            trained[arm][seed] = by["lesson", arm, arm, seed], after
+    return {arm: parts(pairs) for arm, pairs in trained.items()}
+
+
+@cache
+def made_in(first, second):
+    """The distance of two arms, and the parts of it that training and answering make."""
+    crossed = [
+        one.assign(train=key[1], test=key[2], model=key[3])
+        for key, one in positions()[1].items()
+        if key[0] == "course"
+    ]
+    sides = {"index": ["model", "item", "image_id"], "columns": ["train", "test"]}
+    wide = pd.concat(crossed).pivot(values="corrected", **sides)
+    right = {(t, a): wide[t, a] for t in (first, second) for a in (first, second)}
+    halves = pd.DataFrame(split_distance(right, first, second), wide.index).dropna()
+    halves["distance"] = halves.sum(axis=1)
+    return in_points(stats.mean_table(halves.reset_index(), list(halves)))
+
+
+@cache
+def claims_table():
+    """How true the rationales of the models of `methods` are, about the real image and a blank."""
+    reasoned = rationale.score(methods()[0])
+    return in_points(rationale.summary(reasoned, ["control", "style", "method"]))
 
 
 @cache
@@ -268,7 +362,6 @@ TEXTS = [
     "takes {evaluation.think_before} (`think_before`) or {evaluation.no_think} (`no_think`)",
     "have ended, {stopped.think_before} and {stopped.no_think} (",
     "name the right option in {oracle} % of these questions",
-    "({steps} steps, {items} unseen questions, {seeds} seeds, 95 % intervals",
     "100 steps, {maps.items} unseen questions, {maps.seeds}, 95 % intervals",
     *(
         f"gains {{maps.{axis}.grpo.home}} there and {{maps.{axis}.grpo.away}} in the {others}"
@@ -285,9 +378,16 @@ TEXTS = [
     "| time, `no_think` | {methods.time} |",
     "| learning rate, `no_think` | {methods.rate} |",
     "| as published, `no_think` | {methods.published} |",
-    "answers {lead.no_think} and {lead.think_after} points better than the styles without earlier"
-    " reasons; {lead.base} of these points were the base's.",
-    "GRPO lowers its false claims from {false.base} % to {false.grpo} %",
+    "({styles.steps} steps of GRPO, {styles.n} questions, {styles.seeds})",
+    "adds {knowledge.think_before} points of knowledge in `think_before`, {knowledge.no_think} in"
+    " `no_think` and {knowledge.think_after} in `think_after`.",
+    "{styles.apart} of the three pairs of styles differ in knowledge gained",
+    "{arms.held} held, {arms.open} are open, {arms.refuted} refuted and {arms.missing} not run",
+    "({arms.seeds}, {arms.n} questions)",
+    "`after` minus `none` is {made.distance} points: {made.training} made in training and"
+    " {made.answering} in answering.",
+    "from {false.think_before.base} to {false.think_before.grpo} % in `think_before` and from"
+    " {false.think_after.base} to {false.think_after.grpo} % in `think_after`",
     "takes {gpu.ours} GB where TRL's own takes {gpu.trl}, or {gpu.checkpointing} with",
     "({gpu.seconds} seconds)",
 ]
@@ -389,24 +489,43 @@ def corrected_map(method, axis, reader="corrected"):
     return transfer.transfer_answers(read.assign(correct=read[reader]), method, NONE, axis)
 
 
-def account_of_everything():
-    """Models trained on everything: their accuracy, SFT against GRPO, and what styles do."""
-    said = {}
-    models = pd.concat([pd.DataFrame(notes(RECORDED / n)["models"]) for n in HELD.values()])
-    trained = models[models["method"] != "base"]
-    said["steps"] = str(*trained["steps"].astype(int).unique())
-    said["seeds"] = WORDS[len(trained["seed"].unique())]
-    said["items"] = f"{real()['item'].nunique():,}"
-    right = real().groupby(["method", "style"])["correct"].mean()
-    leads = styles_against_first("grpo", "accuracy").set_index("label")["difference"]
-    said |= {f"lead.{style}": f"{-100 * leads[style]:.0f}" for style in (NONE, AFTER)}
-    own = right["base"]
-    before = [round(100 * (own[BEFORE] - own[style])) for style in (NONE, AFTER)]
-    said["lead.base"] = " to ".join(WORDS[one] for one in before)
-    shown = scored("all").query("control == 'none' and style == @BEFORE")
-    rows = rationale.summary(shown, ["method"]).set_index(["measure", "method"])["value"]
-    said |= {f"false.{m}": points(rows["hallucination", m]) for m in ("base", "grpo")}
+def account_of_positions():
+    """Where the reasoning stands: three styles, six arms, and whether rationales are true."""
+    study, read = recorded("positions/positions"), methods()[1]
+    models = pd.DataFrame(notes(RECORDED / "methods")["models"])
+    n, arms = (counted(table[0]["item"].nunique()) for table in (methods(), positions()))
+    said = {"styles.n": n, "arms.n": arms, "styles.steps": str(models["steps"].max())}
+    said["styles.seeds"] = in_seeds(key[2] for key in read if key[1] == "grpo")
+    said["arms.seeds"] = in_seeds(key[3] for key in positions()[1])
+    for style in STYLES:
+        said[f"knowledge.{style}"] = signed(method_parts()["grpo", style].loc["knowledge"])
+    gained = style_tests().query("gain")
+    said["styles.apart"] = WORDS[int((gained["p_holm"] < 0.05).sum())]
+    outcomes = [one["outcome"] for one in study["outcomes"]]
+    for verdict in ("held", "open", "refuted", "not run"):
+        name = verdict.replace("not run", "missing")
+        said[f"arms.{name}"] = counted(outcomes.count(verdict))
+    for part, row in made_in("after", "none").iterrows():
+        said[f"made.{part}"] = signed(row)
+    rows = claims_table().query("control == 'none' and measure == 'hallucination'")
+    for row in rows[rows["method"].isin(["base", "grpo"])].itertuples():
+        said[f"false.{row.style}.{row.method}"] = f"{row.value:.1f}"
     return said
+
+
+def in_seeds(seeds):
+    """How many there are."""
+    found = len({*seeds})
+    return f"{WORDS[found]} seed{'s' * (found > 1)}"
+
+
+def counted(number):
+    return WORDS[number] if number < len(WORDS) else f"{number:,}"
+
+
+def signed(row):
+    """A value in points with its interval."""
+    return f"{row['value']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]"
 
 
 def account_of_methods():
@@ -431,8 +550,8 @@ def account_of_methods():
 @cache
 def study():
     """Every figure of the account, as printed."""
-    parts = first_table, speeds, account_of_maps, account_of_everything, account_of_methods
-    return {key: value for part in parts for key, value in part().items()}
+    accounts = first_table, speeds, account_of_maps, account_of_methods, account_of_positions
+    return {key: value for part in accounts for key, value in part().items()}
 
 
 def filled(text, values):
@@ -517,7 +636,7 @@ def test_a_changed_record_is_noticed():
     with mock.patch(f"{__name__}.learned", (others | {"learning": answers}).get):
         lines = differences(first_table(), golden("study"))
     assert any("after.no_think" in line for line in lines)
-    other = golden("study") | {"false.grpo": "12.2"}
+    other = golden("study") | {"false.think_before.grpo": "12.2"}
     assert absent(other, TEXTS, page()) != []
     kept = {"a": [1, 0.123456]}
     assert differences({"a": [1, 0.1234561]}, kept) == []
@@ -560,54 +679,22 @@ def chapter_10():
 
 @cache
 def chapter_11():
-    kept = {}
-    table = stats.rate_table(real(), ["method", "style"], {"accuracy": ("correct", None)})
-    kept["accuracy"] = table
-    names = {"method": "series", "style": "test", "value": "accuracy"}
-    table = table.rename(columns=names).assign(n=real()["item"].nunique())
-    kept["figure: accuracy"] = figure(plots.headline(table, "Accuracy in %, 60 steps"))
-    pairs = [(m, what) for m in ("grpo", "sft") for what in ("accuracy", "gain")]
-    tests = pd.concat([styles_against_first(*pair) for pair in pairs], ignore_index=True)
-    scaled = {name: 100 * tests[name] for name in ("difference", "low", "high")}
-    kept["tests"] = tests.assign(p_holm=stats.holm(tests["p"]), **scaled)
-    first = found("all", "grpo", BEFORE)
-    rows = {s: transfer.compare_cells(first, found("all", "grpo", s)) for s in (NONE, AFTER)}
-    cells = pd.concat([one.assign(train=style) for style, one in rows.items()])
-    cells["p_holm"] = stats.holm(cells["p"])
-    kept["figure: cells"] = figure(plots.difference_heatmap(cells, title="Above think_before"))
-    means = learned("learning").groupby(["style", "recipe"])["correct"].mean().unstack()
-    means = means.assign(gain=means["course"] - means["base"]).loc[list(STYLES)]
-    kept["150 steps"] = means.reset_index()
-    own = scored("all")[scored("all")["control"] == "none"]
-    reasons = rationale.summary(own, ["style", "method"])
-    kept["reasons"] = reasons
-    false = reasons[reasons["measure"] == "hallucination"]
-    groups = false["method"].str.cat(false["style"].astype(str), ", ")
-    shown = false.assign(group=groups, share=false["value"])
-    kept["figure: false claims"] = figure(plots.hallucinations(shown))
-    formed = own[(own["method"] == "base") & own["format_ok"] & own["names_asked"]]
-    split = own.merge(formed[["style", "item"]])
-    wrong = split["names_asked"] & ~split["asked_true"]
-    split = split.assign(
-        wrong=wrong,
-        other=split["claims"] - split["names_asked"],
-        other_wrong=split["false_claims"] - wrong,
-    )
-    measures = {"what is asked": ("wrong", "names_asked"), "rest": ("other_wrong", "other")}
-    kept["asked and rest"] = stats.rate_table(split, ["style", "method"], measures)
-    right = own.groupby(["style", "method"])["correct"].mean()
-    kept["letter right"] = right.rename("value").reset_index()
-    keys = ["style", "method", "control"]
-    changed = rationale.changes(block("all"))
-    kept["changed"] = stats.rate_table(changed, keys, {"changed": ("changed", None)})
-    whole = {"false": ("false_claims", "claims"), "form": ("format_ok", None)}
-    others = scored("all")[scored("all")["control"] != "none"]
-    kept["controls"] = stats.rate_table(others, keys, whole)
-    late = own[own["style"] == AFTER]
-    ways = {"letter": ("correct", None), "option named": ("asked_true", None)}
-    kept["named"] = stats.rate_table(late, ["method"], ways)
-    costs = real().groupby(["model", "style", "method"])[["tokens", "correct"]].mean()
-    kept["costs"] = costs.reset_index().drop(columns="model").sort_values(["tokens", "correct"])
+    kept = {f"parts, {' '.join(key)}": table for key, table in method_parts().items()}
+    for key, group in methods()[0].groupby(["method", "style"]):
+        kept[f"looks, {' '.join(key)}"] = looks(group)
+    kept |= {f"parts, {arm}": table for arm, table in arm_parts().items()}
+    own = positions()[0].query("training == 'course' and arm == asked")
+    kept |= {f"looks, {arm}": looks(group) for arm, group in own.groupby("arm")}
+    columns = ["label", "minus", "gain", "n", "seeds", "value", "low", "high"]
+    kept["tests"], kept["p"] = style_tests()[columns], style_tests()["p_holm"]
+    kept["outcomes"] = pd.DataFrame(recorded("positions/positions")["outcomes"])
+    for pair in PAIRS:
+        if {*pair} <= arm_parts().keys():
+            kept[f"made in, {' minus '.join(pair)}"] = made_in(*pair)
+    said = claims_table()
+    measures = ["hallucination", "right about what is asked", "agreement"]
+    own = said[said["control"].eq("none") & said["measure"].isin(measures)]
+    kept["claims"] = own
     published = ("modality", "question_type")
     kept["published"] = {a: paper.no_think_minus_think(a)["value"].mean() for a in published}
     return plain(kept)
@@ -666,15 +753,10 @@ PRINTED = {
         "ratio": (1, None),
     },
     "11": {
-        "tests": (4, ["difference", "low", "high", "p_holm"]),
-        "150 steps": (3, None),
-        "asked and rest": (3, ["value", "low", "high"]),
-        "letter right": (3, ["value"]),
-        "changed": (3, ["value"]),
-        "controls": (3, ["value"]),
-        "named": (3, ["value", "low", "high"]),
-        "published": (1, None),
-    },
+        name: (1, ["value"] if name.startswith("looks") else ["value", "low", "high"])
+        for name in golden("chapters")["11"]
+    }
+    | {"p": (3, None), "published": (1, None)},
     "12": {
         **{f"index, {axis}": (2, None) for axis in ("modality", "question_type")},
     },

@@ -13,9 +13,10 @@ from benchmarks.study import learning, maps, positions, registered
 from benchmarks.study.counterfactual import CounterfactualReward
 from benchmarks.study.positions import ARMS, FORMS, TERM, TRAININGS
 from benchmarks.study.truth import claims_reward
+from medr1_lib.analysis.gains import read_all
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.question import AXES
-from medr1_lib.data.styles import ALL_STYLES, read_strict
+from medr1_lib.data.styles import ALL_STYLES, read_strict, thought
 from medr1_lib.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -183,6 +184,22 @@ def test_positions(tmp_path):
     assert outcomes["replies of adaptive that think"]["value"] is not None
     empty = answers[answers["asked"].eq("empty")]["completion"]
     assert empty.str.startswith("<think></think>").all()
+
+
+@pytest.mark.slow
+def test_the_outcomes_of_the_record_follow_from_its_answers():
+    """Chapter 11 shows them; every seed that the record has counts."""
+    folder, tables = ROOT / "data/recorded/positions", {}
+    answers = pd.read_parquet(folder / "answers.parquet")
+    for (*label, seed), rows in answers.groupby(["training", "arm", "asked", "seed"]):
+        thinks = [float(bool(thought(said))) for said in rows["completion"]]
+        real = read_all(rows.assign(thinks=thinks, model=seed))
+        tables.setdefault(tuple(label), []).append(real)
+    read = {label: pd.concat(parts) for label, parts in tables.items()}
+    found = registered.outcomes("positions", lambda one: positions.measured(one, read))
+    kept = pd.DataFrame(json.loads((folder / "positions.json").read_text())["outcomes"])
+    assert found["outcome"].tolist() == kept["outcome"].tolist()
+    assert found["value"].tolist() == pytest.approx(kept["value"].astype(float), nan_ok=True)
 
 
 # Rewards

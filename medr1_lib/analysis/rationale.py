@@ -27,7 +27,7 @@ MEASURES: Measures = {
 
 
 def score(records: pd.DataFrame) -> pd.DataFrame:
-    """Compare every claim of every rationale with the scene. Built in chapter 11.
+    """Compare every claim of every rationale with the scene.
 
     Styles without reasoning are left out. A control is compared with the scene that its question is
     about and that the model did not see, so keep controls apart. `garbled` is a rationale of which

@@ -210,7 +210,7 @@ def difference_test(
 
 
 def compare_cells(first: TransferAnswers, second: TransferAnswers) -> pd.DataFrame:
-    """Two maps cell by cell, on the same items. Built in chapter 11.
+    """Two maps cell by cell, on the same items.
 
     The variance between seeds is taken from all cells of a map together: a cell whose few seeds
     agree by luck would pass for certain. `difference` is second less first, `seeds` those of the

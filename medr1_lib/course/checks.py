@@ -23,7 +23,7 @@ CHAPTERS = {
     "chapter_08": ("leave_one_out", "importance_ratio", "policy_loss", "reverse_kl"),
     "chapter_09": ("quantize_blocks", "lora_parameters", "packed_row"),
     "chapter_10": ("updates", "paired_interval", "method_gap"),
-    "chapter_11": ("holm", "claimed", "hallucination_rate"),
+    "chapter_11": ("holm", "split_distance", "claimed"),
     "chapter_12": ("transfer_index", "fits", "power"),
     "chapter_13": ("effective_n", "pairs_needed"),
 }

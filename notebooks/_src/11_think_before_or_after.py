@@ -6,106 +6,259 @@
 # %% [markdown]
 # # 11 Think before or after
 #
-# > **Two bases.** Sections 1, 2, 4 and 6 read recorded runs that start from the base of the *first edition* of the course.
-# > That base broke the form that was asked for in many answers of `think_before`, and it favoured one letter in the two
-# > other styles. So a part of each gain in the records is a repaired form or a lost letter habit, and not knowledge. It also described these drawings well. The base of today
-# > keeps the form, gives the letters nearly evenly, and describes them badly (chapter 02). Sections 3 and 5 ask it live.
-# > So numbers of these sections do not continue those of the others. The study will be recorded again on the base of today.
-#
 # ## What you will do
 #
-# Compare three styles of answer on the same questions: reasoning first, no reasoning, reasoning after the
-# letter. First by accuracy, with several seeds and a correction for many comparisons. Then by truth: a
-# phantom knows what it shows, so every claim of a rationale can be held against it. Then you change a
-# rationale by hand and watch whether the letter follows.
+# A rationale can stand before the letter, after it, or be left out. Does that matter? You compare the three styles on the same questions,
+# read an experiment whose predictions were written down before it ran, and split a difference into
+# what *training* made and what *answering* made. Then you hold rationales against the truth.
 #
 # ## What you will learn
 #
 # After this chapter you can
 #
+# - say what a causal decoder can gain from a rationale after the letter, and what it cannot,
 # - compare several methods without taking luck for a result,
-# - turn a rationale into claims, and compute how many of them are false,
-# - test whether a rationale looks at the image, and whether an answer depends on the rationale,
-# - say what a causal decoder can gain from a rationale that follows the letter, and what it cannot,
-# - tell from a curve whether a model is as sure as it should be.
+# - read a registered prediction: held, refuted or open,
+# - split the distance between two models into a part made in training and a part made in answering,
+# - compute how many claims of a rationale are false.
 #
 # ## What you will need
 #
-# Chapters 06 (training, paired tests) and 10 (fair comparisons). Nothing is trained here. The numbers of
-# sections 1, 2, 4 and 6 are recorded runs; the experiments of sections 3 and 5 ask the tiny base model, live, on
-# one CPU core.
+# Chapters 06 (the parts of a gain) and 10 (fair comparisons). Nothing is trained here. Section 1 asks the base live, on
+# one core; the other sections read recorded runs, and each prints how many seeds it has.
 
 # %%
 import json
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 import torch
 from matplotlib import pyplot as plt
 from PIL import Image
 
-from medr1_lib.analysis import transfer
 from medr1_lib.course import checks, ledger, tiers
 
 tier = tiers.start(11)
 plt.ion()  # a figure appears under the cell that draws it
-pd.set_option("display.max_colwidth", None)
-
-# %% [markdown]
-# ## 1 Three styles, the same questions
-#
-# The recorded models all start from the same base and train for 60 steps on questions of all eight
-# modalities, by GRPO with the rewards of chapter 03 or by supervised fine-tuning, SFT. For `no_think`, SFT
-# sees the right letter. For the other two styles it sees a true rationale as well, which is more than any
-# reward tells. The plan is `benchmarks/plans/all.yaml`.
-
-# %%
+from medr1_lib.analysis import gains, plots, rationale, recorded, stats, transfer
+from medr1_lib.analysis.reliance import reliance
+from medr1_lib.course.chapters.chapter_12 import no_think_minus_think, published
+from medr1_lib.course.sketch import sketch
+from medr1_lib.data import phantom_vqa, phantoms
+from medr1_lib.data.question import LETTERS
 from medr1_lib.data.rationale import KNOWN, claims
-from medr1_lib.data.phantoms import draw
-from medr1_lib.data.question import LETTERS, Question
-from medr1_lib.data.styles import STYLES, before_letter, read, thought
+from medr1_lib.data.styles import STYLES, before_letter, thought
+from medr1_lib.evaluation.ask import Asker, shared_edge
+from medr1_lib.evaluation.items import GREY
 from medr1_lib.model.loading import load_policy
 from medr1_lib.model.vision_cache import VisionCache
-from medr1_lib.analysis import plots, rationale, recorded, stats
-from medr1_lib.course.chapters.chapter_12 import no_think_minus_think, published
-from medr1_lib.evaluation.ask import Asker
-from medr1_lib.evaluation.items import GREY
-from medr1_lib.analysis.plots import STYLE
 
-plt.rcParams.update(STYLE)
-BLOCK = tiers.material("recorded/all")
+# %% [markdown]
+# ## 1 Left to right
+#
+# A rationale before the letter is read when the letter is chosen. A rationale after the
+# letter does not exist yet at that moment. So in *answering*, only the first can matter.
+#
+# *Training* is different. GRPO gives every token of a rollout the same advantage, and all tokens share the weights.
+# The arrows show where the gradient of a token flows: back into all that was read
+# to write it. In which row does the gradient of the letter reach the rationale?
+
+# %% mystnb={"image": {"alt": "Two rows of boxes in reading order. Upper row, think_before: prompt and image, rationale, letter. Arrows of the gradient lead from the letter back to the rationale and from the rationale back to the prompt. Lower row, think_after: prompt and image, letter, rationale. Arrows lead from the rationale back to the letter and from the letter back to the prompt; none leads from the letter to the rationale. The letters are orange, the rationales blue."}}
+boxes = {
+    "before": (-0.2, 1, "think_before"),
+    "asked": (1.1, 1, "prompt, image"),
+    "early": (3.1, 1, "rationale"),
+    "letter": (5.1, 1, "letter"),
+    "after": (-0.2, 0, "think_after"),
+    "asked too": (1.1, 0, "prompt, image"),
+    "letter first": (3.1, 0, "letter"),
+    "late": (5.1, 0, "rationale"),
+}
+arrows = [
+    ("letter", "early", "gradient of the letter"),
+    ("early", "asked", "of the rationale"),
+    ("letter first", "asked too", "gradient of the letter"),
+    ("late", "letter first", "of the rationale"),
+]
+tints = {
+    "letter": "orange",
+    "letter first": "orange",
+    "early": "blue",
+    "late": "blue",
+}
+sketch(boxes, arrows, tints=tints, size=(9, 2.6))
+plt.show()
+
+# %% [markdown]
+# Only in the upper row can training make a rationale more useful for the letter. In the lower row, the rationale's
+# tokens still move weights that the letter uses too, for better or worse.
+#
+# First the part without training. The base answers 160 questions in both styles, live.
+
+# %%
+model, processor = load_policy(tier.model_path, tier.quantize)
+cache, asker = VisionCache(model), Asker(model, processor, tier.max_new_tokens)
+asked = list(phantom_vqa.questions("test", per_cell=4))
+pictures = [phantoms.draw(question.scene) for question in asked]
+chats = {s: [asker.question_chat(q, s) for q in asked] for s in STYLES}
+said = {s: asker.reply(chats[s], pictures) for s in ("think_before", "think_after")}
+
+# %% [markdown]
+# An *edit* replaces the option that a rationale names by another one, and nothing else. It takes
+# completions in perfect form. The whole text is fed in, with the edit and without it, and the scores of the next token are
+# compared where the letter is due.
+
+
+# %%
+def edited(style):
+    """Place, letter, text and text with another option, of each answer that allows it."""
+    for place, (question, text) in enumerate(zip(asked, said[style], strict=True)):
+        form = STYLES[style].pattern.fullmatch(text)
+        named = [option for option in question.options if option in text]
+        if form and named == [question.options[LETTERS.index(form[1])]]:
+            other = question.options[(LETTERS.index(form[1]) + 1) % len(LETTERS)]
+            yield place, form[1], text, text.replace(named[0], other)
+
+
+@torch.inference_mode()
+def change_at_letter(style, place, letter, *texts):
+    """How far an edit moves a score where the letter is due, all text fed in."""
+    chat, scores = chats[style][place], []
+    for text in texts:
+        opened = chat + before_letter(text, style)
+        opened = opened.removesuffix(shared_edge(processor.tokenizer))
+        length = asker.encode([opened], [pictures[place]])["input_ids"].shape[1]
+        batch = asker.encode([chat + text], [pictures[place]])
+        scores.append(model(**batch).logits[0, length - 1])
+    return float((scores[1] - scores[0]).abs().max())
+
+
+edits = {style: list(edited(style)) for style in said}
+print("an edit:", *edits["think_before"][0][2:], sep="\n")
+
+# %%
+at_letter = {}
+for style, some in edits.items():
+    at_letter[style] = max(change_at_letter(style, *edit) for edit in some[:20])
+    print(f"{style}: scores at the letter change by up to {at_letter[style]:.2f}")
+
+# %% [markdown]
+# An edit after the letter changes nothing. This holds for every causal decoder, and no reward can change it. An edit before the letter
+# does change the scores. Does the letter follow the edited rationale, or the image? The last line asks again with a grey image.
+
+# %%
+style, places = "think_before", [place for place, *_ in edits["think_before"]]
+opened = [
+    chats[style][place] + before_letter(new, style)
+    for place, *_, new in edits[style]
+]
+shown = [pictures[place] for place in places]
+old = np.array([LETTERS.index(letter) for _, letter, *_ in edits[style]])
+letters = asker.forced_probs(opened, shown).argmax(1)
+grey = [Image.new("RGB", picture.size, GREY) for picture in shown]
+unseen = asker.forced_probs(opened, grey).argmax(1)
+found = {"follows the edit": letters == (old + 1) % 4, "stays": letters == old}
+for what, hits in (found | {"is the same on grey": letters == unseen}).items():
+    low, high = stats.wilson(int(hits.sum()), len(hits))
+    print(
+        f"the letter {what}: {hits.mean():.0%} [{low:.0%}, {high:.0%}], n = {len(hits)}"
+    )
+
+# %% [markdown]
+# Where most letters follow the edit, the rationale *causes* the answer, even against the image. Then a true rationale helps
+# and a false one harms.
+#
+# ## 2 Three styles, the same questions
+#
+# All models start from the base of this course. GRPO is the recipe of chapter 06. Supervised
+# fine-tuning, SFT, sees the right letter, and in the thinking styles a true rationale too, which no reward tells.
+
+
+# %%
+BLOCK = tiers.material("recorded/methods")
+models = pd.DataFrame(recorded.notes(BLOCK)["models"])
+rates = models["recipe"].map(lambda recipe: recipe["learning_rate"])
+chosen = models.loc[
+    rates == rates.max(), "model"
+]  # the slower ones are for chapter 10
 order = pd.CategoricalDtype(list(STYLES), ordered=True)
-records = recorded.load(BLOCK).astype({"style": order})
-real = records[records["control"] == "none"]
-print(f"{real['item'].nunique():,} questions; models by method and style:")
-real.groupby(["method", "style"], observed=True)["model"].nunique().unstack()
+records = recorded.load(BLOCK).query("model in @chosen")
+real = recorded.with_letter_probs(BLOCK).query("model in @chosen")
+keys = ["style", "method", "seed"]
+read = {key: gains.read_all(one) for key, one in real.groupby(keys)}
+steps, n = models["steps"].max(), real["item"].nunique()
+seeds = models.query("method == 'grpo'")["seed"].nunique()
+print(f"{n} questions, {steps} steps, {seeds} seed(s) of each method and style")
 
 # %% [markdown]
-# All models answered the same questions. The intervals of the next figure know two kinds of luck: other
-# questions could have been drawn, and another seed could have been trained. Look at the base before you
-# look at the rest.
+# Intervals are 95 %, over images and, if there are several, seeds. With one seed they are too narrow: they do not know
+# the luck of a training. As in chapter 06, *knowledge*, letter *habit* and *form* add up to *strict*.
 
-# %% mystnb={"image": {"alt": "Bars of accuracy for three styles, each with base, GRPO and SFT, and 95 percent intervals. Base: think_before 48 percent, the two others just below 40. After training all are higher. think_before leads, with 72 percent by GRPO and 78 by SFT; no_think lies near 55, think_after near 50. All are above the dashed line of chance at 25."}}
-table = stats.rate_table(real, ["method", "style"], {"accuracy": ("correct", None)})
+
+# %%
+def told(table, sign="+"):
+    """Each value with its interval, in points."""
+    rows = 100 * table[["value", "low", "high"]].to_numpy()
+    return ["{:{s}.1f} [{:{s}.1f}, {:{s}.1f}]".format(*row, s=sign) for row in rows]
+
+
+def gained(pairs):
+    """The parts of the gain, of pairs of readings before and after by seed."""
+    parts = {seed: gains.change(*pair) for seed, pair in pairs.items()}
+    changes = [one.assign(model=seed) for seed, one in parts.items()]
+    return told(gains.gain_table(pd.concat(changes)))
+
+
+def looks(group):
+    """Image reliance, accuracy without the right image, and the length."""
+    looked = [reliance(one).assign(model=m) for m, one in group.groupby("model")]
+    right = 100 * group.groupby("control")["correct"].mean()
+    tokens = group.loc[group["control"] == "none", "tokens"].mean()
+    rest = [f"{one:.1f}" for one in (right["blank"], right["shuffled"], tokens)]
+    return told(stats.mean_table(pd.concat(looked), ["VRS", "IS"]), "") + rest
+
+
+# %% [markdown]
+# Compare `knowledge` down the rows of one method. Where intervals overlap widely, the table does not rank the styles. Then compare the methods in `think_before`:
+# SFT was shown true rationales in front of the letter, and GRPO had to find its own.
+
+# %%
+rows = {}
+for method, style in product(("grpo", "sft"), STYLES):
+    base = read[style, "base", -1]
+    after = {k[2]: (base, v) for k, v in read.items() if k[:2] == (style, method)}
+    rows[method, style] = gained(after)
+pd.DataFrame(rows, gains.PARTS).T
+
+# %% mystnb={"image": {"alt": "Bars of accuracy in percent for the three styles, each with the base, GRPO and SFT, with 95 percent intervals and a dashed line of chance at 25. The axis goes from 0 to 100. The table above has the gains over the base."}}
+shown = real.astype({"style": order})
+table = stats.rate_table(shown, ["method", "style"], {"all": ("correct", None)})
 names = {"method": "series", "style": "test", "value": "accuracy"}
-table = table.rename(columns=names).assign(n=real["item"].nunique())
-axes, _ = plots.headline(table, "Accuracy in %, 60 steps")
-_ = axes.set_xlabel(f"style of the answer (n = {table['n'].min()} questions)")
+axes, _ = plots.headline(table.rename(columns=names).assign(n=n), "Accuracy in %")
+_ = axes.set_xlabel(f"style ({n} questions, {steps} steps, {seeds} seed(s); 95 %)")
 
 # %% [markdown]
-# Reasoning first wins. It won before anything was trained as well, so a comparison of the trained models
-# alone would credit the training with what the base brought along. There are two questions here:
-# which style ends higher, and which style *gains* more. And there are two methods, and two styles to hold
-# against the first, so in all there are eight tests. If you run eight independent tests at the 5 % level and
-# nothing is there, the chance of at least one "significant" result is about one third.
+# Look at the base first: a style that starts ahead may end ahead without gaining more.
+#
+# Do the models look? `VRS` is the accuracy minus that with an image of another question, in points; `IS` is the share of answers that change
+# with it. `blank` and `shuffled` are accuracies without the right image; chance is 25 %. `tokens` is the length of a completion.
+
+# %%
+both = records.astype({"style": order}).groupby(["method", "style"], observed=True)
+rows = {key: looks(group) for key, group in both}
+LOOKS = ["VRS", "IS", "blank", "shuffled", "tokens"]
+pd.DataFrame(rows, LOOKS).T
+
+# %% [markdown]
+# Three pairs of styles, in accuracy and in knowledge gained, make six tests. If nothing is there, six independent
+# tests at the 5 % level still give a "significant" result in one of four cases. So p-values need a correction.
 #
 # ### Exercise 1: Holm's correction
 # *medium, 15 minutes*
 #
-# Sort the p-values of $m$ tests. Multiply the smallest by $m$, the next by $m - 1$, and so on; the
-# largest by 1. A corrected value must not be smaller than that of a smaller p-value: if it is, it takes
+# Sort the p-values of $m$ tests. Multiply the smallest by $m$, the next by $m - 1$, and so on. A corrected value below that of a smaller p-value takes
 # that one. None is above 1. Return the corrected values in the order in which the p-values came.
 #
 # <details><summary>Hint</summary>
@@ -133,98 +286,210 @@ def holm(p):
 holm = checks.holm(holm)
 
 # %% [markdown]
-# Now all tests at once. `compare_pooled` compares each variant with the first, on the same questions, and adds
-# the variance between seeds to that between questions. For *gain*, the base's own answer to each question
-# is subtracted before. A negative difference means that the style did worse than reasoning first.
+# `compare_pooled` adds the variance between seeds to that between questions. Letters are
+# *corrected* for form and habit; for *knowledge*, the base's answers are subtracted. A large `p_holm` does not say
+# that two styles are equal. The interval says how far apart they could be.
+
 
 # %%
-maps = {
-    (method, style): transfer.transfer_answers(records, method, style, "all")
-    for method in ("grpo", "sft")
-    for style in STYLES
-}
-
-
-def against_first(method, what):
-    """Each style against reasoning first: right answers, or the gain over the base."""
-    found = {style: maps[method, style] for style in STYLES}
-    if what == "gain":
-        found = {
-            style: replace(one, right=one.right.sub(one.base, axis=0))
-            for style, one in found.items()
-        }
-    return transfer.compare_pooled(found).assign(method=method, what=what)
-
-
-pairs = [(m, what) for m in ("grpo", "sft") for what in ("accuracy", "gain")]
-tests = pd.concat([against_first(*pair) for pair in pairs], ignore_index=True)
-tests["p_holm"] = holm(tests["p"])
-columns = ["method", "what", "label", "n", "seeds", "difference", "low", "high"]
-points = {name: 100 * tests[name] for name in ("difference", "low", "high")}
-tests.assign(**points)[[*columns, "p_holm"]].round(4)
-
-# %% [markdown]
-# Read the rows of *accuracy* first, then those of *gain*. The first say that a style without reasoning
-# before the letter ends lower, by how much in points, and how sure that is. The second are smaller by nine
-# or ten points: that much of the distance was there in the base. The rest remains, so reasoning first also
-# *gained* more. Where seeds differ, as in SFT, three of them leave wide intervals, as it should be.
-
-# %% tags=["headline", "nbval-check-output"]
-for row in tests[tests["method"] == "grpo"].itertuples():
-    sure = "below zero" if row.high < 0 else "not clear of zero"
-    print(f"{row.label} minus think_before, {row.what}: {sure}")
-
-# %% [markdown]
-# Does it hold for each modality, or only on the whole? Eight modalities and two styles are sixteen tests,
-# so correct them together. A star marks a difference that stays significant.
-
-# %% mystnb={"image": {"alt": "Heatmap with two rows, no_think and think_after, each minus think_before, and eight columns for the tested modalities. All cells are negative, by 13 to 26 points, and carry the star of significance after Holm's correction. The smallest difference is that of no_think on CT."}}
-first, others = maps["grpo", "think_before"], ("no_think", "think_after")
-rows = {s: transfer.compare_cells(first, maps["grpo", s]) for s in others}
-cells = pd.concat([one.assign(train=style) for style, one in rows.items()])
-cells["p_holm"] = holm(cells["p"])
-axes, _ = plots.difference_heatmap(cells, title="Points above think_before")
-_ = axes.set_ylabel("style")
-
-# %% [markdown]
-# It holds for each. Would a longer training turn it round? Other runs on the first base went on for 150 steps and
-# were tested on fewer questions. Here are their means over three seeds. The order of the accuracies is the
-# same. The gains lie nearer to each other, but a change of a few points from 60 steps to 150 is within the
-# luck of three seeds.
-
-# %%
-longer = pd.read_parquet(tiers.material("recorded/learning.parquet"))
-means = longer.groupby(["style", "recipe"])["correct"].mean().unstack()
-means.assign(gain=means["course"] - means["base"]).loc[list(STYLES)].round(3)
-
-# %% [markdown]
-# ## 2 Is it true?
-#
-# A rationale is more than a way to the letter. It is what a reader believes. On photographs of patients
-# nobody can check it without an expert; a phantom brings its scene along. Take the first two wrong
-# answers of a trained model and one right one, in each of two styles, and compare by hand. Which claim is
-# false?
-
-# %%
-grpo = real[(real["method"] == "grpo") & (real["seed"] == 0)]
-for style in ("think_before", "think_after"):
-    answers = grpo[grpo["style"] == style]
-    some = pd.concat(
-        [answers[~answers["correct"]][:2], answers[answers["correct"]][:1]]
+def against(first, *others, gain):
+    """Other styles against the first: corrected letters, or the gain over the base."""
+    known = pd.concat(read.values()).assign(
+        correct=lambda table: table["corrected"]
     )
-    for one in some.itertuples():
-        print(f"it says: {one.completion} (right: {one.answer})")
-        truth = json.loads(one.scene)
-        shown = [truth[name] for name in dict.fromkeys(KNOWN.values())]
-        print("it is:  ", ", ".join(filter(None, shown)))
+    styles = first, *others
+    found = {s: transfer.transfer_answers(known, "grpo", s, "all") for s in styles}
+    for style, one in found.items():
+        right = one.right.sub(one.base, axis=0) if gain else one.right
+        found[style] = replace(one, right=right)
+    return transfer.compare_pooled(found).assign(minus=first, gain=gain)
+
+
+pairs = product((False, True), (list(STYLES), ["no_think", "think_after"]))
+tests = [against(*styles, gain=gain) for gain, styles in pairs]
+tests = pd.concat(tests, ignore_index=True)
+tests = tests.rename(columns={"label": "style", "difference": "value"})
+tests["what"] = tests["gain"].map({False: "accuracy", True: "knowledge"})
+tests["p_holm"], tests["points"] = holm(tests["p"]), told(tests)
+tests[["what", "style", "minus", "points", "p_holm"]].round(3)
 
 # %% [markdown]
-# ### Exercise 2: from words to claims
+# A second opinion: the record of chapter 06, with 150 steps. An order of styles that changes from one record to the other is no finding.
+
+# %%
+longer = json.loads(tiers.material("recorded/learning/learning.json").read_text())
+table = pd.DataFrame(longer["table"]).query("arm == 'grpo'")
+table = table[table["part"].isin(["knowledge", "strict"])]
+table = table.assign(points=told(table))
+table.set_index(["style", "models", "over", "part"])["points"].unstack()
+
+# %% [markdown]
+# ## 3 Six arms, and what was predicted
+#
+# To find a cause, change one thing. `benchmarks/study/positions.py` trains six forms of completion, called
+# *arms*:
+#
+# - `before`, `none` and `after` are the three styles,
+# - `reason` is `after` in the words and tags of arXiv 2503.16188, a paper of authors of Med-R1,
+# - `dummy` is the letter, then one fixed sentence without content,
+# - `adaptive` may think first or not; both forms earn the format reward.
+#
+# Each arm learns its form on everyday drawings, in a *lesson* without medical images. Then GRPO trains it. Gains are over the lesson.
+
+# %%
+FOLDER = tiers.material("recorded/positions")
+study = json.loads((FOLDER / "positions.json").read_text())
+answers = pd.read_parquet(FOLDER / "answers.parquet").assign(style=None)
+keys = ["training", "arm", "asked", "seed"]
+by = {key: gains.read_all(one) for key, one in answers.groupby(keys)}
+ARMS = [arm for arm in study["arms"] if ("course", arm) in {key[:2] for key in by}]
+
+# %%
+rows, n, seeds = {}, answers["item"].nunique(), len({key[3] for key in by})
+for arm in ARMS:
+    after = {k[3]: v for k, v in by.items() if k[:3] == ("course", arm, arm)}
+    pairs = {seed: (by["lesson", arm, arm, seed], v) for seed, v in after.items()}
+    own = answers.query("training == 'course' and arm == @arm and asked == @arm")
+    rows[arm] = gained(pairs) + looks(own.assign(model=own["seed"]))
+print(f"{n} questions, {study['steps']} steps, up to {seeds} seed(s) of an arm")
+pd.DataFrame(rows, [*gains.PARTS, *LOOKS]).T
+
+# %% [markdown]
+# What should come out? Four things can make `after` and `none` differ: the prompt; the length, over which the loss averages; the KL penalty, averaged
+# too; and the gradient of the rationale's own tokens. `dummy` has the first three. Its fixed sentence, learned in the lesson, is almost certain, so it should lack the fourth.
+# **Write down** the sign that you expect for `after` minus `none`, `dummy` minus `none` and `before` minus `none`.
+#
+# The study's own predictions were registered in `benchmarks/study/predictions.yaml` before it ran. One *held* if the
+# 95 % interval lies inside its range, and is *refuted* if the two do not meet. All else is *open*.
+
+# %%
+outcomes = pd.DataFrame(study["outcomes"])
+ran = outcomes["outcome"] != "not run"
+outcomes["came out"] = np.where(
+    ran, told(outcomes[["value", "low", "high"]] / 100), ""
+)
+outcomes[["prediction", "expected", "came out", "outcome"]]
+
+# %% tags=["headline", "nbval-check-output"] mystnb={"image": {"alt": "One row for each registered prediction that was run. A grey bar is the registered range in points, a dot with a line is what came out with its 95 percent interval. The color of the dot and a word behind the name say whether the prediction held, is open or is refuted. The table above has the same numbers."}}
+COLORS = {"held": "C2", "open": "0.4", "refuted": "C3"}
+shown = outcomes[ran][::-1].reset_index(drop=True)
+_, axis = plt.subplots(figsize=(9, 1 + 0.32 * len(shown)), layout="constrained")
+for place, row in shown.iterrows():
+    low, high = row["expected"]
+    axis.barh(place, high - low, left=low, color="0.88")
+    whisker = [[row["value"] - row["low"]], [row["high"] - row["value"]]]
+    look = {"fmt": "o", "capsize": 3, "color": COLORS[row["outcome"]]}
+    axis.errorbar(row["value"], place, xerr=whisker, **look)
+axis.set_yticks(range(len(shown)), shown["prediction"] + ": " + shown["outcome"])
+axis.axvline(0, color="black", linewidth=1)
+axis.set_xlabel(f"points (n = {n} questions, {seeds} seed(s); 95 % intervals)")
+counts = outcomes["outcome"].value_counts()
+print("registered predictions:", ", ".join(f"{k} {v}" for k, v in counts.items()))
+
+# %% [markdown]
+# *Open* is an honest outcome: the data do not decide. A dot inside the bar is not enough, the whole line counts. With one seed the lines are too
+# short, so read *held* and *refuted* with care. *Not run* means that the record lacks the arms.
+#
+# ## 4 Training or answering?
+#
+# Every model was asked in all forms; `empty` is `before` with an empty rationale. Along a row the model is the same, so a difference is made in
+# *answering*. Down a column the question is put the same way, so a difference was made in *training*. Letters are read with the form
+# given and *corrected*, so a broken form costs nothing here.
+
+# %% mystnb={"image": {"alt": "A heatmap of accuracy in percent. Rows are the form that a model was trained in, columns the form that it was asked in, the last one with an empty rationale. Each cell has its 95 percent interval. Colors go from 0 to 100."}}
+crossed = pd.concat(
+    [
+        one.assign(train=key[1], test=key[2], model=key[3])
+        for key, one in by.items()
+        if key[0] == "course"
+    ]
+)
+forms = list(dict.fromkeys([*study["arms"], *answers["asked"]]))
+forms = pd.CategoricalDtype(forms, ordered=True)
+cells = crossed.astype({"train": forms, "test": forms})
+table = stats.rate_table(cells, ["train", "test"], {"all": ("corrected", None)})
+table = table.rename(columns={"value": "accuracy"}).assign(n=n, seeds=seeds)
+axes, _ = plots.heatmap(table, title="Corrected accuracy in %")
+_ = axes.set(
+    ylabel="trained in", xlabel=f"asked in ({n} questions; 95 % intervals)"
+)
+
+# %% [markdown]
+# ### Exercise 2: made in training, or in answering?
+# *hard, 40 minutes*
+#
+# Write the function in ten minutes. Then *predict* which part is larger for each pair in the next table, *run*, and *explain*
+# what came out with the map above.
+#
+# `right[trained, asked]` has a 1 for each question that a model gets right. In their own forms, two arms are `right[first, first] - right[second, second]`
+# apart. The *training* part is the difference between the models when both are asked alike, averaged
+# over the two forms. The *answering* part is the difference between the forms for one model, averaged over the two models. Return both, per question.
+#
+# <details><summary>Hint</summary>
+#
+# List `right[first, form] - right[second, form]` for both forms, and take `np.mean(..., axis=0)`. The two parts add up to
+# the distance.
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def split_distance(right, first, second):
+    """What training and answering add to the distance of two arms, per question."""
+    # solution
+    both = first, second
+    trained = [right[first, form] - right[second, form] for form in both]
+    asked = [right[arm, first] - right[arm, second] for arm in both]
+    return {
+        "training": np.mean(trained, axis=0),
+        "answering": np.mean(asked, axis=0),
+    }
+    # end solution
+
+
+# %%
+split_distance = checks.split_distance(split_distance)
+
+# %% [markdown]
+# A part decides something if its interval does not hold zero.
+
+# %% tags=["headline"]
+sides = {"index": ["model", "item", "image_id"], "columns": ["train", "test"]}
+wide = crossed.pivot(values="corrected", **sides)
+PAIRS = [
+    ("after", "none"),
+    ("dummy", "none"),
+    ("before", "none"),
+    ("reason", "after"),
+]
+rows, sides = {}, ["distance", "training", "answering"]
+for first, second in [pair for pair in PAIRS if {*pair} <= {*ARMS}]:
+    both = first, second
+    right = {
+        (trained, form): wide[trained, form] for trained in both for form in both
+    }
+    parts = pd.DataFrame(split_distance(right, *both), wide.index).dropna()
+    parts["distance"] = parts.sum(axis=1)
+    table = stats.mean_table(parts.reset_index(), sides)
+    rows[f"{first} minus {second}"] = told(table)
+    clear = table.index[(table["low"] > 0) | (table["high"] < 0)]
+    print(f"{first} minus {second}, clear of zero:", ", ".join(clear) or "nothing")
+pd.DataFrame(rows, sides).T
+
+# %% [markdown]
+# If no part is clear of zero, the position did not matter by more than the ends of the intervals. Two parts can also be
+# large and opposite; then the distance hides both.
+#
+# ## 5 Is the rationale true?
+#
+# A rationale is what a reader believes. A phantom brings its scene along, so every claim can be checked.
+#
+# ### Exercise 3: from words to claims
 # *medium, 20 minutes*
 #
-# Words in common with the truth prove nothing: "not a mass" has the word in it. Count *claims*. A
+# "Not a mass" has a word in common with the truth. So count *claims*. A
 # rationale has parts with a comma and a space between them. A part claims something if it is
-# `attribute: value`, or a value alone. `KNOWN` maps each value that a phantom can have to its
+# `attribute: value`, or a value alone. `KNOWN` maps each value to its
 # attribute. A part whose attribute or value is unknown belongs to the rest. Return two lists: the claims
 # as pairs `(attribute, value)`, and the rest as text. Leave out empty parts.
 #
@@ -256,382 +521,69 @@ def claimed(rationale):
 claimed = checks.claimed(claimed)
 
 # %% [markdown]
-# ### Exercise 3: how much of it is false
-# *easy, 10 minutes*
-#
-# The *hallucination rate* is the share of all claims that are false of the picture. Given the claims of
-# each answer and the scene of each, a dictionary from attribute to true value, return it. Count over
-# claims, not over answers: otherwise a model that says little looks better or worse for that alone. Where
-# nothing is claimed, return `None`.
-#
-# <details><summary>Hint</summary>
-#
-# Make one flat list of truth values with two `for` in one comprehension, over `zip(claims, scenes)` and
-# then over the claims of that answer.
-#
-# </details>
-
-
-# %% tags=["exercise"]
-def hallucination_rate(claims, scenes):
-    """Share of all claims that are false of the scene."""
-    # solution
-    pairs = zip(claims, scenes, strict=True)
-    false = [s[name] != value for made, s in pairs for name, value in made]
-    return sum(false) / len(false) if false else None
-    # end solution
-
+# Your function on one completion of a trained model. The library's `score` does this for all.
 
 # %%
-hallucination_rate = checks.hallucination_rate(hallucination_rate)
-
-# %% [markdown]
-# Your two functions on one model, and the library's `score`, which does the same for all records and adds
-# what else can be asked: whether the rationale names what the question is about, and whether it agrees
-# with the letter that was given.
-
-# %%
-answers = grpo[grpo["style"] == "think_before"]
-made = [claimed(thought(said))[0] for said in answers["completion"]]
-mine = hallucination_rate(made, answers["scene"].map(json.loads))
-sums = rationale.score(answers)[["false_claims", "claims"]].sum()
-print(f"yours {mine:.2%}, library {sums['false_claims'] / sums['claims']:.2%}")
-
-# %% mystnb={"image": {"alt": "Bars of the share of false claims for base, GRPO and SFT in two styles, with 95 percent intervals. think_before: base about 15 percent, GRPO 12, SFT 7. think_after: base 13, GRPO 14 with an interval from 11 to 18, SFT 8."}}
 scored = rationale.score(records)
+one = scored.query("method == 'grpo' and control == 'none'").iloc[0]
+truth = json.loads(one["scene"])
+for name, value in claimed(thought(one["completion"]))[0]:
+    print(f"{name}: {value} ({'true' if truth[name] == value else 'false'})")
+
+# %% [markdown]
+# *Hallucination* is the share of claims that are false, *agreement* the share of answers whose rationale names the chosen option.
+# No reward ever read a rationale. But in `think_before` a false claim can cost the letter. Training has two ways out: truer rationales, or a letter that
+# follows them less. Compare `base` and `grpo`: does *hallucination* fall, or *agreement*?
+
+# %%
+columns = ["hallucination", "right about what is asked", "agreement"]
 own = scored[scored["control"] == "none"]
-found = rationale.summary(own, ["style", "method"])
-false = found[found["measure"] == "hallucination"]
-groups = false["method"].str.cat(false["style"].astype(str), ", ")
-_ = plots.hallucinations(false.assign(group=groups, share=false["value"]))
+table = rationale.summary(own, ["style", "method"]).query("measure in @columns")
+table = table.assign(points=told(table, ""))
+table.set_index(["style", "method", "measure"])["points"].unstack()[columns]
 
 # %% [markdown]
-# SFT, which was shown true rationales, has the fewest false claims; that it could learn this is no
-# surprise. But no reward ever read a rationale, and still GRPO lowered the share in `think_before`. In
-# `think_after` it did not; there the seeds differ, as the wide interval says.
+# Where *agreement* is low, the rationale does not explain the letter: a reader is misled about one of the two.
 #
-# A likely reason: a wrong claim *before* the letter costs the letter, so truth is paid through the back
-# door. If that is all, the claim about what was asked should improve, and the others should not. Split
-# them. One trap: the base stumbled over the form of some answers and claimed little in those. So
-# compare only questions where the base kept the form and named what was asked.
+# Now take the image away. Does training teach a model to describe a blank image in good form?
 
 # %%
-kept = own[(own["method"] == "base") & own["format_ok"] & own["names_asked"]]
-split = own.merge(kept[["style", "item"]])
-wrong = split["names_asked"] & ~split["asked_true"]
-split = split.assign(
-    wrong=wrong,
-    other=split["claims"] - split["names_asked"],
-    other_wrong=split["false_claims"] - wrong,
-)
-measures = {
-    "what is asked": ("wrong", "names_asked"),
-    "rest": ("other_wrong", "other"),
-}
-parts = stats.rate_table(split, ["style", "method"], measures)
-columns = ["value", "low", "high"]
-parts.pivot(index=["style", "method"], columns="measure", values=columns).round(3)
+blind = scored[scored["control"] == "blank"]
+measures = {"form kept": ("format_ok", None), "false": ("false_claims", "claims")}
+table = stats.rate_table(blind, ["style", "method"], measures)
+table = table.assign(points=told(table, ""))
+table.set_index(["style", "method", "measure"])["points"].unstack()
 
 # %% [markdown]
-# Compare `base` and `grpo`. In `think_before` the claim about what is asked became somewhat truer, as
-# expected, and the rest did too, by about as much in proportion (the intervals just touch). So the back door
-# seems wider than the simple story has it: the words of a rationale depend on each other, and who writes the
-# wrong modality first will hardly find the right finding after it. In `think_after` nothing became truer.
-# This is an observation on two styles, not a proof of its cause.
+# No reward pays for "I see nothing". So a rationale in good form is no evidence that a model has looked.
 #
-# Now the agreement of rationale and letter. If a rationale is to explain an answer, it must at least
-# name the option that was chosen.
+# ## 6 Beside the published claims
+#
+# Med-R1's abstract puts think-after first, then no-think, then think-before. Its maps have one run per
+# cell; for think-after it gives no number. A companion paper does, with one seed and no
+# intervals.
 
 # %%
-columns = ["agreement", "right about what is asked", "names what is asked"]
-rows = found[found["measure"].isin(columns)]
-wide = rows.pivot(index=["style", "method"], columns="measure", values="value")
-right = own.groupby(["style", "method"], observed=True)["correct"].mean()
-wide.assign(**{"letter right": right}).round(3)
-
-# %% [markdown]
-# Compare the last columns in `think_after`. The rationale after the letter is *right about what is
-# asked* more often than the letter that stands before it. The model writes a letter, then describes the
-# picture well, and the description does not support the letter. A reader who trusts the rationale is
-# misled about the answer, or the other way round.
-#
-# Does a rationale look at the image? Take the image away, and give that of another question.
-
-# %%
-keys, changed = ["style", "method", "control"], rationale.changes(records)
-moved = stats.rate_table(changed, keys, {"changed": ("changed", None)})
-false = stats.rate_table(scored, keys, {"false": ("false_claims", "claims")})
-form = stats.rate_table(scored, keys, {"form": ("format_ok", None)})
-form = form[[*keys, "value"]].rename(columns={"value": "form"})
-both = false.merge(moved, on=keys, suffixes=("", "_changed")).merge(form, on=keys)
-names = {
-    "n": "claims",
-    "value": "false",
-    "value_changed": "changed",
-    "form": "form",
-}
-both.rename(columns=names)[[*keys, *names.values()]].round(3)
-
-# %% [markdown]
-# *changed* is the share of rationales that differ from the one about the real image. Most do, so
-# a rationale is no text learned by heart. Held against the question's own scene, about half of the claims about another image are false; what remains is the modality,
-# which both images share, and luck.
-#
-# The most telling rows are those of the grey image. There is nothing to see. Asked to think first, the base
-# breaks down: it seldom keeps the form (column *form*) and claims little. After GRPO it keeps the form in
-# nearly all answers about the grey image, and nearly all that it claims is false. The reward paid for the
-# form in every answer and never for silence. So the training removed the stumbling, the only sign by which a
-# reader could have told that nothing was seen. In `think_after` there never was such a sign: the base
-# describes the grey image as fluently as any other. (One seed was asked with these images.)
-#
-# ## 3 What can come from behind?
-#
-# A causal decoder writes from left to right, and each token is computed from those before it. So a
-# rationale after the letter cannot have any part in the letter. That is an argument; here is the
-# experiment, with the base of today: it answers 240 of the questions in all three styles, live.
-
-# %%
-model, processor = load_policy(tier.model_path, tier.quantize)
-cache = VisionCache(model)
-asker = Asker(model, processor, tier.max_new_tokens)
-chosen = np.random.default_rng(0).choice(real["item"].nunique(), 240, replace=False)
-base = real[(real["method"] == "base") & real["item"].isin(chosen)]
-rows = base.drop_duplicates("item").set_index("item").sort_index()
-fields = list(Question.__dataclass_fields__)
-asked = [
-    Question.from_record({"source": "phantoms", **row})
-    for row in rows.filter(fields).to_dict("records")
-]
-pictures = [draw(question.scene) for question in asked]
-said = {}
-for style in STYLES:
-    chats = [asker.question_chat(question, style) for question in asked]
-    said[style] = asker.reply(chats, pictures)
-print(f"{len(asked)} questions, {sum(map(len, said.values()))} completions")
-
-# %% [markdown]
-# An *edit* puts another option in the place of the one that the rationale names. It takes answers in
-# perfect form, whose rationale names the chosen option and no other, so that the change is one word and
-# nothing else.
-
-
-# %%
-def edited(style):
-    """Place, letter, text and text with another option, of each answer that allows it."""
-    for place, (question, text) in enumerate(zip(asked, said[style], strict=True)):
-        form = STYLES[style].pattern.fullmatch(text)
-        named = [option for option in question.options if option in text]
-        if form and named == [question.options[LETTERS.index(form[1])]]:
-            other = question.options[(LETTERS.index(form[1]) + 1) % len(LETTERS)]
-            yield place, form[1], text, text.replace(named[0], other)
-
-
-def up_to_letter(style):
-    """The chat of each question and its answer, which ends where the letter is due."""
-    chats = [asker.question_chat(question, style) for question in asked]
-    pairs = zip(chats, said[style], strict=True)
-    return [chat + before_letter(answer, style) for chat, answer in pairs]
-
-
-edits = {style: list(edited(style)) for style in ("think_before", "think_after")}
-print(*edits["think_before"][0][2:], sep="\n")
-
-# %% [markdown]
-# Feed both versions of one answer through the model and compare the scores that it gives to the next
-# token, at every place. Zero means: to the last bit the same.
-
-
-# %% mystnb={"image": {"alt": "Two rows of bars over the tokens of an answer: the largest change of a score when one word of the rationale is replaced. In think_before it is zero up to the replaced word and several units from there on, the letter included. In think_after it is zero at the letter and at all other tokens up to the replaced word, and only the closing tag after it changes."}}
-def as_long(*texts):
-    """Whether the tokens of one version stand beside those of the other."""
-    return len({len(processor.tokenizer.encode(text)) for text in texts}) == 1
-
-
-_, axes = plt.subplots(2, 1, figsize=(8, 4.6), layout="constrained")
-at_letter = {}
-for axis, (style, some) in zip(axes, edits.items(), strict=True):
-    place, letter, *texts = next(one for one in some if as_long(*one[2:]))
-    chat = asker.question_chat(asked[place], style)
-    batches = [asker.encode([chat + text], [pictures[place]]) for text in texts]
-    with torch.inference_mode():
-        before, after = (model(**batch).logits[0] for batch in batches)
-    words = processor.tokenizer.encode(texts[0])
-    moved = (after - before).abs().amax(-1).tolist()[-len(words) - 1 : -1]
-    names = [processor.decode(word) for word in words]
-    ahead = "".join(names).index("<answer>") + len(
-        "<answer>"
-    )  # letters up to that one
-    ends = np.cumsum([len(name) for name in names])
-    at_letter[style] = moved[int((ends > ahead).argmax())]
-    axis.bar(range(len(words)), moved)
-    axis.set_xticks(range(len(words)), names, rotation=30, ha="right", fontsize=8)
-    axis.set(title=style, ylabel="largest change\nof a score")
-
-# %% [markdown]
-# In `think_after` the letter is the same whatever follows. This is no property of our small model, or of
-# its training. It holds for every causal decoder, and no reward can change it.
-#
-# The other direction is an empirical question. If the rationale before the letter is edited to name
-# another option, does the letter follow the rationale, or the picture? Count over all edits.
-
-# %% tags=["headline"]
-style = "think_before"
-chats = [
-    asker.question_chat(asked[place], style)
-    + text.partition("<answer>")[0]
-    + "<answer>"
-    for place, _, _, text in edits[style]
-]
-shown = [pictures[place] for place, *_ in edits[style]]
-old = np.array([LETTERS.index(letter) for _, letter, *_ in edits[style]])
-letters = asker.forced_probs(chats, shown).argmax(1)
-follows = pd.DataFrame({"new": letters == (old + 1) % 4, "old": letters == old})
-follows = follows.assign(model="base", item=range(len(follows)))
-for column, what in (("new", "follows the edit"), ("old", "stays")):
-    n, share, low, high = stats.rate(follows, column)
-    print(f"the letter {what}: {share:.1%} [{low:.1%}, {high:.1%}], n = {n}")
-
-# %% [markdown]
-# The letter follows the words, even against the picture in front of it. So the rationale is no decoration
-# here: it causes the answer of this base, in answers of perfect form that name one option. Once more from the other side. Keep the edited rationale, and replace the
-# picture by a grey one. How many letters change?
-
-# %%
-grey = [Image.new("RGB", picture.size, GREY) for picture in shown]
-unseen = asker.forced_probs(chats, grey).argmax(1)
-print(f"same letter with a grey picture: {(unseen == letters).mean():.1%}")
-
-# %% [markdown]
-# Hardly any. In this model the picture reaches the letter almost only through the rationale, and the last
-# step is a look-up: find the option that was named, and give its letter. All seeing has been done before.
-#
-# What, then, can a later rationale be good for? Two things. In training, its tokens share the weights
-# with the letter, so that what it teaches could help the letter as well. Compare in section 1 how
-# `think_after` and `no_think` fare under SFT: with 60 steps, true rationales behind the letter did not
-# lift the letter measurably. And after the answer somebody can read it. In the next cell the reader
-# takes the option that the rationale names, in place of the letter.
-
-# %%
-late = own[own["style"] == "think_after"]
-ways = {"letter": ("correct", None), "option named": ("asked_true", None)}
-second = stats.rate_table(late, ["method"], ways)
-second.pivot(
-    index="method", columns="measure", values=["value", "low", "high"]
-).round(3)
-
-# %% [markdown]
-# Nearly all seeing that `think_before` turns into letters is there in `think_after` too. It comes too
-# late, and only a reader who overrules the letter has it.
-#
-# ## 4 What it costs
-#
-# A rationale is made of tokens, and tokens are time and money. Each point is one recorded model, the base among them.
-# Look along the horizontal axis first: what does a style cost? Then upwards: what is it worth, before
-# training (crosses) and after?
-
-# %% mystnb={"image": {"alt": "Accuracy in percent against tokens per answer, one point per model. no_think takes 3 tokens, the two other styles 11 or 12. Trained think_before lies between 69 and 80 percent; trained no_think and think_after lie between 45 and 59, though think_after takes four times the tokens of no_think. The crosses of the base lie below: 48, 39 and 38."}}
-shown = real.assign(**{"accuracy (%)": 100 * real["correct"]})
-kinds = shown.groupby(["model", "style", "method"], observed=True)
-costs = kinds[["tokens", "accuracy (%)"]].mean()
-look = {"hue": "style", "style": "method", "s": 60}
-axis = sns.scatterplot(costs, x="tokens", y="accuracy (%)", **look)
-_ = axis.set(ylim=(0, 100), xlim=(0, 15), title=f"n = {real['item'].nunique()}")
-
-# %% [markdown]
-# The trained `think_after` takes as many tokens as `think_before` and is no better than `no_think`. Its
-# accuracy could be had for fewer, since one may stop after the letter. What is paid for is the
-# explanation, and section 2 told what that is worth.
-#
-# ## 5 How sure should it be?
-#
-# A model is *calibrated* if it is right in seven of ten cases in which it gives its letter a probability of 0.7. The *mean gap* over
-# each plot is the distance from the dashed line, weighted by the answers of a bin; the number beside a dot counts
-# those. Here is the base of today, live: the probability of the likeliest letter, at the place where one is due.
-
-
-# %% mystnb={"image": {"alt": "Two calibration plots of the base of today. With no_think the answers spread over many confidences, and most points lie somewhat below the diagonal. With think_before nearly all answers have a confidence above 90 percent, and they are right far less often than that."}}
-sure, right = {}, [LETTERS.index(question.answer) for question in asked]
-for style in ("no_think", "think_before"):
-    probs = asker.forced_probs(up_to_letter(style), pictures)
-    found = {"confidence": probs.max(1), "correct": probs.argmax(1) == right}
-    sure[style] = pd.DataFrame(found)
-    _ = plots.calibration(sure[style], f"Base, {style}")
-
-# %% [markdown]
-# After its own rationale the model is nearly always certain, and often wrong. Section 3 has shown why.
-# The probability of the letter says how well the look-up works, *given* the rationale. All doubt about the
-# picture was in the choice of the words, and is gone once they are written.
-#
-# The doubt comes back if the words are drawn again. Sample eight answers to each question and let them
-# vote: the share of the votes is a confidence too. Completions without a letter have no vote. It costs eight
-# times the tokens.
-
-# %%
-few, votes = slice(None, None, 3), []
-chats = [asker.question_chat(question, "think_before") for question in asked[few]]
-drawn = asker.sample(chats, pictures[few], 8)
-for group, question in zip(drawn, asked[few], strict=True):
-    given = [letter for text in group if (letter := read(text, question.options))]
-    best = max(LETTERS, key=given.count)
-    share = given.count(best) / max(1, len(given))
-    votes.append({"confidence": share, "correct": best == question.answer})
-alone = sure["think_before"][["confidence", "correct"]].mean()
-for name, pair in {"one": alone, "eight": pd.DataFrame(votes).mean()}.items():
-    print(f"{name}: {pair['confidence']:.0%} sure, {pair['correct']:.0%} right")
-print(f"n = {len(sure['think_before'])} and {len(votes)}")
-
-# %% [markdown]
-# Now confidence and truth lie nearer to each other, though not together. (Compare within a line only: the second
-# counts fewer questions.) The price is the eightfold cost, and the vote
-# speaks of this model's doubt only: a model that is wrong in all eight samples stays sure and wrong.
-#
-# ## 6 Beside the published claim
-#
-# Med-R1 reports another order. These are its claims as our notes have them, and the mean over its
-# published maps of what leaving out the thinking changes, with ours below. (Ours was trained on all modalities
-# at once, theirs on one each. A map made like theirs is drawn in chapter 12; it says the same.)
-
-# %%
-print(*published("headline")["claims"], sep="\n")
 for axis in ("modality", "question_type"):
     mean = no_think_minus_think(axis)["value"].mean()
-    print(f"published, by {axis}: no think less think {mean:+.1f} points")
-ours, low, high = 100 * tests.loc[0, ["difference", "low", "high"]]
-print(f"ours: {ours:+.1f} points [{low:+.1f}, {high:+.1f}]")
+    print(f"Med-R1, by {axis}: no_think minus think_before {mean:+.1f} points")
+theirs = published("positions")
+pd.DataFrame(theirs["values"], theirs["columns"]).T
 
 # %% [markdown]
-# Which of the two is right? Both can be, for they answer different questions, and neither settles the other.
-#
-# - **Ours is about the first base.** It had learned to read off short rationales that name exactly what is asked, and
-#   each style only up to a low level. A style in which the look-up is easy starts ahead and stays ahead. Another
-#   pretraining could have put `no_think` in front. On the base of today the three styles start about level (chapter
-#   02), so it is the fairer test. It has not been made yet.
-# - **Theirs is about a model that reasons in free text**, about images it hardly knows. If a rationale is
-#   wrong more often than a direct answer, section 3 tells what happens: the letter follows the wrong words.
-#   In our model, a true rationale helps, and a false one harms.
-# - **How sure?** Ours has seeds, intervals and a correction, so for this base and this benchmark the lead
-#   of reasoning first is not luck. The published maps have one run for each cell and no intervals. For
-#   think-after no numbers are available to us at all (`data/paper/README.md`), so that claim can be
-#   neither confirmed nor denied here.
-# - **What carries over** is the part that is no measurement: a letter cannot depend on what follows it.
-#   If think-after is better than no-think, it is through training or the prompt, not through thinking.
+# At 2B, think-after is below no-think in all sets but MathVision. These models reason in free text; ours writes short rationales in fixed words. What carries
+# over is no measurement: a letter cannot depend on what follows it. If think-after beats no-think somewhere, training or the prompt did it.
 
 # %% tags=["nbval-check-output"]
-gap = second.set_index(["method", "measure"])["value"]
-verdicts = {
-    "scores at the letter change, think_after": at_letter["think_after"] > 0,
-    "scores at the letter change, think_before": at_letter["think_before"] > 0,
-    "letter follows an edited rationale in over 80 %": follows["new"].mean() > 0.8,
-    "base surer than right after thinking": alone["confidence"]
-    > alone["correct"] + 0.1,
-    "later rationale knows more than the letter (base)": gap["base", "option named"]
-    > gap["base", "letter"],
-}
-print(*(f"{k}: {'yes' if v else 'no'}" for k, v in verdicts.items()), sep="\n")
+print("evidence: points of knowledge after GRPO")
+for row in tests[tests["gain"]].itertuples():
+    print(f"{row.style} minus {row.minus}: {row.points}, p_holm {row.p_holm:.2f}")
+for style, most in at_letter.items():
+    print(f"{style}: an edit moves the letter:", "yes" if most > 0.01 else "no")
 ledger.page(11, thinking=None)
 
 # %% [markdown]
-# The last lines are your ledger. If this chapter has changed your mind about the second claim, write your new
+# The last lines are your ledger. If your mind about the second claim has changed, write your
 # probability in place of `None`, and run the cell again.
 
 # %% [markdown]
@@ -639,21 +591,21 @@ ledger.page(11, thinking=None)
 # Decide first, then open the choice that you take.
 #
 # ### Question 1
-# You run eight independent tests at the 5 % level, and nothing is there to find. How likely is at least one significant result?
+# A registered prediction says minus 4 to 4 points. What came out is 1 point, with an interval from minus 5 to 7. What is the verdict?
 #
-# <details><summary>A. 5 %, because that is the level</summary>
+# <details><summary>A. It held, because 1 lies between minus 4 and 4</summary>
 #
-# Wrong. The level holds for one test. With eight tests there are eight chances of a false alarm.
-#
-# </details>
-# <details><summary>B. 40 %, which is eight times 5 %</summary>
-#
-# Wrong. Adding is only an upper bound. The probability is 1 minus 0.95 to the power of 8.
+# Wrong. The value alone does not count. Values outside the range fit the data as well.
 #
 # </details>
-# <details><summary>C. About one third</summary>
+# <details><summary>B. It is refuted, because the interval leaves the range</summary>
 #
-# Right. It is 1 minus 0.95 to the power of 8, which is 34 %. This is why p-values are corrected.
+# Wrong. It would be refuted if interval and range had nothing in common.
+#
+# </details>
+# <details><summary>C. It is open</summary>
+#
+# Right. The interval is neither inside the range nor apart from it. More seeds or questions could decide.
 #
 # </details>
 #
@@ -677,42 +629,37 @@ ledger.page(11, thinking=None)
 # </details>
 #
 # ### Question 3
-# The rationale is true and the letter is wrong. What does an accuracy reward do with this completion?
+# Each in its own form, a model trained in `before` is 6 points behind one trained in `none`. Asked alike, in either form, the two are level. Where was the difference made?
 #
-# <details><summary>A. It rewards the rationale and not the letter</summary>
+# <details><summary>A. In training, because the two were trained differently</summary>
 #
-# Wrong. The accuracy reward reads the letter only. Nothing in it looks at the rationale.
-#
-# </details>
-# <details><summary>B. It gives no point, and in a group with right answers all its tokens become less likely</summary>
-#
-# Right. The advantage is the same for every token, so a true rationale is pushed down too.
+# Wrong. If training had made it, the models would differ when they are asked alike.
 #
 # </details>
-# <details><summary>C. It corrects the letter to fit the rationale</summary>
+# <details><summary>B. In answering</summary>
 #
-# Wrong. A reward is a number for the whole completion. It does not say what should change.
+# Right. The models know the same, and the form in which they have to answer costs 6 points.
+#
+# </details>
+# <details><summary>C. In both, 3 points each</summary>
+#
+# Wrong. The training part is the mean difference when both are asked alike, and that is zero.
 #
 # </details>
 
 # %% [markdown]
 # ## What you saw
 #
-# - On the first base, reasoning first ended highest, in several seeds and after correction; part of that lead was the
-#   base's own.
-# - A reward for letters made rationales somewhat truer where they stand before the letter, and not where
-#   they stand behind it. SFT on true rationales did more.
-# - In the base, a rationale in front of the letter caused it: edit the words, and the letter follows, whatever
-#   the picture shows. A rationale behind the letter cannot have any influence on it while it is written. In
-#   training its tokens carry the same advantage as the letter, and they share its weights.
-# - GRPO also taught the model to reason about a grey image in good form. And certainty after one's own rationale
-#   says little about the picture.
+# - A rationale before the letter can cause it, true or false. One after the letter cannot, while it is written; in training
+#   it shares the letter's advantage and weights.
+# - A comparison of styles needs base, parts, controls, seeds, and one correction for all tests.
+# - A registered prediction can fail, and *open* is an honest outcome.
+# - Asking every model in every form separates training from answering.
+# - A reward for letters does not read rationales. It can make them truer, or make the letter follow them less.
 #
 # ## Where to go next
 #
-# Edit the other way: put the *true* option into the rationales of wrong answers, and see how much accuracy
-# one true word is worth. Draw votes in `no_think`, at the price of one answer in `think_before`, and see
-# which is the better use of the tokens. Chapter 12 asks how far all of this carries from one modality to
-# another. To read: Y. Lai et al., *Med-R1* (arXiv 2503.13939); M. Turpin et al., *Language models don't
-# always say what they think* (arXiv 2305.04388), on rationales that do not tell the cause of an answer. Nothing
-# here is for clinical use.
+# Put the *true* option into the rationales of wrong answers: how much accuracy
+# is one true word worth? Or add a seed to `benchmarks/study/positions.py`, and see which open prediction it decides. Chapter 12 asks how far a gain
+# carries. To read: Lai et al., *Med-R1* (arXiv 2503.13939); Li et al., *To Think or Not To Think* (2503.16188); Turpin et al., *Language models don't
+# always say what they think* (2305.04388). Nothing here is for clinical use.

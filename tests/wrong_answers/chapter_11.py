@@ -37,37 +37,21 @@ def claimed_with(alone=True, known=True, named=True, own=False, empty=False, res
     return claimed
 
 
-def answers_with(per_answer):
-    """A mean over answers in place of one over claims."""
+def split_with(weights=(0.5, 0.5), turned=1.0, swapped=False):
+    """A `split_distance` that goes wrong in one way."""
 
-    def rate(claims, scenes):
-        found = [
-            [scene[name] != value for name, value in made]
-            for made, scene in zip(claims, scenes, strict=True)
-        ]
-        shares = [per_answer(false) for false in found if false]
-        return sum(shares) / len(shares) if shares else None
+    def split_distance(right, first, second):
+        both = first, second
+        trained = [right[first, form] - right[second, form] for form in both]
+        asked = [turned * (right[arm, first] - right[arm, second]) for arm in both]
+        parts = [np.tensordot(weights, one, 1) for one in (trained, asked)]
+        return dict(zip(("training", "answering"), parts[:: -1 if swapped else 1], strict=True))
 
-    return rate
-
-
-def pooled(claims, scenes, empty=None, false=True):
-    held = [
-        (scene[name] != value) == false
-        for made, scene in zip(claims, scenes, strict=True)
-        for name, value in made
-    ]
-    return sum(held) / len(held) if held else empty
+    return split_distance
 
 
-def with_empty(claims, scenes):
-    """One claim more for each answer that makes none."""
-    held = [
-        scene[name] != value
-        for made, scene in zip(claims, scenes, strict=True)
-        for name, value in made
-    ]
-    return sum(held) / (len(held) + claims.count([]))
+def always_a_minus_b(right, first, second):
+    return split_with()(right, *sorted((first, second)))
 
 
 WRONG = {
@@ -86,11 +70,11 @@ WRONG = {
         "a false one": claimed_with(own=True),
         "neither a claim nor a rest": claimed_with(empty=True),
     },
-    "hallucination_rate": {
-        "one of two claims": answers_with(any),
-        "every claim counts once": answers_with(lambda false: sum(false) / len(false)),
-        "gives 0.75": lambda claims, scenes: pooled(claims, scenes, false=False),
-        "adds nothing": with_empty,
-        "no share of it": lambda claims, scenes: pooled(claims, scenes, empty=0.0),
+    "split_distance": {
+        "it lacks 'answering'": lambda right, *arms: {"training": 0.0 * right[arms]},
+        "all of it is training": split_with(swapped=True),
+        "all of it is answering": split_with(turned=-1.0),
+        "a mean of two differences": split_with(weights=(1.0, 0.0)),
+        "the first arm minus the second": always_a_minus_b,
     },
 }

@@ -1,25 +1,24 @@
-"""Chapter 11: the share of false claims, and the cases that check its exercises."""
+"""Chapter 11: the distance between two models in two parts, and the cases of its exercises."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 from medr1_lib.course.exercise import Case
 
 
-def hallucination_rate(
-    claims: Sequence[Sequence[tuple[str, str]]], scenes: Sequence[Mapping[str, str]]
-) -> float | None:
-    """Share of all claims that are false of their scene, one scene for each answer.
-
-    None if nothing is claimed.
-    """
-    pairs = zip(claims, scenes, strict=True)
-    false = [s[name] != value for made, s in pairs for name, value in made]
-    return sum(false) / len(false) if false else None
+def split_distance(right: Mapping[tuple[str, str], Any], first: str, second: str) -> dict[str, Any]:
+    """What training and answering add to the distance of two arms, per question."""
+    both = first, second
+    trained = [right[first, form] - right[second, form] for form in both]
+    asked = [right[arm, first] - right[arm, second] for arm in both]
+    return {"training": np.mean(trained, axis=0), "answering": np.mean(asked, axis=0)}
 
 
-CT, LEFT, MILD = ("modality", "CT"), ("place", "left"), ("grade", "mild")
-SCENE = dict([CT, LEFT, MILD])
-SEVERE = SCENE | {"grade": "severe"}
+TRAINED = {("a", "a"): 1, ("a", "b"): 1, ("b", "a"): 0, ("b", "b"): 0}
+ASKED = TRAINED | {("a", "b"): 0, ("b", "a"): 1}
+MIXED = dict(zip(TRAINED, np.array([[1, 1, 0], [0, 1, 1], [0, 1, 0], [0, 0, 1]]), strict=True))
 
 CASES = {
     "medr1_lib.analysis.stats:holm": (
@@ -27,6 +26,12 @@ CASES = {
         Case(([0.01, 0.02, 0.03],), "what a larger p becomes is never less than a smaller one's"),
         Case(([0.04, 0.01, 0.02],), "the values come back in the order in which they came"),
         Case(([0.6, 0.7, 0.8],), "a probability is at most 1"),
+    ),
+    "medr1_lib.course.chapters.chapter_11:split_distance": (
+        Case((TRAINED, "a", "b"), "a is right in both forms, b in none: all of it is training"),
+        Case((ASKED, "a", "b"), "asked alike, both are right alike: all of it is answering"),
+        Case((MIXED, "a", "b"), "each part is a mean of two differences, and they add up"),
+        Case((MIXED, "b", "a"), "a part is the first arm minus the second"),
     ),
     "medr1_lib.analysis.rationale:claimed": (
         Case(("finding: mass",), "one claim, as (attribute, value), and nothing else"),
@@ -36,11 +41,5 @@ CASES = {
         Case(("impression: mass",), "no attribute has this name, so it claims nothing"),
         Case(("finding: head",), "the value of another attribute makes a claim, and a false one"),
         Case(("",), "an empty part is neither a claim nor a rest"),
-    ),
-    "medr1_lib.course.chapters.chapter_11:hallucination_rate": (
-        Case(([[CT, MILD]], [SEVERE]), "one of two claims is false"),
-        Case(([[MILD], [CT, LEFT, MILD]], [SEVERE, SCENE]), "every claim counts once"),
-        Case(([[MILD, LEFT], []], [SEVERE, {}]), "an answer without claims adds nothing"),
-        Case(([[], []], [{}, {}]), "where nothing is claimed there is no share of it"),
     ),
 }
