@@ -38,8 +38,8 @@ def main(arguments: list[str]) -> int:
     block = parser.parse_args(arguments).block
     found = predicted(block)
     print(found.to_string(index=False))
-    told = {"registered": fingerprint("maps"), "outcomes": found.replace({np.nan: None})}
-    told["outcomes"] = told["outcomes"].to_dict("records")
+    rows = found.replace({np.nan: None}).to_dict("records")
+    told = {"registered": fingerprint("maps"), "outcomes": rows}
     write_json(block / PREDICTIONS, run_stamp(threads=1) | told)
     return 0
 
