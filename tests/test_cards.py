@@ -4,7 +4,6 @@ import json
 import re
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from medr1_lib.data import audit
@@ -15,7 +14,6 @@ ROOT = Path(__file__).parents[1]
 CARD = (ROOT / "data" / "README.md").read_text()
 RECORDED = ROOT / "data" / "recorded"
 PHANTOMS = json.loads((RECORDED / "phantoms.json").read_text())
-LEARNING = json.loads((RECORDED / "learning.json").read_text())
 AUDIT = json.loads((RECORDED / "omnimedvqa_audit.json").read_text())
 SPLITS = ROOT.parent / "shared" / "real" / "omnimedvqa_splits"
 
@@ -53,19 +51,3 @@ def test_the_range_of_blind_answers_is_the_recorded_one():
 def test_the_recorded_audit_is_what_the_command_finds():
     with opened(SPLITS) as source:
         assert audit.of_splits(source) == AUDIT
-
-
-@pytest.mark.parametrize("name", LEARNING["base"])
-def test_the_results_say_what_was_learned(name):
-    runs = [run for run in LEARNING["runs"] if run["style"] == name]
-    after = ", ".join(f"{100 * run['accuracy']:.1f}" for run in runs)
-    row = f"| `{name}` | {100 * LEARNING['base'][name]['accuracy']:.1f} | {after} |"
-    assert row in (ROOT / "book" / "results.md").read_text()
-
-
-def test_what_was_learned_follows_from_the_answers():
-    answers = pd.read_parquet(RECORDED / "learning.parquet")
-    for run in LEARNING["runs"]:
-        own = answers[[*("recipe", "style", "seed")]].eq([run["recipe"], run["style"], run["seed"]])
-        assert answers[own.all(axis=1)]["correct"].mean() == pytest.approx(run["accuracy"])
-        assert run["paired"]["p"] < 0.01

@@ -1,12 +1,10 @@
 """Constructed models whose knowledge, letter habit and form are known."""
 
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from medr1_lib.analysis import recorded
 from medr1_lib.analysis.gains import (
     PARTS,
     READERS,
@@ -225,15 +223,3 @@ def test_controls_are_left_out():
     frame = answers(known=0.5)
     grey = frame.assign(control="blank", letter_probs=[[]] * N)
     assert len(read_all(pd.concat([frame, grey]))) == N
-
-
-def test_the_first_base_of_the_course_leaned_to_b():
-    """Of the recorded answers of the first base, whose habit cost it nine points in `no_think`."""
-    block = Path(__file__).parents[1] / "data/recorded/all"
-    told = recorded.with_letter_probs(block)
-    model = told[(told["method"] == "base") & (told["style"] == "no_think")]
-    found = read_all(model)
-    assert len(found) == 640
-    assert letter_habit(found).loc["B", "share"] > 0.6
-    assert found["forced"].mean() == pytest.approx(0.378, abs=0.002)
-    assert found["corrected"].mean() == pytest.approx(0.466, abs=0.01)

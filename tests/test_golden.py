@@ -42,7 +42,7 @@ from safetensors.torch import load_file
 from medr1_lib.analysis import gains, plots, rationale, stats, transfer
 from medr1_lib.analysis.recorded import LETTER_PROBS, LOGS, load, notes, with_letter_probs
 from medr1_lib.analysis.reliance import reliance
-from medr1_lib.analysis.stats import compare, paired_interval, share, wilson
+from medr1_lib.analysis.stats import compare, paired_interval, share
 from medr1_lib.analysis.stats import summary as score_summary
 from medr1_lib.course.chapters import chapter_12 as paper
 from medr1_lib.course.chapters.chapter_11 import split_distance
@@ -61,28 +61,7 @@ TINY_BASE = ROOT / "data/tiny-qwen2-vl"
 RENAMED: dict[str, str] = {}  # a new name of a column or key: the name that the golden files have
 
 BEFORE, NONE, AFTER = "think_before", "no_think", "think_after"
-BLOCKS = (
-    "all",
-    "modality",
-    "question_type",
-    "sft",
-    "rates/sft_question_type",
-    "methods",
-    "larger",
-    "pilot",
-    "rerun",
-    "maps",
-)
-# Maps over both ways to cut, by what was trained: the block that holds each.
-HELD = {
-    ("all", "grpo"): "all",
-    ("all", "sft"): "all",
-    ("modality", "grpo"): "modality",
-    ("modality", "sft"): "sft",
-    ("question_type", "grpo"): "question_type",
-    ("question_type", "sft"): "question_type",
-}
-ANSWERED = ["model", "mark", "control", "item"]
+BLOCKS = ("methods", "maps")
 # Arms of `positions` whose distance chapter 11 splits.
 PAIRS = [("after", "none"), ("dummy", "none"), ("before", "none"), ("reason", "after")]
 
@@ -140,18 +119,13 @@ def golden(name):
 
 @cache
 def block(name):
-    """The records of a block, with the bases of `all` where they answered the same questions."""
-    own = load(RECORDED / name)
-    if name in ("all", "methods", "rerun", "maps"):
-        return own
-    bases = load(RECORDED / "all").query("method == 'base'")
-    return pd.concat([own, bases], ignore_index=True).drop_duplicates(ANSWERED)
+    return load(RECORDED / name)
 
 
 @cache
-def found(axis, method, style, of=None):
+def found(axis, method, style):
     """One map."""
-    return transfer.transfer_answers(block(of or HELD[axis, method]), method, style, axis)
+    return transfer.transfer_answers(block("maps"), method, style, axis)
 
 
 @cache
@@ -170,19 +144,8 @@ def index(*key):
 
 
 @cache
-def scored(name):
-    return rationale.score(block(name))
-
-
-@cache
 def train_questions():
     return list(questions("train", per_cell=320))
-
-
-@cache
-def real():
-    """Answers to the real images, of the bases and of the models trained on everything."""
-    return block("all").query("control == 'none'")
 
 
 def recorded(name):
@@ -192,14 +155,6 @@ def recorded(name):
 @cache
 def learned(name):
     return pd.read_parquet(RECORDED / f"{name}.parquet")
-
-
-@cache
-def by_type_arms():
-    """GRPO, SFT, and SFT with the learning rate of GRPO, cut by question type."""
-    slow = found("question_type", "sft", NONE, "rates/sft_question_type")
-    sides = {m.upper(): found("question_type", m, NONE) for m in ("grpo", "sft")}
-    return sides | {"SFT, rate of GRPO": slow}
 
 
 @cache
@@ -349,19 +304,10 @@ WORDS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight",
 PARTS = {1: "as much", 2: "half", 3: "a third", 4: "a quarter", 10: "a tenth", 13: "a thirteenth"}
 # Texts of the page, with the values that are held in their places.
 TEXTS = [
-    "{steps.long} steps of GRPO with {rollouts} rollouts each",
-    "on {items.long} held-out questions (half-width {half} points at most)",
-    *(
-        f"| `{s}` | {{base.{s}}} | {{after.{s}}} | {{gain.{s}}} | {{minutes.{s}}} |"
-        for s in (BEFORE, NONE, AFTER)
-    ),
-    "`think_before` {qlora.think_before}, `no_think` {qlora.no_think}.",
-    "`no_think`: {sft.after} in {sft.minutes}.",
     "takes {step.112} (112 px) or {step.224} (224 px) of the time",
     "{speed.112} and {speed.224} times faster",
     "takes {evaluation.think_before} (`think_before`) or {evaluation.no_think} (`no_think`)",
     "have ended, {stopped.think_before} and {stopped.no_think} (",
-    "name the right option in {oracle} % of these questions",
     "100 steps, {maps.items} unseen questions, {maps.seeds}, 95 % intervals",
     *(
         f"gains {{maps.{axis}.grpo.home}} there and {{maps.{axis}.grpo.away}} in the {others}"
@@ -408,36 +354,6 @@ def interval(row, sign=""):
 def span(values, joint=" to ", digits=0):
     ends = [f"{abs(end):.{digits}f}" for end in sorted(values, key=abs)]
     return f"{ends[0]}{joint}{ends[-1]}"
-
-
-def first_table():
-    """The training of 150 steps, its base, and what it is compared with."""
-    answers, told = learned("learning"), recorded("learning")
-    shares, said = answers.groupby(["style", "recipe", "seed"])["correct"].mean(), {}
-    n = answers["item"].nunique()
-    for style in STYLES:
-        base, after = shares[style, "base", -1], shares[style, "course"]
-        minutes = [run["minutes"] for run in told["runs"] if run["style"] == style]
-        said[f"base.{style}"] = points(base)
-        said[f"after.{style}"] = ", ".join(map(points, after))
-        said[f"gain.{style}"] = points(after.mean() - base)
-        said[f"minutes.{style}"] = span(minutes, "-", 1)
-    ends = [wilson(round(one * n), n) for one in shares]
-    said["half"] = points(max(high - low for low, high in ends) / 2)
-    said["items.long"] = str(n)
-    steps = {run["steps"] for run in told["runs"]}
-    recipe = told["recipes"]["course"]
-    batch = recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"]
-    said["steps.long"], said["rollouts"] = str(*steps), str(batch)
-    quantized = learned("learning_qlora").query("seed == 0").groupby("style")["correct"].mean()
-    said |= {f"qlora.{style}": points(quantized[style]) for style in (BEFORE, NONE)}
-    imitated = learned("learning_sft").query("recipe == 'course-sft'")
-    said["sft.after"] = ", ".join(map(points, imitated.groupby("seed")["correct"].mean()))
-    minutes = {round(run["minutes"]) for run in recorded("learning_sft")["runs"]}
-    said["sft.minutes"] = "a minute" if minutes == {1} else str(minutes)
-    asked = recorded("learning_captions")["base"]
-    said["oracle"] = points(asked["accuracy"])
-    return said
 
 
 def speeds():
@@ -550,7 +466,7 @@ def account_of_methods():
 @cache
 def study():
     """Every figure of the account, as printed."""
-    accounts = first_table, speeds, account_of_maps, account_of_methods, account_of_positions
+    accounts = speeds, account_of_maps, account_of_methods, account_of_positions
     return {key: value for part in accounts for key, value in part().items()}
 
 
@@ -610,7 +526,7 @@ def test_every_value_of_the_study_stands_in_a_text():
 
 def test_no_figure_of_the_account_is_left_out():
     """Take away what is held: only numbers that are no result may be left."""
-    rest = spaced(page().partition("## The first base: what training reaches")[2])
+    rest = spaced(page().partition("## What a step costs")[2])
     for text in TEXTS:
         rest = rest.replace(spaced(filled(text, golden("study"))), " ")
     rest = re.sub(r"`[^`]*`|H200|NF4|Qwen2|Chapters 00 to 12", " ", rest)
@@ -628,14 +544,13 @@ def test_the_page_takes_new_values_in_the_places_of_the_old():
 
 
 def test_a_changed_record_is_noticed():
-    """Three answers more that are right, in a copy: a figure must differ."""
-    answers = learned("learning").copy()
-    wrong = answers.query("style == @NONE and recipe == 'course' and not correct").index
-    answers.loc[wrong[:3], "correct"] = True
-    others = {name: learned(name) for name in ("learning_qlora", "learning_sft")}
-    with mock.patch(f"{__name__}.learned", (others | {"learning": answers}).get):
-        lines = differences(first_table(), golden("study"))
-    assert any("after.no_think" in line for line in lines)
+    """A step that takes less time, in a copy: a figure must differ."""
+    bench = json.loads((RECORDED / "bench.json").read_text())
+    bench["112"]["ours_s"] /= 1.3
+    others = {name: recorded(name) for name in ("gpu", f"evaluate_{BEFORE}", f"evaluate_{NONE}")}
+    with mock.patch(f"{__name__}.recorded", (others | {"bench": bench}).get):
+        lines = differences(speeds(), golden("study"))
+    assert any("speed.112" in line for line in lines)
     other = golden("study") | {"false.think_before.grpo": "12.2"}
     assert absent(other, TEXTS, page()) != []
     kept = {"a": [1, 0.123456]}
@@ -828,9 +743,8 @@ def digest(name):
 def keys_of(name):
     """The maps of a block, as `found` and the like take them."""
     own = load(RECORDED / name)
-    own = own[(own["shortcut"] == 0) & ~own["method"].str.endswith("base")]
-    kinds = sorted(set(own[["axis", "method", "style"]].itertuples(index=False, name=None)))
-    return [key if HELD.get(key[:2]) == name else (*key, name) for key in kinds]
+    own = own[~own["method"].str.endswith("base")]
+    return sorted(set(own[["axis", "method", "style"]].itertuples(index=False, name=None)))
 
 
 def of_maps(name, keys):
@@ -867,8 +781,9 @@ def of_block(name):
     thinks = own["style"].isin([BEFORE, AFTER])
     if thinks.any():
         some = own[thinks & own["item"].mod(8).eq(0)]
-        reasons = rationale.score(some) if name != "all" else scored("all")
-        kept["reasons"] = rationale.summary(reasons, ["method", "style", "mark", "control"])
+        kept["reasons"] = rationale.summary(
+            rationale.score(some), ["method", "style", "mark", "control"]
+        )
     logs = gathered([RECORDED / name], LOGS, "step")
     if len(logs):
         numbers = logs.select_dtypes("number")
@@ -898,7 +813,7 @@ def test_the_analysis_notices_a_changed_answer():
     right = one.right.copy()
     right.iloc[0, 0] = 1 - right.iloc[0, 0]
     table = plain(transfer.matrix(replace(one, right=right)))
-    kept = golden("blocks")["modality"]["matrix: modality, grpo, no_think"]
+    kept = golden("blocks")["maps"]["matrix: modality, grpo, no_think"]
     lines = differences(table, kept)
     assert 0 < len(lines) <= 2 * 8 * 6
 
