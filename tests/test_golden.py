@@ -49,9 +49,10 @@ from medr1_lib.course.chapters.chapter_11 import split_distance
 from medr1_lib.course.chapters.chapter_12 import transfer_index
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.styles import STYLES
+from tools.figures import calibration, learning_curves
 from tools.pretrain import command as pretraining
 from tools.pretrain import language as teaching
-from tools.report import alt, gathered, learning_curves
+from tools.report import alt, gathered
 
 mpl.use("Agg")
 ROOT = Path(__file__).parents[1]
@@ -793,7 +794,7 @@ def of_block(name):
         kept["figure: curves"] = {"alt": figure(curves)["alt"]}
     letters = gathered([RECORDED / name], LETTER_PROBS, "item")
     for kind, sure in letters.groupby(letters["method"] + ", " + letters["style"]):
-        kept[f"figure: calibration, {kind}"] = figure(plots.calibration(sure, kind))
+        kept[f"figure: calibration, {kind}"] = figure(calibration(sure, kind))
     return plain(kept)
 
 

@@ -11,7 +11,9 @@ from medr1_lib.analysis.plots import styled
 from medr1_lib.analysis.transfer import matrix, on_diagonal, transfer_answers
 from medr1_lib.course.chapters.chapter_12 import no_think_minus_think
 from medr1_lib.data.question import MODALITIES
-from tools.report import alt, learning_curves
+from tools import figures
+from tools.figures import learning_curves
+from tools.report import alt
 
 
 @pytest.fixture(autouse=True)
@@ -88,11 +90,11 @@ FIGURES = {
     "published": lambda: plots.difference_heatmap(
         no_think_minus_think("question_type"), "value", "No thinking less thinking, in points"
     ),
-    "ablation": lambda: plots.ablation(ablation()),
+    "ablation": lambda: figures.ablation(ablation()),
     "curves": lambda: learning_curves(logs()),
     "reward": lambda: learning_curves(logs(), "reward"),
-    "hallucinations": lambda: plots.hallucinations(claims()),
-    "calibration": lambda: plots.calibration(confidences()),
+    "hallucinations": lambda: figures.hallucinations(claims()),
+    "calibration": lambda: figures.calibration(confidences()),
 }
 
 
@@ -115,7 +117,7 @@ def test_a_figure_and_its_table(name, tmp_path):
 
 def test_style_stays_inside():
     before = dict(plt.rcParams)
-    plots.hallucinations(claims())
+    figures.hallucinations(claims())
     assert dict(plt.rcParams) == before
 
 
@@ -146,7 +148,7 @@ def test_differences_are_colored_about_zero_and_starred():
 
 def test_significant_bars_are_starred():
     variants = {"a": answered(), "worse at home": answered(home=0.5, seed=1)}
-    axes, table = plots.ablation(transfer.compare_pooled(variants))
+    axes, table = figures.ablation(transfer.compare_pooled(variants))
     assert [text.get_text() for text in axes.texts] == ["*", ""]
     assert (table["p_holm"] < 0.05).tolist() == [True, False]
 
@@ -177,7 +179,7 @@ def test_curves_are_a_mean_between_the_lowest_and_the_highest_model():
 
 def test_calibration_by_hand():
     table = pd.DataFrame({"confidence": [0.85, 0.85, 0.85, 0.35], "correct": [1, 1, 0, 0]})
-    axes, shown = plots.calibration(table)
+    axes, shown = figures.calibration(table)
     assert shown["confidence"].tolist() == pytest.approx([35, 85])
     assert shown["value"].tolist() == pytest.approx([0, 200 / 3])
     assert shown["n"].tolist() == [1, 3]
@@ -186,7 +188,7 @@ def test_calibration_by_hand():
 
 
 def test_alternative_texts_say_the_numbers():
-    axes, table = plots.hallucinations(claims())
+    axes, table = figures.hallucinations(claims())
     assert alt(axes, table).startswith(
         "Claims that are false, in %. think_before, base: 40.0 (37.0 to 43.0); "
     )

@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from tqdm.auto import tqdm
 
 from medr1_lib.analysis import plots, rationale, recorded, transfer
-from medr1_lib.analysis.plots import SMOOTHED, Drawn
+from medr1_lib.analysis.plots import Drawn
 from medr1_lib.analysis.transfer import Maps, TransferAnswers, maps, matrix, on_diagonal
 from medr1_lib.cli import exit_status
 from medr1_lib.course.chapters.chapter_12 import no_think_minus_think
@@ -30,6 +30,7 @@ from medr1_lib.data.phantom_vqa import PER_CELL, TRAIN_FACTOR, questions
 from medr1_lib.data.question import AXES, BASES, Question
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation.items import EvalSet
+from tools.figures import ablation, calibration, hallucinations, learning_curves
 
 Named = Iterator[tuple[str, Drawn]]
 SERIES = ["series", "test", "n", "accuracy", "low", "high"]
@@ -183,7 +184,7 @@ def figures(
         yield from _compared(axis, {key[1:]: one for key, one in found.items() if key[0] == axis})
     reasons = _reasons(records)
     if len(reasons):
-        yield "hallucinations", plots.hallucinations(reasons)
+        yield "hallucinations", hallucinations(reasons)
     for column in ("accuracy", "reward"):
         if column in logs:
             kept = logs[(logs["shortcut"] == 0) & logs[column].notna()]
@@ -191,7 +192,7 @@ def figures(
             if len(kept):
                 yield f"curves-{column}", learning_curves(kept, column, "group")
     for kind, sure in letters.groupby(letters["method"] + "-" + letters["style"]):
-        yield f"calibration-{kind}", plots.calibration(sure, str(kind).replace("-", ", "))
+        yield f"calibration-{kind}", calibration(sure, str(kind).replace("-", ", "))
 
 
 def headline(records: pd.DataFrame, found: Maps, extra: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -211,30 +212,6 @@ def headline(records: pd.DataFrame, found: Maps, extra: pd.DataFrame | None = No
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=SERIES)
 
 
-@plots.styled
-def learning_curves(
-    logs: pd.DataFrame, column: str = "accuracy", group: str = "style", title: str = ""
-) -> Drawn:
-    """The mean over models of a running mean, in a band from the lowest model to the highest.
-
-    `column` is `reward` (points of 2) or `accuracy` (share of rollouts); a line for each `group`.
-    """
-    ordered = logs.sort_values("step")
-    ordered["value"] = ordered.groupby("model")[column].transform(
-        lambda values: values.rolling(SMOOTHED, min_periods=1).mean()
-    )
-    by = ordered.groupby([group, "step"], sort=False)["value"]
-    shown = by.agg(n="count", value="mean", low="min", high="max").reset_index()
-    axes = plots.canvas(6, 3.2, title or f"{column.capitalize()} in training")
-    for name, line in shown.groupby(group, sort=False):
-        axes.plot(line["step"], line["value"], label=f"{name} ({line['n'].max()} models)")
-        axes.fill_between(line["step"], line["low"], line["high"], alpha=0.2)
-    unit = "points of 2" if column == "reward" else "share of rollouts"
-    axes.set(xlabel="step", ylabel=f"{column} ({unit})", ylim=(0, 2 if column == "reward" else 1))
-    axes.legend(loc="lower right")
-    return axes, shown
-
-
 def _compared(axis: str, found: dict[tuple[str, str], TransferAnswers]) -> Named:
     """Maps of one axis against each other: those of the same rows and items."""
     if not found:
@@ -248,7 +225,7 @@ def _compared(axis: str, found: dict[tuple[str, str], TransferAnswers]) -> Named
     if len(alike) > 1:
         labelled = {f"{method}, {style}": one for (method, style), one in alike.items()}
         title = f"Accuracy against {next(iter(labelled))}, in points"
-        yield f"ablation-{axis}", plots.ablation(transfer.compare_pooled(labelled), title)
+        yield f"ablation-{axis}", ablation(transfer.compare_pooled(labelled), title)
     for one, other in combinations(alike, 2):
         if axis != "all" and (one[0] == other[0] or one[1] == other[1]):
             table = transfer.compare_cells(alike[one], alike[other])
