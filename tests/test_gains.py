@@ -1,6 +1,5 @@
 """Constructed models whose knowledge, letter habit and form are known."""
 
-
 import numpy as np
 import pandas as pd
 import pytest

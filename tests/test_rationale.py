@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medr1_lib.analysis import rationale, stats
+from medr1_lib.analysis import rationale
 from medr1_lib.data.phantom_vqa import ATTRIBUTES, questions
 from medr1_lib.data.question import LETTERS
 from medr1_lib.data.rationale import rationale as true_rationale
@@ -121,25 +121,6 @@ def test_rates_over_claims_weigh_claims_and_styles_without_reasons_are_left_out(
     table = rationale.summary(found, ["style"]).set_index("measure")
     assert table.loc["hallucination", ["n", "value"]].tolist() == [4, 0.25]
     assert table.loc["names anatomy", "value"] == 0.5
-
-
-def test_a_control_is_compared_with_the_same_model_style_and_item():
-    records = [
-        record(0, "CT, head"),
-        record(1, "CT, chest"),
-        record(0, "CT, head", "B", control="blank"),
-        record(1, "CT, head", control="blank"),
-        record(0, "CT, head", model="other"),
-        record(0, "CT", control="blank", model="other"),
-    ]
-    found = rationale.changes(pd.DataFrame(records))
-    assert found.set_index(["model", "item"])["changed"].to_dict() == {
-        ("m", 0): False,
-        ("m", 1): True,
-        ("other", 0): True,
-    }
-    table = stats.rate_table(found, ["model", "control"], {"changed": ("changed", None)})
-    assert table["value"].tolist() == [0.5, 1.0]
 
 
 def test_real_images_have_no_truth_to_score_against():

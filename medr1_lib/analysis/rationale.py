@@ -14,7 +14,6 @@ from medr1_lib.data.styles import ALL_STYLES, thought
 from medr1_lib.errors import InputError
 
 ASKED = {stem: name for name, stems in (*STEMS.items(), *EVERYDAY_STEMS.items()) for stem in stems}
-SAME = ["model", "style", "mark", "item"]  # what answers under two controls have in common
 MEASURES: Measures = {
     "hallucination": ("false_claims", "claims"),
     "names modality": ("names_modality", None),
@@ -34,16 +33,12 @@ def score(records: pd.DataFrame) -> pd.DataFrame:
     a part, or all, claims nothing; `agrees` one whose claim about what was asked is the option that
     was answered. Raises an `InputError` if a question has no scene.
     """
-    kept = _reasoned(records)
+    styles = [name for name, style in ALL_STYLES.items() if style.reasons]
+    kept = records[records["style"].isin(styles)].reset_index(drop=True)
     if kept["scene"].isna().any():
         raise InputError("records", "some have no scene", "real images have no truth to compare")
     rows = [_scored(row) for row in kept.to_dict("records")]
     return kept.join(pd.DataFrame(rows, index=kept.index))
-
-
-def _reasoned(records: pd.DataFrame) -> pd.DataFrame:
-    styles = [name for name, style in ALL_STYLES.items() if style.reasons]
-    return records[records["style"].isin(styles)].reset_index(drop=True)
 
 
 def _scored(row: Mapping[Hashable, Any]) -> dict[str, Any]:
@@ -68,16 +63,3 @@ def _scored(row: Mapping[Hashable, Any]) -> dict[str, Any]:
 def summary(scored: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """The rates in `MEASURES` for each group of scored answers, as `stats.rate_table` has them."""
     return rate_table(scored, by, MEASURES)
-
-
-def changes(records: pd.DataFrame) -> pd.DataFrame:
-    """Whether a rationale is another than that about the real image; needs no truth.
-
-    Returns the records of the controls, of styles with reasoning, with a further column `changed`.
-    """
-    kept = _reasoned(records)
-    said = kept.assign(rationale=kept["completion"].map(thought))
-    real = said.loc[said["control"] == "none", [*SAME, "rationale"]]
-    others = said[said["control"] != "none"]
-    pairs = others.merge(real, on=SAME, suffixes=("", "_real"), validate="many_to_one")
-    return pairs.assign(changed=pairs["rationale"] != pairs.pop("rationale_real"))
