@@ -50,7 +50,7 @@ def test_what_is_no_belief_is_refused(kept, beliefs, words):
 
 def test_a_file_that_is_no_ledger_is_named(kept):
     kept.write_text("{")
-    with pytest.raises(InputError, match=r"ledger.json: is not sound JSON; delete it"):
+    with pytest.raises(InputError, match=r"ledger.json: is not sound JSON .*; delete it"):
         ledger.page(6)
 
 
