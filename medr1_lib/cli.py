@@ -82,9 +82,6 @@ def _usage() -> str:
     return "usage: python -m medr1_lib <command> [--help]\n\n" + "\n".join(lines)
 
 
-# ---- options: a table of them, and how argparse reads what they hold ----
-
-
 def natural(text: str) -> int:
     """A type for argparse: 0 or more, such as the seed of numpy's generators."""
     if int(text) < 0:
@@ -266,8 +263,8 @@ def _export(options: argparse.Namespace) -> tuple[str, Report]:
     from medr1_lib.evaluation.export import export
 
     made = export(options.folder, options.to, options.out, options.split)
-    shown = [name for name in made if not name.startswith("images/")]
-    return f"{options.out}: {', '.join(shown)}", {"out": str(options.out), "files": made}
+    shown = ", ".join(name for name in made if not name.startswith("images/"))
+    return f"{options.out}: {shown}", {"out": str(options.out), "files": made}
 
 
 def _written(out: Path, records: dict[str, int]) -> str:

@@ -49,6 +49,7 @@ from medr1_lib.course.chapters.chapter_11 import split_distance
 from medr1_lib.course.chapters.chapter_12 import transfer_index
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.styles import STYLES
+from tools import report
 from tools.figures import calibration, learning_curves
 from tools.pretrain import command as pretraining
 from tools.pretrain import language as teaching
@@ -761,7 +762,7 @@ def of_maps(name, keys):
     alike = {", ".join(key[:3]): found(*key) for key in keys if key[0] == first[0]}
     if len(alike) > 1:
         kept["ablation"] = transfer.compare_pooled(alike)
-        kept["differences"] = transfer.compare_cells(*list(alike.values())[:2])
+        kept["differences"] = report.compare_cells(*list(alike.values())[:2])
     axis, method, style = first[:3]
     asked = train_questions()[::5]
     kept["controls"] = transfer.blind_baselines(block(name), method, style, axis, asked)

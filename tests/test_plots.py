@@ -11,7 +11,7 @@ from medr1_lib.analysis.plots import styled
 from medr1_lib.analysis.transfer import matrix, on_diagonal, transfer_answers
 from medr1_lib.course.chapters.chapter_12 import no_think_minus_think
 from medr1_lib.data.question import MODALITIES
-from tools import figures
+from tools import figures, report
 from tools.figures import learning_curves
 from tools.report import alt
 
@@ -84,7 +84,7 @@ FIGURES = {
     "headline": lambda: plots.headline(headline()),
     "map": lambda: plots.heatmap(matrix(answered(names=tuple(MODALITIES))), controls(MODALITIES)),
     "difference": lambda: plots.difference_heatmap(
-        transfer.compare_cells(answered(), answered(home=0.6, seed=1))
+        report.compare_cells(answered(), answered(home=0.6, seed=1))
     ),
     "gain": lambda: plots.difference_heatmap(matrix(answered()), "gain"),
     "published": lambda: plots.difference_heatmap(
@@ -136,7 +136,7 @@ def test_a_map_shows_values_intervals_and_controls_in_the_same_colors():
 
 
 def test_differences_are_colored_about_zero_and_starred():
-    table = transfer.compare_cells(answered(), answered(home=0.5, seed=1))
+    table = report.compare_cells(answered(), answered(home=0.5, seed=1))
     axes, shown = plots.difference_heatmap(table)
     low, high = axes.collections[0].get_clim()
     assert low == -high == -max(plots.LIMIT, shown["value"].abs().max())

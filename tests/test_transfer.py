@@ -11,6 +11,7 @@ from medr1_lib.analysis.transfer import transfer_answers
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.question import MODALITIES, QUESTION_TYPES, Question
 from medr1_lib.errors import InputError
+from tools import report
 
 WHICH = ("grpo", "think_before", "modality")
 
@@ -176,7 +177,7 @@ def made(**how):
 
 def test_one_seed_is_mcnemar():
     one, other = made(seeds=1, per_test=100, seed=1), made(seeds=1, per_test=100, seed=2)
-    table = transfer.compare_cells(one, other)
+    table = report.compare_cells(one, other)
     assert len(table) == 9
     frames = []
     for seed in (1, 2):
@@ -190,7 +191,7 @@ def test_one_seed_is_mcnemar():
 
 def test_several_seeds_find_a_difference_and_its_sign():
     worse, better = made(home=0.6, noise=0.01), made(home=0.8, noise=0.01, seed=1)
-    table = transfer.compare_cells(worse, better)
+    table = report.compare_cells(worse, better)
     home = table["train"] == table["test"]
     assert (table.loc[home, "p_holm"] < 0.05).all()
     assert (table.loc[home, "low"] > 0).all()
@@ -205,7 +206,7 @@ def test_false_alarms_are_as_rare_as_they_should_be(trials):
     for seed in range(trials):
         first = records.simulated(noise=0.06, seed=2 * seed)
         second = records.simulated(noise=0.06, seed=2 * seed + 1)
-        table = transfer.compare_cells(first, second)
+        table = report.compare_cells(first, second)
         p.append(table["p"].iloc[0])
         one = first.right["CT"].iloc[:200].mean(axis=1) - second.right["CT"].iloc[:200].mean(axis=1)
         items_only.append(abs(one.mean()) > 1.96 * one.std() / 200**0.5)
@@ -245,7 +246,7 @@ def test_without_any_variance_nothing_divides_by_zero():
     frame = records.study(1.0, 1.0, per_test=20)
     right = transfer_answers(frame, *WHICH)
     wrong = transfer_answers(frame.assign(correct=False), *WHICH)
-    same, other = transfer.compare_cells(right, right), transfer.compare_cells(wrong, right)
+    same, other = report.compare_cells(right, right), report.compare_cells(wrong, right)
     assert same["p"].tolist() == [1] * 9
     assert other["p"].tolist() == [0] * 9
     assert other["difference"].tolist() == [1] * 9
@@ -253,7 +254,7 @@ def test_without_any_variance_nothing_divides_by_zero():
 
 def test_other_items_are_not_compared():
     with pytest.raises(InputError, match="items differ"):
-        transfer.compare_cells(made(per_test=20), made(per_test=30))
+        report.compare_cells(made(per_test=20), made(per_test=30))
 
 
 def test_an_ablation_pools_home_and_elsewhere():

@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 
 from medr1_lib.analysis import plots, rationale, recorded, transfer
 from medr1_lib.analysis.plots import Drawn
+from medr1_lib.analysis.stats import holm
 from medr1_lib.analysis.transfer import Maps, TransferAnswers, maps, matrix, on_diagonal
 from medr1_lib.cli import exit_status
 from medr1_lib.course.chapters.chapter_12 import no_think_minus_think
@@ -228,7 +229,7 @@ def _compared(axis: str, found: dict[tuple[str, str], TransferAnswers]) -> Named
         yield f"ablation-{axis}", ablation(transfer.compare_pooled(labelled), title)
     for one, other in combinations(alike, 2):
         if axis != "all" and (one[0] == other[0] or one[1] == other[1]):
-            table = transfer.compare_cells(alike[one], alike[other])
+            table = compare_cells(alike[one], alike[other])
             title = f"{', '.join(other)} less {', '.join(one)}, in points"
             name = f"difference-{axis}-{'-'.join(other)}-{'-'.join(one)}"
             yield name, plots.difference_heatmap(table, "difference", title)
@@ -236,6 +237,25 @@ def _compared(axis: str, found: dict[tuple[str, str], TransferAnswers]) -> Named
         title = "Published: no_think less think_before, in points"
         table = no_think_minus_think(axis)
         yield f"published-{axis}", plots.difference_heatmap(table, "value", title)
+
+
+def compare_cells(first: TransferAnswers, second: TransferAnswers) -> pd.DataFrame:
+    """Two maps cell by cell, on the same items.
+
+    The variance between seeds is taken from all cells of a map together: a cell whose few seeds
+    agree by luck would pass for certain. `difference` is second less first, `seeds` those of the
+    side with fewer, `p_holm` corrected for all cells together.
+    """
+    others = {(train, test): part for train, test, part in second.cells()}
+    one, two, rows = transfer.seed_noise(first), transfer.seed_noise(second), []
+    for train, test, part in first.cells():
+        if (other := others.get((train, test))) is not None:
+            seeds, more = part.shape[1], other.shape[1]
+            noise = [(v / seeds, free) for v, free in one] + [(v / more, free) for v, free in two]
+            labels = (train, test, len(part), min(seeds, more))
+            rows.append((*labels, *transfer.difference_test(part, other, noise)))
+    table = pd.DataFrame(rows, columns=[*transfer.CELL[:4], *transfer.TEST])
+    return table.assign(p_holm=holm(table["p"]))
 
 
 def _reasons(records: pd.DataFrame) -> pd.DataFrame:

@@ -188,7 +188,7 @@ def difference_heatmap(
 ) -> Drawn:
     """A map of differences about zero; a star where one is significant after correction.
 
-    `column` is `difference` (`transfer.compare_cells`), `gain` (`matrix`) or `value` (in points).
+    `column` is `difference` (of two maps), `gain` (`matrix`) or `value` (in points).
     """
     shown = percent(table, column)
     kept = [name for name in ("train", "test", "n", "seeds", *VALUE, "p_holm") if name in shown]

@@ -209,25 +209,6 @@ def difference_test(
     return difference, max(-1.0, difference - half), min(1.0, difference + half), p
 
 
-def compare_cells(first: TransferAnswers, second: TransferAnswers) -> pd.DataFrame:
-    """Two maps cell by cell, on the same items.
-
-    The variance between seeds is taken from all cells of a map together: a cell whose few seeds
-    agree by luck would pass for certain. `difference` is second less first, `seeds` those of the
-    side with fewer, `p_holm` corrected for all cells together.
-    """
-    others = {(train, test): part for train, test, part in second.cells()}
-    one, two, rows = _seed_noise(first), _seed_noise(second), []
-    for train, test, part in first.cells():
-        if (other := others.get((train, test))) is not None:
-            seeds, more = part.shape[1], other.shape[1]
-            noise = [(v / seeds, free) for v, free in one] + [(v / more, free) for v, free in two]
-            labels = (train, test, len(part), min(seeds, more))
-            rows.append((*labels, *difference_test(part, other, noise)))
-    table = pd.DataFrame(rows, columns=[*CELL[:4], *TEST])
-    return table.assign(p_holm=holm(table["p"]))
-
-
 def compare_pooled(variants: dict[str, TransferAnswers]) -> pd.DataFrame:
     """Each variant against the first, at home and elsewhere, all items of a part pooled.
 
@@ -249,11 +230,11 @@ def compare_pooled(variants: dict[str, TransferAnswers]) -> pd.DataFrame:
 def prediction_intervals(found: TransferAnswers, level: float = 0.99) -> pd.DataFrame:
     """Where the accuracy of each cell lies if it is run again with a new seed, on new items.
 
-    The variance between seeds is that of all cells, as in `compare_cells`. That between items
+    The variance between seeds is that of all cells (`seed_noise`). That between items
     counts twice, for those asked and for those of the rerun. Returns the columns `CELL`. Raises an
     `InputError` if no model has two seeds.
     """
-    noise = _seed_noise(found)
+    noise = seed_noise(found)
     if not noise:
         raise InputError("prediction", "no model has two seeds", "train more of them")
     (seeds, free), rows = noise[0], []
@@ -269,7 +250,7 @@ def prediction_intervals(found: TransferAnswers, level: float = 0.99) -> pd.Data
     return pd.DataFrame(rows, columns=CELL)
 
 
-def _seed_noise(found: TransferAnswers) -> Noise:
+def seed_noise(found: TransferAnswers) -> Noise:
     """Variance of a cell's accuracy between seeds; nothing where there is one of each."""
     variances = [part.mean().var() for _, _, part in found.cells() if part.shape[1] > 1]
     free = sum(found.right[train].shape[1] - 1 for train in found.trains)

@@ -86,9 +86,8 @@ class Run:
 
 def _text(turns: list[dict[str, Any]]) -> str:
     content = turns[-1]["content"]
-    if isinstance(content, str):
-        return content
-    return "".join(part["text"] for part in content if part["type"] == "text")
+    said = (part["text"] for part in content if part["type"] == "text")
+    return content if isinstance(content, str) else "".join(said)
 
 
 def log_table(history: list[dict[str, Any]]) -> pd.DataFrame:
