@@ -144,6 +144,16 @@ def test_outputs_can_be_kept_where_they_cannot_change(course):
         assert [cell.execution_count for cell in code(new)] == [1, 2, 3, 4, 5]
 
 
+def test_kept_outputs_have_the_minutes_that_were_recorded_last(course, monkeypatch):
+    text = "Chapter {:02d} at the {} tier: a model\nRunning it all took 9 minutes\nCaution."
+    monkeypatch.setattr(build.tiers, "banner", lambda number, tier: text.format(number, tier.name))
+    build.build(course / "_src/01_clean.py", course, keep_outputs=True)
+    for folder, tier in build.TIERS.items():
+        told = outputs(course / folder / "01_clean.ipynb")
+        assert text.format(1, tier) in told
+        assert told.count("Running it all") == 1
+
+
 @pytest.mark.parametrize("extra", ["\n# %%\nx = 1\n", "\n# %%\nx = 1\n\n# %%\ny = 2\n"])
 def test_outputs_are_not_kept_where_a_cell_came_or_went(course, extra):
     source = course / "_src/01_clean.py"

@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 import trainings
 
-from benchmarks.study import learning, maps, positions, registered
+from benchmarks.study import join, learning, maps, positions, registered
 from benchmarks.study.counterfactual import CounterfactualReward
 from benchmarks.study.positions import ARMS, FORMS, TERM, TRAININGS
+from benchmarks.study.runs import of_others
 from benchmarks.study.truth import claims_reward
+from medr1_lib.analysis import recorded
 from medr1_lib.analysis.gains import read_all
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.question import AXES
@@ -167,7 +169,14 @@ def test_positions(tmp_path):
     asked += ["--steps", "1", "--lesson-steps", "1", "--changes", json.dumps(SMALL)]
     for _ in range(2):  # the second time everything is there already
         assert positions.main([*map(str, asked)]) == 0
+    whole = pd.read_parquet(tmp_path / "answers.parquet")
+    asked += ["--arms", "dummy", "--trainings", "course"]  # the rest stays in the record
+    assert positions.main([*map(str, asked)]) == 0
     answers = pd.read_parquet(tmp_path / "answers.parquet")
+    order = ["training", "arm", "asked", "control", "item"]
+    assert answers.sort_values(order)[order].to_numpy().tolist() == (
+        whole.sort_values(order)[order].to_numpy().tolist()
+    )
     models = answers.groupby(["training", "arm", "asked"]).size().to_dict()
     own = {("lesson", arm, arm): 6 for arm in ("adaptive", "dummy")}
     own |= {("course", arm, arm): 6 for arm in ("adaptive", "dummy")}
@@ -184,6 +193,49 @@ def test_positions(tmp_path):
     assert outcomes["replies of adaptive that think"]["value"] is not None
     empty = answers[answers["asked"].eq("empty")]["completion"]
     assert empty.str.startswith("<think></think>").all()
+
+
+# Records that grow
+
+
+def test_a_record_of_other_settings_is_not_added_to(tmp_path):
+    told = {"date": "2026-11-29", "steps": 5, "runs": [{"arm": "a", "seed": 0}]}
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(told))
+    rows = pd.DataFrame({"arm": ["a", "b"], "seed": [0, 0], "item": [7, 8]})
+    rows.to_parquet(tmp_path / "answers.parquet")
+    kept, answers = of_others(path, ["arm", "seed"], {("b", 0)}, {"steps": 5})
+    assert kept == [{"date": "2026-11-29", "arm": "a", "seed": 0}]
+    assert [one["item"].tolist() for one in answers] == [[7]]
+    with pytest.raises(InputError, match="its steps is 5, this command's is 6"):
+        of_others(path, ["arm", "seed"], set(), {"steps": 6})
+
+
+def test_two_records_of_one_plan_are_joined(tmp_path):
+    whole = ROOT / "data/recorded/methods"
+    told = json.loads((whole / recorded.MODELS).read_text())
+    for name, seeds in (("first", (-1, 0)), ("more", (1,))):
+        block = tmp_path / name
+        block.mkdir()
+        models = [one for one in told["models"] if one["seed"] in seeds]
+        (block / recorded.MODELS).write_text(json.dumps(told | {"models": models}))
+        for table in join.TABLES:
+            rows = pd.read_parquet(whole / table)
+            rows[rows["model"].isin([one["model"] for one in models])].to_parquet(block / table)
+        pd.read_parquet(whole / recorded.QUESTIONS).to_parquet(block / recorded.QUESTIONS)
+    folders = [str(tmp_path / name) for name in ("more", "first")]
+    assert join.main(folders) == 0
+    after = json.loads((tmp_path / "first" / recorded.MODELS).read_text())
+    assert {one["model"] for one in after["models"]} == {one["model"] for one in told["models"]}
+    assert after["joined"] == [{name: told[name] for name in ("command", "recorded")}]
+    by = ["model", "item", "control"]
+    joined, kept = (
+        recorded.with_letter_probs(one).sort_values(by).drop(columns="letter_probs")
+        for one in (tmp_path / "first", whole)
+    )
+    assert joined.reset_index(drop=True).equals(kept.reset_index(drop=True))
+    with pytest.raises(InputError, match="of its models are in"):
+        join.join(*map(Path, folders))
 
 
 @pytest.mark.slow

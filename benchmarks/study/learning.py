@@ -23,12 +23,14 @@ and, if asked for, GRPO with a reward beside form and letter:
 
 With several bases, the arms beside `grpo` are done on the first alone. Goes on where it was
 interrupted. Writes to `--record` after each model: `learning.json` (every model, and the table) and
-`answers.parquet` (every answer, with the probabilities of the letters).
+`answers.parquet` (every answer, with the probabilities of the letters). Models that are in the
+record already and not named now stay there, so that arms and seeds can be added.
 """
 
 import argparse
 import json
 import sys
+import time
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -42,7 +44,7 @@ from tqdm import tqdm
 from benchmarks.stamp import run_stamp
 from benchmarks.study.counterfactual import CounterfactualReward
 from benchmarks.study.rejection import own_replies
-from benchmarks.study.runs import score, train_and_score, write_answers
+from benchmarks.study.runs import ANSWERS, of_others, score, train_and_score, write_answers
 from benchmarks.study.truth import claims_reward
 from medr1_lib.analysis.gains import PARTS, change, read_all
 from medr1_lib.analysis.reliance import MEASURES, profile, reliance
@@ -64,6 +66,7 @@ FURTHER: dict[str, dict[str, str]] = {
     "counter": {},
 }
 LABELS = ["base", "arm", "style", "seed"]
+RECORD = "learning.json"
 KEPT = [*ITEM, "modality", "question_type", "control", "completion", "tokens", "parsed"]
 KEPT += ["correct", "format_ok", "letter_probs"]
 CONTROLS = ("blank", "shuffled")
@@ -74,17 +77,21 @@ CHANGES = "settings in place of the recipe's own, as in '{beta: 0.0}'"
 def main(arguments: list[str]) -> int:
     asked = parsed(arguments)
     torch.set_num_threads(asked.threads)
-    study = Study(asked)
-    plan = [
-        (base, arm, style, seed)
-        for seed, base, arm, style in product(asked.seeds, asked.base, asked.arms, asked.styles)
-        if arm == "grpo" or base == asked.base[0]
-    ]
+    study, plan = Study(asked), planned(asked)
     for number, (base, arm, style, seed) in enumerate(tqdm(plan, desc="models")):
         told = study.add(base, arm, style, seed)
         print(f"{number + 1}/{len(plan)} {json.dumps(told)}", flush=True)
     print(study.table().round(3).to_string(index=False))
     return 0
+
+
+def planned(asked: argparse.Namespace) -> list[tuple[Path, str, str, int]]:
+    """Base, arm, style and seed of every model to train."""
+    return [
+        (base, arm, style, seed)
+        for seed, base, arm, style in product(asked.seeds, asked.base, asked.arms, asked.styles)
+        if arm == "grpo" or base == asked.base[0]
+    ]
 
 
 class Study:
@@ -93,16 +100,48 @@ class Study:
     def __init__(self, asked: argparse.Namespace) -> None:
         self.asked, self.items = asked, EvalSet(asked.data)
         self.features = {base: Features() for base in asked.base}
-        self.before: dict[tuple[Path, str], pd.DataFrame] = {}
-        self.runs: list[dict[str, Any]] = []
-        self.answers: list[pd.DataFrame] = []
+        own = {(base.name, *others) for base, *others in planned(asked)}
+        own |= {(base.name, "base", style, -1) for base, style in product(asked.base, asked.styles)}
+        self.runs, self.answers = of_others(asked.record / RECORD, LABELS, own, self.same())
         self.moved: list[pd.DataFrame] = []  # what each question's answer changed
+        self.before: dict[tuple[str, str], pd.DataFrame] = {}  # by base and style
+        others = [*self.answers]
+        for base, style in product(asked.base, asked.styles):
+            self.ask_base(base, style)
+        labels = [dict(rows[LABELS].iloc[0]) for rows in others]
+        models = [*zip(labels, others, strict=True)]
+        self.before |= {(k["base"], k["style"]): v for k, v in models if k["arm"] == "base"}
+        for label, rows in models:
+            if label["arm"] != "base":
+                self.compare(label, rows)
+
+    def same(self) -> dict[str, Any]:
+        """What all models of a record have in common."""
+        names = ("recipe", "sft_recipe", "changes", "steps", "questions")
+        return {name: getattr(self.asked, name) for name in names}
+
+    def ask_base(self, base: Path, style: str) -> None:
+        """Ask a base, before anything is trained on it."""
+        out = self.asked.out / f"{base.name}-base-{style}"
+        settings, features = self.settings(style), self.features[base]
+        self.before[base.name, style] = score(base, None, self.items, settings, out, features)
+        named = (base.name, "base", style, -1)
+        label: dict[str, Any] = dict(zip(LABELS, named, strict=True))
+        self.keep(label, label, self.before[base.name, style])
 
     def add(self, base: Path, arm: str, style: str, seed: int) -> dict[str, Any]:
         """Train and score one model, or take it up, and write down everything so far."""
         label: dict[str, Any] = dict(zip(LABELS, (base.name, arm, style, seed), strict=True))
-        before = self.base(base, style)
         run, after = self.trained(base, arm, style, seed)
+        gain = self.compare(label, after)
+        told = label | {"steps": len(run.log), "minutes": minutes(run), "gain": gain}
+        self.keep(label, told, after)
+        self.record()
+        return told
+
+    def compare(self, label: dict[str, Any], after: pd.DataFrame) -> dict[str, Any]:
+        """The parts of a model's gain over its base."""
+        before = self.before[label["base"], label["style"]]
         changes = change(read_all(before), read_all(after))
         for control in CONTROLS:
             there, here = (reliance(of, control).set_index("item") for of in (before, after))
@@ -110,25 +149,13 @@ class Study:
                 column = name if control == "shuffled" else f"{name} {control}"
                 changes[column] = changes["item"].map(here[name] - there[name])
         self.moved.append(changes.assign(**label))
-        self.answers.append(after[KEPT].assign(**label))
-        gain = changes[[*PARTS]].mean().round(4).replace({np.nan: None}).to_dict()
-        told = label | {"steps": len(run.log), "minutes": minutes(run), "gain": gain}
-        self.runs.append(told | summary(after))
-        self.record()
-        return told
+        gain: dict[str, Any] = changes[[*PARTS]].mean().round(4).replace({np.nan: None}).to_dict()
+        return gain
 
-    def base(self, base: Path, style: str) -> pd.DataFrame:
-        """The answers of a base."""
-        if (base, style) not in self.before:
-            out = self.asked.out / f"{base.name}-base-{style}"
-            settings, features = self.settings(style), self.features[base]
-            answers = score(base, None, self.items, settings, out, features)
-            self.before[base, style] = answers
-            named = (base.name, "base", style, -1)
-            label: dict[str, Any] = dict(zip(LABELS, named, strict=True))
-            self.answers.append(answers[KEPT].assign(**label))
-            self.runs.append(label | summary(answers))
-        return self.before[base, style]
+    def keep(self, label: dict[str, Any], told: dict[str, Any], answers: pd.DataFrame) -> None:
+        """Remember the answers of a model, and what is told of it."""
+        self.runs.append({"date": time.strftime("%Y-%m-%d")} | told | summary(answers))
+        self.answers.append(answers[KEPT].assign(**label))
 
     def settings(self, style: str) -> Settings:
         """What the answers of every model in this style depend on."""
@@ -169,14 +196,16 @@ class Study:
     def table(self) -> pd.DataFrame:
         """The parts of the gain and the change of image reliance of each arm, in each style.
 
-        The interval is over pictures, and over bases where there are several, else over seeds.
+        The interval is over pictures, and over bases where there are several, else over seeds. The
+        seeds of one base count as one model, so that each base weighs the same.
         """
         moved = pd.concat(self.moved)
         columns = [*PARTS, *(name for name in map(str, moved) if name.split()[0] in MEASURES)]
         rows = []
         for (style, arm), group in moved.groupby(["style", "arm"], sort=False):
             unit = "base" if group["base"].nunique() > 1 else "seed"
-            found = mean_table(group.assign(model=group[unit]), columns).rename_axis("part")
+            each = group.groupby([unit, "item", "image_id"])[columns].mean().reset_index()
+            found = mean_table(each.rename(columns={unit: "model"}), columns).rename_axis("part")
             models = len(group[LABELS].drop_duplicates())
             head: dict[str, Any] = {"style": style, "arm": arm, "models": models, "over": unit}
             rows.append(found.reset_index().assign(**head))
@@ -186,11 +215,11 @@ class Study:
         """Write down everything so far."""
         asked = self.asked
         asked.record.mkdir(parents=True, exist_ok=True)
-        names = ("recipe", "sft_recipe", "changes", "steps", "questions", "seeds")
-        head = run_stamp(asked.threads) | {name: getattr(asked, name) for name in names}
+        head: dict[str, Any] = run_stamp(asked.threads) | self.same()
+        head["seeds"] = sorted({run["seed"] for run in self.runs} - {-1})
         table = self.table().replace({np.nan: None}).to_dict("records")
-        write_json(asked.record / "learning.json", head | {"table": table, "runs": self.runs})
-        write_answers(self.answers, asked.record / "answers.parquet")
+        write_json(asked.record / RECORD, head | {"table": table, "runs": self.runs})
+        write_answers(self.answers, asked.record / ANSWERS)
 
 
 def letters_only(style: str, answer: str, question_type: str, scene: str | None) -> str:

@@ -18,14 +18,15 @@ stands in `predictions.yaml`.
 
 Goes on where it was interrupted. Writes to `--record` after each model: `positions.json` (how it
 was made, every model, and each prediction with what came out) and `answers.parquet` (every answer,
-with the probabilities of the letters). Both cover the models that this command names and no others;
-with all 60 they take 2 to 4 MB.
+with the probabilities of the letters). Models that are in the record already and not named now stay
+there, so that arms and seeds can be added; with all 60 models it takes 2 to 4 MB.
 """
 
 import argparse
 import json
 import re
 import sys
+import time
 import zlib
 from collections.abc import Iterator
 from itertools import product
@@ -41,7 +42,7 @@ from tqdm import tqdm
 from benchmarks.stamp import run_stamp
 from benchmarks.study.learning import CHANGES, CONTROLS, KEPT, minutes, summary
 from benchmarks.study.registered import PICTURE, fingerprint, outcomes
-from benchmarks.study.runs import score, train_and_score, write_answers
+from benchmarks.study.runs import ANSWERS, of_others, score, train_and_score, write_answers
 from medr1_lib.analysis.gains import read_all
 from medr1_lib.cli import exit_status
 from medr1_lib.data.styles import ALL_STYLES, thought
@@ -68,7 +69,8 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "beta 0": {"beta": 0.0},
 }
 CAUSES = ("none", "after", "dummy")  # the arms of the second and third training
-LABELS = ["training", "arm", "seed", "asked"]
+LABELS = ["training", "arm", "seed"]
+RECORD = "positions.json"
 TOKENS = 64  # of the longest reply
 TERM = re.compile(r"(\w+)(?: asked (\w+))?(?:, (.+))?")
 
@@ -98,9 +100,20 @@ class Study:
         self.asked, self.items = asked, EvalSet(asked.data)
         self.features = Features()
         self.lessons: dict[tuple[int, str], Path] = {}
-        self.runs: list[dict[str, Any]] = []
-        self.answers: list[pd.DataFrame] = []
         self.read: dict[tuple[str, ...], list[pd.DataFrame]] = {}  # by training, arm, form asked in
+        planned = [(training, arm, seed) for training, seed, arm in plan(asked)]
+        planned += [("lesson", arm, seed) for _, arm, seed in planned]
+        path, same = asked.record / RECORD, self.same()
+        self.runs, self.answers = of_others(path, LABELS, {*planned}, same)
+        for rows in self.answers:
+            for form, own in rows.groupby("asked"):
+                self.understand(dict(rows[LABELS].iloc[0]), str(form), own)
+
+    def same(self) -> dict[str, Any]:
+        """What all models of a record have in common."""
+        names = ("recipe", "changes", "steps", "lesson_steps", "questions")
+        told = {name: getattr(self.asked, name) for name in names}
+        return told | {"registered": fingerprint("positions")}
 
     def add(self, training: str, seed: int, arm: str) -> dict[str, Any]:
         """Train and ask one model, or take it up, and write down everything so far."""
@@ -147,9 +160,14 @@ class Study:
 
     def keep(self, label: dict[str, Any], form: str, answers: pd.DataFrame) -> None:
         """Remember the answers of a model that was asked in one form."""
-        self.runs.append(label | {"asked": form} | summary(answers))
-        names = {name: label[name] for name in LABELS[:3]} | {"asked": form}
+        stamp = {"date": time.strftime("%Y-%m-%d")}
+        self.runs.append(stamp | label | {"asked": form} | summary(answers))
+        names = {name: label[name] for name in LABELS} | {"asked": form}
         self.answers.append(answers[KEPT].assign(**names))
+        self.understand(label, form, answers)
+
+    def understand(self, label: dict[str, Any], form: str, answers: pd.DataFrame) -> None:
+        """Read the answers of a model that was asked in one form."""
         thinking = answers["completion"].map(lambda said: float(bool(thought(said))))
         real = read_all(answers.assign(thinks=thinking, model=label["seed"]))
         read = self.read.setdefault((label["training"], label["arm"], form), [])
@@ -164,13 +182,11 @@ class Study:
         """Write down everything so far."""
         asked = self.asked
         asked.record.mkdir(parents=True, exist_ok=True)
-        names = ("recipe", "changes", "steps", "lesson_steps", "questions", "seeds", "arms")
-        head: dict[str, Any] = run_stamp(asked.threads)
-        head |= {name: getattr(asked, name) for name in names}
-        head |= {"registered": fingerprint("positions")}
+        head: dict[str, Any] = run_stamp(asked.threads) | self.same()
+        head["arms"] = [arm for arm in ARMS if ("course", arm, arm) in self.read]
         table = self.outcomes().replace({np.nan: None}).to_dict("records")
-        write_json(asked.record / "positions.json", head | {"outcomes": table, "runs": self.runs})
-        write_answers(self.answers, asked.record / "answers.parquet")
+        write_json(asked.record / RECORD, head | {"outcomes": table, "runs": self.runs})
+        write_answers(self.answers, asked.record / ANSWERS)
 
 
 def measured(

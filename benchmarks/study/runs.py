@@ -1,16 +1,19 @@
 """Train a model by a recipe and score it, or take up what is already there."""
 
 import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from medr1_lib.errors import InputError
 from medr1_lib.evaluation.answers import AnswerLog
 from medr1_lib.evaluation.evaluate import Settings, evaluate
 from medr1_lib.evaluation.items import EvalSet
+from medr1_lib.files import read_json
 from medr1_lib.model.loading import load_policy
 from medr1_lib.model.vision_cache import Features
 from medr1_lib.rl.recipe import Recipe
@@ -19,6 +22,7 @@ from medr1_lib.rl.run import Run, begun
 from medr1_lib.rl.train import Target, sft_target, train
 
 BATCH = 128  # questions at once
+ANSWERS = "answers.parquet"  # of a record, beside its JSON file
 
 
 def train_and_score(
@@ -51,6 +55,28 @@ def score(
     policy, processor = load_policy(model, quantize)
     evaluate(policy, processor, items, log, settings, BATCH, features)
     return log.finish({"finished": time.strftime("%Y-%m-%d")})
+
+
+def of_others(
+    path: Path, labels: Sequence[str], planned: Collection[tuple[Any, ...]], same: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], list[pd.DataFrame]]:
+    """Runs and answers in the record `path` of models that are not `planned`: it keeps them.
+
+    So a record grows by seeds and arms, on several days or machines. `labels` name a model; the
+    settings in `same` must be those of the record.
+    """
+    if not path.exists():
+        return [], []
+    remedy = "give --record another folder"
+    told = read_json(path, remedy)
+    for name, value in same.items():
+        if told.get(name) != value:
+            said = f"its {name} is {told.get(name)!r}, this command's is {value!r}"
+            raise InputError(path, said, remedy)
+    stamp = {"date": told["date"]}
+    runs = [stamp | one for one in told["runs"] if tuple(map(one.get, labels)) not in planned]
+    models = pd.read_parquet(path.with_name(ANSWERS)).groupby([*labels], sort=False)
+    return runs, [rows for label, rows in models if label not in planned]
 
 
 def write_answers(parts: list[pd.DataFrame], path: Path) -> None:

@@ -1,15 +1,19 @@
-"""Execute the course, chapter after chapter: `make course`.
+"""Execute the course, two chapters at a time: `make course`.
 
 Works on copies in `_output/course`, never on the notebooks themselves. Stops at the first chapter
-that fails, with the cell that failed, unless `--keep-going` is said.
+that fails, with the cell that failed, unless `--keep-going` is said. One at a time where they would
+share a graphics card, or where their minutes are recorded.
 """
 
 import argparse
 import base64
 import datetime
 import json
+import os
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +70,9 @@ def main(arguments: list[str]) -> int:
     if options.record and options.chapters:
         parser.error("--record takes the minutes of all chapters, so --chapters cannot be said")
     chapters = chosen(kernel.NOTEBOOKS, options.chapters)
-    results, failed = course(chapters, options.out, options.tier, options.keep_going)
+    alone = options.record or options.tier == "gpu" or os.cpu_count() == 1
+    told = options.out, options.tier, options.keep_going, 1 if alone else 2
+    results, failed = course(chapters, *told)
     if results and (options.keep_going or not failed):
         figures = sum(len(result.figures) for result in results)
         print(f"\n{table(results)}\n\nExecuted notebooks: {options.out}; {figures} figures there")
@@ -75,7 +81,8 @@ def main(arguments: list[str]) -> int:
         return 1
     if options.record:
         record(results, options.tier, COSTS)
-        print(f"Minutes recorded in {COSTS}; `make notebooks` brings them into the banners")
+        renew = "`python -m notebooks.tools.build --keep-outputs`"
+        print(f"Minutes recorded in {COSTS}; {renew} brings them into the banners")
     return 0
 
 
@@ -96,9 +103,9 @@ def chosen(notebooks: Path, numbers: tuple[str, ...] = ()) -> list[Path]:
 
 
 def course(
-    chapters: list[Path], out: Path, tier: str, keep_going: bool = False
+    chapters: list[Path], out: Path, tier: str, keep_going: bool = False, at_a_time: int = 1
 ) -> tuple[list[Result], list[str]]:
-    """Execute chapters in order and explain what fails; return the results and names of failures.
+    """Execute chapters and explain what fails; return the results and names of failures.
 
     Raises:
         InputError: If the folder cannot be written.
@@ -107,24 +114,47 @@ def course(
     failed: list[str] = []
     with kernel.writing(out):
         (out / "figures").mkdir(parents=True, exist_ok=True)
-    for number, path in enumerate(chapters, start=1):
-        print(f"[{number}/{len(chapters)}] {path.stem} ... ", end="", flush=True)
-        notebook = sources.without_outputs(nbformat.read(path, as_version=4))
-        begin = time.monotonic()
-        try:
-            kernel.execute(notebook, tier)
-        except FAILURES as error:
-            print(f"FAILED\n\n{failure(notebook, error)}\n")
-            failed.append(path.stem)
-            if keep_going:
+    stop = threading.Event()
+
+    def begin(path: Path) -> Result | str:
+        if stop.is_set():
+            return ""
+        result = execute(path, out, tier)
+        if isinstance(result, str) and not keep_going:
+            stop.set()
+        return result
+
+    pool = ThreadPoolExecutor(at_a_time)
+    running = {pool.submit(begin, path): path for path in chapters}
+    try:
+        for number, done in enumerate(as_completed(running), start=1):
+            if not (result := done.result()):
                 continue
-            break
-        finally:
-            kernel.write(out / path.name, nbformat.writes(notebook) + "\n")
-        minutes = (time.monotonic() - begin) / 60
-        results.append(_result(path.stem, minutes, notebook, out / "figures"))
-        print(f"{minutes:.1f} min, {results[-1].cells} cells")
-    return results, failed
+            print(f"[{number}/{len(chapters)}] {running[done].stem} ... ", end="", flush=True)
+            if isinstance(result, Result):
+                results.append(result)
+                print(f"{result.minutes:.1f} min, {result.cells} cells", flush=True)
+            else:
+                failed.append(running[done].stem)
+                print(f"FAILED\n\n{result}\n", flush=True)
+    finally:
+        stop.set()
+        pool.shutdown(wait=False)
+    return sorted(results, key=lambda result: result.chapter), failed
+
+
+def execute(path: Path, out: Path, tier: str) -> Result | str:
+    """Execute one chapter and keep it; returns what went wrong in words if something did."""
+    notebook = sources.without_outputs(nbformat.read(path, as_version=4))
+    begin = time.monotonic()
+    try:
+        kernel.execute(notebook, tier)
+    except FAILURES as error:
+        return failure(notebook, error)
+    finally:
+        kernel.write(out / path.name, nbformat.writes(notebook) + "\n")
+    minutes = (time.monotonic() - begin) / 60
+    return _result(path.stem, minutes, notebook, out / "figures")
 
 
 def failure(notebook: NotebookNode, error: Exception) -> str:
@@ -173,7 +203,8 @@ def _result(chapter: str, minutes: float, notebook: NotebookNode, figures: Path)
 
 
 def _printed(cell: NotebookNode) -> str:
-    texts = (o.get("text") or o.get("data", {}).get("text/plain", "") for o in cell.outputs)
+    shown = (o for o in cell.outputs if "image/png" not in o.get("data", {}))
+    texts = (o.get("text") or o.get("data", {}).get("text/plain", "") for o in shown)
     return "\n".join(text.strip("\n") for text in texts)
 
 
@@ -194,5 +225,5 @@ if __name__ == "__main__":
     except InputError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        print("\ninterrupted; the chapters that were finished are kept")
-        sys.exit(130)
+        print("\ninterrupted; the chapters that were finished are kept", flush=True)
+        os._exit(130)  # waits for no chapter; kernels see it and end
