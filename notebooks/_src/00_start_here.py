@@ -73,10 +73,9 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 ledger.page(0, generalizes=0.5, thinking=0.5, size=0.5)
 
 # %% [markdown]
-# The next figure shows the training method of the paper, GRPO, in one picture. The model answers the
-# same question several times. A rule gives each completion a reward. Completions that did better than
-# the average of their group become more likely, the others less likely. You will build every box of
-# this figure in chapters 02 to 05.
+# The next figure shows GRPO, the training method of the paper. The model answers the same question several
+# times. A rule gives each completion a reward. Completions that did better than the average of their group
+# become more likely, the others less likely. You will build every box of this figure in chapters 02 to 05.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Six boxes in a loop. A question with its image goes to the policy, which is the model. The policy samples a group of 8 completions. Rules give each a reward of 0, 1 or 2. Minus the mean of the group, rewards become advantages. A gradient step makes tokens more or less likely, and the policy has new weights."}}
 sketch(
@@ -320,9 +319,10 @@ def questions_needed(half_width):
 questions_needed = checks.questions_needed(questions_needed)
 
 # %% [markdown]
-# Precision is expensive: an interval of half the width needs four times as many questions. So the
-# study at the end of the course uses at least 400 questions for each cell of its heatmaps, and 1,000
-# or more where it compares two models. A difference of two points on a small test means nothing.
+# Precision is expensive: an interval of half the width needs four times as many questions. The recorded
+# comparisons of chapters 06, 10 and 11 ask 640 questions, and the maps of chapter 12 ask 1,280. One cell of a
+# map holds only a part of them, so its interval is wide. Remember this table when you read that one model is
+# two points ahead of another.
 
 # %% tags=["nbval-check-output"]
 for half_width in (0.10, 0.05, 0.03, 0.01):
