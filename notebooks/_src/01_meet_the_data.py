@@ -132,8 +132,8 @@ right = pd.Series([q.answer_text for q in cell], name="right option")
 pd.crosstab(right, pd.Series([q.answer for q in cell], name="its letter"))
 
 # %% [markdown]
-# The browser below shows questions one by one. Guess, then ask for the answer. It also shows the scene
-# behind the image. In the book this view is a still picture; in JupyterLab you can use it.
+# The browser below shows questions one by one. Guess, then ask for the answer. It also shows the scene behind
+# the image. In the book this view is a still image. In JupyterLab you can use it.
 
 # %% tags=["nbval-ignore-output"]
 from medr1_lib.course.widgets import DataBrowser
@@ -143,10 +143,10 @@ DataBrowser(test[::8])
 # %% [markdown]
 # ## 4 Real images
 #
-# A program that has only met drawings is not ready for real data. Two packages of the course contain
-# real images: scikit-image has a retina and stained tissue, pydicom has a CT image. `images.load`
-# opens PNG, JPEG, TIFF, BMP and DICOM files, turns them upright, never enlarges them, and limits the
-# longest side, here to the 112 pixels of the phantoms.
+# A program that was only tested with drawings may fail on real data. Two packages of the course contain real
+# images: scikit-image has a retina and stained tissue, pydicom has a CT image. `images.load` opens PNG, JPEG,
+# TIFF, BMP and DICOM files, turns them upright, never enlarges them, and limits the longest side, here to the
+# 112 pixels of the phantoms.
 
 # %% mystnb={"image": {"alt": "Four pictures: a real photograph of a retina beside a fundus phantom, and real stained tissue beside a microscopy phantom. The phantoms share color and layout with the real images but are plainly drawings."}}
 from PIL import Image
@@ -215,8 +215,8 @@ ranges = {
 show_row([window(hounsfield, *ends) for ends in ranges.values()], ranges)
 
 # %% [markdown]
-# Remember the first picture. Nothing crashed, the file opened, and a model would have trained on it.
-# But the difference between the tissues was lost before training began.
+# Look at the first of the three images again. The file opened without an error, and you could have trained a
+# model on it. But the difference between the tissues was lost before training began.
 #
 # ## 5 Records as Med-R1 released them
 #
