@@ -9,8 +9,8 @@
 # ## What you will do
 #
 # You will load a small vision-language model, look at what it is really given, ask it questions in three
-# reasoning styles, and measure its answers. Then you find out whether it looks at the image, what it
-# can describe, in which domain it is at home, and how much of its score depends on the reader.
+# reasoning styles, and measure its answers. Then you find out whether it looks at the image, what it can
+# describe, in which domain it is strong, and how much of its score depends on the reader.
 #
 # ## What you will learn
 #
@@ -293,13 +293,14 @@ print(*records.loc[~records["format_ok"], "completion"].head(1))
 # %% [markdown]
 # ## 6 Where it is right
 #
-# The next figure groups the records of one style by modality and question type. We take `no_think`,
-# where only the letter is written. Bright and dark cells seem to tell a story. But every cell holds only
-# 8 questions. If a cell shows 50 %, its 95 % interval goes from 22 to 78 %. So do not interpret a single
-# cell. The rows and columns contain more questions; the table below the figure gives their intervals.
-# Which differences are larger than the intervals? Two question types ask for values that all modalities share, the
-# size and the place of a lesion. The other three ask for words that belong to one modality. Compare them. Chapter 12 draws such maps with hundreds of questions
-# in each cell.
+# The next figure groups the records of one style by modality and question type. We take `no_think`, where
+# only the letter is written. Do not interpret a single cell: it holds only 8 questions. If a cell shows 50 %,
+# its 95 % interval goes from 22 to 78 %. The rows and columns contain more questions, and the table below the
+# figure gives their intervals. Which differences are larger than the intervals?
+#
+# Compare the question types. *Lesion Grading* and *Other Biological Attributes* ask for the size and the
+# place of a lesion, and all modalities share these words. The other three types ask for words that belong to
+# one modality. Chapter 12 draws such maps with 160 questions or more in each cell.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Heatmap of accuracy in percent, eight modalities by five question types, 8 questions in each cell. Single cells scatter widely; the columns differ more than the rows, and the last column is the brightest."}}
 direct = records[records["style"] == "no_think"]
@@ -343,11 +344,12 @@ axis.invert_yaxis()
 plt.show()
 
 # %% [markdown]
-# Compare the own image with the controls. If it is clearly above all of them, the model looks. What
-# should a control score? On this benchmark 25 %, because it is balanced. (An interval that just misses 25 % is no
-# surprise: one in twenty does by luck.) On real data, controls often
-# score far more, as chapter 01 showed. Then only the distance to the controls counts. Report
-# them beside every accuracy.
+# Compare the own image with the controls. If it is clearly above all of them, the model looks at the image.
+#
+# What should a control score? This benchmark is balanced, so a control should score 25 %. One interval in
+# twenty misses the true value by luck, so an interval that just misses 25 % proves nothing. On real data,
+# controls often score far more, as chapter 01 showed. Then only the distance to the controls counts. Report
+# the controls beside every accuracy.
 #
 # ## 8 Does it know more than it says?
 #
@@ -430,7 +432,7 @@ for sentence, true in verdicts.items():
     print(f"{sentence}: {'yes' if true else 'no'}")
 
 # %% [markdown]
-# ## 9 At home in another domain
+# ## 9 Strong in another domain
 #
 # Is the model weak in general, or weak in this subject? Ask it about something else. The *general domain*
 # has drawings of landscapes, still lifes, streets and textiles, with the same five kinds of question, the
@@ -456,10 +458,10 @@ for name, row in rows.items():
 
 # %% [markdown]
 # Both rows keep the form. In the general domain the model also answers and describes well. In the medical
-# domain it does neither as well, although it reads the same kind of prompt. So its weakness is the
-# *subject*. This is the situation of many who train a model on medical images: the base can look, read and
-# answer, but it has met few images of this kind, and hardly any words for them. Training has something to
-# teach here that is not the form.
+# domain it does both much worse, although it reads the same kind of prompt. So its weakness is the *subject*.
+# This is the situation of many who train a model on medical images: the base can look, read and answer, but
+# it has met few images of this kind, and hardly any words for them. Training has something to teach here that
+# is not the form.
 #
 # Now show the model something new: a real retina and real stained tissue, which come with scikit-image.
 # The tiny model has only ever seen drawings, and it has no way to say so. It has to write a caption, and
@@ -530,11 +532,11 @@ letter_constants = checks.letter_constants(letter_constants)
 
 # %% [markdown]
 # The library fits these factors on nine tenths of the images and uses them on the last tenth, in turn, so
-# that no question helps to correct itself. Before you run the next cell, predict for each style: how
-# many points does the correction gain? Then compare the four readers. *Strict* minus *forced* is what the
-# form costs. *Corrected* minus *forced* is what the habit costs. *Corrected* is the best estimate of what
-# the model knows about these questions. Here the correction is a check. If it gains next to nothing, there
-# is no habit that a training could lose.
+# that no question helps to correct itself. Before you run the next cell, predict for each style: how many
+# points does the correction gain? Then compare the four readers. *Strict* minus *forced* is what the form
+# costs. *Corrected* minus *forced* is what the habit costs. *Corrected* is the best estimate of what the
+# model knows about these questions. If the correction gains next to nothing, there is no letter habit that
+# training could remove.
 
 # %%
 rows = {style: gains.read_all(part)[[*gains.READERS]] for style, part in parts}
@@ -640,10 +642,10 @@ ledger.page(2, thinking=None)
 # %% [markdown]
 # ## 12 Leaf through the answers
 #
-# Here are all records in one place. Choose a question, a style and an image. The prompt is shown as the
-# model got it, with special tokens in bold. The controls were asked in `no_think` only. In the book this
-# view is a still picture; in JupyterLab you can use it. Look for completions that are right for the wrong
-# reason, and for controls that get the letter right without the image.
+# Here are all records in one place. Choose a question, a style and an image. The prompt is shown as the model
+# got it, with special tokens in bold. The controls were asked in `no_think` only. In the book this view is a
+# still image. In JupyterLab you can use it. Look for completions that are right for the wrong reason, and for
+# controls that get the letter right without the image.
 
 # %% tags=["nbval-ignore-output"]
 AnswerViewer(items, records, processor)
@@ -718,7 +720,8 @@ AnswerViewer(items, records, processor)
 # - The reader decides about the score. Strict, tolerant, forced and corrected measure different things.
 # - Controls show whether a model looks at the image.
 # - A caption oracle shows whether a model can describe more than it answers, or less.
-# - A second domain shows what a model lacks. Here it is neither the form nor a letter: it is the subject.
+# - A second domain shows what a model lacks. This model keeps the form and has no strong letter habit. It
+#   lacks the subject.
 # - A guesser has a pass@8 of 90 %. Compare pass@k with that line, and look for mixed groups: from them a
 #   model can learn.
 #
