@@ -80,11 +80,11 @@ for said in ("<answer>C</answer>", "Cannot say.", "A, B, C or D."):
     print(f"{contains(said, 'C'):.0f} for {said!r}")
 
 # %% [markdown]
-# All three get a point. A capital C can stand there by accident, and a list of all options contains
-# every answer. A model that is trained with this rule does not need to look at the image: the list earns
-# the point for every question. The model is not malicious. Training follows the number, and the number
-# does not say what we meant. This is called *reward hacking*. So a rule has to know where the answer
-# stands. This is what the tags are for.
+# All three get a point. A capital C can stand there by accident, and a list of all options contains every
+# answer. A model that is trained with this rule does not need to look at the image: the list earns the point
+# for every question. Training raises the number that the rule gives, and this number does not say what we
+# meant. To earn a reward without doing what was meant is called *reward hacking*. So a rule has to know where
+# the answer stands. The tags show it.
 #
 # ## 3 The published rules
 #
@@ -146,9 +146,9 @@ accuracy_published = checks.accuracy_published(accuracy_published)
 # %% [markdown]
 # ## 4 Break them
 #
-# The figure shows the way of a completion: two rules give points, and the sum is the reward. Evaluation reads the same
-# completion on another way. A *hack* is a completion for which the two ways disagree: full reward, and wrong
-# in evaluation.
+# The figure shows how a completion is read. In training, two rules give points, and the sum is the reward. In
+# evaluation, the tolerant reader takes out the letter. A *hack* is a completion for which the two disagree:
+# it earns the full reward and is wrong in evaluation.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "A completion goes to the format rule and to the accuracy rule; their points add up to the reward, which training follows. The same completion goes to the tolerant reader, which gives the answer that evaluation counts. If the reward is full and the answer is wrong, the completion is a hack."}}
 sketch(
@@ -312,10 +312,10 @@ pushes(format_strict, accuracy_strict)
 # %% [markdown]
 # ## 7 The bench
 #
-# Six completions are few. The library has a table of many more, `data/reward_bench.json`: letters in
-# other dress, two letters at once, side remarks, repeated prompts, broken and nested tags, other languages,
-# characters that look like a C and are none. Each row says what either set of rules must give, and why.
-# The tests of the repository run all of it. So if a change to a rule changes a single verdict, a test fails.
+# Six completions are few. The library has a table of many more, `data/reward_bench.json`. It has letters with
+# extra marks, two letters at once, side remarks, repeated prompts, broken and nested tags, other languages,
+# and characters that only look like a C. Each row says what either set of rules must give, and why. The tests
+# of the repository run all of it. So if a change to a rule changes a single verdict, a test fails.
 
 # %%
 rows = load_bench()
@@ -442,12 +442,11 @@ for rules, pays in pairs.items():
 #
 # ## 9 What no rule here sees
 #
-# To be strict about the form is not to be strict about the rationale. The rows below earn full points under both
-# sets of rules. An empty rationale earns the same as a careful one. A rationale that contradicts the
-# answer earns the same as one that supports it. So a rising reward says nothing about the rationale. A
-# model that is rewarded for its answer only may stop writing one, because it costs tokens and
-# earns nothing. Chapter 07 watches for that, and chapter 11 compares rationales with the
-# scene of the phantom.
+# A rule can be strict about the form and still accept any rationale. The rows below earn full points under
+# both sets of rules. An empty rationale earns the same as a careful one. A rationale that contradicts the
+# answer earns the same as one that supports it. So a rising reward says nothing about the rationale. A model
+# that is rewarded for its answer only may stop writing one, because it costs tokens and earns nothing.
+# Chapter 07 watches for that, and chapter 11 compares rationales with the scene of the phantom.
 
 # %%
 unread = bench[bench.kind == "rationale without value"]
@@ -543,8 +542,8 @@ for rules in ("strict", "published"):
 # ## 11 Your turn
 #
 # Type a completion below, or take one from the bench and change it. It is scored under both sets of rules at
-# every key that you press. Try to find a completion that the strict rules reward in full and that you would not
-# want. In the book this view is a still picture; in JupyterLab you can use it.
+# every key that you press. Try to find a completion that the strict rules reward in full and that you would
+# not want. In the book this view is a still image. In JupyterLab you can use it.
 
 # %% tags=["nbval-ignore-output"]
 from medr1_lib.course.widgets import RewardTester
@@ -643,7 +642,7 @@ print(*mine.mistakes(), sep="\n")
 #
 # ## Where to go next
 #
-# Chapter 04 starts with the simplest case, four letters and no image, and shows why rewards can
-# improve a model at all. To read more: V. Krakovna et al., *Specification gaming: the flip side of
-# AI ingenuity* (DeepMind, 2020), on rules that are kept to the letter and missed in spirit, and DeepSeek-AI,
-# *DeepSeek-R1* (arXiv 2501.12948), on rule-based rewards for reasoning.
+# Chapter 04 starts with the simplest case, four letters and no image, and shows why rewards can improve a
+# model at all. To read more: V. Krakovna et al., *Specification gaming: the flip side of AI ingenuity*
+# (DeepMind, 2020), on systems that satisfy a rule and miss its purpose, and DeepSeek-AI, *DeepSeek-R1* (arXiv
+# 2501.12948), on rule-based rewards for reasoning.
