@@ -8,9 +8,9 @@
 #
 # ## What you will do
 #
-# Train a policy by rewards alone, with your own code. The policy is as small as a policy can be: four
-# numbers, one for each letter of one question. Nothing is hidden in it. You can compute every
-# probability, every gradient and every average exactly, and compare them with what sampling gives.
+# You will train a policy by rewards alone, with your own code. The policy is as small as possible: four
+# numbers, one for each letter of one question. So you can compute every probability, every gradient and every
+# average exactly, and compare them with what sampling gives.
 #
 # ## What you will learn
 #
@@ -47,9 +47,9 @@ plt.rcParams |= {"figure.figsize": (6, 3), "savefig.bbox": "tight"}
 # %% [markdown]
 # ## 1 One question, four letters
 #
-# Here is a question with its picture. A model that answers it chooses one of four letters. Suppose
-# that it always keeps the form asked for. Then each letter earns 1 point for the form, and the right
-# letter earns a second point for the answer.
+# Here is a question with its image. A model that answers it chooses one of four letters. Suppose that the
+# model always keeps the form. Then each letter earns 1 point for the form, and the right letter earns a
+# second point for the answer.
 
 # %% mystnb={"image": {"alt": "One phantom image that belongs to the question printed above it, shown at more than twice its size."}}
 question = next(q for q in questions("test", per_cell=10) if q.answer == "C")
@@ -60,9 +60,9 @@ plt.axis("off")
 plt.show()
 
 # %% [markdown]
-# A rule that gives each action a probability is called a **policy**. Ours is a softmax over four
-# numbers, the **logits**: $\pi(a) = e^{\theta_a} / \sum_b e^{\theta_b}$. In this chapter the logits
-# themselves are trained. In a language model they are the output of a network, and the network is trained.
+# A rule that gives each action a probability is called a **policy**. Ours is a softmax over four numbers, the
+# **logits**: $\pi(a) = e^{\theta_a} / \sum_b e^{\theta_b}$. In this chapter the logits themselves are
+# trained. In a language model, a network computes the logits, and the weights of the network are trained.
 #
 # A problem with one decision and no further consequences is called a **bandit**, after the slot
 # machine. The next figure shows the loop. The policy draws a letter, a rule scores it, and the score decides in
@@ -92,8 +92,8 @@ sketch(
 plt.show()
 
 # %% [markdown]
-# Our policy begins with a habit: it says B half of the time, whatever the picture shows. The right
-# letter C has a probability of 10 %.
+# Our policy begins with a habit: it says B half of the time, whatever the image shows. The right letter C has
+# a probability of 10 %.
 
 # %%
 start = torch.tensor([0.2, 0.5, 0.1, 0.2])
@@ -105,8 +105,8 @@ pd.DataFrame(columns, list("ABCD")).round(2)
 # %% [markdown]
 # ## 2 What is maximized
 #
-# The policy draws at random, so its reward is random too. What we want to be large is the reward *on
-# average*, the **expected reward**:
+# The policy draws at random, so its reward is random too. Training should make the *average* reward large.
+# This average is called the **expected reward**:
 #
 # $$ J(\theta) = \sum_a \pi_\theta(a)\, r(a) . $$
 #
@@ -142,9 +142,9 @@ truth = leaf.grad
 print("its gradient, by autograd:", [round(x, 3) for x in truth.tolist()])
 
 # %% [markdown]
-# The gradient says what to do: raise the logit of C, lower the others, most of all that of B. Four
-# terms can be added up. A language model has a vocabulary of $V$ words and writes $T$ of them, which
-# makes $V^T$ completions. Nobody can add up those. So the gradient has to be *estimated* from a few samples.
+# The gradient says what to do: raise the logit of C, and lower the others, B most of all. Here we could add
+# up four terms. A language model has a vocabulary of $V$ words and writes $T$ of them, so there are $V^T$
+# completions. Nobody can add up so many terms. So the gradient has to be *estimated* from a few samples.
 #
 # ## 3 The gradient from samples
 #
@@ -158,9 +158,9 @@ print("its gradient, by autograd:", [round(x, 3) for x in truth.tolist()])
 # &= \mathbb{E}_{a \sim \pi_\theta} \left[\, r(a)\, \nabla \log \pi_\theta(a) \,\right] .
 # \end{aligned} $$
 #
-# This is the **score-function gradient**, also called the **policy gradient**. Draw letters, weigh the gradient of each
-# log-probability with its reward, and take the mean. We never need the derivative of the reward, so
-# a rule that is not differentiable will do.
+# This is the **score-function gradient**, also called the **policy gradient**. To estimate it, draw letters,
+# multiply the gradient of each log-probability by the reward, and take the mean. The derivative of the reward
+# is never needed, so the reward may be any rule.
 #
 # For a softmax the gradient of the log-probability is simple. It is 1 at the letter that was drawn and 0
 # elsewhere, minus the probabilities: $\nabla_\theta \log \pi(a) = \text{onehot}(a) - \pi$.
@@ -195,8 +195,8 @@ def policy_gradient(logits, letters, weights):
 policy_gradient = checks.policy_gradient(policy_gradient)
 
 # %% [markdown]
-# Two tests. In the first one each letter comes exactly as often as it is probable: 2, 5, 1 and 2 times in
-# ten. Then the mean has to be the gradient of autograd.
+# We make two tests. In the first one, each letter comes exactly as often as it is probable: 2, 5, 1 and 2
+# times in ten. Then the mean has to equal the gradient of autograd.
 
 # %%
 ten = torch.tensor([0, 0, 1, 1, 1, 1, 1, 2, 3, 3])
@@ -204,8 +204,8 @@ found = policy_gradient(logits, ten, rewards[ten])
 print("ours is the exact gradient:", torch.allclose(found, truth, atol=1e-6))
 
 # %% [markdown]
-# In the second test autograd differentiates the mean of weight times log-probability, with the weights held
-# fixed. That is how deep-learning code writes it, with a minus in front, as a *loss*.
+# In the second test, autograd differentiates the mean of weight times log-probability. The weights are held
+# fixed. Deep-learning code writes the policy gradient in this way: as a *loss*, with a minus in front.
 
 # %%
 leaf = logits.clone().requires_grad_()
@@ -215,9 +215,9 @@ same = torch.allclose(-leaf.grad, truth, atol=1e-6)
 print("autograd of the loss is minus it:", same)
 
 # %% [markdown]
-# Now real samples. Three estimates from eight letters each, and the mean of 20,000 such estimates. Single
-# estimates are wild, and some point in the wrong direction. On average they are right: the
-# estimate is *unbiased*.
+# Now we take real samples. The table has three estimates, each from eight letters, and the mean of 20,000
+# such estimates. Single estimates are noisy: the second one would even lower the right letter C. On average
+# they are right. Such an estimate is called *unbiased*.
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -237,16 +237,18 @@ pd.DataFrame(torch.stack(rows), names, list("ABCD")).round(2)
 # %% [markdown]
 # ## 4 REINFORCE
 #
-# Follow such estimates uphill, with fresh samples at every step, and you have **REINFORCE** (Williams
-# 1992), the oldest of the policy-gradient methods. Everything in the chapters to come is this loop with refinements.
+# If you follow such estimates uphill, with fresh samples at every step, you have **REINFORCE** (Williams
+# 1992). It is the oldest policy-gradient method. The methods of the next chapters are this loop with
+# refinements.
 #
 # ### Exercise 3: REINFORCE
 # *medium, 20 minutes*
 #
-# In each of `steps` steps: draw `samples` letters with `draw(probabilities, samples)`; look up what each earned;
-# weigh it with its reward minus `baseline(earned)`; add `rate` times the policy gradient to the logits. Return the
-# expected reward before the first step and after each one, stacked. It should work for several questions at
-# once. What `baseline` is for comes in the next section.
+# Make `steps` steps. In each step, draw `samples` letters with `draw(probabilities, samples)`, and look up
+# what each letter earned. The weight of a letter is its reward minus `baseline(earned)`. Then add `rate`
+# times the policy gradient to the logits. Return the expected reward before the first step and after each
+# step, stacked. Your function should work for several questions at once. The next section explains what
+# `baseline` is for.
 #
 # <details><summary>Hint</summary>
 #
@@ -275,8 +277,9 @@ def reinforce(logits, rewards, draw, steps, samples, rate, baseline):
 reinforce = checks.reinforce(reinforce)
 
 # %% [markdown]
-# Twenty policies learn in parallel, each from four letters a step, in steps of a good size. They learn in two ways. With
-# no baseline, a letter is pushed up by its reward of 1 or 2 points. The other way subtracts the mean reward of the four.
+# Twenty policies learn in parallel. Each draws four letters per step, and its steps are large. We compare two
+# ways of learning. Without a baseline, every letter that is drawn is pushed up, by its reward of 1 or 2
+# points. With a baseline, the mean reward of the four letters is subtracted first.
 
 # %%
 baselines = {
@@ -304,14 +307,14 @@ for name, history in curves.items():
     print(f"{name}: {good} of 20 policies above 1.9 points after 150 steps")
 
 # %% [markdown]
-# Without the baseline some policies get stuck. Every letter earns at least one point, so whatever is drawn is
-# pushed up, and the wrong letter that luck draws first becomes likelier and is drawn again. Its probability comes
-# near 1, and the right letter is not drawn any more.
+# Without the baseline, some policies get stuck. Every letter earns at least one point, so every letter that
+# is drawn is pushed up. A wrong letter that is drawn early by luck becomes more likely, so it is drawn again
+# and pushed up again. In the end its probability is near 1, and the right letter is not drawn any more.
 #
 # ## 5 A baseline changes the noise and nothing else
 #
-# Subtract any number $b$ from the rewards that does not depend on the letter that is drawn. The expected gradient stays the
-# same, because the probabilities always add up to 1:
+# Subtract a number $b$ from all rewards. It may be any number that does not depend on the letter that is
+# drawn. The expected gradient stays the same, because the probabilities always add up to 1:
 #
 # $$ \mathbb{E}\left[\, b\, \nabla \log \pi(a) \,\right] = b \sum_a \nabla \pi(a) = b\, \nabla \sum_a \pi(a) = b\, \nabla 1 = 0 . $$
 #
@@ -326,8 +329,8 @@ print(f"exact gradient: {truth[2]:.2f}")
 pd.DataFrame(rows, ["mean of the estimates", "their spread (s.d.)"]).T.round(2)
 
 # %% [markdown]
-# All means agree, as far as 20,000 repeats can tell. The spread does not. We can also compute it exactly,
-# because there are only four letters: the variance of one sample is a parabola in $b$.
+# All four means are equal to two digits. The spreads differ by a factor of four. With only four letters, we
+# can also compute the spread exactly: the variance of one sample is a parabola in $b$.
 
 # %% mystnb={"image": {"alt": "Variance of the gradient of one sample against the baseline b from 0 to 2.5, a parabola. It is highest at both ends. Two vertical lines mark the expected reward, 1.1, and the lowest point of the parabola, slightly to its right."}}
 score = torch.eye(4) - start  # [letter, logit]
@@ -345,16 +348,20 @@ plt.ylabel("variance, one sample")
 _ = plt.legend()
 
 # %% [markdown]
-# The expected reward is close to the best baseline, and it has a meaning: *did this letter do better than
-# the policy usually does?* Reward minus baseline is called the **advantage**. PPO, the usual method before
-# GRPO, trains a second network, the *critic*, to predict the expected reward of a prompt.
+# The expected reward is close to the best baseline. With it, the weight of a letter has a meaning: how much
+# better was this letter than the policy is on average? Reward minus baseline is called the **advantage**. To
+# know the expected reward of a prompt, PPO, the usual method before GRPO, trains a second network, the
+# *critic*.
 #
 # ## 6 The group as its own baseline
 #
-# GRPO needs no critic. It draws $G$ samples for the *same* question, a **group**, and subtracts their mean.
-# One detail is not quite clean: the mean contains the sample itself, so it does depend on the letter that
-# was drawn. The effect can be computed: the expected gradient is multiplied by $(G - 1) / G$. The direction is
-# right and the step a little shorter. With $G = 8$ it is 7/8 of the length, and the learning rate makes up for that.
+# GRPO needs no critic. It draws $G$ samples for the *same* question, a **group**, and subtracts their mean
+# reward.
+#
+# One detail needs care. The mean of the group contains the sample itself, so it does depend on the letter
+# that was drawn. The effect is known: the expected gradient is multiplied by $(G - 1) / G$. Its direction
+# stays right, and its length becomes a little smaller. With $G = 8$ it has 7/8 of the length, and a slightly
+# larger learning rate makes up for that.
 
 # %%
 groups = {
@@ -369,9 +376,10 @@ for size, letters in groups.items():
 pd.DataFrame(rows, ["mean estimate / exact", "(G - 1) / G"]).T
 
 # %% [markdown]
-# How large should a group be? The next figure shows the noise against the size of the group, both axes
-# logarithmic. The noise falls with the square root of $G$: four times the samples halve it. The mean of the group does as well as
-# the expected reward, which nobody knows in practice. (At $G = 2$ the lowest line flatters: that gradient is only half as long.)
+# How large should a group be? The next figure shows the noise against the size of the group. Both axes are
+# logarithmic. The noise falls with the square root of $G$: four times the samples halve it. From $G = 4$ on,
+# the mean of the group is nearly as good as the expected reward, which nobody knows in practice. At $G = 2$
+# the line of the group mean is the lowest. This is no advantage, because that gradient is only half as long.
 
 # %% mystnb={"image": {"alt": "Spread of the gradient estimate against group size from 2 to 32 on logarithmic axes. Three nearly parallel falling lines: without a baseline highest, minus the expected reward and minus the group mean well below and close to each other from a group size of 4 on."}}
 kinds = {
@@ -394,16 +402,17 @@ plt.ylabel("spread of the gradient (s.d.)")
 _ = plt.legend()
 
 # %% [markdown]
-# More samples cost more time. With 128 samples a step you may ask 64 questions twice, 16 questions eight times,
-# or one question 128 times. Large groups give a better baseline. Many questions give a gradient that is about
-# more than one picture. The recipe of this course takes 16 questions with eight samples each.
+# More samples cost more time. With 128 samples per step you can ask 64 questions twice, 16 questions eight
+# times, or one question 128 times. Large groups give a better baseline. Many questions give a gradient that
+# helps more than one question. The recipe of this course takes 16 questions with eight samples each.
 #
 # ## 7 May samples be used again?
 #
-# The derivation needs letters drawn from the policy *as it is now*. Such learning is called **on-policy**. After
-# a step the policy is a new one, and the old letters are **off-policy**: they come too often or too seldom. A weight repairs
-# that, the **ratio** $\rho = \pi(a) / \pi_\text{old}(a)$. The next cell keeps the letters that were drawn at the start and
-# uses them for policies that have moved further and further towards C.
+# The derivation needs letters drawn from the policy *as it is now*. Learning from such letters is called
+# **on-policy**. After a step the policy has changed, and the old letters are **off-policy**: some letters
+# come too often in them, others too seldom. A weight repairs that, the **ratio** $\rho = \pi(a) /
+# \pi_\text{old}(a)$. The next cell keeps the letters that were drawn at the start. It uses them for policies
+# that have moved further and further towards C.
 
 # %%
 letters, rows = many[:10_000], {}
@@ -427,14 +436,14 @@ columns = ["exact", "no ratio", "with ratio", "its spread", "largest ratio"]
 pd.DataFrame(rows, columns, dtype=float).T.rename_axis("P(C) now").round(2)
 
 # %% [markdown]
-# Without the ratio the old letters do not notice that the policy has moved: they ask for the same as before, which is soon less
-# than half of what is right. With the ratio the mean is right, but the spread grows, because a few samples get a large weight. So reuse is
-# possible for a few small steps, and something has to stop the large ratios. That is the work of the *clip* in
-# chapter 05.
+# Without the ratio, the estimate stays the same, whatever the policy is now. Soon the exact gradient is more
+# than twice as large. With the ratio, the mean is right, but the spread grows, because a few samples get a
+# large weight. So samples can be used again for a few small steps, and something has to limit the ratio. The
+# *clip* in chapter 05 does that.
 #
-# In the first row nothing has moved, and every ratio is exactly 1. If you draw fresh samples for every step, you are
-# always in that row. But do not leave the ratio out of the loss: its *value* is 1, and its gradient is the gradient of
-# the log-probability.
+# In the first row the policy has not moved, and every ratio is exactly 1. If you draw fresh samples for every
+# step, you are always in that row. Still, the ratio has to stay in the loss. Its *value* is 1, but its
+# gradient is the gradient of the log-probability. Without it, the loss would have no gradient.
 
 # %%
 leaf = logits.clone().requires_grad_()
@@ -484,16 +493,18 @@ columns = {
 pd.DataFrame(columns).round(3)
 
 # %% [markdown]
-# The first question learned nothing: its right letter was never drawn. GRPO raises the probability of what the policy already
-# says now and then. It cannot teach a word that the policy never tries. The last question could hardly
-# become better. What is learned is learned in between. This is why chapter 06 looks for spread before
-# the training begins, and why chapter 08 filters questions.
+# The policy learned nothing on the first question, because the right letter was never drawn. GRPO raises the
+# probability of what the policy already says now and then. It cannot teach a word that the policy never
+# tries. The last question was right from the start and could hardly become better. So GRPO improves the
+# questions between these two. This is why chapter 06 looks for spread before the training begins, and why
+# chapter 08 filters questions.
 #
 # ## 9 What do many questions have in common?
 #
-# A real model does not have four logits for each question. Its weights are shared by all questions. Let us add that to the bandit.
-# The policy has one **habit**, four numbers used for every question, and for each question four numbers of its
-# **own**, which stand for what it sees in that picture: $\theta_q = \text{habit} + \text{own}_q$. Training moves both.
+# A real model does not have four logits for each question. All questions share its weights. We add this to
+# the bandit. The policy has one **habit**: four numbers that are used for every question. And it has four
+# numbers of its **own** for each question. They stand for what the policy sees in that image: $\theta_q =
+# \text{habit} + \text{own}_q$. Training changes both.
 #
 # ### Exercise 4: habit or knowledge?
 # *hard, 45 minutes*
@@ -531,9 +542,10 @@ def train_shared(habit, own, rewards, draw, steps, group, rate):
 train_shared = checks.train_shared(train_shared)
 
 # %% [markdown]
-# Then the experiment. The policy begins with a strong habit of saying B. It sees a little in each picture: the right letter's own
-# logit is 1.5 higher on average, and each logit has noise with a standard deviation of 1. It trains on 40 questions, ten for each right letter. The test has
-# 4,000 *other* questions with the same habit and fresh numbers of their own, which no training has touched.
+# Now the experiment. The policy begins with a strong habit of saying B. It sees a little in each image: the
+# right letter's own logit is 1.5 higher on average, and each logit has noise with a standard deviation of 1.
+# It trains on 40 questions, ten for each right letter. The test has 4,000 *other* questions. They use the
+# same habit, and their own numbers are fresh: no training has changed them.
 #
 # **Predict before you run.** Write down: (1) After 20 steps, which share of the way to 1 has P(right) made on the training
 # questions? (2) On the new questions, does P(right) rise at all, and when does it stop? (3) What becomes of the habit? (4) Would a policy that
@@ -570,14 +582,16 @@ learn_and_test(seen=0.0).set_index("step").round(2)
 # %% [markdown]
 # <details><summary>What came out, and why</summary>
 #
-# On the training questions P(right) goes far towards 1: each has numbers of its own, and they are learned by heart. On the new
-# questions it rises in the first twenty steps and then stops, close to what a policy without any habit earns. That gain is real,
-# and it contains no new knowledge. The habit hid what the policy saw already. It goes first because all
-# questions push it at once: its gradient is the sum over 40 questions. A policy that sees nothing gains nothing on new
-# questions, whatever its habit, since the keys are balanced.
+# On the training questions P(right) goes far towards 1. Each question has numbers of its own, and the policy
+# learns them by heart. On the new questions P(right) rises in the first twenty steps and then stops, close to
+# what a policy without any habit earns. This gain is real, and it contains no new knowledge: the habit had
+# hidden what the policy could see. The habit changes first because all 40 questions push it at once. A policy
+# that sees nothing gains nothing on new questions. The right letters are balanced, so no habit is better than
+# another.
 #
-# In this table nothing can carry over except the habit. In a network, pictures share weights, so sight can improve for new
-# pictures as well. Which of the two a real training did has to be measured: chapter 06 does.
+# In this bandit, only the habit can carry over to new questions. In a network, all images share the weights,
+# so training can also improve what the model sees in new images. Chapter 06 measures which of the two
+# happened in a real training.
 #
 # </details>
 
@@ -590,7 +604,7 @@ learn_and_test(seen=0.0).set_index("step").round(2)
 #
 # <details><summary>A. Its expectation is about 100 times as large</summary>
 #
-# Wrong. A constant times the gradient of a sum of probabilities, which is always 1, is zero on average.
+# Wrong. On average the constant adds nothing, because the probabilities always add up to 1.
 #
 # </details>
 # <details><summary>B. Its expectation stays, its noise grows</summary>
@@ -638,7 +652,7 @@ learn_and_test(seen=0.0).set_index("step").round(2)
 # </details>
 # <details><summary>C. Its value is 1, but its gradient is that of the log-probability</summary>
 #
-# Right. Take the ratio away and nothing is left to differentiate; the loss would be a constant.
+# Right. Without the ratio the loss would be a constant, and a constant has no gradient.
 #
 # </details>
 
@@ -650,13 +664,14 @@ learn_and_test(seen=0.0).set_index("step").round(2)
 # - A baseline removes noise and leaves the expected gradient alone. A group can be its own baseline, with no second network.
 # - Noise falls with the square root of the number of samples.
 # - Old samples need the ratio, and the ratio makes them noisier. With one step per batch it is 1.
-# - Without spread in a group there is nothing to learn. What is never sampled is never learned.
-# - What all questions share is learned first. A gain on new questions can be the loss of a bad habit.
+# - A group without spread teaches nothing. A letter that is never sampled is never learned.
+# - What all questions share changes first. So a gain on new questions can be nothing more than a lost habit.
 #
 # ## Where to go next
 #
-# Chapter 05 replaces the four logits by a vision-language model whose completions have many tokens. The loop stays. To go deeper:
-# R. Williams, *Simple statistical gradient-following algorithms for connectionist reinforcement learning* (1992); R. Sutton and A.
-# Barto, *Reinforcement Learning* (2nd edition, 2018), chapters 2 and 13; J. Schulman et al., *Proximal policy optimization* (arXiv
-# 1707.06347). To play: give C a reward of 1.01 instead of 2 and find out how many samples it takes now; divide the advantages
-# by the standard deviation of the group, as chapter 05 will, and try again.
+# Chapter 05 replaces the four logits by a vision-language model whose completions have many tokens. The loop
+# stays. To go deeper: R. Williams, *Simple statistical gradient-following algorithms for connectionist
+# reinforcement learning* (1992); R. Sutton and A. Barto, *Reinforcement Learning* (2nd edition, 2018),
+# chapters 2 and 13; J. Schulman et al., *Proximal policy optimization* (arXiv 1707.06347). To play: give C a
+# reward of 1.01 instead of 2, and find out how many steps it takes now. Then divide the advantages by the
+# standard deviation of the group, as chapter 05 does, and try again.
