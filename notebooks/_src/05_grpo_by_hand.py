@@ -8,10 +8,10 @@
 #
 # ## What you will do
 #
-# Follow four answers through every stage of Group Relative Policy Optimization (GRPO), from the reward
-# to the gradient. Then write one training step from these functions, and train a vision-language
-# model with it. At the end you compare your loss with the one of the training library, and switch to the
-# library because it does the same and takes care of much more.
+# You will follow four completions through every stage of Group Relative Policy Optimization (GRPO), from the
+# reward to the gradient. Then you write one training step from these functions, and train a vision-language
+# model with it. At the end you compare your loss with that of the training library TRL, which does the same
+# and takes care of much more.
 #
 # ## What you will learn
 #
@@ -26,8 +26,8 @@
 #
 # ## What you will need
 #
-# Chapters 03 (rewards) and 04 (policy gradient, baseline, ratio). Tensors and gradients in PyTorch. Up to section 7 the
-# model has random weights, because the arithmetic is the same for a trained one.
+# Chapters 03 (rewards) and 04 (policy gradient, baseline, ratio). Tensors and gradients in PyTorch. In
+# sections 1 to 6 the model has random weights. The arithmetic is the same for a trained model.
 
 # %%
 import copy
@@ -57,15 +57,15 @@ sns.set_theme(style="white", palette="colorblind")
 warnings.filterwarnings("ignore", category=FutureWarning)
 
 # %% [markdown]
-# The capitals in the next cell are the choices that GRPO asks for: the size of a group, the greatest length of a completion
-# in tokens, the temperature of sampling, the clip, the weight of the KL penalty, and one of four losses. A
-# **rollout** is one completion that the policy sampled for a prompt. The **policy** is the model itself, seen as the rule that
-# chooses the next token.
+# The capitals in the next cell are settings of GRPO: the size of a group, the greatest length of a completion
+# in tokens, the temperature of sampling, the clip, and the weight of the KL penalty. The **policy** is the
+# model itself, seen as the rule that chooses the next token. A **rollout** is one completion that the policy
+# sampled for a prompt.
 #
-# The figure shows all six stages. The numbers are those of the sections, of the equations and of the comments in
-# `medr1_lib/rl/grpo.py`. The upper path asks how good a rollout was, and never looks at the model. The lower
-# path asks how probable it was, and never looks at the answer key. The gradient flows back along the lower path only: rewards
-# and advantages are constants for it.
+# The figure shows all six stages. Sections, equations and the comments in `medr1_lib/rl/grpo.py` use the same
+# numbers. The upper path computes how good a rollout was, without the model. The lower path computes how
+# probable it was, without the right answer. The gradient flows back along the lower path only. For it,
+# rewards and advantages are constants.
 
 # %% mystnb={"image": {"alt": "Flow chart with six numbered stages. Rollouts lead to 1 reward and on to 2 advantage. Rollouts also lead to 3 log-probability, and from there to 4 ratio and clip and to 5 KL. The advantage enters stage 4 as well. Stages 4 and 5 lead to 6, the loss. The boxes that the gradient passes through have another color than rewards and advantages."}}
 GROUP, MAX_LENGTH, TEMPERATURE, CLIP, BETA = 4, 32, 1.0, 0.2, 0.04
@@ -88,10 +88,10 @@ plt.show()
 # %% [markdown]
 # ## 1 Reward
 #
-# One question about one phantom. In training the model samples a group of completions. Here we write
-# them ourselves, so that we know what each deserves. The first is right and short. The second is right and longer than it
-# needs to be. The third is as short as the first, and wrong. The fourth has the right letter in the wrong form. With the
-# strict rules of chapter 03 the reward is
+# We ask one question about one phantom. In training the model samples a group of completions. Here we write
+# them ourselves, so that we know what each deserves. The first is right and short. The second is right and
+# longer than needed. The third is as short as the first, and wrong. The fourth has the right letter in the
+# wrong form. With the strict rules of chapter 03 the reward is
 #
 # $$ r_i = \text{format}_i + \text{accuracy}_i . \tag{1} $$
 
@@ -170,23 +170,24 @@ for group in torch.tensor([[2, 2, 2, 2], [2, 1, 1, 1], [1.01, 1, 1, 1]]):
 sheet.round(2)
 
 # %% [markdown]
-# Both right rollouts have the same advantage, whatever their length. The lowest value belongs to the rollout
-# that knew the letter and ignored the form. The advantage follows the rule that we wrote, not what we meant by it.
+# Both right rollouts have the same advantage, whatever their length. The lowest advantage belongs to the
+# rollout with the right letter in the wrong form, because the rule gives it no point.
 #
-# Each printed line has the rewards of a group and the advantage of its first rollout, scaled and not. They show two problems. If all rewards are equal, all advantages are zero. And the division makes every group
-# equally loud. In the last line the rollouts differ by a hundredth of a point, and after scaling that counts as much
-# as right against wrong. Dr. GRPO therefore leaves the division out (`scale=False`).
+# Each printed line has the rewards of a group and the advantage of its first rollout, scaled and not. They
+# show two problems. First, if all rewards are equal, all advantages are zero. Second, after the division
+# every group has the same weight. In the last line the rewards differ by a hundredth of a point, and after
+# scaling this counts as much as right against wrong. So Dr. GRPO leaves the division out (`scale=False`).
 #
 # ## 3 Log-probability
 #
-# At every place a language model gives a logit $z$ to each of the $V$ words of its vocabulary. Softmax turns them into
-# probabilities. What counts is the probability of the token that was written there:
+# At every place a language model gives a logit $z$ to each of the $V$ words of its vocabulary. Softmax turns
+# them into probabilities. We need the probability of the token that was written there:
 #
 # $$ \log \pi(o_{i,t}) = \frac{z_{o_{i,t}}}{\tau} - \log \sum_v \exp\frac{z_v}{\tau} \tag{3} $$
 #
-# The temperature $\tau$ must be the one that the rollouts were sampled at. A rollout sampled at 0.9 and scored at 1.0 is
-# scored under a policy that did not write it. The result is in **nats**, the unit of the natural logarithm: one nat less
-# means a probability that is 2.7 times smaller.
+# The temperature $\tau$ must be the one of sampling. A rollout sampled at 0.9 and scored at 1.0 is scored
+# under a policy that did not write it. The result is in **nats**, the unit of the natural logarithm: one nat
+# less means a probability that is 2.7 times smaller.
 
 
 # %%
@@ -199,13 +200,13 @@ def token_logps(logits, ids, temperature):
 
 # %% [markdown]
 # Our model is the laptop tier's Qwen2-VL: the real architecture with about three million weights. The
-# processor turns question and picture into a prompt, once for each rollout. The completions differ in length, so the shorter ones
-# are padded. `mask` is 1 where a rollout has a token, up to and including the token that ends the turn, and 0 after
-# it. With $B$ rollouts of at most $T$ tokens, ids and mask have the shape $[B, T]$.
+# processor turns question and image into a prompt, once for each rollout. The shorter completions are padded.
+# `mask` is 1 where a rollout has a token, up to and including the token that ends the turn, and 0 after it.
+# With $B$ rollouts of at most $T$ tokens, ids and mask have the shape $[B, T]$.
 #
-# The logits that predict token $t$ stand one place before it. So `our_logps` drops the last place, whose
-# prediction nobody wrote down, and keeps the $T$ places before it. If you forget this shift, everything still runs, with
-# the probabilities of the wrong tokens.
+# The logits that predict token $t$ stand one place before it. So `our_logps` drops the last place, which
+# predicts a token that was never written, and keeps the $T$ places before it. If you forget this shift,
+# everything still runs, with the probabilities of the wrong tokens.
 
 # %% tags=["hide-input"]
 base, processor = load_policy(tiers.material("tiny-qwen2-vl"), device="cpu")
@@ -253,10 +254,12 @@ print("our rollouts:", [round(x, 1) for x in per_token.tolist()])
 # $$ \rho_{i,t} = \frac{\pi(o_{i,t})}{\pi_\text{old}(o_{i,t})}, \qquad
 # J_{i,t} = \min\left(\rho_{i,t} A_i,\ \text{clip}(\rho_{i,t}, 1 - \varepsilon, 1 + \varepsilon) A_i\right) \tag{4} $$
 #
-# As long as every batch of rollouts is used for *one* update, all ratios are 1 and the clip does nothing. What is left is the policy
-# gradient of chapter 04, with a group as baseline. The clip matters when a batch is used again (section 8). Then a token of a good
-# rollout is pushed until it is 20 % more probable than when it was sampled, and a token of a bad one until it is 20 % less probable. Beyond that
-# the objective is constant and has no gradient. A token that moved in the *wrong* direction is never clipped: that is what the minimum is for.
+# As long as every batch of rollouts is used for *one* update, all ratios are 1 and the clip does nothing.
+# What is left is the policy gradient of chapter 04, with a group as baseline. The clip matters when a batch
+# is used again (section 8). Then a token of a good rollout is pushed until it is 20 % more probable than when
+# it was sampled, and a token of a bad one until it is 20 % less probable. Beyond that the objective is
+# constant and has no gradient. The minimum makes sure that a token that moved in the *wrong* direction is
+# never clipped.
 
 
 # %%
@@ -269,10 +272,10 @@ def clipped_objective(ratio, advantages, clip):
 # %% [markdown]
 # ## 5 KL
 #
-# A penalty keeps the policy near the **reference**, the model that training began with. The exact KL divergence is a sum over
-# all texts that could be written. It is estimated from the tokens that were sampled. The plain estimate $\log\pi - \log\pi_\text{ref}$ is
-# right on average and often negative, although no divergence is. Schulman's third estimator, called k3, adds a term with
-# mean zero and is never negative:
+# A penalty keeps the policy near the **reference**, the model at the start of training. The exact KL
+# divergence is a sum over all possible texts, so it is estimated from the sampled tokens. The plain estimate
+# $\log\pi - \log\pi_\text{ref}$ is right on average, but it is often negative, although no divergence is.
+# Schulman's third estimator, called k3, adds a term with mean zero and is never negative:
 #
 # $$ k_{i,t} = e^{d} - 1 - d, \qquad d = \log\pi_\text{ref}(o_{i,t}) - \log\pi(o_{i,t}) \tag{5} $$
 #
@@ -302,10 +305,11 @@ def kl_k3(logps, reference_logps):
 kl_k3 = checks.kl_k3(kl_k3)
 
 # %% [markdown]
-# How good is it? With five words everything can be computed exactly. A policy moves away from its reference step by step, and for each
-# distance we compute the spread of both estimates for one token. Both have the right mean. Near the reference k3 is far
-# more precise. Far away it is worse, and grows without limit: where the reference finds a sampled word likely and the policy does not, $e^d$ is huge. So a
-# KL curve with spikes, in a run that has gone far, may be one rare token. Chapter 07 shows such a run.
+# How good is it? With five words everything can be computed exactly. A policy moves away from its reference
+# step by step, and for each distance we compute the spread of both estimates for one token. Both have the
+# right mean. Near the reference k3 is far more precise. Far away it is worse: if a sampled word is likely
+# under the reference and unlikely under the policy, $e^d$ is huge. So a spike in a KL curve, in a run that
+# has gone far, may come from one rare token. Chapter 07 shows such a run.
 
 # %% mystnb={"image": {"alt": "Spread of two estimates of a KL divergence for one token against the true divergence, both axes logarithmic. At small divergences k3 lies far below the plain estimate. The lines cross near a divergence of one nat, and beyond it k3 grows steeply while the plain estimate stays flat."}}
 reference = torch.tensor([0.50, 0.20, 0.15, 0.10, 0.05], dtype=torch.float64)
@@ -386,10 +390,11 @@ print("weight of one token, in hundredths")
 pd.DataFrame(columns, list(rollouts), dtype=float).round(1)
 
 # %% [markdown]
-# The column `grpo` shows a bias. A token of `no tags` weighs five times as much as one of `long`. So a wrong answer of many
-# words is punished less per token than a wrong answer of few, and a right answer of few words is praised more. A model
-# can lower its loss by being short when it is right and long when it is wrong. The other three give every token the same weight, and then long
-# rollouts have more influence. Each weighting favors something; choose one and know what it favors.
+# The column `grpo` shows a bias. A token of `no tags` weighs five times as much as one of `long`. So a long
+# wrong rollout is punished less per token than a short wrong one. A short right rollout is praised more per
+# token than a long right one. A model can lower its loss by being short when it is right and long when it is
+# wrong. The other three losses give every token the same weight, so long rollouts have more influence. Every
+# weighting favors something. Choose one and know what it favors.
 #
 # The loss itself is short.
 
@@ -454,8 +459,9 @@ for name, loss in losses.items():
 
 # %% [markdown]
 # Before the first update all ratios are 1 and the penalty is 0. What remains of `grpo` is minus the mean of
-# the advantages, and that is always zero. Many people see this zero in their logs and think that training is broken. Do not read progress from
-# the loss. The optimizer follows its gradient.
+# the advantages, and this is always zero. Many people see this zero in their logs and think that training is
+# broken. But the optimizer follows the gradient, and the gradient is not zero. So the loss does not show
+# progress.
 #
 # A group without spread also has a loss of zero, but its gradient is zero too. That is true only *at* the reference. Take one
 # step of plain gradient descent first, and look again:
@@ -468,8 +474,9 @@ pull = our_gradient(moved, our_loss(moved, advantages=no_spread)).norm()
 print(f"no spread, one step from the reference: gradient norm {pull:.3f}")
 
 # %% [markdown]
-# The group without spread has a gradient now. It comes from the penalty and points back to the reference. So a question that is always
-# answered right, or always wrong, is not neutral when $\beta > 0$: it pulls the policy back. Only its *reward* gradient is zero.
+# The group without spread has a gradient now. It comes from the penalty and points back to the reference. So
+# if $\beta > 0$, a question that is always answered right, or always wrong, pulls the policy back. Only its
+# *reward* gradient is zero.
 #
 # The step adds the last two columns to the worksheet, each a mean over the tokens of a rollout.
 
@@ -480,11 +487,13 @@ for stage, values in (("4 ratio", ratio), ("5 KL", kl)):
 sheet[["1 reward", "2 advantage", "4 ratio", "5 KL"]].round(3)
 
 # %% [markdown]
-# Both right rollouts have become more probable, and the one without tags less. The wrong rollout has a
-# negative advantage and became more probable all the same. The next figure shows why, token by token. A word
-# that stands in several rollouts gets the pushes of all of them, because fresh weights hardly tell the places apart. Most of the wrong rollout is shared with
-# the right ones and goes up with them. `mass` and `B` are in the right rollouts, and also in the one without tags, whose few tokens weigh most and were pushed
-# down hardest: they go down. GRPO never says which token was to blame. It tells tokens apart only where the rollouts of a group differ, and here four rollouts are too few.
+# Both right rollouts became more probable, and the one without tags less. The wrong rollout has a negative
+# advantage and still became more probable. The next figure shows why, token by token. A word that stands in
+# several rollouts is pushed by all of them, because random weights hardly tell the places apart. The wrong
+# rollout shares most of its tokens with the right ones, so they go up. `mass` and `B` go down: they also
+# stand in the rollout without tags, whose few tokens have the largest weights. GRPO does not know which token
+# was to blame. It can tell tokens apart only where the rollouts of a group differ, and four rollouts are too
+# few for that.
 
 # %% mystnb={"image": {"alt": "Heat map of the change of each token's log-probability after one step, one row for each rollout, the token written in its cell. Most tokens of the two right rollouts and of the wrong one are blue, more probable than before. Red, less probable, are all five tokens of the rollout without tags, and in the right rollouts the words that it has as well: mass, B and the end of the turn."}}
 shift = 100 * (logps - old).where(mask == 1, torch.nan)
@@ -508,14 +517,15 @@ plt.show()
 ledger.page(5, thinking=None)
 
 # %% [markdown]
-# The printed lines are your ledger. The heat map bears on its second claim. No reward reads the rationale, and all of its tokens are pushed by what the
-# answer earned. Does that make you expect more or less of a rationale under reinforcement? Write your new probability in place of `None`, and run the
-# cell again.
+# The printed lines are your ledger. The heat map says something about its second claim. No reward reads the
+# rationale, and all its tokens are pushed by what the answer earned. Will rationales become better or worse
+# under reinforcement? Write your new probability in place of `None`, and run the cell again.
 #
 # ## 7 Your own training step
 #
-# Now the real model of the course, with an adapter to train (LoRA; chapter 09 takes it apart), and rollouts that it samples itself. What
-# touches tokenizer, images and cache is plumbing, and comes from the library: `loop.Task` wraps it into four methods.
+# Now you train the real model of the course on rollouts that it samples itself. Only an adapter is trained
+# (LoRA, explained in chapter 09). The library handles tokenizer, images and cache: `loop.Task` has four
+# methods.
 #
 # | call | returns |
 # |---|---|
@@ -524,8 +534,9 @@ ledger.page(5, thinking=None)
 # | `task.logps(tokens, mask)` | log-probability of each token under the policy, with gradient, $[B, T]$ |
 # | `task.reference_logps(tokens, mask)` | the same under the reference: the adapter is switched off |
 #
-# The recipe is `course`, which chapter 06 uses whole. Here it takes half as many prompts per step and about a quarter of the steps, so that you
-# wait less than a minute. It asks 40 questions, one for each pair of modality and question type, and they come back every five steps.
+# The recipe is `course`, as in chapter 06. Here it has half as many prompts per step and about a quarter of
+# the steps, so that you wait less than a minute. It asks 40 questions, one for each pair of modality and
+# question type. They come back every five steps.
 
 
 # %% tags=["hide-input"]
@@ -559,11 +570,12 @@ def fresh(kind=loop.Task):
 # ### Exercise 4: one step of GRPO
 # *hard, 60 minutes*
 #
-# Write the step, with nothing but `task`, the optimizer and the functions of this chapter. Sample rollouts; score them; turn the rewards
-# into advantages; get token weights of the kind `task.loss_type`; get the reference log-probabilities. Then update `iterations` times on the same
-# rollouts: log-probabilities, loss, `zero_grad`, `backward`, clip the gradient norm to `task.max_norm`, step. The old
-# log-probabilities are those of the first update, detached. Return a dictionary with `reward`, the mean reward of the rollouts, and two
-# lists with a number for each update, `loss` and `grad_norm`.
+# Write the step with `task`, the optimizer and the functions of this chapter. Sample rollouts and score them.
+# Turn the rewards into advantages. Get token weights of the kind `task.loss_type`, and the reference
+# log-probabilities. Then update `iterations` times on the same rollouts: log-probabilities, loss,
+# `zero_grad`, `backward`, clip the gradient norm to `task.max_norm`, step. The old log-probabilities are
+# those of the first update, detached. Return a dictionary with `reward`, the mean reward of the rollouts, and
+# two lists with a number for each update, `loss` and `grad_norm`.
 #
 # The check runs your step on a small table of logits in place of a model, so that it takes milliseconds.
 #
@@ -609,9 +621,9 @@ def grpo_step(task, optimizer, iterations=1):
 grpo_step = checks.grpo_step(grpo_step)
 
 # %% [markdown]
-# Train with it. The adapter begins at zero, so the policy begins as the reference. Adam moves each weight by at most about the learning rate
-# in a step, however small its gradient is. The recipe's rate of 0.001 is high, because an adapter has far to go in few steps; chapter 06
-# explains it. `falling` lowers the rate in a straight line to zero, so that the last steps settle instead of wandering.
+# Train with your step. The adapter begins at zero, so the policy begins as the reference. The recipe's
+# learning rate of 0.001 is high, because the adapter has only a few steps. Chapter 06 explains this.
+# `falling` lowers the rate in a straight line to zero, so that the last steps are small.
 
 # %%
 ours, task = [], fresh()
@@ -622,7 +634,8 @@ for _ in range(STEPS):
     falling.step()
 
 # %% [markdown]
-# Is that right? The library's own loop, `grpo_loop`, begins with the same weights and the same random numbers, and takes two steps.
+# Is your loop right? The library's loop, `grpo_loop`, begins with the same weights and the same random
+# numbers. Compare the first two steps.
 
 # %% tags=["nbval-check-output"]
 for mine, theirs in zip(ours[:2], loop.grpo_loop(fresh()), strict=False):
@@ -639,15 +652,16 @@ plt.show()
 print(f"ten steps: first {earned[:10].mean():.2f}, last {earned[-10:].mean():.2f}")
 
 # %% [markdown]
-# That is a vision-language model trained by reinforcement learning, and you wrote the loop. The curve is noisy, because each step asks eight
-# other questions. Compare the means of the first and the last ten steps. A part of the rise is learned by heart, since the 40 questions come back.
-# Whether the model became *better* is a matter for other questions, and chapter 06 asks them.
+# You have trained a vision-language model by reinforcement learning, with a step that you wrote. The curve is
+# noisy, because each step asks eight other questions. So compare the means of the first and the last ten
+# steps. The 40 questions come back, so the model may have learned them by heart. To find out whether it
+# became *better*, you need new questions. Chapter 06 asks them.
 #
 # ## 8 When the clip acts
 #
-# Sampling takes longer than an update, so it is tempting to use rollouts more than once. TRL calls the number of uses `num_iterations`. Below,
-# a fresh policy makes four updates with each batch. After each update we count the tokens whose
-# ratio is outside the clip.
+# With a large model, sampling takes longer than an update, so people use rollouts more than once. TRL calls
+# the number of uses `num_iterations`. Below, a fresh policy makes four updates with each batch. At each
+# update we count the tokens whose ratio is outside the clip.
 
 
 # %%
@@ -678,21 +692,22 @@ print("share of tokens whose ratio is outside 0.8 to 1.2, mean of all steps")
 print(outside.map("{:.1%}".format).to_string())
 
 # %% [markdown]
-# At the first update nothing is outside: those rollouts are fresh. Each further update moves the policy away from the one that sampled
-# them. Tokens outside the clip that were pushed there lose their gradient, which ends the push. It does not bring them back, and it does not keep the
-# policy near anything else; that is the work of the penalty. In the rest of the course each batch is used once. Chapter 08 comes back to reuse, where
-# the family of algorithms differs.
+# At the first update the rollouts are fresh, so no token is outside. Each further update moves the policy
+# away from the one that sampled them. If a push has moved a token outside the clip, the token loses its
+# gradient, and the push ends. The clip does not bring the token back. Only the penalty pulls towards the
+# reference. In the rest of the course each batch is used once. Chapter 08 comes back to reuse, because the
+# algorithms of the family differ there.
 #
 # ## 9 The same in TRL
 #
-# The training library of the field is TRL, with its `GRPOTrainer`. Is it the same? We hand our four rollouts of section 1 to it as
-# if it had sampled them: written by the policy after one step, scored by a policy a few steps further, with `model` as the reference. Then we ask its
-# `_compute_loss` for the loss, and autograd for the gradient.
+# Does TRL's `GRPOTrainer` compute the same? We give it our four rollouts of section 1, as if it had sampled
+# them: written by the policy after one step, scored by a policy a few steps further, with `model` as the
+# reference. Then `_compute_loss` gives its loss, and autograd the gradient.
 #
-# The first printed lines are what TRL computes if nothing is set: `dapo` without a penalty. That is
-# neither the GRPO of the paper nor that of Med-R1, and a good reason to state these settings. Then come the comparisons. Equal means
-# that the losses differ by less than 0.000001, and the gradients by less than a hundred thousandth of
-# their length. The last line compares TRL's `dapo` with our `grpo`, to make sure that this comparison can say no.
+# The first printed lines are TRL's defaults: `dapo` without a penalty. This is neither the GRPO of the paper
+# nor that of Med-R1, so always state these settings. Then come the comparisons. Equal means that the losses
+# differ by less than 0.000001, and the gradients by less than a hundred thousandth of their length. The last
+# line compares two different losses, to show that the comparison can say no.
 
 # %% tags=["headline", "nbval-check-output"]
 from datasets import Dataset
@@ -736,15 +751,17 @@ for theirs, ours in (*zip(KINDS, KINDS, strict=True), ("dapo", "grpo")):
     print(f"TRL's {theirs:>7} is our {ours:>7}: loss {value}, gradient {slope}")
 
 # %% [markdown]
-# So from here on the course uses TRL, through the library's `train`. The objective is the one you wrote. What you get in addition is a run that can be
-# interrupted and goes on where it was, a log of every step, memory-saving parts, several GPUs, and other losses by name. The two
-# ways were also compared by whole trainings with several seeds, on the same questions: `data/recorded/loop.json` holds both accuracies of each seed
-# and the difference with its interval.
+# From here on the course uses TRL, through the library's `train`. The objective is the one that you wrote. In
+# addition you get a run that can be interrupted and resumed, a log of every step, memory-saving parts,
+# several GPUs, and other losses by name. Whole trainings by both ways, with six seeds on the base of the
+# first edition, are compared in `data/recorded/loop.json`: it has the difference in accuracy with its
+# interval.
 #
-# One default deserves attention. If you set `beta` and nothing else, TRL's `use_bias_correction_kl` multiplies the penalty by the ratio. In
-# the first update the ratio is 1 and the value does not change, but the gradient does. Without the factor, k3 estimates
-# $\text{KL}(\pi, \pi_\text{ref})$, and its gradient descends $\text{KL}(\pi_\text{ref}, \pi)$. With it, value and gradient belong to the
-# same divergence. In our loss that is `corrected_kl=True`; `tests/test_grpo.py` proves the claim on a vocabulary of three words.
+# Note one more default. If you set only `beta`, TRL's `use_bias_correction_kl` multiplies the penalty by the
+# ratio. In the first update the ratio is 1, so the value stays the same, but the gradient changes. Without
+# the factor, k3 estimates $\text{KL}(\pi, \pi_\text{ref})$, and its gradient descends
+# $\text{KL}(\pi_\text{ref}, \pi)$. With it, value and gradient belong to the same divergence. In our loss
+# that is `corrected_kl=True`; `tests/test_grpo.py` proves the claim on a vocabulary of three words.
 
 # %% [markdown]
 # ## Quiz
@@ -760,7 +777,7 @@ for theirs, ours in (*zip(KINDS, KINDS, strict=True), ("dapo", "grpo")):
 # </details>
 # <details><summary>B. The gradient is zero and the learning rate has to be raised</summary>
 #
-# Wrong. The value of this loss says nothing about its gradient, and the rate does not change either at step one.
+# Wrong. The value of this loss says nothing about its gradient, so it is no reason to change the rate.
 #
 # </details>
 # <details><summary>C. Nothing about progress: it is zero whatever the rollouts are</summary>
@@ -813,14 +830,15 @@ for theirs, ours in (*zip(KINDS, KINDS, strict=True), ("dapo", "grpo")):
 # - Six stages, six short functions, and the same loss and gradient as TRL's trainer.
 # - With one update per batch, GRPO is the policy gradient with a group as baseline. The clip acts only when rollouts are used again.
 # - The loss of `grpo` begins at zero whatever happens. A group without spread has no reward gradient, and the penalty still pulls.
-# - Whole rollouts get credit. Tokens are told apart only where rollouts differ.
+# - Every token of a rollout gets the same advantage. GRPO tells tokens apart only where rollouts differ.
 # - k3 is precise near the reference and unreliable far from it.
 # - A training loop needs about thirty lines.
 #
 # ## Where to go next
 #
-# Chapter 06 trains longer, tests before and after, and asks where the gain comes from. To go deeper: Z. Shao et al.,
-# *DeepSeekMath* (arXiv 2402.03300), has the algorithm; Z. Liu et al., *Understanding R1-Zero-like training* (arXiv 2503.20783), the two
-# biases and Dr. GRPO; Q. Yu et al., *DAPO* (arXiv 2503.14476), token weights and a wider clip upwards; J. Schulman, *Approximating
-# KL divergence* (2020), the estimators of stage 5. To play: give the rollout without tags its format point, and find out which tokens
-# change color. Or write the loop again tomorrow, without looking.
+# Chapter 06 trains longer, tests before and after, and asks where the gain comes from. To go deeper: Z. Shao
+# et al., *DeepSeekMath* (arXiv 2402.03300), has the algorithm; Z. Liu et al., *Understanding R1-Zero-like
+# training* (arXiv 2503.20783), the two biases and Dr. GRPO; Q. Yu et al., *DAPO* (arXiv 2503.14476), token
+# weights and a wider clip upwards; J. Schulman, *Approximating KL divergence* (2020), the estimators of
+# stage 5. To play: give the rollout without tags its format point, and find out which tokens change color.
+# Tomorrow, write the loop again without looking.
