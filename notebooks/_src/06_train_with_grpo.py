@@ -8,9 +8,10 @@
 #
 # ## What you will do
 #
-# Train a vision-language model with the objective that you wrote in chapter 05, and watch it learn. Then ask the
-# same test questions before and after, and take the gain apart: how much of it is new knowledge, how much is a lost habit, and how much is the form of
-# the answer? Last, compare GRPO with rewards that know no answer, and with imitation.
+# You will train a vision-language model with the objective that you wrote in chapter 05, and watch it learn.
+# Then you ask the same test questions before and after, and split the gain: how much of it is new knowledge,
+# how much is a lost letter habit, and how much is form? At the end you compare GRPO with rewards that know no
+# answer, and with imitation.
 #
 # ## What you will learn
 #
@@ -54,9 +55,9 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 warnings.filterwarnings("ignore", category=FutureWarning)
 
 # %% [markdown]
-# Two choices. `STYLE` is the form of the answers, with the rationale first as in chapter 03. `STEPS` is short enough to wait for.
-# All files go to a folder that disappears with the notebook. The end of this chapter shows the command for a training
-# that you want to keep.
+# Two settings come first. `STYLE` is the form of the completions: the rationale comes first. `STEPS` is small
+# enough to wait for. All files go to a temporary folder. The end of this chapter shows the command for a
+# training that you want to keep.
 
 # %%
 STYLE, STEPS, TRAINS = "think_before", 75, tier.name != "replay"
@@ -68,9 +69,10 @@ folder = Path(temporary.name)
 # %% [markdown]
 # ## 1 Before
 #
-# The next cell holds helpers. It draws the questions, 1,200 to train on and 640 others to test with; no image is in both. `tested` has a model answer all test
-# questions greedily, that is, with the most probable token at every place. `recorded` reads answers that
-# were given in the same way. `tell` prints accuracy and form with 95 % intervals.
+# The next cell holds helpers. It draws 1,200 questions for training and 640 others for the test. No image is
+# in both. `tested` lets a model answer all test questions greedily, that is, with the most probable token at
+# every place. `recorded` reads recorded answers that were given in the same way. `tell` prints accuracy and
+# form with 95 % intervals.
 
 # %% tags=["hide-input"]
 from medr1_lib.evaluation.answers import AnswerLog
@@ -115,14 +117,16 @@ before = tested(tier.model_path) if TRAINS else recorded("base")
 tell("before", before)
 
 # %% [markdown]
-# Chance is 25 %. Is the interval of `right`, the tolerant reading of chapter 02, above it? Then the base knows something. `in form` says whether the answer has exactly
-# the form that the prompt shows. What a base does already, no training can teach it: keep both lines in mind for section 6.
+# `right` is the tolerant reading of chapter 02, and chance is 25 %. If the whole interval is above chance,
+# the base knows something. `in form` counts the completions that have exactly the form that the prompt shows.
+# If the base keeps the form already, training cannot gain anything there. Remember both lines for section 6.
 #
 # ## 2 The recipe
 #
-# A training depends on many numbers. All of them stand in one YAML file, the *recipe*. It holds the fields of TRL's
-# `GRPOConfig` under their own names, and a few of our own such as the style and the model. The table shows every
-# field that differs from the default of its class; `None` there means that TRL decides when it starts.
+# A training depends on many settings. All of them stand in one YAML file, the *recipe*. It holds the fields
+# of TRL's `GRPOConfig` under their own names, and a few of our own such as the style and the model. The table
+# shows every field that differs from the default of its class; `None` there means that TRL decides when it
+# starts.
 
 # %%
 from medr1_lib.rl.recipe import load_recipe
@@ -141,13 +145,15 @@ display(pd.DataFrame(rows, columns=["field", "this recipe", "TRL's default"]))
 Math(formula(config))
 
 # %% [markdown]
-# Three rows change the *objective*: `loss_type`, `beta` and `use_bias_correction_kl`. The formula below the table is read off the
-# configuration, not quoted from a paper. Compare it with chapter 05. Each batch of rollouts is used for one step, so the ratio is 1 and the
-# clip never acts.
+# Three rows change the *objective*: `loss_type`, `beta` and `use_bias_correction_kl`. The formula below the
+# table is computed from this configuration. Compare it with chapter 05. Each batch of rollouts is used for
+# one update, so the ratio is 1 and the clip never acts.
 #
-# Other rows set sizes: 16 prompts with eight rollouts each are one step. One row stands out. Compare the **learning rate** with TRL's default.
-# To see why it is so much higher, look at what Adam does with it. Adam
-# divides the moving average of the gradient by the root of the moving average of its square:
+# Other rows set sizes: one step has 16 prompts with eight rollouts each.
+#
+# Now compare the **learning rate** with TRL's default: it is far higher. To see why, look at what Adam does
+# with the rate. Adam divides the moving average of the gradient by the root of the moving average of its
+# square:
 #
 # $$ m \leftarrow 0.9\, m + 0.1\, g, \quad v \leftarrow 0.999\, v + 0.001\, g^2, \quad
 # w \leftarrow w - \eta\, \frac{m / (1 - 0.9^t)}{\sqrt{v / (1 - 0.999^t)} + 10^{-8}} . $$
@@ -155,8 +161,9 @@ Math(formula(config))
 # ### Exercise 1: how far does a step go?
 # *medium, 15 minutes*
 #
-# Return the weight after step $t$ (`step`, beginning at 1), and the new averages $m$ (`mean`) and $v$ (`square`). **Before you run the next
-# cell, predict**: a gradient of 1, of 0.001 and of 0.000001, the same in every step. Which of the three weights moves furthest in 100 steps, and how far?
+# Return the weight after step $t$ (`step`, beginning at 1), and the new averages $m$ (`mean`) and $v$
+# (`square`). **Before you run the next cell, predict**: a gradient of 1, of 0.001 and of 0.000001, the same
+# in every step. Which of the three weights moves furthest in 100 steps, and how far does it move?
 #
 # <details><summary>Hint</summary>
 #
@@ -191,23 +198,26 @@ for rate in (1e-3, 1e-6):
 # The size of the gradient hardly matters. A weight whose gradient keeps its sign moves by the learning rate in every step; if the sign changes at
 # random, it moves less. So the rate times the number of steps limits how far a training gets.
 #
-# An adapter needs distance. Its second matrix begins at zero (chapter 09), so at $10^{-6}$ a run of 100 steps could not bring any entry beyond
-# 0.0001, and the policy would stay the base. TRL's default is meant for training *all* weights of a large
-# model for thousands of steps. There, published runs use rates between $10^{-6}$ and $10^{-5}$; adapters take about ten times as much. Our model is
-# tiny and the run is short, so its recipe takes $10^{-3}$. A low rate is not the safe choice either: the policy can become sure of its answers before it
-# becomes right, and then its groups have no spread. Chapter 07 shows runs with rates that are too high and too low.
+# An adapter has to move far. Its second matrix begins at zero (chapter 09). At $10^{-6}$ a run of 100 steps
+# could not bring any entry beyond 0.0001, and the policy would stay the base. TRL's default is meant for
+# training *all* weights of a large model for thousands of steps. There, published runs use rates between
+# $10^{-6}$ and $10^{-5}$. Adapters take about ten times as much. Our model is tiny and the run is short, so
+# its recipe takes $10^{-3}$. Chapter 07 shows runs with rates that are too high and too low.
 #
-# The rate falls in a straight line to zero (`lr_scheduler_type`). Early steps have to travel. Late steps would only move back and forth with the noise of
-# their groups, and a smaller rate averages over more of them.
+# The rate falls in a straight line to zero (`lr_scheduler_type`). Early steps move the policy to where it
+# should be. At a high rate, late steps would only follow the noise of single groups. A small rate averages
+# over many groups.
 #
-# *What carries over to a 2B model:* the objective, groups of eight or more, several prompts per step, watching the KL. *What does not:* the rate, the number of steps,
-# the limit of tokens.
+# Which settings carry over to a model of two billion weights? These do: the objective, groups of eight or
+# more, several prompts per step, and watching the KL. These do not: the rate, the number of steps, and the
+# limit of tokens.
 #
 # ## 3 Train
 #
-# One call. It loads the base, adds an adapter to the language half, and leaves the vision tower frozen. First it samples some groups
-# without learning, the *pre-flight*, and refuses to start if no group has spread. Pale lines are single steps, strong lines
-# the mean of the last ten. While you wait: which curves should rise, which should not, and which is missing?
+# One call trains the model. It loads the base, adds an adapter to the language model, and leaves the vision
+# tower frozen. First it samples some groups without learning. This check is the *pre-flight*: it refuses to
+# start if no group has spread. In the figure, pale lines are single steps, and strong lines are the mean of
+# the last ten. While you wait: which curves should rise, which should not, and which one is missing?
 
 # %% mystnb={"image": {"alt": "Six panels over the steps of the run, pale for single steps and strong for the running mean: reward, its two parts accuracy and format, KL from the base, completion length in tokens, entropy, and gradient norm."}}
 from medr1_lib.analysis.plots import curves
@@ -223,13 +233,15 @@ else:
     plt.close()
 
 # %% [markdown]
-# The loss is missing. Its reward part is zero in every step (chapter 05), so it says nothing about progress.
+# The loss is missing. Its reward part is zero in every step (chapter 05), so it does not show progress.
 #
-# A single step asks a few questions, and the next step asks others. So the curve jumps, and the best single step is luck. Nor is the
-# running mean a test: these are training questions, with answers drawn at random.
+# A single step asks a few questions, and the next step asks others. So the curve jumps, and the best single
+# step is luck. The running mean is no test either: it is about training questions, and the completions are
+# drawn at random.
 #
-# The pre-flight counted the groups without spread of reward. The next two cells look inside the groups of training, in each third of the run: are those
-# without spread solved, or are they hopeless? All rollouts right is success. All rollouts *wrong* is a question on which reinforcement has stopped.
+# The pre-flight counted the groups without spread. The next two cells look inside the groups of training, in
+# each third of the run. There are two kinds of groups without spread. If all rollouts are right, the question
+# is solved. If all are equally *wrong*, the reward teaches nothing about this question any more.
 
 # %%
 notes = json.loads((run.folder / "recipe.json").read_text())
@@ -249,9 +261,10 @@ kinds.groupby("third").mean().map("{:.0%}".format)
 # %% [markdown]
 # ## 4 Look into a group
 #
-# Curves are averages. What does the model say? Pick a step and a prompt. Each completion stands beside its points and its advantage. Look for three
-# things: a group without spread; a group in which one rollout alone is right; and a completion with the right letter whose rationale names
-# the wrong thing. The rules read form and letter only, so that one is pushed up like an honest one.
+# Curves are averages. Now read what the model writes. Choose a step and a prompt. Each completion stands
+# beside its points and its advantage. Look for three things: a group without spread, a group in which only
+# one rollout is right, and a completion with the right letter and a wrong rationale. The rules read form and
+# letter only, so this completion is pushed up as much as one with a true rationale.
 
 # %% tags=["nbval-ignore-output"]
 from medr1_lib.course.widgets import RolloutExplorer
@@ -262,8 +275,9 @@ pictures = {name: draw(asked[name].scene) for name in some["image_id"].unique()}
 RolloutExplorer(some, pictures)
 
 # %% [markdown]
-# How many rollouts with full marks do not name both the true modality and the true part of the body? The interval is over *groups*, because the eight
-# rollouts of a group share a picture and fail together. An interval over single rollouts would be too narrow.
+# How many rollouts with the full reward do not name both the true modality and the true part of the body? The
+# interval is over *groups*, because the eight rollouts of a group share an image and often make the same
+# mistake. An interval over single rollouts would be too narrow.
 
 
 # %%
@@ -281,23 +295,26 @@ for when, rows in paid.groupby("third"):
     print(f"third {when}: {value:.0%} [{low:.0%}, {high:.0%}] of {len(rows)}")
 
 # %% [markdown]
-# Those are full marks for a rationale that is wrong or incomplete. If the intervals of the first and the last third overlap, this run does not show that training made it
-# better or worse; nothing in the reward asks for it. Chapter 11 scores every claim.
+# So many rollouts earned the full reward with a rationale that is wrong or incomplete. If the intervals of
+# the first and the last third overlap, this run does not show that rationales became better or worse. The
+# reward does not ask for true rationales. Chapter 11 scores every claim in them.
 #
 # ## 5 After, on the same questions
 #
-# Both models answered the *same* questions. Most of them say nothing about the difference, because both models were right, or both were wrong. What counts
-# are the questions that were `lost`, right before and wrong after, and those that were `won`.
+# Both models answered the *same* questions. On most questions both models were right, or both were wrong.
+# Such questions say nothing about the difference. Two kinds of questions count: those that were `lost`, right
+# before and wrong after, and those that were `won`.
 #
 # ### Exercise 2: McNemar's test
 # *medium, 15 minutes*
 #
-# If training helped as often as it harmed, each of these questions was lost or won like the toss of a coin. How
-# likely are counts at least as uneven as ours?
+# Suppose that training helps as often as it harms. Then each of these questions is lost or won like the toss
+# of a coin. How likely are counts that are at least as uneven as ours?
 #
 # $$ p = \min\left(1,\ 2 \sum_{k=0}^{\min(l, w)} \binom{l + w}{k} \frac{1}{2^{l + w}}\right) $$
 #
-# Return $p$ for `lost` $l$ and `won` $w$. The 2 is there because an uneven result in the other direction would have surprised us as much.
+# Return $p$ for `lost` $l$ and `won` $w$. The factor 2 is there because the test is two-sided: an uneven
+# result in the other direction counts as well.
 #
 # <details><summary>Hint</summary>
 #
@@ -337,20 +354,23 @@ print("more won than lost:", "yes" if paired.second > paired.first else "no")
 print("McNemar p below 0.01:", "yes" if p < 0.01 else "no")
 
 # %% [markdown]
-# If both lines say yes, the model became better on questions that it never saw in training. Many papers stop here, with a sentence such as "GRPO improves
-# medical reasoning". It would not follow. Three very different things raise this number.
+# If both lines say yes, the model became better on questions that it never saw in training. Many papers stop
+# here, with a sentence such as "GRPO improves medical reasoning". But this does not follow. Three very
+# different things can raise the accuracy.
 #
 # ## 6 Where did the gain come from?
 #
-# - **Form.** An answer without the right tags counts as wrong, even if the model knows the letter. Learning the tags raises accuracy and
-#   teaches no medicine.
+# - **Form.** A completion without the right tags counts as wrong, even if the model knows the letter.
+#   Learning the tags raises accuracy and teaches no medicine.
 # - **Letter habit.** A model that likes to say B loses the questions whose answer is not B. Losing the habit raises accuracy without
 #   any new knowledge; you saw that in the last section of chapter 04.
-# - **Knowledge.** The rest: the letter follows the picture and the question more often than before.
+# - **Knowledge.** This is the rest: the model finds the right letter more often, by image and question.
 #
-# Three readers of the same answer separate them. *Strict* reads the answer as it was written, and only in the form asked for. *Forced* gives the model
-# the form (after its own rationale) and takes the most probable letter, so form cannot matter. *Corrected* multiplies the letter probabilities with one constant per
-# letter, so that the letters come equally often on other questions (chapter 02), and the habit cannot matter either.
+# Three readers of the same completion separate these parts. *Strict* reads the letter as it was written, and
+# only in the form asked for. *Forced* gives the model the form (after its own rationale) and takes the most
+# probable letter. So form cannot matter. *Corrected* also multiplies the letter probabilities by one constant
+# per letter, so that the letters come equally often on other questions (chapter 02). So the habit cannot
+# matter either.
 
 # %% mystnb={"image": {"alt": "Three boxes in a row: strict reading, forced letter, corrected letter. From strict to forced the form no longer counts, from forced to corrected the letter habit no longer counts. Below each step stands the part of a gain that it isolates: form, habit; and below corrected, knowledge."}}
 sketch(
@@ -376,8 +396,10 @@ sketch(
 plt.show()
 
 # %% [markdown]
-# The first table has the accuracy by each reader. Look at the row `before`: the step from `strict` to `forced` is all that form can still gain, and the step
-# from `forced` to `corrected` is what the habit costs. The second table has the share of each letter among the answers, where even letters are 25 %.
+# The first table has the accuracy by each reader. Look at the row `before`. The difference between `strict`
+# and `forced` is all that form can still gain. The difference between `forced` and `corrected` is what the
+# habit costs. The second table has the share of each letter among the answers. Without a habit, each share is
+# near 25 %.
 
 # %%
 read = {"before": gains.read_all(before), "after": gains.read_all(after)}
@@ -421,8 +443,9 @@ def gain_parts(before, after):
 gain_parts = checks.gain_parts(gain_parts)
 
 # %% [markdown]
-# The library's `change` does the same question by question, and `gain_table` adds intervals over pictures. Its values should be yours. Read the table in this
-# order. Is the interval of *knowledge* above zero? How large is knowledge beside the other two? Only then look at the total.
+# The library's `change` does the same question by question, and `gain_table` adds intervals over images. Its
+# values should equal yours. Read the table in this order. Is the interval of *knowledge* above zero? How
+# large is knowledge beside the other two parts? Look at the total last.
 
 # %%
 mine = gain_parts(*(means[name].to_dict() for name in ("before", "after")))
@@ -432,9 +455,12 @@ print("the library's values are yours:", agree)
 (100 * measured[["value", "low", "high"]]).round(1)
 
 # %% [markdown]
-# A gain depends on what the base lacks. A base that breaks the form or prefers a letter gains form and habit first, and its accuracy can rise by many points
-# without any knowledge. A base that keeps the form and uses its letters evenly has only knowledge to gain. And one run on one base is
-# one observation: the interval knows about the questions, and nothing about the luck of the training.
+# A gain depends on what the base lacks. If a base breaks the form or prefers a letter, training repairs form
+# and habit first, and accuracy can rise by many points without any knowledge. If a base keeps the form and
+# uses its letters evenly, it has only knowledge to gain.
+#
+# This was one run on one base. The interval takes into account that other questions could have been drawn. It
+# does not know how much another training would differ.
 #
 # ## 7 What must stand beside a gain
 #
@@ -450,8 +476,10 @@ print("the library's values are yours:", agree)
 # | rejection sampling + SFT | samples, keeps right rollouts, imitates them | what the model's own good rollouts give |
 # | GRPO | the recipe | the method |
 #
-# `benchmarks/study/learning.py` trains and asks all of them with the same number of updates, and its record holds those that are done; only these have a bar. Every bar below is split into its parts. The black
-# marks are the whole gain with its 95 % interval over pictures and over the models of the bar, as many seeds or bases as the first lines say. **Predict**: which bars will stand at zero?
+# `benchmarks/study/learning.py` trains and tests all of them with the same number of updates. Every bar below
+# is split into its parts. A black mark is the whole gain. Its 95 % interval is over images and over the
+# models of this bar, and the first lines say how many models a bar has. With one model, the interval does not
+# know the luck of a training. **Predict**: which bars will stand at zero?
 
 
 # %% tags=["hide-input"]
@@ -506,18 +534,31 @@ print(STYLE)
 own.pivot(index="arm", columns="part", values="points")
 
 # %% [markdown]
-# How to read it. *Format only* and *random* are the floor: whatever they gain, a gain by GRPO contains too. *Corrected base* is what three numbers can do.
-# Where the base keeps its form and its letters are even, all three should stand near zero, and then the gain of the other bars is knowledge.
-# *SFT on letters* has the same labels as GRPO's reward. If it gains as much knowledge, reinforcement was not needed for it. Its rows for styles with a rationale
-# imitate an empty one, since nobody wrote rationales. *Rejection sampling + SFT* differs from GRPO in one point: it never pushes a wrong
-# rollout down. Where the two are equal, the negative examples did nothing. `data/tiny-qwen2-vl/README.md`
-# says how the base was made.
+# Read the bars in this order.
+#
+# *Format only* and *random* know no answer. If they gain something, GRPO gains it too, and this part of its
+# gain needs no answers. A bar can also be below zero: a random reward moves the policy in a random direction,
+# and this can cost accuracy.
+#
+# *Corrected base* shows what one constant per letter can do without training. If the base keeps the form and
+# its letters are even, this bar is near zero. Then what the other bars gain is mostly knowledge.
+#
+# *SFT on letters* uses the same labels as GRPO's reward. If it gains as much knowledge as GRPO, these labels
+# did not need reinforcement. In the styles with a rationale, its targets have an empty one, because nobody
+# wrote rationales.
+#
+# *Rejection sampling + SFT* never pushes a wrong rollout down. This is the main difference from GRPO. If the
+# two are equal, pushing wrong rollouts down added nothing.
+#
+# Where intervals overlap, the bars do not rank two methods. Chapter 10 compares them question by question,
+# which is more precise. `data/tiny-qwen2-vl/README.md` says how the base was made.
 #
 # ## 8 Predict, run, explain
 #
-# The second half of exercise 3. Take one row of the list below, or an idea of your own. **Write down before you run**: the sign and the size of form, habit and
-# knowledge, and what the KL and the spread will do. Set `WHAT` to it and run the next cell. Compare with your prediction, and explain every difference in two sentences. One
-# run has one seed: say what would change your mind.
+# This is the second half of exercise 3. Take one row of the list below, or an idea of your own. **Write down
+# before you run**: the sign and the size of form, habit and knowledge, and what the KL and the spread will
+# do. Set `WHAT` to your choice and run the next cell. Compare with your prediction, and explain every
+# difference in two sentences. One run has one seed, so also say which result would change your mind.
 #
 # | `WHAT` | a question to think about |
 # |---|---|
@@ -528,7 +569,7 @@ own.pivot(index="arm", columns="part", values="points")
 # | `{"learning_rate": 1e-4}` | Exercise 1 says how far a weight can go now. |
 # | `{"num_iterations": 4}` | Four times as many updates with the same rollouts. |
 #
-# If a prediction was wrong and you can say why, you learned more than from one that was right.
+# A wrong prediction is useful if you can say why it was wrong.
 
 # %%
 WHAT, SHORT = {"rules": "format"}, 20
@@ -551,17 +592,20 @@ else:
 # %% [markdown]
 # <details><summary>What to compare with</summary>
 #
-# Format only and random have their bars in section 7, after more steps. Chapter 07 has recorded curves of a rate that is too high, of one that is too
-# low and of a missing penalty. A reward that all rollouts of a group earn has no spread and moves nothing. A reward that is the same for all letters cannot prefer the right one.
-# If letters move all the same, the movement is a new *habit*, and the corrected reader does not rise. Groups of two have spread less often: chapter 04 has the curve. Four
-# updates with each batch move the policy further per rollout, and the clip decides how far.
+# Format only and random have their bars in section 7, after more steps. Chapter 07 has recorded curves of a
+# rate that is too high, of one that is too low and of a missing penalty. If all rollouts of a group earn the
+# same reward, the group has no spread and moves nothing. A reward that is the same for all letters cannot
+# prefer the right letter. If the shares of the letters change anyway, this is a new *habit*, and the
+# corrected reader does not rise. Groups of two have spread less often: chapter 04 has the curve. Four updates
+# with each batch move the policy further per rollout, and the clip limits how far.
 #
 # </details>
 #
 # ## 9 What nobody measured
 #
-# A reward shows what it reads. What becomes of the rest? Recorded models that GRPO had trained on medical questions were asked for something that no
-# reward had asked for: to describe everyday drawings, which the base can do well. A caption counts as right if it names the right option of a question about its image.
+# What happens to skills that no reward reads? Recorded models that GRPO had trained on medical questions were
+# asked to describe everyday drawings. The base can do this well, and no reward had asked for it. A caption
+# counts as right if it names the right option of a question about its image.
 
 # %%
 captions = json.loads((LEARNING / "captions.json").read_text())
@@ -573,13 +617,16 @@ found.index = [run["style"] for run in captions["runs"]]
 (100 * found[["difference", "low", "high"]]).round(1)
 
 # %% [markdown]
-# The table has the change in points after training in each style, one model each, with a 95 % interval over the drawings. An interval below zero means that a model
-# lost a skill while it gained accuracy; people call that *forgetting*. An interval around zero means that no loss was seen, down to its lower end. The KL penalty does
-# not decide this: it holds the policy near the reference on the texts that are sampled in training, and captions are none of them. So
-# before you call a training a success, test something that you did not train.
+# The table has the change in points after training in each style. Each style has one model, and the 95 %
+# interval is over the drawings. If an interval is below zero, the model lost a skill while it gained
+# accuracy. This is called *forgetting*. If an interval contains zero, no loss was seen: a loss as large as
+# its lower end is still possible. The KL penalty does not prevent forgetting. It holds the policy near the
+# reference only on texts that are sampled in training, and captions are not sampled there. So before you call
+# a training a success, test something that you did not train.
 #
-# What does all of this say about the claims in your ledger? The second is about styles with and without a rationale: compare the panels of section 7. The
-# third says that reinforcement can make up for size: how much did it add here, and was it knowledge?
+# What does this chapter say about the claims in your ledger? The second claim is about styles with and
+# without a rationale: compare the panels of section 7. The third claim says that reinforcement can make up
+# for size: how much did it add here, and was it knowledge?
 
 # %%
 ledger.page(6, thinking=None, size=None)  # your new probability in place of None
@@ -629,14 +676,14 @@ ledger.page(6, thinking=None, size=None)  # your new probability in place of Non
 # ### Question 3
 # The forced letter rises by 9 points, the corrected forced letter by 1. What did the training change?
 #
-# <details><summary>A. What the model sees in the picture</summary>
+# <details><summary>A. What the model sees in the image</summary>
 #
 # Wrong. That would show in the corrected reader, which hardly moved.
 #
 # </details>
 # <details><summary>B. Which letters the model likes to say</summary>
 #
-# Right. What disappears under the correction is a habit, and one constant per letter could have removed it.
+# Right. Eight of the nine points disappear under the correction, so they are a letter habit.
 #
 # </details>
 # <details><summary>C. Whether its answers have the form that the prompt asks for and can be read</summary>
@@ -648,9 +695,10 @@ ledger.page(6, thinking=None, size=None)  # your new probability in place of Non
 # %% [markdown]
 # ## What you saw
 #
-# - A recipe is a `GRPOConfig`, and what it computes can be written down as one formula.
+# - A recipe is a `GRPOConfig`, and the library can write down its objective as one formula.
 # - Adam moves a weight by about the learning rate, whatever the size of its gradient. The rate is the setting that carries over least.
-# - Groups without spread are of two kinds, solved and hopeless, and only one of them is a success.
+# - A group without spread is either solved or equally wrong in all rollouts. Only the first kind is a
+#   success.
 # - A paired test says whether a model changed. It does not say why.
 # - A gain has three parts, and only one of them is knowledge. A gain by reinforcement needs a format-only and a random reward, and imitation,
 #   beside it.
