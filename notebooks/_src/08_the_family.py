@@ -8,10 +8,10 @@
 #
 # ## What you will do
 #
-# GRPO has relatives: REINFORCE, RLOO, Dr. GRPO, DAPO, GSPO, CISPO. Their papers look different. In code, each differs
-# from GRPO in a line or two. You write one loss that can be any of them, hold it against TRL, and see when the
-# differences act and when they do not. Then you look at what no change of the loss repairs, and at a signal that
-# says more than a reward.
+# GRPO has relatives: REINFORCE, RLOO, Dr. GRPO, DAPO, GSPO and CISPO. Their papers look different. In code,
+# each differs from GRPO in a line or two. You write one loss that can be any of them, compare it with TRL,
+# and see when the differences act and when they do not. Then you look at two problems that no change of the
+# loss repairs, and at a signal that says more than a reward.
 #
 # ## What you will learn
 #
@@ -19,7 +19,7 @@
 #
 # - name the four choices that make a policy-gradient loss, and place seven published algorithms among them,
 # - say which of these choices act with one update per batch of rollouts, and which do not,
-# - ask TRL for each algorithm, and avoid a default that makes CISPO five times too weak,
+# - ask TRL for each algorithm, and avoid a default that makes the gradient of CISPO five times too small,
 # - deal with groups without spread by filtering and by dynamic sampling, and say what that costs,
 # - explain on-policy distillation, write its loss, and say when it is the better tool.
 #
@@ -69,8 +69,9 @@ STYLE, GROUP, MAX_LENGTH, TEMPERATURE = "think_before", 4, 32, 1.0
 # %% [markdown]
 # ## 1 Four choices
 #
-# Every loss of the family answers four questions about a rollout. What is its reward compared with? How much likelier
-# has it become since it was sampled? Where does that stop to count? How much does each token weigh?
+# Every loss of the family answers four questions about a rollout. What is its reward compared with? How much
+# more likely has it become since it was sampled? From which point on does a further change count no more? How
+# much weight does each token get?
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Four boxes in a row with arrows between them: 1 baseline, compared with whom; 2 ratio, how much likelier now; 3 limit, where does it stop; 4 weight, how much a token counts. Below each box stand the choices: batch, others, group; none, token, sequence, product; clip, wider clip upwards, weight only; rollout, token, constant. The first and the last box are blue, they act always. The two in the middle are orange, they act only on old rollouts."}}
 asked = {
@@ -88,9 +89,9 @@ sketch(boxes, arrows, tints=tints, size=(11, 3))
 plt.show()
 
 # %% [markdown]
-# The two blue choices always act. The two orange ones act only on rollouts that are reused: you will see
-# why. An algorithm is a row of this table. Where `low` is empty, the ratio is not clipped but
-# used as a weight, up to `high`.
+# The two blue choices always act. The two orange ones act only on rollouts that are used again. Section 6
+# shows why. An algorithm is a row of this table. If `low` is `None`, the ratio is not clipped. It is used as
+# a weight, up to `high`.
 
 # %%
 pd.DataFrame(FAMILY, index=["advantage", "ratio", "low", "high", "weights"]).T
@@ -108,8 +109,9 @@ pd.DataFrame(FAMILY, index=["advantage", "ratio", "low", "high", "weights"]).T
 #
 # ## 2 Compared with whom?
 #
-# A baseline must not depend on the rollout that it is subtracted from, or the gradient is off on average
-# (chapter 04). The mean of a group contains the rollout itself. RLOO, *REINFORCE leave-one-out*, takes it out.
+# A baseline must not depend on the rollout that it is subtracted from. If it does, the gradient is wrong on
+# average (chapter 04). The mean of a group contains the rollout itself. RLOO, *REINFORCE leave-one-out*,
+# takes it out.
 #
 # ### Exercise 1: leave one out
 # *easy, 10 minutes*
@@ -139,9 +141,10 @@ def leave_one_out(rewards, group_size):
 leave_one_out = checks.leave_one_out(leave_one_out)
 
 # %% [markdown]
-# Here are the four baselines side by side, for an easy group and a hard one. Compare `others` with `unscaled`: they
-# differ by a constant factor, G / (G - 1), and no more. So at one group size the two baselines are the same method with
-# another learning rate. `batch` is different: it praises every rollout of the easy question.
+# The next table has the four baselines side by side, for an easy group and a hard one. Compare `others` with
+# `unscaled`: they differ only by the constant factor G / (G - 1). So for one group size, the two baselines
+# are the same method with another learning rate. `batch` is different: it compares with the mean of both
+# groups. So no rollout of the easy question is below average.
 
 # %%
 ADVANTAGES = {
@@ -198,8 +201,9 @@ def importance_ratio(logps, old_logps, mask, kind):
 importance_ratio = checks.importance_ratio(importance_ratio)
 
 # %% [markdown]
-# Why so many? The product is the exact ratio of the whole rollout, but it explodes with the length. The geometric mean
-# is tame. A ratio for each token is tame as well, but it treats the tokens as if each were an action of its own.
+# Why are there so many ratios? The product is the exact ratio of the whole rollout, but it grows very fast
+# with the length. The geometric mean does not grow with the length. A ratio for each token does not grow
+# either, but it treats each token as an action of its own.
 
 # %%
 length, kinds = torch.tensor([5, 20, 80, 320]), ("token", "sequence", "product")
@@ -211,14 +215,15 @@ pd.DataFrame(ratios, length.tolist()).astype(float).round(2)
 # %% [markdown]
 # ## 4 The loss of any member
 #
-# Now put the choices together. With a ratio $\rho$, an advantage $A$ and a weight $w$ the loss is
+# Now put the four choices together. With a ratio $\rho$, an advantage $A$ and a weight $w$, the loss is
 # $-\sum w J$. There are two kinds of objective $J$:
 #
 # $$ J = \min\left(\rho A,\ \text{clip}(\rho, 1 - \text{low}, 1 + \text{high})\, A\right)
 # \qquad\text{or}\qquad J = \text{sg}\left[\min(\rho, \text{high})\right] A \log\pi $$
 #
-# The left one is GRPO's, with two limits in place of one. The right one is used where `low` is `None`. There, sg means
-# *stop gradient* (`detach()`): the ratio is only a number that weighs the gradient of the log-probability.
+# The left one is GRPO's, with a lower and an upper limit. The right one is used if `low` is `None`. There, sg
+# means *stop gradient* (`detach()`): the ratio is only a number that multiplies the gradient of the
+# log-probability.
 #
 # ### Exercise 3: one loss for all
 # *hard, 40 minutes*
@@ -256,8 +261,8 @@ policy_loss = checks.policy_loss(policy_loss)
 # %% [markdown]
 # ## 5 The same in TRL
 #
-# As in chapter 05, TRL's own trainers have to agree, in the loss and in the gradient. We write four rollouts for each
-# of two questions ourselves, so that their lengths and rewards differ.
+# As in chapter 05, your loss and its gradient have to agree with TRL's own trainers. We write four rollouts
+# for each of two questions ourselves, so that their lengths and rewards differ.
 
 # %%
 asked = [q for q in questions("test", per_cell=10) if q.modality == "CT"][:2]
@@ -300,7 +305,8 @@ def gradient(policy, loss):
 
 
 # %% [markdown]
-# `stale` makes a policy that has left its rollouts behind: it takes some steps on them, without any clip.
+# `stale` makes a policy that has moved away from the one that wrote the rollouts. It takes some steps on
+# them, without any clip.
 
 
 # %%
@@ -327,8 +333,8 @@ def stale(steps):
 
 
 # %% [markdown]
-# TRL ships two trainers for the family: `GRPOTrainer` and `RLOOTrainer`. The next cell makes both around one
-# stale policy, and hands them our rollouts.
+# TRL has two trainers for the family: `GRPOTrainer` and `RLOOTrainer`. The next cell makes both with the same
+# stale policy, and prepares our rollouts for them.
 
 # %%
 moved = stale(3)
@@ -356,10 +362,11 @@ types = torch.cat([start.mm_token_type_ids, torch.zeros_like(ids)], 1)
 batch |= {"mm_token_type_ids": types, "num_items_in_batch": mask.sum()}
 
 # %% [markdown]
-# `trl_settings` says how a row is asked for in TRL's configuration. Look at the last column of CISPO: TRL reads
-# `epsilon_high` as the largest *ratio* there. If you set `loss_type="cispo"` and nothing else, the default of 0.2
-# cuts every ratio to 0.2, and the gradient is five times too weak. Adam hides a constant factor, so nobody notices. But a KL
-# penalty beside it is not cut, and weighs five times as much.
+# `trl_settings` gives the settings in TRL's configuration for each row. Look at the last column of CISPO. For
+# this loss, TRL reads `epsilon_high` as the largest *ratio*. If you set only `loss_type="cispo"`, the default
+# of 0.2 limits every ratio to 0.2, and the gradient is about five times too weak. Adam divides a constant
+# factor out, so you do not notice it. But a KL penalty is not limited in this way, so it gets about five
+# times as much weight as you wanted.
 
 # %%
 settings = {name: trl_settings(FAMILY[name]) for name in FAMILY if name != "RLOO"}
@@ -367,7 +374,8 @@ pd.DataFrame(settings).T
 
 
 # %% [markdown]
-# Equal means that losses and gradients differ by less than a ten thousandth of their size. The last line compares two different members, to make sure that the comparison can say no.
+# Equal means that losses and gradients differ by less than a ten thousandth of their size. The last line
+# compares two different members, to show that the comparison can say no.
 
 
 # %% tags=["headline", "nbval-check-output"]
@@ -396,10 +404,11 @@ for wanted, found in (*zip(FAMILY, FAMILY, strict=True), ("GSPO", "GRPO")):
 # %% [markdown]
 # ## 6 When they differ
 #
-# With one update per batch of rollouts, the policy is the one that wrote them, and every ratio is 1. What is left of
-# ratio and limit? The next cell gives all members the same baseline and the same weights, so that they differ in ratio
-# and limit only. It compares the direction of their gradients with that of GRPO by the cosine: 1 is the same direction. (RLOO's
-# product sums over tokens, which is a weight in disguise. It is left out.)
+# With one update per batch, the policy is the one that wrote the rollouts, so every ratio is 1. What do ratio
+# and limit do then? The next cell gives all members the same baseline and the same weights, so that they
+# differ only in ratio and limit. It compares the direction of their gradients with that of GRPO by the
+# cosine: 1 means the same direction, -1 the opposite one. The upper table leaves RLOO out, because its
+# product over tokens also changes the weights of the tokens.
 
 
 # %%
@@ -420,12 +429,16 @@ for same in (alike, {}):
     display(pd.DataFrame(found).round(3))
 
 # %% [markdown]
-# In the first column of the upper table all cosines are 1: **with one update per batch, the members are one method.** The further
-# the policy moves from its rollouts, the more they part. The lower table has the rows as they were published, with their own
-# baselines and weights. Its first column is not 1 everywhere.
-# Baseline and weight act from the first update on. So when
-# you read a new algorithm, ask first: does it change a blue choice or an orange one? If it is an orange one and you train
-# with one update per batch, as all recipes of this course do, it changes nothing.
+# In the first column of the upper table all cosines are 1: **with one update per batch, the members are one
+# method.** In the other columns, the policy has moved away from its rollouts, and the members differ. Look at
+# GSPO after one step: its limits are so narrow that every rollout is outside them. The rollouts that moved in
+# the right direction lose their gradient. Only those that moved in the wrong direction keep it, so the cosine
+# is negative.
+#
+# The lower table has the rows as they were published, with their own baselines and weights. Its first column
+# is not 1 everywhere, because baseline and weight act from the first update on. So when you read about a new
+# algorithm, first ask which choice it changes. If it changes only ratio or limit, and you train with one
+# update per batch as all recipes of this course do, it changes nothing.
 #
 # `formula` of the library writes any row as an equation. Here is CISPO, with four updates per batch.
 
@@ -434,11 +447,13 @@ reused = load_recipe("course", num_iterations=4, **trl_settings(FAMILY["CISPO"])
 Math(formula(reused.trl_config(Path(folder.name))))
 
 # %% [markdown]
-# **Does it matter for the result?** We look at a record. It is of the base of the first edition, which broke the form and
-# favoured some letters, and of a recipe with half as many rollouts in a step. So its accuracies are not those of the
-# base of today. The comparison within it is fair: all arms share base, questions and rollouts. It holds five members with four updates for each batch of rollouts, and GRPO with
-# one update on the same rollouts, three seeds each. The table has the accuracy on test questions,
-# and the difference to GRPO of the same seed with a 95 % interval over seeds (Student's t with two degrees of freedom).
+# **Do the differences matter for the result?** The next table is from a record. It was made on the base of
+# the first edition, which broke the form and preferred some letters, and with half as many rollouts in a
+# step. So do not compare its accuracies with those of other chapters. Within the record, the comparison is
+# fair: all arms have the same base, the same questions and the same number of rollouts. Five members make
+# four updates for each batch of rollouts. One more arm is GRPO with one update. Each arm has three seeds. The
+# table has the accuracy on test questions, and the difference from GRPO of the same seed with a 95 % interval
+# over seeds (Student's t with two degrees of freedom).
 
 # %%
 RECORDED = tiers.material("recorded")
@@ -458,16 +473,16 @@ def against(group, first):
 against("reuse", "GRPO").round(1)
 
 # %% [markdown]
-# Read the intervals before the means. Where an interval holds 0, three seeds and a run this short cannot tell
-# the two apart. That is no proof that they are equal. It is the usual state of evidence for such
-# comparisons, also in papers, which often show one seed. An interval without any width is a sign of a small test
-# and not of certainty: then two members answered equally many of a few questions right.
+# Read the intervals before the means. The row GRPO is compared with itself, so its interval has no width. If
+# another interval contains 0, three seeds of so short a run cannot tell the two members apart. This does not
+# prove that they are equal. Many papers compare such algorithms with a single seed. Then nobody can know how
+# wide the interval is.
 #
 # ## 7 What no loss repairs: no spread
 #
-# A group whose rewards are equal has no advantage, whatever the baseline of a group. The cell below samples eight
-# rollouts for each of 32 training questions with the base of today and counts. *Solved* means that all eight earn both
-# points, *stuck* that all eight earn the same and less.
+# If all rewards of a group are equal, every baseline of the group leaves advantages of zero. The cell below
+# samples eight rollouts for each of 32 training questions with the base of this course, and counts. *Solved*
+# means that all eight earn both points, *stuck* that all eight earn the same and less.
 
 # %%
 root = Path(folder.name)
@@ -499,12 +514,13 @@ shares = {"solved": solved, "stuck": ~solved & ~mixed, "mixed": mixed}
 print({name: f"{share.float().mean():.0%}" for name, share in shares.items()})
 
 # %% [markdown]
-# Two remedies exist, and neither is a loss.
+# There are two remedies. Neither of them changes the loss.
 #
-# - A **difficulty filter** does this once before training and keeps the mixed questions. It costs one pass over the
-#   data. It goes stale, because the policy changes and today's mixed questions are solved tomorrow.
-# - **Dynamic sampling**, the other half of DAPO, does it at every step: it samples on until the batch is full of mixed
-#   groups. TRL does not ship it. Here it is by hand.
+# - A **difficulty filter** counts once before training and keeps the mixed questions. It costs one pass over
+#   the data. As the policy changes, the filter becomes outdated: a question that was mixed at first may be
+#   solved later.
+# - **Dynamic sampling**, also a part of DAPO, does it at every step: it samples more questions until the
+#   batch is full of mixed groups. TRL does not have it, so you see it here by hand.
 
 
 # %%
@@ -523,15 +539,17 @@ price = f"{taken / len(full):.1f} times the sampling"
 print(f"{len(full)} mixed groups took {taken} groups: {price}")
 
 # %% [markdown]
-# The price grows while the model learns, and the step takes as long as its unluckiest question. Sampling is the most
-# expensive part of a step with a large model. And neither remedy teaches anything about the stuck questions: they are left out.
+# As the model learns, more groups are solved, and dynamic sampling needs more and more groups to fill a
+# batch. With a large model, sampling is the most expensive part of a step. And neither remedy teaches
+# anything about the stuck questions, because both leave them out.
 #
 # ## 8 What no loss repairs: entropy
 #
-# Rewarding what was right makes the policy surer, so the entropy falls (chapter 07), and with it the spread of the next
-# groups. DAPO's wider clip upwards is meant to slow that: it lets rare tokens grow further. TRL also has `entropy_coef`, a bonus
-# for entropy, which has to be tuned with care: too much of it rewards noise. The record (first edition's base) shows the
-# entropy at the first and at the last update:
+# Rewards for right completions make the policy surer. So the entropy falls (chapter 07), and the next groups
+# have less spread. DAPO's wider clip upwards is meant to slow this down: it lets rare tokens grow further.
+# TRL also has `entropy_coef`, a bonus for entropy. It has to be tuned with care, because too much of it
+# rewards noise. The record on the base of the first edition has the entropy at the first and at the last
+# update. Compare DAPO with the other rows: do the ranges overlap?
 
 # %%
 steps = pd.read_parquet(RECORDED / "family.parquet")
@@ -542,10 +560,11 @@ ends.groupby("name").agg(["mean", "min", "max"]).round(2)
 # %% [markdown]
 # ## 9 A dense signal: on-policy distillation
 #
-# A reward is one number for a whole rollout. A *teacher*, a model that is better at the task, can say at every token
-# which next words it would have preferred. **On-policy distillation** lets the student write, and has the
-# teacher comment on each token: the loss is the divergence between the two distributions over the next word, on the student's own rollouts. There
-# are no groups and no rewards, so there is no group without spread.
+# A reward is one number for a whole rollout. A *teacher* is a model that is better at the task. At every
+# token, it can say which next words it prefers. In **on-policy distillation**, the *student* writes the
+# rollouts. The loss is the divergence between the student's and the teacher's distribution over the next
+# word, at every token of these rollouts. There are no groups and no rewards, so a group without spread is no
+# problem.
 #
 # ### Exercise 4: the reverse divergence
 # *medium, 15 minutes*
@@ -573,9 +592,9 @@ def reverse_kl(logits, teacher_logits):
 reverse_kl = checks.reverse_kl(reverse_kl)
 
 # %% [markdown]
-# This is exact, a sum over all words. It is no estimate such as k3, and it needs no reference. `tests/test_family.py`
-# holds it against TRL's `DistillationTrainer`, loss and gradient, on rollouts about images. The loop is that of chapter 05 with
-# another loss:
+# This divergence is exact, because it is a sum over all words. It is not an estimate like k3.
+# `tests/test_family.py` compares its loss and gradient with TRL's `DistillationTrainer`, on rollouts about
+# images. The loop is that of chapter 05 with another loss:
 
 
 # %%
@@ -600,10 +619,10 @@ def distill(student, teacher, processor, rows, config):
 
 
 # %% [markdown]
-# **Who is the teacher?** Usually a larger model: that is the reason to distill. The course ships one size of model, so
-# here the teacher is the base itself after supervised fine-tuning with true rationales, 40 steps. It has the student's size, and it has
-# seen the answers. A larger teacher was not made for this edition. So this shows the mechanism, and not how far a
-# small student can follow a large teacher.
+# **Who is the teacher?** Usually the teacher is a larger model. This course has one size of model only. So
+# here the teacher is the base itself after 40 steps of supervised fine-tuning with true rationales (100 steps
+# in the record). It has the size of the student. So this section shows how distillation works. It does not
+# show how far a small student can follow a large teacher.
 
 # %% tags=["headline", "nbval-check-output"]
 LIVE = tier.name == "laptop"
@@ -621,11 +640,11 @@ closer = gaps.tail(3).mean() < gaps.head(3).mean()
 print("the student writes more as the teacher would:", "yes" if closer else "no")
 
 # %% [markdown]
-# How good is the student afterwards? The live run is short, so compare the recorded runs, again of the first
-# edition's base. That base broke the form, so a part of what each arm gains can be form. The arms have the same number of
-# questions and of rollouts for GRPO and for distillation; *imitation* is supervised fine-tuning with true rationales on the same questions,
-# once with as many steps and once with five times as many, which takes about the time of the others. `seconds` were measured on a busy
-# machine, and only their ratio means something.
+# How good is the student afterwards? The live run is short, so look at recorded runs, again on the base of
+# the first edition. That base broke the form, so a part of each gain can be form. GRPO and distillation have
+# the same number of questions and rollouts. *Imitation* is supervised fine-tuning with true rationales on the
+# same questions. It has as many steps as the others. *Imitation, longer* has five times as many, which takes
+# about the time of GRPO. The `seconds` were measured on a busy machine, so only their ratios mean something.
 
 # %%
 seconds = runs[runs["group"] == "signal"].groupby("name")["seconds"].mean()
@@ -634,7 +653,8 @@ alone = runs[runs["group"].isin(["base", "teacher"])].set_index("group")["accura
 print(alone.round(1).to_dict())
 
 # %% [markdown]
-# Three signals, three prices:
+# Longer imitation is far ahead here. It needs what the two others do not need: a true rationale for every
+# question. The table compares the three signals.
 #
 # | signal | what you need | what it says |
 # |---|---|---|
@@ -642,8 +662,9 @@ print(alone.round(1).to_dict())
 # | reward (RL) | a way to check an answer | one number for each rollout, of the student's own text |
 # | distillation | a better model with the same vocabulary | every token, of the student's own text |
 #
-# A teacher is also a limit: the student learns the teacher's mistakes, and nothing pulls it beyond. Reinforcement has no such
-# limit, and needs spread to begin. Many recipes of 2026 therefore distill first and reinforce afterwards.
+# A teacher is also a limit: the student learns the teacher's mistakes, and it cannot become better than the
+# teacher by this loss alone. Reinforcement has no such limit, but it needs spread to begin. So many recipes
+# of 2026 distill first and reinforce afterwards.
 
 # %% [markdown]
 # ## Quiz
@@ -710,15 +731,16 @@ print(alone.round(1).to_dict())
 # ## What you saw
 #
 # - Seven algorithms are seven rows of one table: baseline, ratio, limit, weight.
-# - One function of ten lines computes all of them, with the loss and the gradient of TRL.
+# - One function of ten lines computes all of them. Loss and gradient equal TRL's.
 # - With one update per batch, ratio and limit do nothing. Baseline and weight always act.
-# - Three short runs for each member rarely tell them apart. Look at the interval.
-# - No loss repairs a group without spread. Filters and dynamic sampling leave it out, at a price.
-# - A teacher gives a signal at every token of the student's own text, and is also a limit.
+# - Three short runs of each member rarely show a difference. Look at the interval.
+# - No loss repairs a group without spread. Filters and dynamic sampling leave such groups out, and cost time.
+# - A teacher gives a signal at every token of the student's own text, but it is also a limit.
 #
 # ## Where to go next
 #
-# Open problem, *hard, 60 minutes*: predict which member suffers most if rollouts are used eight times in place of four, write
-# it down, run `benchmarks/study/family.py` with another `UPDATES`, and explain what you find with the figures of section
-# 6. Chapter 09 trains with the base in four bits. To read: the papers in the table; TRL's page *Paper index*; K. Lu, *On-policy
-# distillation* (Thinking Machines, 2025); and R. Agarwal et al., *On-policy distillation of language models* (arXiv 2306.13649).
+# An open problem, *hard, 60 minutes*: which member loses most accuracy if rollouts are used eight times
+# instead of four? Write down your prediction, run `benchmarks/study/family.py` with another `UPDATES`, and
+# explain the result with the tables of section 6. Chapter 09 trains with the base in four bits. To read: the
+# papers in the table; TRL's page *Paper index*; K. Lu, *On-policy distillation* (Thinking Machines, 2025);
+# and R. Agarwal et al., *On-policy distillation of language models* (arXiv 2306.13649).
