@@ -8,9 +8,9 @@
 #
 # ## What you will do
 #
-# Store a weight in four bits. Train two small matrices beside it, without touching it. Work out what
-# Qwen2-VL-2B needs of one graphics card, in memory and in time, before you rent one. Then run the
-# same training in small, on this machine.
+# You will store weights in four bits, and train two small matrices beside them. The stored weights do not
+# change. You will compute how much memory and time a training of Qwen2-VL-2B needs on one graphics card,
+# before you rent one. Then you run a small version of the same training on this machine.
 #
 # ## What you will learn
 #
@@ -19,14 +19,14 @@
 # - quantize a matrix to NF4 by hand, and say why its sixteen values lie where they lie,
 # - check which layers of a model are in four bits, and notice a setting that does nothing,
 # - write LoRA as one line, count its parameters, and explain why training starts exactly at the base,
-# - say what fills the memory of a card and what takes the time of a step, and which of the two a
-#   change helps,
-# - start a training of Qwen2-VL-2B on a card of 16 to 24 GB, and know what it costs first.
+# - say what fills the memory of a card, what takes the time of a step, and whether a change saves memory or
+#   time,
+# - start a training of Qwen2-VL-2B on a card of 16 to 24 GB, and know its cost before you start.
 #
 # ## What you will need
 #
-# Chapters 05 (the loss) and 06 (training). No GPU is needed; where there is one, the last cell uses
-# it. At every tier we take the tiny model of the course apart. A gigabyte here is $10^9$ bytes.
+# Chapters 05 (the loss) and 06 (training). You need no GPU. At the gpu tier, the last cell uses one. At every
+# tier we look into the tiny model of the course. A gigabyte here is $10^9$ bytes.
 
 # %%
 import gc
@@ -69,11 +69,10 @@ plt.rcParams["figure.dpi"] = 72
 # %% [markdown]
 # ## 1 A weight in four bits
 #
-# Four bits can tell sixteen things apart. If a weight may have only one of sixteen values, which
-# sixteen should they be? Look at the weights first. The matrix below belongs to the third layer of
-# the tiny model: it is the second half of the feed-forward network. Nobody arranged its numbers. Like
-# the weights of most trained networks they lie around zero, and their histogram is close to a normal
-# distribution.
+# With four bits you can number sixteen values. If each weight may have only one of sixteen values, which
+# values are best? Look at the weights first. The matrix below is in the feed-forward network of the third
+# layer of the tiny model. As in most trained networks, its weights lie around zero, and their histogram is
+# close to a normal distribution.
 
 # %% tags=["nbval-check-output"]
 TINY = tiers.material("tiny-qwen2-vl")
@@ -84,12 +83,12 @@ print(f"{matrix.shape[0]} x {matrix.shape[1]} weights")
 print(f"within one standard deviation: {within:.0%}; if normal, 68%")
 
 # %% [markdown]
-# A value that few weights use is wasted. So each of the sixteen values should serve about as many
-# weights as any other. Quantiles do this: cut the normal distribution into slices of equal
-# probability, and take one value for each slice. NF4, short for 4-bit NormalFloat, takes seven values
-# below zero, eight above, and zero itself, so that a weight of zero stays zero. Then it divides all of
-# them by the largest, so that they run from -1 to 1. The outermost quantile of a normal distribution
-# is infinite; the published code takes the constant `TAIL` instead.
+# A value that few weights use is wasted. So about the same number of weights should use each of the sixteen
+# values. Quantiles do this: cut the normal distribution into slices of equal probability, and take one value
+# for each slice. NF4, short for 4-bit NormalFloat, takes seven values below zero, eight above zero, and zero
+# itself. So a weight of zero stays zero. Then it divides all values by the largest, so that they go from -1
+# to 1. The outermost quantile of a normal distribution is infinite, so the published code uses the constant
+# `TAIL` instead.
 
 
 # %% tags=["nbval-check-output"]
@@ -106,11 +105,11 @@ def levels():
 print(*(f"{level:.2f}" for level in levels()))
 
 # %% [markdown]
-# Weights do not lie between -1 and 1. So 64 weights in a row, a *block*, share one number, their
-# *scale*: the largest absolute value in the block. Every weight is divided by it before the nearest
-# of the sixteen values is looked up. The figure shows all weights of the matrix after this division,
-# the sixteen values of NF4, and fifteen evenly spaced values. (With sixteen even ones there would be
-# no zero.) The values of NF4 are dense where the weights are.
+# The weights themselves do not lie between -1 and 1. So 64 weights in a row form a *block*. A block has one
+# *scale*: the largest absolute value in it. Every weight is divided by the scale of its block. Then it is
+# replaced by the nearest of the sixteen values. The figure shows all weights of the matrix after this
+# division, the sixteen values of NF4, and fifteen evenly spaced values. (Sixteen even values would not
+# contain zero.) The values of NF4 are dense where the weights are dense.
 
 # %% mystnb={"image": {"alt": "Histogram of the weights of one matrix, each divided by the largest of its block of 64, from -1 to 1: a bell around zero with two thin bars at the ends. Below it two rows of ticks. Those of NF4 are dense around zero and far apart at the ends; the even ones ignore the bell."}}
 even = torch.arange(-7, 8) / 7
@@ -155,10 +154,10 @@ def quantize_blocks(blocks):
 quantize_blocks = checks.quantize_blocks(quantize_blocks)
 
 # %% [markdown]
-# The library bitsandbytes does this for real models. It packs two numbers into one byte. Unpack
-# them: they should be your numbers, and the weights that come back should be equal to the last digits
-# of float32. The second half of the cell counts what is stored. A scale in float32 costs half a bit
-# for each of its 64 weights. *Double quantization* stores the scales themselves in eight bits.
+# The library bitsandbytes does this for real models. It packs two numbers into one byte. The next cell
+# unpacks them: they should be your numbers, and the restored weights should be equal too. The second half of
+# the cell counts the stored bits. A scale in float32 costs half a bit for each of its 64 weights. *Double
+# quantization* stores the scales themselves in eight bits.
 
 # %% tags=["headline", "nbval-check-output"]
 codes, scales = quantize_blocks(blocks)
@@ -176,11 +175,10 @@ print(f"bits a weight, double quantization: {8 * stored / matrix.numel():.3f}")
 # %% [markdown]
 # ## 2 What four bits cost
 #
-# `rounded` does the same with any set of values and any size of a block, so that you can compare.
-# The error is the length of the difference, divided by the length of the weights. Then comes a
-# situation that large models are known for: a few weights are many times larger than the rest. The
-# last two rows have one such *outlier* in the first place of the matrix. `error` leaves that place out and
-# measures all other weights.
+# `rounded` does the same with any set of values and any size of a block, so that you can compare. The error
+# is the length of the difference vector, divided by the length of the vector of weights. In large models, a
+# few weights are often many times larger than the rest. Such a weight is called an *outlier*. The last two
+# rows of the table have one outlier in the first place of the matrix. `error` measures all other weights.
 
 
 # %% tags=["nbval-check-output"]
@@ -208,17 +206,18 @@ rows = {
 pd.DataFrame(rows, ["NF4", "even"]).T.map("{:.1%}".format)
 
 # %% [markdown]
-# With a scale for each block, NF4 is off by about nine percent, and even steps by a little more. With
-# one scale for the whole matrix both are worse, because few weights come near the largest one. The
-# outlier spoils everything that shares its scale: with blocks that is 63 weights, without blocks it is
-# the whole matrix. Blocks are what makes four bits possible.
+# With a scale for each block, the error of NF4 is about nine percent, and that of even values a little more.
+# With one scale for the whole matrix both are worse, because few weights come near the largest one. The
+# outlier ruins all weights that share its scale. With blocks these are 63 weights. Without blocks it is the
+# whole matrix. So four bits work only with blocks.
 #
 # ## 3 What is quantized, and what is not
 #
-# Only the linear layers of the language model are stored in four bits. The vision tower is a third of
-# Qwen2-VL-2B and reads every image: rounding it would save a gigabyte and blur everything that
-# follows. The embedding and the head, which share their weights, stay too. The figure shows which
-# part is stored how, and where the gradient goes: back through the frozen layers, into the adapters.
+# Only the linear layers of the language model are stored in four bits. The vision tower is about a third of
+# Qwen2-VL-2B, and every image passes through it. Rounding it would save about a gigabyte, and every image
+# feature would become less exact. The embedding and the head share their weights, and they stay in bf16 too.
+# The figure shows how each part is stored, and where the gradient goes: back through the frozen layers, into
+# the adapters.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Five boxes from left to right: image; vision tower, bf16, frozen; language layers, NF4, frozen; head, bf16, frozen; loss. Above the language layers a sixth box: adapters, float32, trained, with an arrow to and from the layers. An arrow leads from the loss back to the adapters: gradient."}}
 _ = sketch(
@@ -243,7 +242,7 @@ _ = sketch(
 )
 
 # %% [markdown]
-# In transformers you name the modules that are to be left alone.
+# In transformers you name the modules that should not be quantized.
 
 
 # %%
@@ -270,9 +269,8 @@ def features(policy):
 
 
 # %% [markdown]
-# Many examples name them as in the second line below, `visual` and `lm_head`, because that is what
-# the modules are called. Load the model with no names, with these names, and with a longer name for
-# the tower, and count.
+# Many examples use the names in the second line below, `visual` and `lm_head`. Load the model with no names,
+# with these names, and with a longer name for the tower. Then count the layers in four bits.
 
 # %% tags=["nbval-check-output"]
 skips = (None, ["visual", "lm_head"], ["model.visual", "lm_head"])
@@ -283,11 +281,13 @@ for skip, variant in variants.items():
     print(f"skip {skip}: {len(names)} layers in 4 bits, {tower} in the tower")
 
 # %% [markdown]
-# The second line equals the first. The names do nothing, and nothing says so: no error, no warning,
-# and a model that answers. Since version 5, transformers compares such a name with the beginning of
-# the full path of a module, and this path begins with `model`. You can see what happened to the tower
-# in what it makes of a picture. `load_policy` uses the third setting and counts afterwards; if one
-# layer is on the wrong side, it stops.
+# The second line equals the first, so the name `visual` does nothing. You get no error and no warning, and
+# the model answers. Since version 5, transformers compares a name with the full path of a module. The path
+# has to begin with the name (read as a regular expression), or to end with it. The paths of the tower begin
+# with `model.visual` and end with the name of a layer, so `visual` does not match.
+#
+# The next cell shows the effect on the features of one image. `load_policy` uses the third setting and counts
+# afterwards. If one layer is on the wrong side, it stops.
 
 # %% tags=["nbval-check-output"]
 scene = next(questions("test", per_cell=1)).scene
@@ -299,15 +299,16 @@ for skip, variant in variants.items():
 # %% [markdown]
 # ## 4 LoRA: train beside the weights
 #
-# A number of four bits cannot be trained: it cannot move by a millionth. LoRA leaves the stored
-# matrix $W$ alone and adds the product of two thin matrices,
+# A weight in four bits cannot be trained in small steps. It has sixteen possible values, and one step of an
+# optimizer is far smaller than the distance between two of them. LoRA leaves the stored matrix $W$ as it is
+# and adds the product of two thin matrices,
 #
 # $$ y = W x + \frac{\alpha}{r}\, B A\, x, \qquad A \in \mathbb{R}^{r \times \text{in}},\
 # B \in \mathbb{R}^{\text{out} \times r}. $$
 #
-# Only $A$ and $B$ are trained, in float32. $A$ starts at random and $B$ at zero, so the adapted model
-# first answers exactly as its base does. GRPO with a KL penalty profits too: the reference model of
-# chapter 05 is the same model with its adapters switched off, and takes no memory.
+# Only $A$ and $B$ are trained, in float32. $A$ starts at random and $B$ at zero, so at the start the adapted
+# model answers exactly as its base does. This also helps GRPO with a KL penalty: the reference model of
+# chapter 05 is the same model with its adapters switched off. So it takes no extra memory.
 
 # %%
 lora = {"r": 16, "lora_alpha": 32, "target_modules": LANGUAGE_LINEAR}
@@ -318,9 +319,10 @@ layer = layers[2].mlp.down_proj
 A, B = layer.lora_A.default.weight, layer.lora_B.default.weight
 
 # %% [markdown]
-# Written out, it is one line. Compare it with the layer that peft made, at the start and after $B$
-# got some numbers. Then look at the gradients of a first step. The gradient of $A$ is zero, because
-# $B$ is zero and stands before it; that of $B$ is not. In the second step both move.
+# In code, LoRA is one line. The next cell compares this line with the layer that peft made: at the start, and
+# after $B$ got some numbers. It also prints the gradients of a first step. The gradient of $A$ is zero,
+# because it contains $B$ as a factor, and $B$ is zero. The gradient of $B$ is not zero. So only $B$ moves in
+# the first step, and from the second step on both move.
 
 
 # %% tags=["nbval-check-output"]
@@ -348,7 +350,7 @@ for moment in ("at the start", "later"):
 #
 # <details><summary>Hint</summary>
 #
-# The shapes of $A$ and $B$ stand in the equation above. Neither has a bias.
+# The equation above has the shapes of $A$ and $B$. Neither has a bias.
 #
 # </details>
 
@@ -365,8 +367,8 @@ def lora_parameters(shapes, rank):
 lora_parameters = checks.lora_parameters(lora_parameters)
 
 # %% [markdown]
-# Now Qwen2-VL-2B. Its configuration is public. The *meta device* of PyTorch builds a model from it
-# that has every layer and every shape, and no numbers, so it fits into any laptop.
+# Now count the parameters for Qwen2-VL-2B. Its configuration is public. On the *meta device* of PyTorch, a
+# model has all layers and shapes but no numbers, so it fits into any laptop.
 
 # %% tags=["nbval-check-output"]
 config = qwen2_vl_2b()
@@ -378,14 +380,14 @@ print(f"share: {trained / total:.2%}")
 # %% [markdown]
 # ## 5 What fills the card
 #
-# Weights, adapters, their gradients and the two running means of AdamW are in memory all the time.
-# Two more things come and go. While rollouts are sampled, every token leaves a key and a value in
-# every layer: the *KV cache*. While rollouts are scored, the forward pass keeps what the backward pass
-# will need: the *activations*. `memory` adds up every term for one step of the recipe `gpu`: 8 prompts
-# of about 316 tokens, 196 of them the image at 384 pixels, and 8 rollouts of 200 tokens each. Its
-# parts are short functions in `medr1_lib/course/chapters/chapter_09.py`, each with its source; the
-# tests compare every term that a CPU can measure. Before you run the cell, guess: which term is the
-# largest?
+# Weights, adapters, their gradients and the two running means of AdamW are in memory all the time. Two other
+# parts are there only for a time. During sampling, every token leaves a key and a value in every layer: the
+# *KV cache*. During scoring, the forward pass keeps what the backward pass needs: the *activations*.
+#
+# `memory` adds up all terms for one step of the recipe `gpu`: 8 prompts of about 316 tokens, 196 of them from
+# the image at 384 pixels, and 8 rollouts of 200 tokens each. Its parts are short functions in
+# `medr1_lib/course/chapters/chapter_09.py`, each with its source. Tests check every term that a CPU can
+# measure. Before you run the cell, guess: which term is the largest?
 
 # %% tags=["headline", "nbval-check-output"]
 shared = Step()
@@ -396,12 +398,14 @@ print(f"all weights, AdamW, without activations: {16 * total / 1e9:.1f} GB")
 print(table.round(2).to_string())
 
 # %% [markdown]
-# Training all weights in mixed precision takes 16 bytes for each: weights, gradients and optimizer.
-# LoRA removes nearly all of that. Four bits then save two gigabytes more. The activations are the
-# largest term, although the recipe keeps those of one prompt at a time. The next cell shows what changes
-# them. In TRL every rollout goes through the backward pass with a copy of its prompt. Activation
-# checkpointing keeps only the input of each layer and computes the rest a second time: less memory,
-# more time.
+# To train all weights in mixed precision takes 16 bytes for each weight: for the weight itself, its gradient
+# and the optimizer. LoRA saves most of that, because only the adapters have gradients. Four bits then save
+# about two gigabytes more. The activations are the largest term, although the recipe keeps those of one
+# prompt at a time.
+#
+# The next cell shows two ways to change them. In TRL, every rollout goes through the backward pass with its
+# own copy of the prompt. *Activation checkpointing* keeps only the input of each layer, and computes the rest
+# a second time. So it needs less memory and more time.
 
 # %% tags=["nbval-check-output"]
 alone, again = Step(shared=False), Step(checkpointing=True)
@@ -409,10 +413,10 @@ for name, step in (("a prompt each", alone), ("checkpointing", again)):
     print(f"QLoRA, {name}: {peak(memory(config, step)) / 1e9:.1f} GB")
 
 # %% [markdown]
-# These are sums. `benchmarks/speed/gpu.py` measured some of them on a card: the recipe `gpu` on a
-# model of the true size with random weights, and prompts of 244 tokens. What CUDA itself takes, about
-# a gigabyte, comes on top. "Ours" was measured with the code of that day, which kept a copy of the
-# prompt's keys for each rollout; the code of today has not been on a GPU yet.
+# These numbers are computed. `benchmarks/speed/gpu.py` measured some of them on a card, with the recipe
+# `gpu`, a model of the true size with random weights, and prompts of 244 tokens. CUDA itself takes about one
+# gigabyte more. The row `ours` was measured with an older version of our code, which kept a copy of the
+# prompt's keys for each rollout. The code of today has not been run on a GPU yet.
 
 # %% tags=["nbval-check-output"]
 recorded = tiers.material("recorded/gpu.json").read_text()
@@ -425,10 +429,10 @@ print(gpu["seconds"].astype(float).round().to_dict(), "s per step")
 # %% [markdown]
 # ## 6 Where the seconds go
 #
-# Half a minute for a step, on a card whose data sheet promises the same arithmetic in about half a
-# second. Why? The card is waiting for Python. The next cell counts the operations of the tiny model in four bits with its
-# adapters as it writes one token. Each of them is a call from Python, and on a GPU one or more
-# *kernels*, programs that run for a few microseconds. Qwen2-VL-2B has 28 such layers.
+# A step took half a minute. By the data sheet of the card, the same arithmetic should take about half a
+# second. The rest of the time, the card waits for Python. The next cell counts the operations for one token,
+# in the tiny model in four bits with its adapters. Each operation is a call from Python. On a GPU it starts
+# one or more *kernels*, programs that run for a few microseconds. Qwen2-VL-2B has 28 layers.
 
 
 # %%
@@ -452,15 +456,14 @@ print(f"{calls} operations for one token, {calls // len(layers)} a layer")
 print(f"28 layers: about {28 * calls // len(layers):,}, for each of 200 tokens")
 
 # %% [markdown]
-# A desktop computer starts an operation from Python in about 10 microseconds, a rented virtual
-# machine in 25. So writing 200 tokens takes 10 to 25 seconds, for one rollout or for sixty-four.
-# That is why TRL took longer *without* checkpointing above, although it computes less. Three things
-# help, and none of them changes the policy:
+# A desktop computer starts an operation from Python in about 10 microseconds, a rented virtual machine in
+# about 25. So 200 tokens take 10 to 25 seconds, for one rollout as for sixty-four. In such a step, the amount
+# of arithmetic hardly matters. Three changes save time, and none of them changes the policy:
 #
 # - **Read once.** An image is encoded once, a prompt once for its whole group.
-# - **Record.** A decoding step is recorded once as a *CUDA graph*, with all its kernels, and played
-#   again for each token: one start instead of thousands. The adapters are read where they are, so the
-#   recording follows the optimizer. Drawing the token stays outside. (`medr1_lib/rl/graph.py`)
+# - **Record.** A decoding step is recorded once as a *CUDA graph*, with all its kernels, and played again for
+#   each token: one start instead of thousands. The recording reads the adapters from their place in memory,
+#   so it uses the weights of the last update. The token is drawn outside of it. (`medr1_lib/rl/graph.py`)
 # - **Pack.** To score rollouts, a prompt and its completions go through the model in one row, in one
 #   pass.
 
@@ -489,16 +492,16 @@ _ = sketch(
 # ### Exercise 3: pack a row
 # *hard, 40 minutes*
 #
-# A row holds a prompt of `length` tokens without its last one. Behind it stand `count` completions.
-# Each takes `steps` places: a copy of the prompt's last token, then its own tokens but the last. So
-# every output of these places predicts the next token of the completion. Return two tensors:
+# A row begins with a prompt of `length` tokens, without its last token. After it come `count` completions.
+# Each takes `steps` places: a copy of the prompt's last token, and then its own tokens except the last one.
+# So the output at each of these places predicts the next token of the completion. Return two tensors:
 #
 # - `visible`, bool, (tokens, tokens): in row `i`, which tokens token `i` may look at. A token sees
 #   itself and what comes before it, but never another completion.
 # - `positions`, (tokens,): where each token would stand if its completion were the only one. The
 #   prompt starts at 0.
 #
-# Draw the case of a prompt of 3 tokens and two completions of 2 on paper first.
+# First draw the case of a prompt with 3 tokens and two completions with 2 tokens each on paper.
 #
 # <details><summary>Hint</summary>
 #
@@ -525,10 +528,9 @@ def packed_row(length, count, steps):
 packed_row = checks.packed_row(packed_row)
 
 # %% [markdown]
-# If the row is right, the model cannot tell the difference. Score three random completions of one
-# random prompt in one row, with your mask and positions, and then one by one. The library does the
-# same with images, padding and several prompts (`packed_inputs`), and a test holds its loss and
-# gradient against TRL's.
+# If the row is right, the logits are the same as without packing. Score three random completions of one
+# random prompt in one row, with your mask and positions, and then one by one. The library does the same with
+# images, padding and several prompts (`packed_inputs`), and a test holds its loss and gradient against TRL's.
 
 # %% tags=["nbval-check-output"]
 prompt, replies = torch.randint(20, 400, (1, 12)), torch.randint(20, 400, (3, 5))
@@ -547,11 +549,11 @@ print("the same logits:", torch.allclose(packed.view_as(apart), apart, atol=1e-4
 # %% [markdown]
 # ## 7 The same in small, for real
 #
-# The recipe `course-qlora` is that of chapter 06 with one more line, `quantize: nf4`. It runs here, on
-# a CPU: the same classes, the same 4-bit layers, the same trainer, on a few hundred fresh phantoms.
-# Two details matter. TRL casts adapters on a quantized base to bfloat16, where a small step is rounded
-# away; ours stay in float32. And a dropout in the adapter would make the old and the new policy differ
-# by noise, so there is none.
+# The recipe `course-qlora` is that of chapter 06 with one more line, `quantize: nf4`. It runs here on a CPU,
+# with the same classes, the same 4-bit layers and the same trainer. Two details matter. First, TRL casts
+# adapters on a quantized base to bfloat16, and there a small step can be lost by rounding. Ours stay in
+# float32. Second, our adapters have no dropout. With dropout, the policy that is scored would differ by noise
+# from the policy that sampled, and from the reference.
 
 # %%
 from medr1_lib.course.live import live
@@ -581,17 +583,17 @@ if tier.name != "replay":
     print("stored adapter:", *kinds)
 
 # %% [markdown]
-# Thirty steps show that it runs and in which direction it goes. They do not say whether training in four bits costs
-# accuracy. To find out, you need whole runs of both recipes, several seeds of each, and the same test questions for
-# all of them. Chapter 10 shows how to compare such runs. The paper on QLoRA reports no loss for large models.
+# Thirty steps show that the training runs. They do not show whether training in four bits costs accuracy. To
+# find out, you need whole runs of both recipes, several seeds of each, and the same test questions for all of
+# them. Chapter 10 shows how to compare such runs. The paper on QLoRA reports no loss for large models.
 #
 # ## 8 On your own card
 #
-# A training of 300 steps is the recipe's size. The last cell computes its hours from the seconds that were
-# measured on the H200, and from five seconds a step, which is what the recorded step and the packed
-# row are *expected* to give there. Nobody has measured that yet: run `benchmarks.speed.gpu` on your
-# card, it takes ten minutes. A training also needs 4.4 GB of disk for the weights, half a gigabyte for
-# its two checkpoints, and the time of the evaluations. Multiply the hours by what your card costs.
+# A training by the recipe has 300 steps. The next cell computes its hours in two ways: from the seconds per
+# step that were measured on the H200, and from five seconds per step. We *expect* five seconds with the
+# recorded step and the packed row, but nobody has measured it yet. Run `benchmarks.speed.gpu` on your card to
+# find out; it takes ten minutes. A training also needs 4.4 GB of disk for the weights, half a gigabyte for
+# its two checkpoints, and time for the evaluations. Multiply the hours by the price of your card.
 #
 # At the gpu tier the cell also trains two steps.
 
@@ -608,9 +610,9 @@ gc.collect()  # closes the data set's file, which Windows would not delete
 temporary.cleanup()
 
 # %% [markdown]
-# This is what you type on your card. The first line says whether driver and card fit. The third scores the base
-# *before* any training, on 200 questions. If the base hardly keeps the form, the recipe falls back to the published
-# rewards, which also pay for a bare letter, and says so.
+# These are the commands for your card. The first line checks driver and card. The third line scores the base
+# *before* any training, on 200 questions. If the base hardly keeps the form, the recipe uses the published
+# rewards instead, which also pay for a letter without tags. It prints a line about that.
 #
 # ```bash
 # python -m medr1_lib doctor
@@ -621,8 +623,8 @@ temporary.cleanup()
 # python -m medr1_lib evaluate --model _output/gpu/adapter --data _output/omni --style think_before --out _output/test
 # ```
 #
-# Random weights of the true size (`tools.fake_2b`) try memory and time without a download. They answer nothing, so add
-# `--force` to `train`.
+# To try memory and time without a download, use random weights of the true size (`tools.fake_2b`). They never
+# give a right answer, so add `--force` to `train`.
 #
 # | your card | what to change |
 # |---|---|
@@ -635,10 +637,12 @@ temporary.cleanup()
 # | several cards and a base that is too large for one | `accelerate launch --config_file FSDP2 --num_processes 2 -m medr1_lib train grpo --recipe med-r1 ...`, unquantized; `FSDP2` is the file `accelerate_configs/fsdp2.yaml` in TRL's folder |
 # | rollouts by vLLM, 24 GB | `--recipe gpu-vllm`, unquantized: vLLM takes no adapter on 4-bit weights |
 #
-# None of these lines has been run on such a card yet. With FSDP2 each card holds a part of every layer. Layers in four bits
-# are left whole, so it does not help QLoRA. A run that was cut goes on with `--resume`; a
-# finished one goes on with `--resume --max_steps 600`; `--model _output/sft/adapter` starts from an
-# adapter. `--report_to tensorboard` writes what you see here into a file for TensorBoard.
+# None of these lines has been run on such a card yet. With FSDP2 each card holds a part of every layer.
+# Layers in four bits are not divided, so FSDP2 does not help QLoRA.
+#
+# More options: `--resume` continues an interrupted run, and `--resume --max_steps 600` a finished one.
+# `--model _output/sft/adapter` starts from an adapter. `--report_to tensorboard` writes the curves into a
+# file for TensorBoard.
 #
 # ## Quiz
 # Decide first, then open the choice that you take.
@@ -653,7 +657,7 @@ temporary.cleanup()
 # </details>
 # <details><summary>B. It rises a little: unpacking the weights adds operations</summary>
 #
-# Right. Four bits save memory. Every unpacking is one more operation to start.
+# Right. Four bits save memory, but each unpacking is one more operation to start.
 #
 # </details>
 # <details><summary>C. It stays the same to the microsecond</summary>
@@ -691,7 +695,7 @@ temporary.cleanup()
 # </details>
 # <details><summary>B. The model answers in nonsense</summary>
 #
-# Wrong. It answers; its tower is rounded, and what it sees is a little off.
+# Wrong. It still answers. Only the features of its images are less exact.
 #
 # </details>
 # <details><summary>C. Count the layers in four bits after loading</summary>
@@ -705,11 +709,11 @@ temporary.cleanup()
 # - NF4 is a table of sixteen quantiles and a scale for every 64 weights. Your version and that of
 #   bitsandbytes agree, number by number.
 # - Without blocks, one outlier spoils a matrix.
-# - A name in a list of exceptions can match nothing and say nothing. Count after loading.
-# - LoRA starts exactly at the base, trains less than a hundredth of a 2B model, and makes the
-#   reference model of GRPO free.
-# - On a 2B model, activations and not weights fill the card, and starting operations, not arithmetic,
-#   takes the time. So a shared prompt and a recorded step help more than four bits do.
+# - A name in a list of exceptions can match nothing, and you get no warning. Count the layers after loading.
+# - LoRA starts exactly at the base and trains less than a hundredth of the weights of a 2B model. The
+#   reference model of GRPO then needs no extra memory.
+# - With a 2B model, activations take more memory than weights, and starting operations takes more time than
+#   arithmetic. So a shared prompt and a recorded step should help more than four bits do.
 #
 # ## Where to go next
 #
