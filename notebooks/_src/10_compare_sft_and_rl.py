@@ -8,9 +8,10 @@
 #
 # ## What you will do
 #
-# What does GRPO give that supervised fine-tuning (SFT) does not, and is it knowledge? You
-# make four things equal, one after the other: updates, labels, time and learning rate. Each time you look at the
-# difference again. At the end you see what the published comparison would have concluded from the same questions.
+# What does GRPO give that supervised fine-tuning (SFT) does not, and is it knowledge? You make four things
+# equal, one after the other: updates, labels, time and learning rate. Each time you look at the difference
+# again. At the end you repeat the published comparison on the same questions, and see which result it would
+# have given.
 #
 # ## What you will learn
 #
@@ -19,13 +20,13 @@
 # - say what has to be equal before two ways of training are compared, and what cannot be,
 # - count optimizer updates, and notice when one side got far fewer of them,
 # - split the difference of two methods into form, letter habit and knowledge,
-# - give it an interval that knows seeds and images, and say of what it speaks,
+# - give it an interval over seeds and images, and say to what this interval applies,
 # - test whether a finding about methods is a finding about the learning rate.
 #
 # ## What you will need
 #
-# Chapters 02 (four readers) and 06 (the parts of a gain). Sections 2 and 7 train three small models on one CPU
-# core; at the replay tier recorded models take their places. All else reads recorded runs.
+# Chapters 02 (four readers) and 06 (the parts of a gain). Sections 2 and 7 train three small models on one
+# CPU core. At the replay tier, recorded models take their place. All other sections read recorded runs.
 
 # %%
 import json
@@ -75,8 +76,8 @@ sketch(boxes, arrows, tints=tints | {"letter": "orange"}, size=(10, 3.6))
 plt.show()
 
 # %% [markdown]
-# *Rejection sampling* imitates, like SFT, but what it imitates are
-# the model's own rollouts. So it can write a rationale, as GRPO can. SFT needs somebody who wrote one.
+# *Rejection sampling* imitates, like SFT, but it imitates the model's own rollouts. So, like GRPO, it can use
+# rationales that the model wrote. For SFT, somebody else has to write the rationales.
 #
 # A fair comparison keeps everything else equal: the questions, the base, the adapter, the form, and the number of
 # *updates*, the steps of the optimizer. A configuration says how many questions a process reads
@@ -85,12 +86,12 @@ plt.show()
 # ### Exercise 1: how many updates?
 # *easy, 5 minutes*
 #
-# Return how often the optimizer steps in one pass over the questions. Whatever does not fill a last step
-# is left out.
+# Return how often the optimizer steps in one pass over the questions. Questions that do not fill a last step
+# are left out.
 #
 # <details><summary>Hint</summary>
 #
-# How many questions go into one step? `//` divides and leaves the rest out.
+# How many questions go into one step? `//` divides and drops the remainder.
 #
 # </details>
 
@@ -107,9 +108,10 @@ def updates(questions, batch, accumulation, processes):
 updates = checks.updates(updates)
 
 # %% [markdown]
-# The SFT of Med-R1 read 4 questions at a time, added up 16 batches, and ran in 2
-# processes. Its GRPO made a step for every 4 questions: the published reward curves end at a
-# quarter of the number of training questions. Compare the last two columns.
+# The published configuration of Med-R1's SFT (repository `Yuxiang-Lai117/Med-R1`, commit 88d76c7, folder
+# `configs/qwen2`) reads 4 questions at a time, adds up 16 batches, and runs in 2 processes. Its GRPO made a
+# step for every 4 questions: the published reward curves end at a quarter of the number of training
+# questions. Compare the last two columns.
 
 # %% tags=["nbval-check-output"]
 curves = json.loads(tiers.material("paper/training_curves.json").read_text())
@@ -119,13 +121,13 @@ counted["SFT"] = [updates(n, 4, 16, 2) for n in counted["questions"]]
 print(counted.to_string())
 
 # %% [markdown]
-# SFT got one update for every 32 of GRPO. One side was hardly trained, so such a pair
-# cannot tell which way of training is better.
+# SFT got one update for every 32 updates of GRPO, on the same questions. If one side is trained so little,
+# the pair cannot show which method is better.
 #
 # ## 2 Equal updates: two models
 #
-# The table shows every setting in which the two recipes of our record differ, among those that both have. A batch of GRPO
-# counts rollouts, eight to a question, so both read the same number of questions for an update.
+# The table has every setting that both recipes of our record have and in which they differ. A batch of GRPO
+# counts rollouts, eight for each question. So both recipes read 16 questions for an update.
 
 # %%
 models = pd.DataFrame(recorded.notes(METHODS)["models"])
@@ -136,9 +138,9 @@ both = pd.DataFrame(dict(zip(pair["method"], pair["recipe"], strict=True)))
 both[both["grpo"].astype(str) != both["sft"].astype(str)].dropna()
 
 # %% [markdown]
-# Train one model of each kind now, without a rationale, so that both are told the same: the letter. Both
-# get one pass over 512 questions. The next cell holds the helpers; `their_target` belongs to section 7.
-# At the replay tier you read recorded models, which were trained longer.
+# Now train one model of each kind, without a rationale. So both learn from the same labels: the letters. Both
+# get one pass over 512 questions. The next cell holds the helpers. `their_target` belongs to section 7. At
+# the replay tier you read recorded models, which were trained longer.
 
 # %% tags=["hide-input"]
 rates = models[["model", "rate"]]
@@ -196,8 +198,9 @@ ends = ["{:.3f} to {:.3f}".format(*ends) for ends in shares["interval"]]
 shares.assign(interval=ends).round(3)
 
 # %% [markdown]
-# Look at the intervals before you call one better. To compare two rows, pair their answers question by question, as in
-# chapter 06. There you computed a p-value. A reader also wants to know how large the difference is.
+# Look at the intervals before you call one model better. To compare two models, pair their answers question
+# by question, as in chapter 06. There you computed a p-value. Here you compute an interval, which also says
+# how large the difference may be.
 #
 # ### Exercise 2: a paired interval
 # *medium, 15 minutes*
@@ -250,12 +253,14 @@ def lead(second, first):
 print("GRPO minus SFT (points):", lead(answers["grpo"], answers["sft"]))
 
 # %% [markdown]
-# "Open" does not mean equal. It means that so many questions cannot tell. "Ahead" would speak of *these two
-# models* alone. Another seed would have drawn other questions, another adapter, and for GRPO other rollouts.
+# "Open" does not mean equal. It means that this number of questions is too small to show a difference. And
+# "ahead" or "behind" would be a result about *these two models* only. Another seed would have given other
+# training questions, another adapter, and for GRPO other rollouts.
 #
 # ## 3 Equal updates: two methods
 #
-# The record has the same comparison with more updates and more seeds. Look at each seed first, as if it were the only one.
+# The record has the same comparison with more updates and more seeds. First look at each seed as if it were
+# the only one.
 
 
 # %%
@@ -278,8 +283,8 @@ for seed in grpo:
     print(f"seed {seed}, GRPO minus SFT (points):", lead(grpo[seed], sft[seed]))
 
 # %% [markdown]
-# If there are several lines, do they agree? A claim about methods needs an interval that also knows how much seeds differ.
-# And it needs the *parts* of the difference: accuracy can rise because of form or of a letter habit.
+# Do the lines for the seeds agree? A claim about methods needs an interval over seeds and questions. It also
+# needs the *parts* of the difference, because accuracy can rise by form or by a letter habit.
 #
 # ### Exercise 3: the difference of two methods
 # *hard, 40 minutes*
@@ -329,21 +334,22 @@ for part, found in method_gap(credit(sft), credit(grpo), *draws).items():
     print(f"{part}, GRPO minus SFT (points):", told(*found))
 
 # %% [markdown]
-# Read *knowledge* first; *strict* is the whole difference. With one seed there is only one row to draw, and the interval
-# speaks of two models again.
+# Read *knowledge* first. *Strict* is the whole difference. If the record had one seed only, the interval
+# would again be about two models.
 #
 # <details><summary>What the library does in addition</summary>
 #
-# Redraws of $n$ seeds vary too little, by the factor $(n - 1) / n$. `mean_table` moves the seeds apart by as much
-# before it draws, and keeps the questions of one image together. With two or three seeds even this interval is a little too narrow.
+# If you redraw $n$ seeds, their variance comes out too small by the factor $(n - 1) / n$. So `mean_table`
+# moves the seeds apart by this factor before it draws. It also keeps the questions of one image together.
+# With two or three seeds, even this interval is too narrow.
 #
 # </details>
 #
 # ## 4 Equal labels
 #
-# In the two styles with a rationale GRPO still needs the letter alone. SFT must be given a rationale, and
-# in this record it gets a *true* one: more supervision. The bars show each gain over the base by its parts. **Predict**:
-# in which style do true rationales help SFT?
+# In the two styles with a rationale, GRPO still needs only the letter. SFT needs a rationale as well. In this
+# record it gets a *true* one, so it has more supervision than GRPO. The bars show each gain over the base by
+# its parts. **Predict**: in which style do true rationales help SFT?
 
 
 # %%
@@ -395,8 +401,9 @@ pd.DataFrame(table).T
 # %% [markdown]
 # Does the table agree with your prediction?
 #
-# Now give both sides equal labels in every style. A second record has GRPO and SFT on *letters alone*, with an empty rationale in its targets. It also has the two rewards of chapter 06
-# that know no answer, and rejection sampling if that was recorded. Each entry is the knowledge of GRPO minus that of the arm.
+# Now give both sides equal labels in every style. A second record has GRPO, and SFT on *letters alone*, whose
+# targets have an empty rationale. It also has rejection sampling and the two rewards of chapter 06 that know
+# no answer. Each entry is the knowledge of GRPO minus that of the other arm.
 
 # %%
 rows = pd.read_parquet(RECORDED / "learning/answers.parquet")
@@ -414,12 +421,17 @@ print("seeds of GRPO:", len(others["grpo", STYLE]))
 pd.DataFrame(table).loc[list(STYLES)]
 
 # %% [markdown]
-# GRPO has to be ahead of the first three columns before it has shown anything. The column of SFT is the comparison that
-# GRPO can win: nobody knows more than the letter, and the style asks for a rationale that nobody wrote. If GRPO is ahead in `think_before` and the lead is open in `no_think`, then GRPO gives a
-# rationale of the model's own, and no better use of the letters. If it is level with rejection sampling, its wrong rollouts taught little.
+# Read the columns from the left. If GRPO is not ahead of the first three, it has not learned anything from
+# answers. In the column of SFT, both sides have the same labels. In `think_before`, nobody wrote a rationale,
+# and only GRPO can use one of the model's own. So if GRPO is ahead in `think_before` and the lead is open in
+# `no_think`, its advantage is this rationale, and not a better use of the letters. In the last column,
+# rejection sampling also uses the model's own rationales. Where the lead over it is open, pushing wrong
+# rollouts down has not been shown to help.
 #
-# Does the knowledge come from the images? Ask with a blank image, and with another image of the same modality. The *visual reliance score* is the accuracy with the right image minus
-# that with the other. If it rises with the accuracy, the model has learned to use the image.
+# Does the knowledge come from the images? We ask with a blank image, and with another image of the same
+# modality. The *visual reliance score* is the accuracy with the right image minus the accuracy with the other
+# image. If it rises with the accuracy, the model has learned to use the image. The table has this score in
+# points for both images.
 
 # %%
 shown = recorded.load(METHODS).merge(rates)
@@ -436,8 +448,9 @@ for control in ("blank", "shuffled"):
 # %% [markdown]
 # ## 5 Equal time
 #
-# GRPO writes eight rollouts to a question before it learns anything, SFT writes none. So SFT also ran for four times the updates, on four times as many questions. Does the
-# median time of a step justify the four?
+# GRPO samples eight rollouts for each question. SFT samples none, so its steps are faster. So SFT also ran
+# for four times the updates, on four times as many questions. Is four a fair number? Look at the median time
+# of a step.
 
 # %%
 logs = pd.read_parquet(METHODS / recorded.LOGS).merge(models, on="model")
@@ -453,13 +466,14 @@ for part in PARTS:
     print(f"{part}:", said(grpo, arms["4 times the updates"], part))
 
 # %% [markdown]
-# If the ratio is clearly below four, SFT had more time here than GRPO. If GRPO is behind here and open at equal updates, then SFT is the better use of an hour, as long as there are enough labelled questions.
-# If GRPO is ahead in both, time is no argument against it.
+# If the ratio is clearly below four, SFT had more time here than GRPO. Then the comparison favors SFT. If
+# GRPO is behind here and open at equal updates, longer training on more labelled questions gave more than
+# sampling. If GRPO is ahead in both, time is no argument against it.
 #
 # ## 6 Equal learning rate
 #
-# If each method has a rate of its own, nobody can say whether method or rate made a difference. It takes all four
-# corners. **Predict**: which rate gains more knowledge? Does GRPO lead at both?
+# If each method has its own learning rate, you cannot know whether the method or the rate made a difference.
+# You need both methods at both rates. **Predict**: does GRPO lead at both rates?
 
 # %%
 pairs = {r: (runs("grpo", rate=r), runs("sft", rate=r)) for r in (SLOW, FAST)}
@@ -467,8 +481,10 @@ for rate, pair in pairs.items():
     print(f"rate {rate:g}, GRPO minus SFT (points):", said(*pair))
 
 # %% [markdown]
-# The models were also asked about everyday drawings, the *general domain* in which the base is at home (chapter 02). No training
-# was about them, so a change below zero is *forgetting*. The printed line asks whether the lead of GRPO depends on the rate. **Predict**: which corner forgets most?
+# The models were also asked about everyday drawings, the *general domain* in which the base is strong
+# (chapter 02). No training was about them, so a change below zero is *forgetting*. The printed line asks
+# whether the lead of GRPO depends on the rate. **Predict**: at which rate does a model forget more, and by
+# which method?
 
 # %% mystnb={"image": {"alt": "Four points with 95 percent intervals in both directions, GRPO and SFT at two learning rates. To the right the medical knowledge gained over the base in points, upwards the change of accuracy in the general domain in points. Below the horizontal line at zero, a model has forgotten something. The cell before prints the differences in knowledge."}}
 leads = [gap(*pair).set_index(["model", *ITEM]) for pair in pairs.values()]
@@ -497,13 +513,17 @@ axis.legend(bbox_to_anchor=(1, 1), loc="upper left", frameon=False)
 plt.show()
 
 # %% [markdown]
-# Color is the rate, shape is the method. If points of one color lie together, then the rate decides more than the method. If the printed line says "open",
-# these runs do not show that the lead depends on the rate. Two arms with two rates can look like a law about methods. Report all four.
+# The color is the rate, and the shape is the method. If points of one color lie together, the rate matters
+# more than the method. If the printed line says "open", these runs do not show that the lead depends on the
+# rate. If a paper compares one method at one rate with the other method at another rate, a difference of
+# rates can look like a difference of methods. So report all four combinations.
 #
 # ## 7 As published
 #
-# The published setting differs in two ways. It has 32 times as many questions to an update. And the authors' code builds its targets from a column `thinking`
-# that the data do not have, so every target begins with the word that Python prints for nothing. First train it yourself.
+# The published setting differs from ours in two ways. First, it has 32 times as many questions for each
+# update. Second, the authors' code (`sft.py`, lines 128 and 141, same commit as above) builds its targets
+# from a column `thinking`. The released data have no such column, so every target begins with `None`. First
+# train this setting yourself.
 
 # %%
 print(repr(their_target(STYLE, "C", "", None)))
@@ -514,7 +534,10 @@ if LIVE:
         print(f"{name}: {rows['correct'].mean():.1%}")
 
 # %% [markdown]
-# That was one update with all 512 questions. Is the model far from the base? The record takes the two changes apart. The first three rows are shares of the answers: right, in form, and with the commonest letter. The last row is GRPO's lead as a reward counts it.
+# That was one update with all 512 questions. How far is the model from the base? The record makes the two
+# changes separately. The first three rows of the next table are shares of the answers: right, in form, and
+# with the most common letter. The last two rows are GRPO's lead, in knowledge and as a strict reader counts
+# it.
 
 # %% tags=["headline", "nbval-check-output"]
 table = budget.groupby("variant")[["correct", "format_ok"]].mean()
@@ -528,13 +551,17 @@ verdict = said(grpo, arms["as published"], "strict").split()[-1]
 print("as published, GRPO is", verdict)
 
 # %% [markdown]
-# Compare the column *as published* with section 3. If GRPO is ahead here and not there, the lead comes from updates and targets, and not from the method. *Fewer updates* has normal targets, *targets with None* has normal updates: which
-# of the two does the harm? A large model learns the word "None" faster than ours. What carries over is the habit of printing one target and counting the
-# updates before a training starts.
+# Compare the column *as published* with section 3. If GRPO is ahead here and not there, the lead comes from
+# updates and targets, and not from the method.
+#
+# *Fewer updates* has normal targets, and *targets with None* has normal updates. Which of the two does the
+# harm? With so few updates, the model hardly learned to write `None`: look at the row `format_ok`. A large
+# model may learn it faster than ours. So before you start a training, print one target and count the updates.
 #
 # ## 8 What do you conclude?
 #
-# All four comparisons in one place, then your ledger. These are several tests at once: the more you make, the more of them are "ahead" by luck (chapter 11 corrects for that).
+# The next cell prints all four comparisons, and then your ledger. These are several tests at once. The more
+# tests you make, the more of them are "ahead" by luck. Chapter 11 corrects for that.
 
 # %%
 FOUND = {
@@ -550,7 +577,8 @@ print(pd.Series(FOUND).to_string())
 ledger.page(10, generalizes=None)  # your new probability in place of None
 
 # %% [markdown]
-# The first claim of Med-R1 says that RL *generalizes further*. This chapter asks what has to come first, whether the two sides were trained alike. Chapter 12 tests modalities that were held back.
+# The first claim of Med-R1 says that RL *generalizes further*. This chapter asked an earlier question: were
+# the two sides trained alike? Chapter 12 tests modalities that were held back.
 #
 # <details><summary>What a run on Qwen2-VL-2B would have to show</summary>
 #
@@ -560,11 +588,14 @@ ledger.page(10, generalizes=None)  # your new probability in place of None
 #
 # `python -m medr1_lib train sft --recipe gpu-sft --seed 0 --data _output/omni --out _output/sft-0`
 #
-# Test on questions whose options do not give the answer away (chapter 01). For a claim about methods, the interval of *knowledge* over seeds has to exclude zero at equal updates, and again at the
-# other learning rate. An interval of width $w$ in the list above shrinks to $w / \sqrt{k}$ with $k$ times the seeds and questions. `pairs_needed` of chapter 13 gives the questions for one pair of models.
+# Test on questions whose options do not give the answer away (chapter 01). For a claim about methods, the
+# interval of *knowledge* over seeds has to exclude zero at equal updates, and again at the other learning
+# rate. With $k$ times the seeds and questions, an interval of width $w$ shrinks to about $w / \sqrt{k}$.
+# `pairs_needed` of chapter 13 gives the number of questions for one pair of models.
 #
 # </details>
 
+# %% [markdown]
 # ## Quiz
 # Decide first, then open the choice that you take.
 #
@@ -590,7 +621,7 @@ ledger.page(10, generalizes=None)  # your new probability in place of None
 # ### Question 2
 # Model A is 3 points ahead of model B on the same questions, with an interval from 1 to 5. Both were trained with one seed. May you say that method A is better?
 #
-# <details><summary>A. No. The interval is about these two models; other seeds may turn the order round</summary>
+# <details><summary>A. No. The interval is about these two models; other seeds may reverse the order</summary>
 #
 # Right. A claim about methods needs several seeds for each of them.
 #
@@ -621,21 +652,26 @@ ledger.page(10, generalizes=None)  # your new probability in place of None
 # </details>
 # <details><summary>C. Letters in other shares, which a constant per letter could have given too</summary>
 #
-# Right. The corrected reader takes the letter habit out, and under it the two methods are level.
+# Right. The corrected reader removes the letter habit, and with it the two methods are equal.
 #
 # </details>
 
 # %% [markdown]
 # ## What you saw
 #
-# - The published comparison gave one side 32 times fewer updates, and targets that begin with "None".
-# - "Equal" has four meanings: updates, labels, time and learning rate. They cannot all hold at once, so a paper has to say which one it kept.
-# - Two models can differ beyond doubt while their methods do not. An interval has to say of which it speaks.
-# - A lead has parts. Only the knowledge in it speaks for a method, and only beside a format-only reward, a random reward and rejection sampling.
-# - GRPO can use a style for which nobody wrote targets. Whether that pays is a row of your table.
+# - The published comparison gave SFT one update for every 32 of GRPO, and targets that begin with "None".
+# - "Equal" can mean four things: equal updates, labels, time or learning rate. They cannot all be equal at
+#   once, so a paper has to say which of them were.
+# - Two models can differ clearly while their methods do not. So say whether an interval is about models or
+#   about methods.
+# - A lead has parts. Only its knowledge is an argument for a method, and only if you also show a format-only
+#   reward, a random reward and rejection sampling.
+# - GRPO can use a style for which nobody wrote targets. The table of section 4 shows in which style this
+#   helped.
 #
-# Med-R1's comparison of SFT and RL cannot tell the two methods apart, because the two sides did not get the same training. That does not make
-# the claim wrong. Our images are drawings and our model is tiny. A large model may gain more from its own rationales.
+# Med-R1's comparison of SFT and RL cannot show which method is better, because the two sides did not get the
+# same training. The claim may still be right. Our images are drawings and our model is tiny. A large model
+# may gain more from its own rationales.
 #
 # ## Where to go next
 #
