@@ -8,24 +8,25 @@
 #
 # ## What you will do
 #
-# A rationale can stand before the letter, after it, or be left out. Does that matter? You compare the three styles on the same questions,
-# read an experiment whose predictions were written down before it ran, and split a difference into
-# what *training* made and what *answering* made. Then you hold rationales against the truth.
+# A rationale can stand before the letter, after it, or be left out. Does that matter? You compare the three
+# styles on the same questions. You read an experiment whose predictions were written down before it ran. You
+# split a difference into a part from *training* and a part from *answering*. At the end you compare
+# rationales with the truth.
 #
 # ## What you will learn
 #
 # After this chapter you can
 #
-# - say what a causal decoder can gain from a rationale after the letter, and what it cannot,
-# - compare several methods without taking luck for a result,
+# - say whether a rationale after the letter can help a model, in answering and in training,
+# - compare several methods without mistaking luck for a result,
 # - read a registered prediction: held, refuted or open,
 # - split the distance between two models into a part made in training and a part made in answering,
 # - compute how many claims of a rationale are false.
 #
 # ## What you will need
 #
-# Chapters 06 (the parts of a gain) and 10 (fair comparisons). Nothing is trained here. Section 1 asks the base live, on
-# one core; the other sections read recorded runs, and each prints how many seeds it has.
+# Chapters 06 (the parts of a gain) and 10 (fair comparisons). Nothing is trained here. Section 1 asks the
+# base live, on one core. The other sections read recorded runs, and each prints how many seeds it has.
 
 # %%
 import json
@@ -58,12 +59,13 @@ from medr1_lib.model.vision_cache import VisionCache
 # %% [markdown]
 # ## 1 Left to right
 #
-# A rationale before the letter is read when the letter is chosen. A rationale after the
-# letter does not exist yet at that moment. So in *answering*, only the first can matter.
+# A language model writes from left to right. When it chooses the letter, it reads a rationale that stands
+# before the letter. A rationale after the letter does not exist yet. So in *answering*, only a rationale
+# before the letter can matter.
 #
-# *Training* is different. GRPO gives every token of a rollout the same advantage, and all tokens share the weights.
-# The arrows show where the gradient of a token flows: back into all that was read
-# to write it. In which row does the gradient of the letter reach the rationale?
+# *Training* is different. GRPO gives every token of a rollout the same advantage, and all tokens use the same
+# weights. The gradient of a token flows back to everything that the model read before it wrote this token.
+# The arrows in the figure show this. In which row does the gradient of the letter reach the rationale?
 
 # %% mystnb={"image": {"alt": "Two rows of boxes in reading order. Upper row, think_before: prompt and image, rationale, letter. Arrows of the gradient lead from the letter back to the rationale and from the rationale back to the prompt. Lower row, think_after: prompt and image, letter, rationale. Arrows lead from the rationale back to the letter and from the letter back to the prompt; none leads from the letter to the rationale. The letters are orange, the rationales blue."}}
 boxes = {
@@ -92,10 +94,10 @@ sketch(boxes, arrows, tints=tints, size=(9, 2.6))
 plt.show()
 
 # %% [markdown]
-# Only in the upper row can training make a rationale more useful for the letter. In the lower row, the rationale's
-# tokens still move weights that the letter uses too, for better or worse.
+# Only in the upper row can training make a rationale more useful for the letter. In the lower row, the tokens
+# of the rationale still change weights that the letter uses too. This may help or harm.
 #
-# First the part without training. The base answers 160 questions in both styles, live.
+# We begin with answering, without any training. The base answers 160 questions in both styles, live.
 
 # %%
 model, processor = load_policy(tier.model_path, tier.quantize)
@@ -106,9 +108,9 @@ chats = {s: [asker.question_chat(q, s) for q in asked] for s in STYLES}
 said = {s: asker.reply(chats[s], pictures) for s in ("think_before", "think_after")}
 
 # %% [markdown]
-# An *edit* replaces the option that a rationale names by another one, and nothing else. It takes
-# completions in perfect form. The whole text is fed in, with the edit and without it, and the scores of the next token are
-# compared where the letter is due.
+# In an *edit*, we replace the option that a rationale names by another option, and change nothing else. We
+# edit only completions in perfect form. The model reads the whole text, with the edit and without it. Then we
+# compare its scores for the next token at the place of the letter.
 
 
 # %%
@@ -145,8 +147,9 @@ for style, some in edits.items():
     print(f"{style}: scores at the letter change by up to {at_letter[style]:.2f}")
 
 # %% [markdown]
-# An edit after the letter changes nothing. This holds for every causal decoder, and no reward can change it. An edit before the letter
-# does change the scores. Does the letter follow the edited rationale, or the image? The last line asks again with a grey image.
+# An edit after the letter changes nothing. This is true for every model that writes from left to right, and
+# no reward can change it. An edit before the letter does change the scores. Does the letter then follow the
+# edited rationale, or the image? The last line of the next output is about a grey image.
 
 # %%
 style, places = "think_before", [place for place, *_ in edits["think_before"]]
@@ -167,13 +170,15 @@ for what, hits in (found | {"is the same on grey": letters == unseen}).items():
     )
 
 # %% [markdown]
-# Where most letters follow the edit, the rationale *causes* the answer, even against the image. Then a true rationale helps
-# and a false one harms.
+# If most letters follow the edit, the rationale *causes* the answer in this base, even against the image.
+# Then a true rationale helps and a false one harms. The test used the untrained base and its completions in
+# perfect form. It says nothing about models after GRPO. Section 5 compares their rationales with the truth.
 #
 # ## 2 Three styles, the same questions
 #
-# All models start from the base of this course. GRPO is the recipe of chapter 06. Supervised
-# fine-tuning, SFT, sees the right letter, and in the thinking styles a true rationale too, which no reward tells.
+# All models start from the base of this course. GRPO is the recipe of chapter 06. Supervised fine-tuning,
+# SFT, sees the right letter. In the two styles with a rationale it also sees a true rationale, so it has more
+# information than GRPO.
 
 
 # %%
@@ -193,8 +198,9 @@ seeds = models.query("method == 'grpo'")["seed"].nunique()
 print(f"{n} questions, {steps} steps, {seeds} seed(s) of each method and style")
 
 # %% [markdown]
-# Intervals are 95 %, over images and, if there are several, seeds. With one seed they are too narrow: they do not know
-# the luck of a training. As in chapter 06, *knowledge*, letter *habit* and *form* add up to *strict*.
+# All intervals are 95 % intervals over images and seeds. With one seed they are too narrow, because they do
+# not know how much another training would differ. As in chapter 06, *knowledge*, letter *habit* and *form*
+# add up to *strict*.
 
 
 # %%
@@ -221,8 +227,9 @@ def looks(group):
 
 
 # %% [markdown]
-# Compare `knowledge` down the rows of one method. Where intervals overlap widely, the table does not rank the styles. Then compare the methods in `think_before`:
-# SFT was shown true rationales in front of the letter, and GRPO had to find its own.
+# First compare `knowledge` in the three rows of one method. If the intervals overlap widely, the table does
+# not rank the styles. Then compare the two methods in `think_before`: SFT was shown true rationales before
+# the letter, and GRPO had to find its own.
 
 # %%
 rows = {}
@@ -240,10 +247,12 @@ axes, _ = plots.headline(table.rename(columns=names).assign(n=n), "Accuracy in %
 _ = axes.set_xlabel(f"style ({n} questions, {steps} steps, {seeds} seed(s); 95 %)")
 
 # %% [markdown]
-# Look at the base first: a style that starts ahead may end ahead without gaining more.
+# Look at the base first. If a style starts ahead, it can end ahead without gaining more.
 #
-# Do the models look? `VRS` is the accuracy minus that with an image of another question, in points; `IS` is the share of answers that change
-# with it. `blank` and `shuffled` are accuracies without the right image; chance is 25 %. `tokens` is the length of a completion.
+# Do the models look at the image? `VRS`, the visual reliance score, is the accuracy minus the accuracy with
+# the image of another question, in points. `IS` is the share of answers that change with the other image.
+# `blank` and `shuffled` are accuracies without the right image, and chance is 25 %. `tokens` is the length of
+# a completion.
 
 # %%
 both = records.astype({"style": order}).groupby(["method", "style"], observed=True)
@@ -252,19 +261,21 @@ LOOKS = ["VRS", "IS", "blank", "shuffled", "tokens"]
 pd.DataFrame(rows, LOOKS).T
 
 # %% [markdown]
-# Three pairs of styles, in accuracy and in knowledge gained, make six tests. If nothing is there, six independent
-# tests at the 5 % level still give a "significant" result in one of four cases. So p-values need a correction.
+# There are three pairs of styles, and we compare accuracy and gained knowledge. This makes six tests. Suppose
+# that no style differs from another. If you run six independent tests at the 5 % level, the chance of at
+# least one "significant" result is still about one in four. So the p-values need a correction.
 #
 # ### Exercise 1: Holm's correction
 # *medium, 15 minutes*
 #
-# Sort the p-values of $m$ tests. Multiply the smallest by $m$, the next by $m - 1$, and so on. A corrected value below that of a smaller p-value takes
-# that one. None is above 1. Return the corrected values in the order in which the p-values came.
+# Sort the p-values of $m$ tests. Multiply the smallest by $m$, the next by $m - 1$, and so on. If a corrected
+# value is smaller than the one before it, use the one before it. If a value is above 1, use 1. Return the
+# corrected values in the order of the p-values that you were given.
 #
 # <details><summary>Hint</summary>
 #
-# `np.argsort` tells where the smallest is, then the next. `np.maximum.accumulate` replaces each value
-# by the largest so far. If `corrected[order] = steps`, everything is back in its place.
+# `np.argsort` gives the place of the smallest value, then of the next, and so on. `np.maximum.accumulate`
+# replaces each value by the largest so far. `corrected[order] = steps` puts every value back in its place.
 #
 # </details>
 
@@ -286,9 +297,9 @@ def holm(p):
 holm = checks.holm(holm)
 
 # %% [markdown]
-# `compare_pooled` adds the variance between seeds to that between questions. Letters are
-# *corrected* for form and habit; for *knowledge*, the base's answers are subtracted. A large `p_holm` does not say
-# that two styles are equal. The interval says how far apart they could be.
+# `compare_pooled` adds the variance between seeds to the variance between questions. All letters are
+# *corrected* for form and habit. For *knowledge*, the answers of the base are subtracted. A large `p_holm`
+# does not mean that two styles are equal. The interval shows how far apart they may be.
 
 
 # %%
@@ -314,7 +325,8 @@ tests["p_holm"], tests["points"] = holm(tests["p"]), told(tests)
 tests[["what", "style", "minus", "points", "p_holm"]].round(3)
 
 # %% [markdown]
-# A second opinion: the record of chapter 06, with 150 steps. An order of styles that changes from one record to the other is no finding.
+# Now compare with a second record, the one of chapter 06 with 150 steps. If the order of the styles changes
+# from one record to the other, the order is not a finding.
 
 # %%
 longer = json.loads(tiers.material("recorded/learning/learning.json").read_text())
@@ -326,15 +338,16 @@ table.set_index(["style", "models", "over", "part"])["points"].unstack()
 # %% [markdown]
 # ## 3 Six arms, and what was predicted
 #
-# To find a cause, change one thing. `benchmarks/study/positions.py` trains six forms of completion, called
-# *arms*:
+# To find a cause, change one thing at a time. The plan of the study `benchmarks/study/positions.py` has six
+# forms of completion, called *arms*. The record has those that were trained:
 #
 # - `before`, `none` and `after` are the three styles,
-# - `reason` is `after` in the words and tags of arXiv 2503.16188, a paper of authors of Med-R1,
+# - `reason` is `after` with the words and tags of arXiv 2503.16188, a paper by authors of Med-R1,
 # - `dummy` is the letter, then one fixed sentence without content,
 # - `adaptive` may think first or not; both forms earn the format reward.
 #
-# Each arm learns its form on everyday drawings, in a *lesson* without medical images. Then GRPO trains it. Gains are over the lesson.
+# Each arm first learns its form on everyday drawings, without medical images. We call this the *lesson*. Then
+# GRPO trains it on medical questions. All gains are over the model after the lesson.
 
 # %%
 FOLDER = tiers.material("recorded/positions")
@@ -355,12 +368,16 @@ print(f"{n} questions, {study['steps']} steps, up to {seeds} seed(s) of an arm")
 pd.DataFrame(rows, [*gains.PARTS, *LOOKS]).T
 
 # %% [markdown]
-# What should come out? Four things can make `after` and `none` differ: the prompt; the length, over which the loss averages; the KL penalty, averaged
-# too; and the gradient of the rationale's own tokens. `dummy` has the first three. Its fixed sentence, learned in the lesson, is almost certain, so it should lack the fourth.
-# **Write down** the sign that you expect for `after` minus `none`, `dummy` minus `none` and `before` minus `none`.
+# Four things can make `after` and `none` differ: the prompt, the length over which the loss averages, the KL
+# penalty, which is averaged too, and the gradient of the rationale's own tokens. `dummy` has the first three.
+# Its fixed sentence was learned in the lesson and is almost certain, so its tokens should have almost no
+# gradient. **Write down** the sign that you expect for `after` minus `none`, `dummy` minus `none` and
+# `before` minus `none`.
 #
-# The study's own predictions were registered in `benchmarks/study/predictions.yaml` before it ran. One *held* if the
-# 95 % interval lies inside its range, and is *refuted* if the two do not meet. All else is *open*.
+# The study's own predictions were registered in `benchmarks/study/predictions.yaml` before it ran. Each is a
+# range in points. A prediction *held* if the whole 95 % interval lies inside its range. It is *refuted* if
+# interval and range do not overlap. In all other cases it is *open*. (In the names of the predictions, *less*
+# means minus.)
 
 # %%
 outcomes = pd.DataFrame(study["outcomes"])
@@ -387,14 +404,17 @@ counts = outcomes["outcome"].value_counts()
 print("registered predictions:", ", ".join(f"{k} {v}" for k, v in counts.items()))
 
 # %% [markdown]
-# *Open* is an honest outcome: the data do not decide. A dot inside the bar is not enough, the whole line counts. With one seed the lines are too
-# short, so read *held* and *refuted* with care. *Not run* means that the record lacks the arms.
+# *Open* means that the data do not decide. For *held*, the whole line has to lie inside the bar, not only its
+# dot. With one seed the lines are too short, so be careful with *held* and *refuted*. *Not run* means that
+# the record does not have these arms.
 #
 # ## 4 Training or answering?
 #
-# Every model was asked in all forms; `empty` is `before` with an empty rationale. Along a row the model is the same, so a difference is made in
-# *answering*. Down a column the question is put the same way, so a difference was made in *training*. Letters are read with the form
-# given and *corrected*. Even so, a form that a model never learned can leave its letters near chance: look at `empty`, and at `before` for models that never thought first.
+# Every model was asked in all forms. `empty` is `before` with an empty rationale. Along a row the model is
+# the same, so a difference comes from *answering*. Down a column the form of the question is the same, so a
+# difference comes from *training*. Letters are read by the corrected reader. Still, if a model never learned
+# a form, its letters in this form can be near chance. Look at the column `empty`, and at the column `before`
+# for models that were trained in other forms.
 
 # %% mystnb={"image": {"alt": "A heatmap of accuracy in percent. Rows are the form that a model was trained in, columns the form that it was asked in, the last one with an empty rationale. Each cell has its 95 percent interval. Colors go from 25 to 100."}}
 crossed = pd.concat(
@@ -418,12 +438,14 @@ _ = axes.set(
 # ### Exercise 2: made in training, or in answering?
 # *hard, 40 minutes*
 #
-# Write the function in ten minutes. Then *predict* which part is larger for each pair in the next table, *run*, and *explain*
-# what came out with the map above.
+# The function takes ten minutes. Then *predict* which part is larger for each pair in the next table, *run*
+# the cell, and *explain* the result with the map above.
 #
-# `right[trained, asked]` has a 1 for each question that a model gets right. In their own forms, two arms are `right[first, first] - right[second, second]`
-# apart. The *training* part is the difference between the models when both are asked alike, averaged
-# over the two forms. The *answering* part is the difference between the forms for one model, averaged over the two models. Return both, per question.
+# `right[trained, asked]` has a 1 for each question that a model gets right. The distance of two arms, each in
+# its own form, is `right[first, first] - right[second, second]`. The *training* part is the difference
+# between the two models if both are asked in the same form, averaged over the two forms. The *answering* part
+# is the difference between the two forms for the same model, averaged over the two models. Return both parts,
+# with one entry per question.
 #
 # <details><summary>Hint</summary>
 #
@@ -451,7 +473,7 @@ def split_distance(right, first, second):
 split_distance = checks.split_distance(split_distance)
 
 # %% [markdown]
-# A part decides something if its interval does not hold zero.
+# A part is clear of zero if its interval does not contain zero.
 
 # %% tags=["headline"]
 sides = {"index": ["model", "item", "image_id"], "columns": ["train", "test"]}
@@ -477,21 +499,23 @@ for first, second in [pair for pair in PAIRS if {*pair} <= {*ARMS}]:
 pd.DataFrame(rows, sides).T
 
 # %% [markdown]
-# If no part is clear of zero, the position did not matter by more than the ends of the intervals. Two parts can also be
-# large and opposite; then the distance hides both. A large part does not mean a better model: each model can simply have learned its own form.
+# If no part is clear of zero, the effect of the position is not larger than the ends of the intervals. Two
+# parts can also be large and have opposite signs. Then the distance is small and hides both. A large part
+# does not mean that one model knows more. Each model may simply have learned its own form, and do badly in a
+# form that it never learned.
 #
 # ## 5 Is the rationale true?
 #
-# A rationale is what a reader believes. A phantom brings its scene along, so every claim can be checked.
+# People tend to believe a rationale. For a phantom we know the scene, so every claim can be checked.
 #
 # ### Exercise 3: from words to claims
 # *medium, 20 minutes*
 #
-# "Not a mass" has a word in common with the truth. So count *claims*. A
-# rationale has parts with a comma and a space between them. A part claims something if it is
-# `attribute: value`, or a value alone. `KNOWN` maps each value to its
-# attribute. A part whose attribute or value is unknown belongs to the rest. Return two lists: the claims
-# as pairs `(attribute, value)`, and the rest as text. Leave out empty parts.
+# It is not enough to look for true words: "not a mass" contains the word *mass*. So we count *claims*. A
+# comma and a space separate the parts of a rationale. A part claims something if it is `attribute: value`, or
+# a value alone. `KNOWN` maps each value to its attribute. If the attribute or the value of a part is unknown,
+# the part belongs to the rest. Return two lists: the claims as pairs `(attribute, value)`, and the rest as
+# text. Leave out empty parts.
 #
 # <details><summary>Hint</summary>
 #
@@ -521,7 +545,8 @@ def claimed(rationale):
 claimed = checks.claimed(claimed)
 
 # %% [markdown]
-# Your function on one completion of a trained model. The library's `score` does this for all.
+# Here is your function on one completion of a trained model. The library's `score` does this for all
+# completions.
 
 # %%
 scored = rationale.score(records)
@@ -531,9 +556,10 @@ for name, value in claimed(thought(one["completion"]))[0]:
     print(f"{name}: {value} ({'true' if truth[name] == value else 'false'})")
 
 # %% [markdown]
-# *Hallucination* is the share of claims that are false, *agreement* the share of answers whose rationale names the chosen option.
-# No reward ever read a rationale. But in `think_before` a false claim can cost the letter. Training has two ways out: truer rationales, or a letter that
-# follows them less. Compare `base` and `grpo`: does *hallucination* fall, or *agreement*?
+# *Hallucination* is the share of claims that are false. *Agreement* is the share of answers whose rationale
+# names the chosen option. No reward read a rationale. But in `think_before` a false claim can lead to a wrong
+# letter. Training can avoid this in two ways: the rationales become truer, or the letter depends less on
+# them. Compare `base` and `grpo`: does *hallucination* fall, or *agreement*?
 
 # %%
 columns = ["hallucination", "right about what is asked", "agreement"]
@@ -543,7 +569,8 @@ table = table.assign(points=told(table, ""))
 table.set_index(["style", "method", "measure"])["points"].unstack()[columns]
 
 # %% [markdown]
-# Where *agreement* is low, the rationale does not explain the letter: a reader is misled about one of the two.
+# If *agreement* is low, rationale and letter do not fit together. Then the rationale is no explanation of the
+# letter.
 #
 # Now take the image away. Does training teach a model to describe a blank image in good form?
 
@@ -555,12 +582,13 @@ table = table.assign(points=told(table, ""))
 table.set_index(["style", "method", "measure"])["points"].unstack()
 
 # %% [markdown]
-# No reward pays for "I see nothing". So a rationale in good form is no evidence that a model has looked.
+# No reward pays for "I see nothing". So a rationale in good form does not show that a model has looked at the
+# image.
 #
 # ## 6 Beside the published claims
 #
-# Med-R1's abstract puts think-after first, then no-think, then think-before. Its maps have one run per
-# cell; for think-after it gives no number. A companion paper does, with one seed and no
+# In Med-R1's abstract, think-after is best, then no-think, then think-before. Its maps have one run per cell.
+# We found no number for think-after in it. A companion paper has such numbers, from one seed and without
 # intervals.
 
 # %%
@@ -571,8 +599,10 @@ theirs = published("positions")
 pd.DataFrame(theirs["values"], theirs["columns"]).T
 
 # %% [markdown]
-# At 2B, think-after is below no-think in all sets but MathVision. These models reason in free text; ours writes short rationales in fixed words. What carries
-# over is no measurement: a letter cannot depend on what follows it. If think-after beats no-think somewhere, training or the prompt did it.
+# At 2B, think-after is below no-think in all sets except MathVision. These models reason in free text, and
+# ours writes short rationales in fixed words. So our measurements do not carry over to them. But one fact
+# does: a letter cannot depend on the text after it. If think-after is better than no-think somewhere, this
+# comes from training or from the prompt.
 
 # %% tags=["nbval-check-output"]
 print("evidence: points of knowledge after GRPO")
@@ -583,8 +613,8 @@ for style, most in at_letter.items():
 ledger.page(11, thinking=None)
 
 # %% [markdown]
-# The last lines are your ledger. If your mind about the second claim has changed, write your
-# probability in place of `None`, and run the cell again.
+# The last lines are your ledger. If you have changed your mind about the second claim, write your probability
+# in place of `None`, and run the cell again.
 
 # %% [markdown]
 # ## Quiz
@@ -650,16 +680,19 @@ ledger.page(11, thinking=None)
 # %% [markdown]
 # ## What you saw
 #
-# - A rationale before the letter can cause it, true or false. One after the letter cannot, while it is written; in training
-#   it shares the letter's advantage and weights.
-# - A comparison of styles needs base, parts, controls, seeds, and one correction for all tests.
-# - A registered prediction can fail, and *open* is an honest outcome.
+# - A rationale before the letter can cause it, true or false. A rationale after the letter cannot, when the
+#   letter is written. In training, it shares the letter's advantage and weights.
+# - A comparison of styles needs the base, the parts of each gain, controls, several seeds, and one correction
+#   for all tests.
+# - A registered prediction can hold, be refuted, or stay open.
 # - Asking every model in every form separates training from answering.
-# - A reward for letters does not read rationales. It can make them truer, or make the letter follow them less.
+# - A reward for letters does not read rationales. Training can make them truer, or make the letter depend
+#   less on them.
 #
 # ## Where to go next
 #
-# Put the *true* option into the rationales of wrong answers: how much accuracy
-# is one true word worth? Or add a seed to `benchmarks/study/positions.py`, and see which open prediction it decides. Chapter 12 asks how far a gain
-# carries. To read: Lai et al., *Med-R1* (arXiv 2503.13939); Li et al., *To Think or Not To Think* (2503.16188); Turpin et al., *Language models don't
-# always say what they think* (2305.04388). Nothing here is for clinical use.
+# To play: put the *true* option into the rationales of wrong answers. How many points of accuracy does one
+# true word give? Or add a seed to `benchmarks/study/positions.py`, and see whether it decides an open
+# prediction. Chapter 12 asks how far a gain carries. To read: Lai et al., *Med-R1* (arXiv 2503.13939); Li et
+# al., *To Think or Not To Think* (2503.16188); Turpin et al., *Language models don't always say what they
+# think* (2305.04388). Nothing here is for clinical use.
