@@ -8,18 +8,19 @@
 #
 # ## What you will do
 #
-# The first claim of Med-R1 is that reinforcement learning generalizes further than supervised fine-tuning. You test
-# it with maps. A model is trained on one imaging modality, or on one type of question, and asked about all of them.
-# You take out what is only form or a letter habit, and measure how much is left elsewhere. Then you compare GRPO with
-# SFT. At the end you plan the run that could decide the claim on real images.
+# The first claim of Med-R1 is that reinforcement learning generalizes further than supervised fine-tuning.
+# You test it with maps. For a map, each model is trained on one imaging modality, or on one type of question,
+# and asked about all of them. You remove what is only form or a letter habit, and measure how much of the
+# gain is left in the other modalities. Then you compare GRPO with SFT. At the end you plan the run that could
+# decide the claim on real images.
 #
 # ## What you will learn
 #
 # After this chapter you can
 #
-# - read a map of generalization beside the rows that need no training,
-# - tell what carries over from form and letter habit,
-# - condense a map into an index with an interval, and say when the index misleads,
+# - read a map of generalization together with rows that need no training,
+# - tell knowledge that carries over from form and letter habit,
+# - summarize a map in one index with an interval, and say when the index misleads,
 # - check whether printed percentages can come from the number of questions that is claimed,
 # - compute how many questions and seeds a comparison needs.
 #
@@ -53,8 +54,9 @@ BLOCK, STYLE = RECORDED / "maps", "no_think"
 # %% [markdown]
 # ## 1 One row of your own
 #
-# A row of a map is one model. It is trained on one modality and asked about all eight. The picture shows what is
-# computed from its answers.
+# A row of a map is one model. It is trained on one modality and asked about all eight. *At home* means the
+# modality that it was trained on, *elsewhere* means the others. The figure shows what we compute from its
+# answers.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Five boxes with arrows. A model trained on one modality is asked at home, about the same modality, and elsewhere, about the others. From both accuracies that of the corrected base, which was not trained, is subtracted. The index is the gain elsewhere divided by the gain at home."}}
 from medr1_lib.course.sketch import sketch
@@ -72,9 +74,9 @@ sketch(boxes, arrows, tints={"base": "orange", "index": "green"}, size=(10, 2.6)
 plt.show()
 
 # %% [markdown]
-# A right answer counts here if the *corrected* reader of chapter 02 finds it: the likeliest letter after the letter
-# habit is taken out. So a completion without form loses nothing, and a favourite letter wins nothing. The function below reads a *block*,
-# a few files with every answer of every recorded model.
+# All answers are read by the *corrected* reader of chapter 02: the most likely letter after the letter habit
+# is removed. So a model loses nothing if it breaks the form, and it gains nothing by a favorite letter. The
+# function below reads a *block*: a few files with every answer of every recorded model.
 
 
 # %%
@@ -92,9 +94,9 @@ bases = full[full["method"] == "base"].groupby("style")
 print(f"{full['model'].nunique()} models, {full['item'].nunique()} images each")
 
 # %% [markdown]
-# Now train one row. A *plan* lists grids of models, and the base is one of them. `sweep` does what is not done yet and
-# skips the rest, so an interrupted sweep goes on. **Predict** before you run it: where will `CHOSEN` help besides
-# its own modality?
+# Now train one row. A *plan* lists groups of models, and the base is one of them. `sweep` trains and tests
+# what is not done yet, so it can continue after an interruption. **Predict** before you run it: in which
+# other modalities will training on `CHOSEN` help?
 
 # %%
 CHOSEN, STEPS = "MRI", 60
@@ -139,20 +141,23 @@ print("intervals clear of zero:", ", ".join(mine.loc[clear, "test"]) or "none")
 in_points(mine, *GAIN)[["test", "n", *GAIN]]
 
 # %% [markdown]
-# Look at the intervals before you explain a cell. With so few questions they reach far, and one seed says nothing
-# about other seeds. Find the gain at home first: if even that is not clear, so short a training shows nothing about the rest. The recorded models had
-# 100 steps. For a small gain elsewhere you need more questions, and more rows.
+# Look at the intervals before you explain a cell. With so few questions they are wide, and one seed says
+# nothing about other seeds. First look at the gain at home. If even this gain is not clear of zero, so short
+# a training shows nothing about the other modalities. To find a small gain elsewhere you need more questions
+# and more rows. The recorded models had 100 steps.
 #
 # ## 2 The row that needs no training
 #
-# The recorded maps have one model for each modality and each type of question, by GRPO and by SFT on the letter, with
-# as many steps and the same learning rate. All were asked the same questions. The table counts them. Where it says one
-# seed, every interval below knows that other questions could have been drawn, and knows nothing of other trainings. And there is
-# one base: another one of its kind could give another map.
+# The recorded maps have models for each modality and each type of question, by GRPO and by SFT on the
+# letters. Both methods had the same number of steps and the same learning rate. All models were asked the
+# same questions. The table counts models and seeds. With one seed, an interval takes into account that other
+# questions could have been drawn, but not that another training would give another model. There is also only
+# one base, and another base could give another map.
 #
-# The zero line of every gain is the base, read in the same way as the trained models. So compare its four readers in the second table.
-# If *strict* is far below *corrected*, any training that repairs form or habit would seem to
-# help everywhere. If the four are close, as the base of today was made to be, form and habit have little to give. The third table has the shares of the letters.
+# Every gain is measured from the base, read in the same way as the trained models. So compare the four
+# readers of the base in the second table. If *strict* is far below *corrected*, any training that repairs
+# form or habit would seem to help everywhere. If the four are close, form and habit can add little. The third
+# table has the shares of the letters.
 
 # %%
 by = trained.groupby(["axis", "method", "style"])
@@ -164,10 +169,11 @@ display((100 * bases[list(gains.READERS)].mean()).round(1))
 # %% [markdown]
 # ## 3 The maps
 #
-# Rows are what a model was trained on, columns what it was asked about. Under the white line stand rows that need no
-# training, in the same colors: the base as it is and corrected; the base with a blank image and with
-# the image of another question; and two rules that see no image, the commonest letter and the option that was right
-# most often in training. A cell says something only as far as it is brighter than *corrected base* below it.
+# Rows are what a model was trained on, and columns are what it was asked about. Below the white line are rows
+# that need no training, in the same colors. They are the base as it is and corrected, the base with a blank
+# image and with the image of another question, and two rules that see no image: the most common letter, and
+# the option that was right most often in training. Compare each cell with the row *corrected base* of its
+# column. Only what is above that row was gained by training.
 
 # %%
 AXES = ("modality", "question_type")
@@ -208,8 +214,8 @@ shape = {"index": "train", "columns": "test", "values": "gain", "sort": False}
 display((100 * maps["modality"].pivot_table(**shape)).round(1))
 
 # %% [markdown]
-# Do not explain single cells. There are many of them, and some intervals are clear of zero by luck.
-# Compare the diagonal with the rest, in the figure and then as means in section 4. The same by type of question:
+# Do not explain single cells. There are 64 of them, and some intervals are clear of zero by luck. Compare the
+# diagonal with the rest, in the figure and then as means in section 4. The next map is by type of question.
 
 # %% mystnb={"image": {"alt": "Heatmap of the corrected accuracy of five models, each trained by GRPO on one type of question and tested on all five, with the same rows below a white line as in the map of modalities. The table below the figure has the gains over the corrected base."}}
 title = f"Corrected accuracy in %, GRPO, {STYLE}"
@@ -218,11 +224,12 @@ plt.show()
 display((100 * maps["question_type"].pivot_table(**shape)).round(1))
 
 # %% [markdown]
-# The controls stand near chance, as the benchmark was built to have it. On the published OmniMedVQA splits
-# the option prior alone reaches far higher (chapter 01). A map of that benchmark without this row cannot be read.
+# The controls are near chance, because the benchmark is balanced. On the published OmniMedVQA splits, the
+# option prior alone is far above chance (chapter 01). Without this row, a map of that benchmark cannot be
+# interpreted.
 #
-# A number stands for many answers. Click a cell and leaf through its wrong ones. Is there an option that is taken for
-# another?
+# One number of a map summarizes many answers. Click a cell and look at its wrong answers. Is one option often
+# confused with another?
 
 # %% tags=["nbval-ignore-output"]
 from medr1_lib.course.widgets import MapExplorer
@@ -234,9 +241,9 @@ MapExplorer(
 # %% [markdown]
 # ## 4 How much carries over
 #
-# The table has the mean gain *at home*, on the diagonal, and *elsewhere*. It has each twice: as the strict reader counts it, and corrected.
-# The difference between the two is form and letter habit. The intervals come from a bootstrap that draws the questions,
-# and the seeds where there are several.
+# The table has the mean gain *at home*, on the diagonal, and *elsewhere*. Each is there twice: by the strict
+# reader and by the corrected reader. The difference between the two is form and letter habit. The intervals
+# come from a bootstrap over the questions, and over the seeds if there are several.
 
 # %%
 ways = [(axis, reader) for axis in AXES for reader in SAID]
@@ -249,9 +256,9 @@ in_points(parts, *GAIN)[["cells", *GAIN]]
 # ### Exercise 1: an index
 # *easy, 10 minutes*
 #
-# One number for a map: the mean gain off the diagonal, divided by the mean gain on it. Given a
-# dictionary from (train, test) to the gain, return that number. If the mean gain on the diagonal is not
-# above zero, there is nothing that could carry over; return `None` then.
+# The index summarizes a map in one number: the mean gain off the diagonal, divided by the mean gain on the
+# diagonal. You get a dictionary from (train, test) to the gain. Return the index. If the mean gain on the
+# diagonal is not above zero, nothing could carry over. Then return `None`.
 #
 # <details><summary>Hint</summary>
 #
@@ -284,12 +291,13 @@ for axis, table in maps.items():
     print(f"GRPO, {axis}: {said} of the gain at home carries over {ends}")
 
 # %% [markdown]
-# An index of 1 would mean that training on CT helps everywhere as much as on CT. An index of 0 means that it helps on
-# CT alone. An interval that holds 0 does not show that nothing carries over: it says how much could have been missed.
+# An index of 1 would mean that training on CT helps everywhere as much as on CT. An index of 0 means that it
+# helps on CT only. If an interval contains 0, this does not show that nothing carries over. The upper end of
+# the interval shows how much may carry over.
 #
-# What is it that carries over? The makers of the phantoms know. All modalities have the same words for grade and place. Each
-# has its own words for findings and anatomies, and its own acquisitions. So **predict**: for which types of question should training on *another* modality
-# help?
+# What carries over? For phantoms we know what the modalities share. All modalities have the same words for
+# grade and place. Each has its own words for findings, anatomies and acquisitions. So **predict**: for which
+# types of question should training on *another* modality help?
 
 # %%
 one = trained[(trained["method"] == "grpo") & (trained["axis"] == "modality")]
@@ -306,15 +314,15 @@ kinds = pd.concat(
 in_points(kinds, "value", "low", "high").astype({"n": int})
 
 # %% [markdown]
-# These intervals are drawn over models and questions. Grades are asked for in *Lesion Grading*. If the gain
-# elsewhere stands in that row, shared words carried over. If it is spread over all types, something more general was
-# learned, such as reading the options. If no row is clear of zero, the map shows no transfer that this
-# number of questions could find.
+# These intervals are over models and questions. *Lesion Grading* asks for the grade. If the gain elsewhere is
+# in this row, shared words carried over. If it is in all types, the models learned something more general,
+# such as how to read the options. If no row is clear of zero, this number of questions is too small to show
+# any transfer.
 #
 # ## 5 GRPO or SFT?
 #
-# Both had the same questions, steps, adapters and rate. The claim is about the gain elsewhere. Look at the bars
-# *elsewhere* first, and at the index last.
+# Both methods had the same questions, steps, adapters and rate. The claim is about the gain elsewhere. So
+# look at the bars *elsewhere* first, and at the index last.
 
 # %% mystnb={"image": {"alt": "Bars of the gain over the corrected base in points with 95 percent intervals, for GRPO and SFT, in four groups: modality at home, modality elsewhere, question type at home, question type elsewhere. The first table below the figure has the differences between the two, the second the index of every map."}}
 sides = {
@@ -359,16 +367,17 @@ if tests["seeds"].min() < 2:
     print("one seed each: another training could turn what is not open")
 
 # %% [markdown]
-# An index is a ratio of two gains. If one method gains more at home and as much elsewhere, its index is lower, and
-# it carries over no less. So read the index with both gains beside it. An index without a clear gain at home is
-# not a number.
+# An index is a ratio of two gains. Suppose that one method gains more at home than the other, and as much
+# elsewhere. Then its index is lower, although it carries over as much. So read the index together with both
+# gains. If the gain at home is close to zero, the index divides noise by noise.
 #
 # ## 6 What was predicted
 #
-# These predictions were registered before any map was trained. A prediction *held* if the interval lies inside the
-# expected range, it is *refuted* if the two do not meet, and else it is *open*. The intervals are
-# drawn over models and questions. Three cells were drawn by a seed at the same time. They are trained again
-# (`benchmarks/plans/maps_rerun.yaml`) and shown whatever comes out.
+# These predictions were registered before any map was trained. A prediction *held* if the whole interval lies
+# inside the expected range. It is *refuted* if interval and range do not overlap. In all other cases it is
+# *open*. The intervals are over models and questions. (In the names, *less* means minus.) At the same time, a
+# random seed chose three cells. The plan `benchmarks/plans/maps_rerun.yaml` trains them again, and its result
+# is shown here, whatever it is.
 
 # %%
 told = json.loads((BLOCK / "predictions.json").read_text())
@@ -396,13 +405,13 @@ else:
     )
 
 # %% [markdown]
-# Where a prediction was refuted, say which sentence of your own picture of the model was wrong. What is *open* was
-# not decided by so many questions and models.
+# If a prediction was refuted, say which of your assumptions about the model was wrong. If it is *open*, this
+# number of questions and models was too small to decide it.
 #
 # ## 7 Published maps
 #
-# The maps of Med-R1 are published as pictures. This one shows by how many points leaving out the rationale changed each
-# cell. It has no seeds and no intervals, and no rows that need no training.
+# The maps of Med-R1 are published as figures. The next one shows how many points each cell changed when the
+# rationale was left out. It has one seed, no intervals, and no rows without training.
 
 # %% mystnb={"image": {"alt": "Eight by eight heatmap of published differences in points between training without and with thinking, from minus 10 to plus 17, with no clear pattern."}}
 theirs = paper.no_think_minus_think("modality")
@@ -413,14 +422,14 @@ _ = plots.difference_heatmap(theirs, "value", title)
 # ### Exercise 2: can it be?
 # *medium, 15 minutes*
 #
-# An accuracy on $n$ questions is a multiple of $100 / n$. Printed with two decimals it is rounded.
-# A difference of two such numbers holds two roundings. Return whether `value` can be a sum of `terms`
-# rounded multiples of $100 / n$: whether its distance to the nearest multiple is at most what the
-# rounding allows, $0.005$ for each term. Allow $10^{-9}$ more for the arithmetic.
+# An accuracy on $n$ questions, in percent, is a multiple of $100 / n$. In print it is rounded to two
+# decimals. A difference of two such numbers has two roundings. Return whether `value` can be a sum of `terms`
+# rounded multiples of $100 / n$. For that, its distance to the nearest multiple must be at most $0.005$ for
+# each term. Allow $10^{-9}$ more for the arithmetic.
 #
 # <details><summary>Hint</summary>
 #
-# `round(value * n / 100)` is the number of questions next to it.
+# `round(value * n / 100)` is the nearest whole number of questions.
 #
 # </details>
 
@@ -438,9 +447,9 @@ def fits(value, n, terms=1):
 fits = checks.fits(fits)
 
 # %% [markdown]
-# Where $n$ is large, any number fits. So count only cells where fewer than half of all numbers would fit by luck. All
-# of them fit if the columns of the picture are the tests. If the rows were, no more would fit than by luck. So arithmetic
-# tells the axes apart, although the picture does not.
+# If $n$ is large, any number fits. So count only cells where fewer than half of all numbers would fit by
+# luck. The published figure does not say whether its rows or its columns are the tests. Compare both cases in
+# the next output: in which case do all cells fit?
 
 # %%
 sizes = dict(zip(theirs["test"], theirs["n"], strict=True))
@@ -451,9 +460,13 @@ for name, n in (("columns", theirs["n"]), ("rows", theirs["train"].map(sizes))):
     print(f"{name} are tests: {sum(right)} of {len(cells)} fit; by luck {luck:.1f}")
 
 # %% [markdown]
-# One absolute row exists from another group (KEPO, arXiv 2602.00400): Qwen3-VL-2B, trained by GRPO on 600 MRI
-# questions, asked 300 questions for each modality. Its zero line is its own model after ten steps, so form is partly in it.
-# Beside it stands our MRI row. The sizes of gains cannot be compared. The shape can: how far does MRI stand out?
+# All cells fit if the columns are the tests. If the rows were the tests, no more cells would fit than by
+# luck. So the columns are the tests.
+#
+# Another group published one row with accuracies (KEPO, arXiv 2602.00400): Qwen3-VL-2B, trained by GRPO on
+# 600 MRI questions and asked 300 questions for each modality. Its gains are measured from its own model after
+# ten steps, so they may contain form. The table has our MRI row beside it. You cannot compare the sizes of
+# the gains, but you can compare their shape: how much larger is the gain on MRI than the others?
 
 # %%
 rows = pd.DataFrame(paper.published("kepo_mri_row")["steps"])
@@ -469,9 +482,10 @@ rows.round(1).T
 # %% [markdown]
 # ## 8 The run that would decide
 #
-# On drawings nothing about patients is decided. What would a run of Qwen2-VL-2B on OmniMedVQA have to show? First, its questions
-# must need the image. The table has what the audit of chapter 01 leaves when all questions go that the option prior
-# answers. **Guess** the last column before you look.
+# Results on drawings decide nothing about patients. What would a run of Qwen2-VL-2B on OmniMedVQA have to
+# show? First, its questions must need the image. From the audit of chapter 01, the table computes how many
+# questions are left if you remove those that the option prior answers. **Guess** the last column before you
+# look.
 
 # %%
 audit = json.loads((RECORDED / "omnimedvqa_audit.json").read_text())["files"]
@@ -495,15 +509,16 @@ left.round({"option prior": 3})
 # *hard, 40 minutes*
 #
 # *Power* is the chance that a comparison finds a true gap. Two methods are trained with `seeds` seeds each
-# and asked the same `questions`. The measured gap varies for two reasons. The drawn questions add the variance `discordant / questions`, where
-# `discordant` is the share of questions that one model has right and the other wrong. The seeds add
-# `2 * seed_sd**2 / seeds`. The gap is significant at the 5 % level if it is above $q$ standard errors, with $q$ the quantile at 0.975 of
-# Student's distribution. Its degrees of freedom are those of Welch,
-# $(a + b)^2 / (a^2 / (\text{questions} - 1) + b^2 / (2\,\text{seeds} - 2))$ for the variances $a$ and $b$. The power is the chance that a
-# variable of the same distribution, moved to `gap` standard errors, lies above $q$.
+# and asked the same `questions`. The measured gap varies for two reasons. The choice of questions adds the
+# variance `discordant / questions`, where `discordant` is the share of questions that one model has right and
+# the other wrong. The seeds add the variance `2 * seed_sd**2 / seeds`. The gap is significant at the 5 %
+# level if it is above $q$ standard errors. Here $q$ is the quantile at 0.975 of Student's distribution. Its
+# degrees of freedom are those of Welch, $(a + b)^2 / (a^2 / (\text{questions} - 1) + b^2 / (2\,\text{seeds} -
+# 2))$ for the variances $a$ and $b$. The power is the chance that a variable of the same distribution, moved
+# to `gap` standard errors, lies above $q$.
 #
-# First **predict**: with five seeds, seeds that differ by 2 points, and the questions that are left, which gap
-# is found four times in five?
+# First **predict**: take five seeds, a spread of 2 points between seeds, and the questions that are left.
+# Which gap is found four times in five?
 #
 # <details><summary>Hint</summary>
 #
@@ -529,10 +544,11 @@ def power(gap, questions, seeds, seed_sd, discordant):
 power = checks.power(power)
 
 # %% [markdown]
-# The next cell takes `discordant` from our maps, and the spread of seeds too if there are several. The table
-# has the smallest gap in points that is found with 80 % power: on 300 questions, as many as one set of KEPO; on those that are
-# left; on all sets of KEPO; and on the whole test. Compare it with your prediction, and read it along a row and down a column: when
-# do more questions help no more? Then set `SPREAD` to another value and explain what moves.
+# The next cell takes `discordant` from our maps, and also the spread of seeds if there are several. The table
+# has the smallest gap in points that is found with 80 % power. Its columns are 300 questions, as in one set
+# of KEPO, those that are left, all sets of KEPO, and the whole test. Compare it with your prediction. Then
+# read it along a row: from where on do more questions help no more? Set `SPREAD` to another value and explain
+# what changes.
 
 # %% tags=["nbval-check-output"]
 away = [
@@ -562,10 +578,13 @@ table = {
 pd.DataFrame(table).rename_axis("seeds").rename_axis("questions", axis=1)
 
 # %% [markdown]
-# So a run that could decide needs three things. Its questions need the image, and there are enough of them. Each method has several seeds.
-# And a gap of the size in the table is expected; a smaller one would stay open.
-# To support the claim, GRPO has to gain more than SFT *elsewhere*, over the corrected base, by at least that gap, with all rows of controls near
-# chance. These commands make the data and the maps; `gpu.yaml` has one seed, so add `seed: [0, 1, 2, 3, 4]` to its trained grids. Nobody has run them yet:
+# So a run that could decide the claim needs three things. It needs enough questions that need the image. It
+# needs several seeds for each method. And the true gap must be at least as large as in the table, because a
+# smaller gap would stay open.
+#
+# The run would support the claim if GRPO gains more than SFT *elsewhere*, over the corrected base, with an
+# interval clear of zero and with all controls near chance. These commands make the data and the maps.
+# `gpu.yaml` has one seed, so add `seed: [0, 1, 2, 3, 4]` to its trained grids. Nobody has run them yet:
 #
 # ```
 # python -m medr1_lib data audit --splits Splits --json audit.json
@@ -575,14 +594,15 @@ pd.DataFrame(table).rename_axis("seeds").rename_axis("questions", axis=1)
 #     --executor slurm --jobs 8 --record _output/gpu-maps
 # ```
 #
-# The second audit says whether an image is on both sides. No command takes out what the option prior answers: score all
-# questions, and compare the methods on those that `audit.option_ratio` has wrong.
+# The second audit shows whether an image is in both splits. No command removes the questions that the option
+# prior answers. So score all questions, and compare the methods on those that `audit.option_ratio` gets
+# wrong.
 #
 # ## 9 Belief and evidence
 #
-# This chapter bears on the first claim. The rule of the ledger: a claim *holds here* if every seed of one side is above
-# every seed of the other, it *does not hold here* if every seed is below, and else it *is open*. With fewer than three seeds on
-# a side it is open too, because two single runs always differ.
+# This chapter is about the first claim. The ledger has a rule. A claim *holds here* if every seed of one side
+# is above every seed of the other. It *does not hold here* if every seed is below. In all other cases it *is
+# open*. With fewer than three seeds on a side it is open too, because two single runs always differ.
 
 # %% tags=["nbval-check-output"]
 away = trained[(trained["style"] == STYLE) & (trained["axis"] == "modality")]
@@ -593,20 +613,8 @@ print("enough seeds for a verdict:", "yes" if seeds.count().min() >= 3 else "no"
 ledger.page(12, generalizes=None)  # your new probability in place of None
 
 # %% [markdown]
-# *Here* means a tiny model on drawings. Write down which result would change your mind, and what it would cost.
-# Chapter 13 sets all three beliefs beside the evidence.
-#
-# ## When is GRPO the right tool?
-#
-# | you have | use | because |
-# |---|---|---|
-# | right answers, and nothing to explain | SFT on the answers | one pass over the data and no sampling (chapter 10) |
-# | right answers, and the model should explain first | rejection sampling, then SFT | it needs no targets for the rationale; try it before GRPO (chapter 06) |
-# | a rule that checks an answer, and a model that is right sometimes | GRPO | it learns from right and wrong completions, and follows the model as it changes |
-# | a better model of the same kind | distillation | a signal for every token instead of one number for each completion (chapter 08) |
-# | a model that is never right, or always | none of these | all rewards of a group are equal: get more or other data |
-# | a model that breaks the form or prefers a letter | a few examples of the form, or corrected letters | cheaper than RL, and its gain would be counted as knowledge (chapter 06) |
-# | a test that can be passed without images | more and better data | no training repairs a test that measures the wrong thing (chapter 01) |
+# *Here* means a tiny model on drawings. Write down which result would change your mind, and what it would
+# cost to get it. Chapter 13 compares all three beliefs with the evidence.
 
 # %% [markdown]
 # ## Quiz
@@ -622,12 +630,12 @@ ledger.page(12, generalizes=None)  # your new probability in place of None
 # </details>
 # <details><summary>B. Yes, because the other modalities were not trained</summary>
 #
-# Wrong. They were not, but a better form or an unlearned letter habit helps there as well.
+# Wrong. They were not trained, but a better form or a lost letter habit helps there as well.
 #
 # </details>
 # <details><summary>C. No, gains off the diagonal are always luck</summary>
 #
-# Wrong. Intervals over seeds and questions tell luck from gain. They do not tell what was learned.
+# Wrong. An interval can exclude luck. But it does not show what was learned.
 #
 # </details>
 #
@@ -672,13 +680,15 @@ ledger.page(12, generalizes=None)  # your new probability in place of None
 # %% [markdown]
 # ## What you saw
 #
-# - A gain counts over the corrected base. Then form and letter habit are not taken for transfer.
-# - Sections 4 and 5 print how much carried over here, and whether GRPO and SFT can be told apart.
-# - A map needs its controls in the same colors, and means over many cells say more than one cell.
+# - Measure a gain from the corrected base. Then you do not mistake form and letter habit for transfer.
+# - Sections 4 and 5 print how much carried over here, and whether GRPO and SFT differ.
+# - A map needs its controls in the same colors. Means over many cells say more than one cell.
 # - An index is a ratio. Read it with both of its parts.
-# - Seeds and questions both limit what a comparison can find. The power calculation says how far.
+# - Seeds and questions both limit what a comparison can find. A power calculation shows which gaps are too
+#   small.
 #
 # ## Where to go next
 #
-# Chapter 13 is your own study. To repeat this one, run `benchmarks/plans/maps.yaml`. Its last grids, for models that reason before the
-# letter, are registered too. The table of predictions says whether they were run. Nothing here is for clinical use.
+# Chapter 13 is your own study, and its last page says when GRPO is the right tool. To repeat the maps, run
+# `benchmarks/plans/maps.yaml`. Its last grids are for models that reason before the letter. The table of
+# predictions shows whether they were run. Nothing here is for clinical use.

@@ -8,10 +8,10 @@
 #
 # ## What you will do
 #
-# Take a folder of pictures and a table, and go all the way to a result that you could defend: import,
-# audit, a form filled in before the first training, a base, controls, a training, a comparison and a
-# report. The pictures are real; they come with two packages that the course needs anyway. Then you
-# put your own in their place. At the end you close your ledger.
+# You will take a folder of images and a table, and go all the way to a result that you could defend: import,
+# audit, a form that is filled in before the first training, a base, controls, a training, a comparison and a
+# report. The images are real. They come with two packages that the course needs anyway. Then you use your own
+# images in their place. At the end you close your ledger.
 #
 # ## What you will learn
 #
@@ -19,14 +19,14 @@
 #
 # - turn a folder and a CSV file into a data set whose patients are kept apart,
 # - say how many questions a study needs before it begins,
-# - write down what will count as a success, and keep to it,
+# - write down what will count as a success, and not change it afterwards,
 # - score the answers of any model, also of one that you cannot run,
-# - say which next step is worth a GPU, several of them, or a cluster, and which is not.
+# - say when GRPO is the right tool, and what you need larger machines for.
 #
 # ## What you will need
 #
-# Chapters 01 (audit), 02 (readers and controls) and 10 (fair comparisons). A few minutes on one CPU
-# core; at the replay tier nothing is trained.
+# Chapters 01 (audit), 02 (readers and controls) and 10 (fair comparisons). The chapter takes a few minutes on
+# one CPU core. At the replay tier nothing is trained.
 
 # %%
 import contextlib
@@ -57,8 +57,8 @@ Path("base").symlink_to(tier.model_path)
 # %% [markdown]
 # ## 1 A folder and a table
 #
-# The figure shows the order of a study. The blue steps come before any training. The order matters: an audit that
-# is read after the result, or a measure that is chosen after it, proves little.
+# The figure shows the order of a study. The blue steps come before any training. The order matters: if you
+# read the audit or choose the measure after you know the result, the result proves little.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Seven boxes in two rows, joined by arrows in the order import, audit, form with its hash, base and controls, training, comparison, report. The first four are blue: they come before any training. A second arrow leads from the form to the comparison: the same measure."}}
 sketch(
@@ -86,11 +86,11 @@ sketch(
 plt.show()
 
 # %% [markdown]
-# Your data will come as most do: files in a folder, and a table with a row for each. We make such a
-# folder from real pictures that lie in scikit-image and pydicom: a retina, stained tissue, cells, one
-# slice of CT and one of MRI. There is one picture of each kind, so we cut each into nine parts, call a
-# part a patient, and take three overlapping tiles of it. That is a stand-in, and too small for any
-# claim. With your data, a patient is a patient.
+# Most data come as files in a folder, and a table with one row for each file. We make such a folder from real
+# images in scikit-image and pydicom: a retina, stained tissue, cells, one slice of CT and one of MRI. There
+# is only one image of each kind. So we cut each into nine parts, call each part a patient, and take three
+# overlapping tiles from it. This is only an example, and too small for any claim. In your data, the patients
+# are real.
 
 # %%
 import pydicom.data
@@ -137,14 +137,14 @@ table.groupby("kind").agg(tiles=("file", "size"), patients=("patient", "nunique"
 # %% [markdown]
 # ## 2 Import
 #
-# One command makes a data set of it. It needs to know which column is which; names such as `image`,
-# `label` and `patient_id` it knows itself. A table of labels becomes a table of questions: the options
-# are the right label and up to three others, in an order drawn from a hash. All pictures of one
-# patient go to one side. Whatever a picture shows, its path is never shown to a model: paths often
-# hold the diagnosis. `images.csv`, beside the data, leads back from each question to its file.
+# One command makes a data set from the folder. You tell it which column is which. It knows some names, such
+# as `image`, `label` and `patient_id`. It turns labels into questions: the options are the right label and up
+# to three others, in an order that is drawn from a hash. All images of one patient go to the same split. A
+# model never sees the path of an image, because paths often contain the diagnosis. The file `images.csv`
+# beside the data maps each question back to its file.
 #
-# To use your own data, import them once in a terminal and set `MEDR1_DATA` to the folder. Then the
-# chapter leaves out this import and works on yours.
+# To use your own data, import them once in a terminal and set `MEDR1_DATA` to the folder. Then the chapter
+# skips this import and uses your data.
 
 
 # %%
@@ -166,20 +166,21 @@ else:
 # %% [markdown]
 # ## 3 Audit before anything
 #
-# Read the table before you spend an hour of training. *leak* counts test pictures whose pixels are in
-# train, *patient* those of patients who are there, *near* those that almost equal one there, also
-# mirrored or rotated. The
-# columns before them are rules that see no picture: if one of them is far above *guess*, options or
-# letters give answers away, and a model can learn that instead of the pictures.
+# Read the next table before you spend an hour on training. The last columns are about the test images. *leak*
+# is the share of questions whose image is also in the training file of the same name, and *any* the share
+# whose image is in any training file. *patient* is the share whose patient is also in training. *near* is the
+# share whose image almost equals a training image, also if it is mirrored or rotated. The first columns are
+# rules that see no image. If one of them is far above *guess*, options or letters give answers away. Then a
+# model can learn this rule and ignore the images.
 
 # %%
 command("data audit data --json audit.json")
 
 # %% [markdown]
-# What would an ordinary random split have done? It shuffles pictures and knows nothing of patients.
-# The next cell makes one of our table and counts. Tiles of one part overlap, so a model that has
-# learned one of them by heart is helped with the others. The number that you see is why the import
-# wants a column `patient`, and why it cannot help you where you have none.
+# What would an ordinary random split have done? It shuffles images and does not know patients. The next cell
+# makes a random split of our table and counts. Tiles of one part overlap. So if a model has learned one of
+# them by heart, it has an advantage with the others. This is why the import asks for a column `patient`.
+# Without such a column it cannot keep patients apart.
 
 # %% tags=["headline"]
 shuffled = table.sample(frac=1, random_state=0)
@@ -193,9 +194,10 @@ print(f"random split: {known.mean():.0%} of test pictures are of patients in tra
 # ### Exercise 1: what questions are worth
 # *medium, 10 minutes*
 #
-# Three tiles of one part are not three independent questions. If a patient's questions tend to be
-# right or wrong together, `n` of them are worth fewer: divide `n` by one plus, for each further
-# question of a patient, the correlation `alike`.
+# Three tiles of one part are not three independent questions. The questions of one patient tend to be right
+# or wrong together. So `n` questions are worth fewer than `n` independent ones. How many are they worth?
+# Divide `n` by $1 + (k - 1) \cdot \text{alike}$, where $k$ is `per_patient`, the number of questions for each
+# patient, and `alike` is the correlation between two of them.
 #
 # <details><summary>Hint</summary>
 #
@@ -219,15 +221,18 @@ effective_n = checks.effective_n(effective_n)
 # ### Exercise 2: before you train
 # *medium, 15 minutes*
 #
-# Two models answer the same questions. On a share `differ` of them exactly one is right, and the
-# second gains `gain` in accuracy. How many questions does McNemar's test need to see that four times
-# in five? Add 1.96 times the root of `differ`, which is its spread where there is no gain, and 0.84
-# times the root of `differ` minus the gain squared, its spread where there is; square the sum and
-# divide by the gain squared. Take 1.959964 and 0.841621 for the two quantiles, and round up.
+# Two models answer the same questions. On a share `differ` of the questions, exactly one of the models is
+# right. The second model is better by `gain` in accuracy. How many questions does McNemar's test need to find
+# this gain four times in five? The number is
+#
+# $$ n = \frac{\left(1.96 \sqrt{d} + 0.84 \sqrt{d - g^2}\right)^2}{g^2} $$
+#
+# with $d$ for `differ` and $g$ for `gain`. Take `Z` and `POWER` of the next cell for the two quantiles 1.96
+# and 0.84, and round up.
 #
 # <details><summary>Hint</summary>
 #
-# `math.sqrt` and `math.ceil` are all that is needed.
+# You need only `math.sqrt` and `math.ceil`.
 #
 # </details>
 
@@ -249,9 +254,10 @@ def pairs_needed(gain, differ):
 pairs_needed = checks.pairs_needed(pairs_needed)
 
 # %% [markdown]
-# The curve below is the plan of a study. Small gains are expensive: half the gain needs four times
-# the questions. Where your test split lies to the left of the curve, either ask for a larger gain,
-# collect more, or say now that the study explores and proves nothing. Ours is of the last kind.
+# The curve below helps you to plan a study. Small gains are expensive: half the gain needs four times as many
+# questions. The dotted line is the number of test questions that you have. It crosses the curve at the
+# smallest gain that you can expect to find. If you expect a smaller gain, collect more questions, or say now
+# that your study only explores and proves nothing. Ours is such a study.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Line chart on logarithmic axes: questions needed against the gain to be found, from two to thirty points, falling as the gain grows; about two hundred for ten points where thirty percent of answers differ. A dotted line marks the number of test questions of this chapter, far below most of the curve."}}
 questions = len(dataset.read(Path("data"))["test"])
@@ -270,10 +276,9 @@ print("to find 10 points:", pairs_needed(0.1, 0.3), "questions")
 # %% [markdown]
 # ## 5 Write it down first
 #
-# A form that is filled in before the first training keeps you from choosing, afterwards, whatever came
-# out well. Fill in yours; send its hash to a colleague, or commit the file. A hash that was sent on
-# Monday proves on Friday that nothing was changed. Ours promises little, as it should with so few
-# questions.
+# Fill in a form before the first training. Then you cannot choose the measure afterwards by what came out
+# well. Send the hash of the form to a colleague, or commit the file. A hash that you sent on Monday proves on
+# Friday that nothing was changed. Our form promises little, because we have few questions.
 
 # %%
 form = {
@@ -296,10 +301,10 @@ print(f"{len(form)} entries; the hash: {digest[:12]}")
 # %% [markdown]
 # ## 6 Base and controls
 #
-# Score the untrained model first, also with a grey image and with the image of another question. The
-# tiny model of the laptop tier knows drawings and few words, so expect about chance on these
-# pictures. Look at the last column, *unread*: a completion that names no option counts as wrong. A gain
-# that only lowers this share is a gain in form. It says nothing about what the model sees.
+# Score the untrained model first, also with a grey image and with the image of another question. The tiny
+# model of the laptop tier knows drawings and few words, so expect about chance on these images. Look at the
+# last column, *unread*: completions that name no option count as wrong. If training only lowers this share,
+# its gain is a gain in form. It does not show that the model sees more.
 
 # %%
 asked = "--data data --style no_think --max-new-tokens 24"
@@ -307,11 +312,11 @@ controls = "--controls blank shuffled --json base.json"
 command(f"evaluate --model base --out said-base {asked} {controls}")
 
 # %% [markdown]
-# A rule that sees no picture is the other baseline. Here is the most frequent right letter of the
-# training split, written as a table of answers. `evaluate --answers` scores such a table under the
-# same rules, whoever gave the answers: an API, a model of 72 billion parameters on somebody's
-# cluster, a reader with a form. It needs a column `id` and a column `prediction`; the ids stand in the
-# data set. Questions without an answer are counted as wrong and told.
+# A rule that sees no image is the other baseline. The next cell takes the most frequent right letter of the
+# training split and writes it into a table of answers. `evaluate --answers` scores such a table under the
+# same rules. The answers can come from anywhere: from an API, from a model of 72 billion parameters on a
+# cluster, or from a human reader. The table needs a column `id`, with the ids of the data set, and a column
+# `prediction`. Questions without an answer count as wrong, and the command prints how many there are.
 
 # %%
 splits = dataset.read(Path("data"))
@@ -324,11 +329,11 @@ command(f"evaluate --answers letter.csv --data data {out}")
 # %% [markdown]
 # ## 7 GRPO or SFT?
 #
-# GRPO learns from differences within a group of completions. If the base never gives the right letter in
-# the right form, all rewards of a group are equal and nothing is learned. `train grpo` looks first and
-# refuses. So ask the base: does it keep the form, and is it sometimes right? If not, some steps of SFT
-# come first. If yes, GRPO can work. That does not make it the better tool. Here the right answers are
-# known, the pictures are few, and the tiny model has hardly met the words, so this example takes SFT.
+# GRPO learns from differences within a group of completions. If the base never gives the right letter in the
+# right form, all rewards of a group are equal and nothing is learned. `train grpo` checks this first and
+# refuses to start. So check the base: does it keep the form, and is it sometimes right? If not, begin with
+# some steps of SFT. If yes, GRPO can work, but it may not be the better tool. Here the right answers are
+# known, there are few images, and the tiny model has hardly met these words. So this example uses SFT.
 
 # %%
 found = json.loads(Path("base.json").read_text(encoding="utf-8"))
@@ -349,11 +354,10 @@ if TRAINS:  # where nothing is trained, TRL is not loaded
 # %% [markdown]
 # ## 8 The result
 #
-# The same questions, the same reader, and the comparison of chapter 10: pairs of answers to one item.
-# The interval of the difference is the result; the p-value comes with it. Set it beside the form. A
-# study that finds nothing, with its interval, is a finding; one that changes its measure now is not.
-# At the replay tier the rule of the most frequent letter takes the model's place, so that the
-# comparison can be read there too.
+# We use the same questions, the same reader, and the comparison of chapter 10: pairs of answers to the same
+# question. The interval of the difference is the result. The p-value is printed beside it. Compare the result
+# with your form. A study without a gain is still a result, if you report its interval. Do not change the
+# measure now. At the replay tier, the rule of the most frequent letter takes the place of the trained model.
 
 # %%
 against = "--compare said-base --json result.json"
@@ -375,20 +379,20 @@ print(f"completions without an answer: {before} before, {after} after")
 # ### Exercise 3: leak on purpose
 # *hard, 40 minutes*
 #
-# What if the table had no patient column? Answer in four steps, in writing.
+# What would happen if the table had no patient column? Answer in four steps, in writing.
 #
-# 1. *Predict.* The same pictures are imported without patients, and the same 15 steps of SFT are made. Will the
-#    accuracy be higher or lower than above, and by how many points?
-# 2. *Run.* The next cell does it: the same table without the column, and pictures split at random.
-# 3. *Compare.* Set both accuracies with their intervals beside your prediction. Do the intervals overlap?
+# 1. *Predict.* The same images are imported without patients, and a model is trained with the same 15 steps
+#    of SFT. Will its accuracy be higher or lower than above, and by how many points?
+# 2. *Run.* The next cell uses the same table without the column, so the images are split at random.
+# 3. *Compare.* Compare both accuracies and their intervals with your prediction. Do the intervals overlap?
 # 4. *Explain.* How many test questions would have shown the difference that you predicted? Use `pairs_needed` for
 #    a first idea, and `effective_n`, since tiles of one patient are alike. Which of the two shows the leak more
 #    cheaply, the accuracy or the share of shared patients that you counted in section 3?
 #
 # <details><summary>Hint</summary>
 #
-# A leak helps a model that learns pictures by heart. Ask how much a model can learn by heart in 15 steps, and
-# how wide an interval of so few questions is.
+# A leak helps a model that learns images by heart. How much can a model learn by heart in 15 steps, and how
+# wide is an interval with so few questions?
 #
 # </details>
 
@@ -406,16 +410,16 @@ if TRAINS and not mine:
         print(f"{name}: {100 * one['accuracy']:.0f} % [{low:.0f}, {high:.0f}]")
 
 # %% [markdown]
-# Ours is one run with one seed. Whatever it shows, the intervals are wide: a test of this size finds only a large
-# leak, and a small one stays hidden in the result. And the second interval is narrower than it should be: without a
-# patient column it counts every tile as an independent question. Counting patients costs nothing and finds any leak of
-# this kind. So look for leaks in the data and not in the accuracy.
+# This is one run with one seed, and its intervals are wide. A test of this size finds only a large leak. A
+# small one stays hidden. The second interval is also narrower than it should be: without a patient column,
+# every tile counts as an independent question. Counting patients is cheap and finds every leak of this kind.
+# So look for leaks in the data and not in the accuracy.
 #
-# With several modalities or question types in your data, `sweep` with a plan of chapter 12 makes the
-# whole map, and `tools.report` draws it with intervals and seeds. Then let others check you. `data
-# export` writes data and answers as VLMEvalKit, lmms-eval and Inspect read them; `circular` copies
-# turn the options, so that a favourite letter shows. The cards that come with them ask what only
-# you can know.
+# If your data have several modalities or question types, `sweep` with a plan of chapter 12 makes the whole
+# map, and `tools.report` draws it with intervals and seeds. Then let others check your work. `data export`
+# writes data and answers in the formats of VLMEvalKit, lmms-eval and Inspect. A `circular` copy asks each
+# question several times with the options in another order, so that you can see a letter habit. Each export
+# has a card with questions that only you can answer.
 
 # %%
 command("data export data --to vlmevalkit --out vlmevalkit")
@@ -430,16 +434,18 @@ command("data export said-base --to inspect --out inspect")
 # | several GPUs | `torchrun --nproc_per_node 4 -m medr1_lib train grpo ...` | the same number of questions an update, or say that it changed |
 # | a cluster | `sweep --executor slurm`, a plan with seeds | put the plan under version control before you start it |
 #
-# Do not scale a study whose audit you have not read. A larger model finds leaks faster.
+# Read the audit before you scale a study. A larger model learns a leak faster.
 #
 # ## 10 Who may see what
 #
-# Pictures of patients are not yours because they lie on your disk. Ask before you import: who owns
-# them, which licence or agreement covers training, and may a trained adapter leave the house? Weights
-# can hold training pictures. De-identification is more than names: DICOM tags, burnt-in text, faces in
-# head scans, dates, rare diseases. The import copies pixels and drops all tags; it reads no burnt-in
-# text. `images.csv` holds your paths and patients: it stays with the data, and leaves with none of the
-# exports. The rubric below is for your report, before anyone else reads it.
+# You may have images of patients on your disk and still not be allowed to use them. Ask before you import.
+# Who owns the images? Which licence or agreement covers training? May a trained adapter leave your
+# institution? Weights can contain training images.
+#
+# To remove names is not enough. Patients can also be identified by DICOM tags, text in the image, faces in
+# head scans, dates and rare diseases. The import copies pixels and drops all tags, but it does not look for
+# text in the image. `images.csv` contains your paths and patients. It stays with the data, and no export
+# includes it. Check your report with the rubric below before anyone else reads it.
 
 # %%
 rubric = [
@@ -456,14 +462,14 @@ pd.DataFrame(rubric, columns=["the report shows that", "points"])
 # %% [markdown]
 # ## 11 Close your ledger
 #
-# In chapter 00 you gave three claims of Med-R1 a probability, and several chapters asked again. Here they stand
-# for the last time, beside the evidence of the recorded runs. The rule: a claim *holds here* if every seed of
-# one side is above every seed of the other. It *does not hold here* if every seed is below. Else it *is open*, and so it is
-# with fewer than three seeds on a side. The
-# score is the squared distance of your probability from the result: 0 is best, and 0.5 always scores 0.25.
+# In chapter 00 you gave three claims of Med-R1 a probability, and several chapters asked again. Now you
+# compare them with the evidence of the recorded runs. The rule is that of chapter 12. A claim *holds here* if
+# every seed of one side is above every seed of the other. It *does not hold here* if every seed is below. In
+# all other cases it *is open*, also if a side has fewer than three seeds. The score is the squared distance
+# of your probability from the result: 0 is best, and 0.5 always scores 0.25.
 #
-# *Here* means: a tiny base on drawings. Form and letter habit are taken out by the corrected reader (chapters 10 to 12). No
-# larger base was trained, so the claim about size stays open here.
+# *Here* means a tiny base on drawings. The corrected reader removes form and letter habit (chapters 10 to
+# 12). No larger base was trained, so the claim about size stays open here.
 
 # %%
 from medr1_lib.analysis import gains, recorded
@@ -514,8 +520,24 @@ evidence = {"generalizes": carries, "thinking": above(none, before), "size": Non
 ledger.settle(evidence)
 
 # %% [markdown]
-# A claim that does not hold here may hold for a model of two billion parameters and real images, and the reverse.
-# Write down which experiment would move your probability most, and what it would cost. That is your next study.
+# If a claim is open, it gets no score: keep your probability. And a claim that does not hold here may hold
+# for a model of two billion parameters and real images, and the reverse. Write down which experiment would
+# change your probability most, and what it would cost. This could be your next study.
+#
+# ## 12 When is GRPO the right tool?
+#
+# The last page of the course brings its evidence together. Find the row that describes your situation.
+#
+# | you have | use | because |
+# |---|---|---|
+# | right answers, and nothing to explain | SFT on the answers | it needs no sampling; with more time it gained more here (chapter 10) |
+# | right answers, and the model should explain first | rejection sampling, then SFT | it needs no written rationales; GRPO gained little more here (chapters 06 and 10) |
+# | a rule that checks an answer, and a model that is right sometimes | GRPO | it learns from right and wrong completions, and from what the model writes now (chapters 04 to 06) |
+# | a better model with the same vocabulary | on-policy distillation | it gives a signal at every token instead of one number for each completion (chapter 08) |
+# | a model that is never right | SFT first, or a teacher | all rewards of a group are equal, so GRPO has nothing to learn from (chapters 04 and 08) |
+# | a model that is always right | harder questions | all rewards of a group are equal here too |
+# | a model that breaks the form or prefers a letter | a few examples of the form, or corrected letters | this is cheaper than RL, and the gain is no knowledge (chapters 02 and 06) |
+# | a test that can be passed without images | more and better data | no training repairs a test that measures the wrong thing (chapter 01) |
 #
 # ## Quiz
 # Decide first, then open the choice that you take.
@@ -523,19 +545,19 @@ ledger.settle(evidence)
 # ### Question 1
 # Your table has five slices of each patient and no patient column. What does a leak of 0 % in the audit mean?
 #
-# <details><summary>A. No patient is on both sides, since equal pictures would have been found</summary>
+# <details><summary>A. No patient is in both splits, since equal images would have been found</summary>
 #
-# Wrong. Slices of one patient differ in their pixels, and the audit cannot know whose they are.
+# Wrong. Slices of one patient differ in their pixels, and the audit cannot know which patient they show.
 #
 # </details>
-# <details><summary>B. No test picture has the pixels of one in train</summary>
+# <details><summary>B. No test image has the same pixels as a training image</summary>
 #
 # Right. It says nothing about patients; only a column that names them can.
 #
 # </details>
 # <details><summary>C. The split is fair</summary>
 #
-# Wrong. Five slices of one patient may lie on both sides and never have equal pixels.
+# Wrong. Slices of one patient may be in both splits, although no two of them have equal pixels.
 #
 # </details>
 #
@@ -549,7 +571,7 @@ ledger.settle(evidence)
 # </details>
 # <details><summary>B. To see, since the test patients are new ones</summary>
 #
-# Wrong. New patients rule out learning by heart; they do not tell form from sight.
+# Wrong. With new patients, learning by heart cannot help. But the gain may still be form.
 #
 # </details>
 # <details><summary>C. Nothing, since form is not knowledge</summary>
@@ -573,7 +595,7 @@ ledger.settle(evidence)
 # </details>
 # <details><summary>C. No gain on the primary measure, and the type as an idea for the next study</summary>
 #
-# Right. The form said what counts. What was found on the way is a question, not an answer.
+# Right. The form said what counts. Another finding is an idea for the next study, not a result of this one.
 #
 # </details>
 #
@@ -582,10 +604,10 @@ ledger.settle(evidence)
 # - A folder and a table become a data set with one command, and patients stay on one side.
 # - The audit comes before the training, and the form before the result.
 # - Small gains need many questions, and questions of one patient count for less.
-# - Any model's answers can be scored under the same rules, with unread and missing ones told.
+# - You can score the answers of any model under the same rules. Unread and missing answers are counted.
 #
 # ## Where to go next
 #
-# Put your own folder in the place of ours: `python -m medr1_lib data import --table FILE --root FOLDER
-# --out DIR`, then this chapter with `MEDR1_DATA=DIR`. Begin with the audit, and write the form. If the
-# result surprises you, look for the leak first. Nothing here is for clinical use.
+# Use your own folder in place of ours: run `python -m medr1_lib data import --table FILE --root FOLDER --out
+# DIR`, and then this chapter with `MEDR1_DATA=DIR`. Begin with the audit, and write the form. If the result
+# surprises you, look for a leak first. Nothing here is for clinical use.
