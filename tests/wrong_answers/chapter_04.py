@@ -76,7 +76,7 @@ WRONG = {
     },
     "train_shared": {
         "`habit` first": shared_with(turned=True),
-        "mean over questions": shared_with(mean=False),
+        "divide slope by Q": shared_with(mean=False),
         "mean of the group": shared_with(minus=False),
         "from the policy as it is": shared_with(fresh=False),
     },

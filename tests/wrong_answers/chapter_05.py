@@ -71,7 +71,7 @@ WRONG = {
     "kl_k3": {
         "agree": lambda logps, reference: (reference - logps).exp(),
         "where the gap is -1": lambda logps, reference: logps - reference,
-        "reference less policy": lambda logps, reference: torch.where(
+        "reference minus policy": lambda logps, reference: torch.where(
             reference > logps, grpo.kl_k3(reference, logps), grpo.kl_k3(logps, reference)
         ),
         "nothing is averaged": lambda logps, reference: (

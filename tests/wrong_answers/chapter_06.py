@@ -56,7 +56,7 @@ WRONG = {
         "no probability does": p_with(most=2.0),
     },
     "gain_parts": {
-        "show knowledge": parts_with(knowledge="forced"),
+        "knowledge: corrected": parts_with(knowledge="forced"),
         "a change of another": parts_with(form="tolerant"),
         "may be negative": lambda before, after: {
             part: max(0, value) for part, value in parts_with()(before, after).items()

@@ -74,7 +74,7 @@ WRONG = {
     },
     "policy_loss": {
         "the clipped objective": never_clipped,
-        "the upper limit": symmetric,
+        "limits are 1 - low, 1 + high": symmetric,
         "that the member names": always_by_token,
         "the weights are those": always_by_rollout,
         "at most `high`": uncut,

@@ -95,7 +95,7 @@ CASES = {
     "medr1_lib.course.chapters.chapter_04:train_shared": (
         Case((UNEVEN[:2], TWO, KEYS, draw, 0, 4, 1.0), "return both parts, `habit` first"),
         Case((UNEVEN[:2], TWO[:1], KEYS[:1], draw, 1, 4, 1.0), "subtract the mean of the group"),
-        Case((UNEVEN[:2], TWO, KEYS, draw, 1, 4, 1.0), "each part follows the mean over questions"),
+        Case((UNEVEN[:2], TWO, KEYS, draw, 1, 4, 1.0), "divide slope by Q; `habit` adds its sum"),
         Case((UNEVEN[:2], TWO, KEYS, draw, 3, 4, 1.0), "each step draws from the policy as it is"),
     ),
 }

@@ -43,7 +43,7 @@ CASES = {
         Case((5, 5), "twice the tail can exceed 1, and no probability does"),
     ),
     "medr1_lib.analysis.gains:gain_parts": (
-        Case((BASE, GOOD), "the corrected letters show knowledge"),
+        Case((BASE, GOOD), "knowledge: corrected, habit: forced - corrected, form: the rest"),
         Case((BASE, BETTER), "a part is a change of one reader minus a change of another"),
         Case((BETTER, BASE), "after minus before, which may be negative"),
     ),

@@ -126,7 +126,7 @@ CASES = {
     ),
     HERE + "policy_loss": (
         Case((FAMILY["GRPO"], *WRITTEN), "minus the weighted sum of the clipped objective"),
-        Case((FAMILY["DAPO"], *WRITTEN), "the upper limit is 1 + high, the lower one 1 - low"),
+        Case((FAMILY["DAPO"], *WRITTEN), "limits are 1 - low, 1 + high; weights are the member's"),
         Case((FAMILY["RLOO"], *WRITTEN), "the ratio is the one that the member names"),
         Case((FAMILY["Dr. GRPO"], *WRITTEN), "the weights are those that the member names"),
         Case((FAMILY["CISPO"], *WRITTEN), "no `low`: ratio, at most `high`, by advantage by logps"),

@@ -50,7 +50,7 @@ CASES = {
     "medr1_lib.analysis.stats:paired_interval": (
         Case((0, 0, 50), "half an item in each cell is two items more, and leaves a width"),
         Case((20, 20, 200), "as many won as lost, and the interval lies about zero"),
-        Case((10, 30, 200), "won less lost, and the square of that gap lowers the variance"),
+        Case((10, 30, 200), "won minus lost, and the square of that gap lowers the variance"),
         Case((30, 10, 200), "who loses more than it wins has a difference below zero"),
         Case((0, 10, 10), "two accuracies differ by 1 at most"),
     ),
