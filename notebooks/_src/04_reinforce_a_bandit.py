@@ -294,7 +294,7 @@ baselines = {
 curves = {}
 _, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True, layout="constrained")
 for axis, (name, baseline) in zip(axes, baselines.items(), strict=True):
-    policies = logits.expand(20, 4), rewards.expand(20, 4)
+    policies = logits.repeat(20, 1), rewards.repeat(20, 1)
     curves[name] = reinforce(*policies, sampled, 150, 4, 4.0, baseline)
     axis.plot(curves[name], linewidth=1)
     axis.set(title=name, xlabel="step")
