@@ -311,7 +311,7 @@ kl_k3 = checks.kl_k3(kl_k3)
 # under the reference and unlikely under the policy, $e^d$ is huge. So a spike in a KL curve, in a run that
 # has gone far, may come from one rare token. Chapter 07 shows such a run.
 
-# %% mystnb={"image": {"alt": "Spread of two estimates of a KL divergence for one token against the true divergence, both axes logarithmic. At small divergences k3 lies far below the plain estimate. The lines cross near a divergence of one nat, and beyond it k3 grows steeply while the plain estimate stays flat."}}
+# %% mystnb={"image": {"alt": "Spread of two estimates of a KL divergence for one token against the true divergence, both axes logarithmic. At small divergences k3 lies far below the plain estimate. The lines cross near a divergence of 1.7 nats, and beyond it k3 grows steeply while the plain estimate falls."}}
 reference = torch.tensor([0.50, 0.20, 0.15, 0.10, 0.05], dtype=torch.float64)
 found = []
 for pull in torch.linspace(0.05, 6, 120):
