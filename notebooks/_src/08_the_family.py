@@ -234,8 +234,11 @@ pd.DataFrame(ratios, length.tolist()).astype(float).round(2)
 #
 # <details><summary>Hint</summary>
 #
-# Turn the advantages into a column with `advantages[:, None]`. Then all shapes fit, also a ratio of shape `[B, 1]`. For the
-# left objective start from `clipped_objective` of chapter 05.
+# Turn the advantages into a column with `advantages[:, None]`. Then all shapes fit, also a ratio of shape
+# `[B, 1]`. For the left objective start from `clipped_objective` of chapter 05.
+#
+# The check compares values, and a missing `detach()` does not change a value. Section 5 compares gradients:
+# if the line of CISPO says `gradient False` there, look for `detach()`.
 #
 # </details>
 
