@@ -9,8 +9,8 @@
 # ## What you will do
 #
 # A training runs overnight. In the morning you have a page of curves, and you have to say whether the run is
-# healthy. In this chapter you learn what each curve means. Then you get eight runs without names. You say
-# what is wrong with each of them, and how sure you are. At the end you repair a broken run and train it.
+# healthy. In this chapter you learn what each curve means. Then you get eight runs without names. For each of
+# them you say what is wrong, and how sure you are. At the end you repair a broken run and train it.
 #
 # ## What you will learn
 #
@@ -63,9 +63,10 @@ HALF, LATE = notes["steps"] // 2, notes["steps"] - 10
 # %% [markdown]
 # ## 1 A run that goes well
 #
-# Look at a healthy run first. The pale line is a single step, the strong line a running mean. Single steps are
-# noisy, because every step asks other questions, and a healthy run of so few steps can gain less than a single step jumps. So from here on we compare the two ends of a run: the mean of
-# its first five steps and the mean of its last five. The printed lines say what the record is of.
+# Look at a healthy run first. The pale line is a single step, the strong line is a running mean. Single steps
+# are noisy, because every step asks other questions. In so few steps, even a healthy run gains no more than
+# the reward jumps from one step to the next. So we compare the two ends of a run: the mean of its first five
+# steps and the mean of its last five.
 
 # %% mystnb={"image": {"alt": "Six panels of the healthy run, pale for single steps and strong for the running mean: reward, its parts accuracy and format, KL from the base, completion length, entropy, and gradient norm. The next cell prints the values at both ends."}}
 print(f"{len(logs)} runs of {notes['steps']} steps, recorded {notes['date']};")
@@ -91,20 +92,22 @@ ends(
 # %% [markdown]
 # What each column says:
 #
-# - **reward**, the sum of accuracy and format, is what training raises. It is also the curve that is easiest to fool. A
-#   part that is at its maximum already cannot rise.
-# - **zero_std_groups** is the share of groups in which all rollouts earn the same. Such a group has no
-#   advantage. Section 2 looks inside it.
+# - **reward**, the sum of accuracy and format, is what training raises. A rising reward can also come from a
+#   cheat (chapter 03). A part that is at its maximum already cannot rise.
+# - **zero_std_groups** is the share of groups in which all rollouts earn the same. Such a group has no reward
+#   gradient. Section 2 looks inside such groups.
 # - **truncated** is the share of completions that were cut off at the limit of tokens.
 # - **kl** says how much the policy has changed from the base. It is in *nats per token*, where a nat is
 #   a unit of information (about 1.44 bits).
 # - **entropy** says how uncertain the policy is about its next token, also in nats. It falls while the policy
-#   becomes surer, and can rise while it unlearns a mistake. At zero, all rollouts of a prompt are the same and learning stops.
+#   becomes surer. It can rise while the policy unlearns a mistake. At zero, all rollouts of a prompt are the
+#   same, and learning stops.
 # - **grad_norm** is the length of the gradient before it is clipped. At zero nothing is learned. A sudden peak
 #   says that one batch pulled hard.
 # - **loss** says nothing about progress. With one update per batch it is `beta` times the KL (chapter 05).
 #
-# Read them in the order of the next figure. Each question is asked only if the one before is answered with yes.
+# Read them in the order of the next figure. Go on to the next question only if the answer to the one before
+# is yes.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "A chain of five boxes with arrows. First: is there spread? If no, the signal is dead. Second: do completions end? If no, they are cut off. Third: are KL and gradient in bounds? If no, the rate is wrong. Fourth: does the reward rise on the same questions? Fifth: do the rollouts deserve it? If no, the reward is cheated."}}
 from medr1_lib.course.sketch import sketch
@@ -173,8 +176,8 @@ for kind, part in group_kinds(own["reward"].tolist(), GROUP).items():
     print(f"{kind:>6}: {part:.0%} of {len(own) // GROUP} groups")
 
 # %% [markdown]
-# Compare the last two lines. This run is healthy, and yet its groups without spread are of both kinds. So a rising `zero_std_groups` is no proof
-# of success. Chapter 08 shows what can be done about stuck groups.
+# Compare the last two lines. This run is healthy, and still its groups without spread are of both kinds. So a
+# rising `zero_std_groups` is no proof of success. Chapter 08 shows what you can do about stuck groups.
 #
 # ## 3 What a KL means
 #
@@ -190,7 +193,7 @@ for part in (0.25, 0.5, 1.0):
 
 # %% [markdown]
 # Half of the way has about a quarter of the KL. So if one run has a quarter of the KL of another, it has gone
-# about half as far. Take the square root before you compare.
+# about half as far. Compare the square roots, not the values.
 #
 # ## 4 Eight runs without names
 #
@@ -220,7 +223,7 @@ CHOSEN = {
 }
 VERDICTS = ("healthy", "no spread", "cut off", "too slow", "too fast", "cheated")
 shuffled = random.Random(8).sample(list(CHOSEN), len(CHOSEN))
-patients = dict(zip("ABCDEFGH", shuffled, strict=True))
+unnamed = dict(zip("ABCDEFGH", shuffled, strict=True))
 
 
 # %% tags=["hide-input"]
@@ -245,16 +248,18 @@ def charts(log_of):
 
 
 # %% [markdown]
-# All eight asked their questions in the same order, so a dip in several columns at one step is a
-# hard batch. Each line is a running mean over three steps. KL, entropy and gradient have a scale that is logarithmic above 0.1. Take your time.
+# All eight runs asked their questions in the same order. So if several columns fall at the same step, the
+# batch was hard. Each line is a running mean over three steps. KL, entropy and gradient have a scale that is
+# logarithmic above 0.1. Take your time.
 
 # %% mystnb={"image": {"alt": "Eight columns, A to H, and seven rows: reward, share of groups without spread, share cut off, completion length, KL, entropy and gradient norm over the steps of each run. Where a column differs clearly from the others, it is in one row or two. The table in section 5 has the means of the last five steps of the first six runs."}}
-charts({letter: logs[name] for letter, name in patients.items()})
+charts({letter: logs[name] for letter, name in unnamed.items()})
 plt.show()
 
 # %% [markdown]
-# You may also read five rollouts, and no more. Reading takes time in real life, so choose where you need it.
-# `look("A", 60)` prints a completion of run A at step 60, its points, and what the letter should have been.
+# You may also read five rollouts, and no more. In real work, reading takes time, so choose the runs where the
+# curves do not decide. `look("A", 60)` prints a completion of run A at step 60, its points, the right letter
+# and the style that was asked for.
 
 # %%
 budget = 5
@@ -267,9 +272,9 @@ def look(letter, step):
         print("You have read five rollouts.")
         return
     budget -= 1
-    name = rollouts["name"] == patients[letter]
+    name = rollouts["name"] == unnamed[letter]
     one = rollouts[name & (rollouts["step"] == step)].iloc[budget]
-    style = notes["runs"][patients[letter]]["changes"].get("style", "think_before")
+    style = notes["runs"][unnamed[letter]]["changes"].get("style", "think_before")
     print(
         f"{one.completion!r}\n{one.reward:g} points, right: {one.answer}", end="; "
     )
@@ -281,9 +286,9 @@ def look(letter, step):
 # %% [markdown]
 # **Your verdicts**
 #
-# *hard, 40 minutes*: give each run a verdict from the table and your
-# confidence that it is right, from 0 to 1, as the comment in the next cell shows. As it stands, the cell holds a guess without any thought:
-# `healthy` everywhere, with the confidence of pure chance.
+# *hard, 40 minutes*: give each run a verdict from the table and your confidence that it is right, from 0
+# to 1. The comment in the next cell shows how. Until you change it, the cell holds a pure guess: `healthy`
+# everywhere, with a confidence of one in six.
 
 # %%
 mine = dict.fromkeys("ABCDEFGH", ("healthy", 1 / 6))
@@ -321,8 +326,8 @@ brier = checks.brier(brier)
 # %%
 def scored(name, verdicts):
     """How many verdicts are right, the mean confidence, and the Brier score."""
-    right = [verdicts[letter][0] == CHOSEN[patients[letter]] for letter in patients]
-    sure = [verdicts[letter][1] for letter in patients]
+    right = [verdicts[letter][0] == CHOSEN[unnamed[letter]] for letter in unnamed]
+    sure = [verdicts[letter][1] for letter in unnamed]
     print(f"{name}: {sum(right)} of {len(right)} right", end=", ")
     print(
         f"mean confidence {sum(sure) / len(sure):.2f}, Brier {brier(right, sure):.3f}"
@@ -334,15 +339,15 @@ scored("pure chance", dict.fromkeys("ABCDEFGH", ("healthy", 1 / 6)))
 
 # %% [markdown]
 # Compare the share that is right with your mean confidence. If the confidence is higher, you were
-# *overconfident*; if it is lower, you knew more than you thought. Somebody whose confidence agrees with the
-# share is *calibrated*. Eight verdicts are few: for one run more, the share changes by an eighth.
+# *overconfident*. If it is lower, you knew more than you thought. If both agree, you are *calibrated*. Eight
+# verdicts are few: one more right verdict changes the share by an eighth.
 #
 # ## 5 What they were
 #
 # Open your table beside the next output before you read on.
 
 # %% tags=["nbval-check-output"]
-for letter, name in patients.items():
+for letter, name in unnamed.items():
     changes = notes["runs"][name]["changes"]
     told = (
         ", ".join(f"{key} {value}" for key, value in changes.items()) or "nothing"
@@ -355,16 +360,19 @@ last = {name: ends(logs[name], PANELS)["last"] for name in list(CHOSEN)[:6]}
 pd.DataFrame(last).T.round(2)
 
 # %% [markdown]
-# **Two dead signals.** `one answer` samples with temperature 0.01 and `top_k=1`, which is what Qwen2-VL's own
-# `generation_config` asks for. TRL overrides that file; a plain `generate` follows it. All rollouts of a prompt are
-# the same, entropy and gradient are zero, and the KL never leaves zero. Its reward moves all the same, because each
-# step asks other questions. So a moving reward alone proves nothing. `all cut off` allows six tokens,
-# and no completion reaches its answer.
+# **Two runs without a signal.** `one answer` samples with temperature 0.01 and `top_k=1`. Qwen2-VL's own
+# `generation_config` asks for such values. TRL overrides that file, but a plain `generate` follows it. All
+# rollouts of a prompt are the same. Entropy and gradient are zero, and the KL stays at zero. Its reward still
+# goes up and down, because each step asks other questions. So a moving reward alone proves nothing. `all cut
+# off` allows six tokens, and no completion reaches its answer.
 #
-# **Cut short.** A limit of 11 tokens is a little too short for most completions of the base. What does the policy do? The next cell has its first and last five steps: the mean length, and
-# the share that is cut off. If the share falls, the policy *adapts* to the limit. People call such a run a *length collapse*. It is
-# one only if the length falls. What does the policy give up in order to fit? No curve says that. The cell counts how many of the late
-# rollouts name a part of the body, and shows the most common one.
+# **Cut short.** A limit of 11 tokens is a little too short for most completions of the base. What does the
+# policy do? The next cell prints, for the first and the last five steps, the mean length and the share that
+# is cut off. If the share falls and the length does not, the policy *adapts* to the limit. This is not a
+# *length collapse*: in a collapse the length falls.
+#
+# What does the policy leave out in order to fit? No curve shows that. So the cell counts how many of the late
+# rollouts name a part of the body, and prints the most common rollout.
 
 # %%
 for name in ("healthy", "cut short"):
@@ -378,13 +386,14 @@ for name in ("healthy", "cut short"):
 ledger.page(7, thinking=None)
 
 # %% [markdown]
-# What a policy drops under such a limit is a part of its rationale. No reward reads the rationale, so dropping it costs nothing. Compare with the second claim in your ledger, which is
-# about what a rationale is worth, and write a new probability in place of `None` if this changes your mind.
+# Under such a limit, a policy leaves out a part of its rationale. No reward reads the rationale, so this
+# costs nothing. The second claim in your ledger is about the value of a rationale. If this changes your mind,
+# write a new probability in place of `None`.
 #
-# **Too slow, too fast.** The next cell prints both rates as multiples of that of the healthy run, and what became of reward and KL. The slow run learns, but it hardly
-# moves. Look at the fast one. If its KL ends near 1 or above and its reward far below the healthy one, its first updates broke it,
-# before any curve could warn. Then all groups are stuck, and nothing brings it back. A run that
-# goes on overnight deserves a rule that stops it when the KL passes a limit.
+# **Too slow, too fast.** The next cell prints both rates as multiples of the healthy rate, with the KL at the
+# end and the reward at both ends. The slow run hardly moves. The fast run has a KL near 1 and a reward far
+# below the healthy one: its first updates broke it. Since then all its groups are stuck, so no reward brings
+# it back. If you let a run train overnight, add a rule that stops it when the KL passes a limit.
 
 # %%
 for name in ("too slow", "healthy", "too fast"):
@@ -395,12 +404,14 @@ for name in ("too slow", "healthy", "too fast"):
     print(f"{name}: {times:g} times the rate, KL {kl:.4f}, reward {reward}")
 
 # %% [markdown]
-# The root of the KL says how far a run has gone (section 3), so compare the roots of the first two.
+# The root of the KL says how far a run has gone (section 3). So compare the roots of the KL of the first two
+# runs.
 #
-# **No penalty.** Two more runs are recorded in which the KL penalty is missing. The penalty pulls a token back
-# with `beta * (1 - p_ref / p)`, and the advantage pushes it with about 1. The next cell compares the two for a
-# token that has become twice as likely. At this `beta` the penalty is a small force. Compare each run without it with the one
-# of the same rate: `fast` has a higher rate than `healthy`. Which differs more, what the penalty does or what the rate does?
+# **No penalty.** Two more recorded runs have no KL penalty. The penalty pulls a token back with `beta * (1 -
+# p_ref / p)`, and the advantage pushes it with about 1. The next cell compares the two for a token that has
+# become twice as likely. At this `beta` the pull is weak. Yet it acts in every step. Compare each run without
+# a penalty with the run of the same rate: `fast` has a higher rate than `healthy`. What changes more without
+# the penalty, the reward or the KL?
 
 # %%
 beta = notes["recipe"]["beta"]
@@ -411,9 +422,11 @@ pd.DataFrame(
 ).T.round(2)
 
 # %% [markdown]
-# **Cheated.** Two runs started from a base with a bad habit. In half of its answers it hid a rationale inside the
-# answer block, although the style `no_think` asks for a letter only. The published rules of chapter 03 pay for that,
-# because one of their patterns lets a dot match a line break and the other does not. The strict rules do not pay.
+# **Cheated.** Two runs started from a base with a bad habit. The style `no_think` asks for a letter only. But
+# half of the completions of this base were `<answer>`, a line break, a rationale, and only then
+# `<answer>B</answer>`. Under the published rules of chapter 03 this earns both points. The dot of the format
+# pattern matches a line break, so the pattern accepts the whole completion. The dot of the accuracy pattern
+# does not, so that rule finds the second block with its letter. The strict rules give no point.
 
 # %% tags=["headline", "nbval-check-output"]
 from medr1_lib.rl.rewards import points
@@ -431,18 +444,18 @@ for name in ("hidden thoughts, published", "hidden thoughts, strict"):
     print(f"{name}: {unearned:.0%} of full marks unearned, {tokens:.1f} tokens")
 
 # %% [markdown]
-# The published rules pay in full for completions that the strict rules would not pay for, and no curve of a cheat has to fall. The length can give it away, if you know
-# that a letter in its tags takes four tokens. The honest run becomes shorter, and that is what was asked for: a
-# falling length is not a fault in itself. Cheats are found by reading rollouts, and by
-# scoring them with a rule that the training does not use.
+# The published rules pay in full for completions that the strict rules would not pay for. The reward curve of
+# a cheat looks good. The length can show the cheat, if you know that a letter in its tags takes four tokens.
+# The honest run becomes shorter, because the style asks for a letter only. So a falling length is not always
+# a fault. To find a cheat, read rollouts, and score them with a rule that the training does not use.
 #
 # ## 6 Mend this run
 #
-# Now a run of your own, live. `ill(number)` gives a recipe with one or two faults, and with some harmless changes
-# that should stay. Patient 1 is worked out below.
+# Now you repair a run of your own, live. `faulty(number)` gives a recipe with one or two faults, and with
+# some harmless changes that should stay. Recipe 1 is worked out below.
 
 # %%
-NUMBER, STEPS = 1, 60  # other numbers: other patients
+NUMBER, STEPS = 1, 60  # other numbers: other faults
 TRAINS = tier.name != "replay"
 temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-07-")
 folder = Path(temporary.name)
@@ -459,8 +472,8 @@ if TRAINS:
 STANDARD |= {"model": str(tier.model_path), "data": str(folder / "phantoms")}
 
 
-def ill(number):
-    """The recipe of a patient: faults, and changes that do no harm."""
+def faulty(number):
+    """A recipe with faults, and with changes that do no harm."""
     draw = random.Random(18 * number)
     speed = {
         "learning_rate": draw.choice([1e-2, 2e-2] if number % 2 else [2e-6, 4e-6])
@@ -483,11 +496,11 @@ def watched(name, recipe, steps, instead):
 
 
 # %% [markdown]
-# Ten steps of patient 1, forced past the pre-flight that would refuse a dead signal. Look at the curves: which
-# verdicts fit?
+# The next cell trains ten steps of recipe 1. It skips the pre-flight, which refuses a run without spread.
+# Look at the curves: which verdicts fit?
 
 # %% mystnb={"image": {"alt": "Six panels over ten steps of a run with a fault: reward, its parts accuracy and format, KL from the base, completion length, entropy, and gradient norm."}}
-seen = watched("sick", ill(NUMBER), 10, logs["too fast"].head(10))
+seen = watched("faulty", faulty(NUMBER), 10, logs["too fast"].head(10))
 
 # %% [markdown]
 # ### Exercise 3: set back the cause
@@ -525,13 +538,14 @@ def mend(recipe, standard, verdicts):
 mend = checks.mend(mend)
 
 # %% [markdown]
-# Compare the first step of patient 1 with the later ones. If completions reach the limit only after the policy broke, the run looks cut off as well, but
-# the limit is not the cause. One cause explains everything, so we treat that one and look again.
+# Compare the first step of recipe 1 with the later ones. The completions reach the limit only after the
+# reward has fallen. So the run looks cut off as well, but the limit is not the cause. The learning rate alone
+# explains all curves. So we set back the learning rate and look again.
 
 # %% mystnb={"image": {"alt": "Six panels over the steps of the mended run: reward, its parts accuracy and format, KL from the base, completion length, entropy, and gradient norm. The next cell prints whether there is spread, completions end, and the KL stays below 1."}}
 verdicts = ["too fast"]
-healed = mend(ill(NUMBER), STANDARD, verdicts)
-after = watched("healed", healed, STEPS, logs["healthy"])
+mended = mend(faulty(NUMBER), STANDARD, verdicts)
+after = watched("mended", mended, STEPS, logs["healthy"])
 
 # %% tags=["headline", "nbval-check-output"]
 found = ends(after)["last"]
@@ -546,9 +560,10 @@ for sign, holds in signs.items():
     print(f"{sign}: {'yes' if holds else 'no'}")
 
 # %% [markdown]
-# Your turn: set `NUMBER` to 2, 3 or 4, run this section again, and change `verdicts` until every line says yes.
-# *hard, 30 minutes*, most of it waiting. What to compare with: patient 2 has one fault, patients 3 and 4 have two each. A run without
-# any spread shows neither a rate that is too low nor one that is too high, so a second fault can hide behind the first.
+# Your turn: set `NUMBER` to 2, 3 or 4, run this section again, and change `verdicts` until every line says
+# yes. *hard, 30 minutes*, most of it waiting. Recipe 2 has one fault, and recipes 3 and 4 have two each. A
+# run without any spread does not show whether its rate is too low or too high. So the first fault can hide a
+# second one.
 
 # %% [markdown]
 # ## Quiz
@@ -567,7 +582,7 @@ for sign, holds in signs.items():
 # Wrong. A broken policy has no spread, but so has a good one; look at KL and reward before you blame the rate.
 #
 # </details>
-# <details><summary>C. Less of each batch teaches anything; why, only the rewards tell</summary>
+# <details><summary>C. A smaller part of each batch teaches something. The rewards of these groups show why</summary>
 #
 # Right. Such groups cost as much as the others, and you have to look whether they are solved or stuck.
 #
@@ -588,7 +603,7 @@ for sign, holds in signs.items():
 # </details>
 # <details><summary>C. Just as far, since both are below 0.1</summary>
 #
-# Wrong. There is no such limit; a KL is a number that can be compared between runs on one base.
+# Wrong. There is no such limit. Two runs on one base can be compared by the roots of their KL.
 #
 # </details>
 #
@@ -602,7 +617,7 @@ for sign, holds in signs.items():
 # </details>
 # <details><summary>B. Read some rollouts and score them by a rule that the training does not use</summary>
 #
-# Right. No curve tells an honest reward from a cheated one, and a second rule or a reader can.
+# Right. No curve shows whether a reward is honest or cheated. A second rule or a reader can tell.
 #
 # </details>
 # <details><summary>C. Let it run, since the reward is what was asked for</summary>
@@ -617,13 +632,14 @@ for sign, holds in signs.items():
 # - Curves are read in an order: spread, ends, movement, reward, and then rollouts.
 # - A group without spread is solved or stuck, and only the rewards tell which.
 # - A KL is quadratic near the base, a loss says nothing, and an entropy of zero ends all learning.
-# - A reward can rise because the questions change, because the policy adapts to a wrong limit, or because it cheats.
-# - A verdict has a confidence, and the Brier score rates both together.
-# - A fault is mended by its cause; settings that do no harm stay.
+# - A rising reward can come from easier questions, from a policy that adapts to a wrong limit, or from a
+#   cheat.
+# - The Brier score rates a verdict and its confidence together.
+# - To repair a run, change the cause of the fault and leave harmless settings alone.
 #
 # ## Where to go next
 #
-# Add a run of your own to `RUNS` in `benchmarks/study/failures.py`, write down which curve will tell, and
-# look. Chapter 08 changes the loss itself, and shows what to do about stuck groups. To read: L. Gao, J. Schulman and
-# J. Hilton, *Scaling laws for reward model overoptimization* (arXiv 2210.10760), and J. Skalse et al., *Defining and
-# characterizing reward hacking* (arXiv 2209.13085).
+# Add a run of your own to `RUNS` in `benchmarks/study/failures.py`. Write down which curve will show the
+# fault, and run it. Chapter 08 changes the loss itself, and shows what to do about stuck groups. To read: L.
+# Gao, J. Schulman and J. Hilton, *Scaling laws for reward model overoptimization* (arXiv 2210.10760), and J.
+# Skalse et al., *Defining and characterizing reward hacking* (arXiv 2209.13085).
