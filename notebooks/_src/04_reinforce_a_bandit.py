@@ -633,7 +633,7 @@ learn_and_test(seen=0.0).set_index("step").round(2)
 # </details>
 # <details><summary>C. To try the other letters more often</summary>
 #
-# Wrong. Nothing in the advantage asks for exploration; letters that were not drawn get no push of their own.
+# Wrong. The advantage does not ask for other letters. A letter that was not drawn is not pushed.
 #
 # </details>
 #
