@@ -791,7 +791,7 @@ for theirs, ours in (*zip(KINDS, KINDS, strict=True), ("dapo", "grpo")):
 #
 # <details><summary>A. It pushes the right answer further up, because its reward is high</summary>
 #
-# Wrong. Every advantage is zero; a high reward that all share pushes nothing.
+# Wrong. Every advantage is zero. If all rollouts have the same high reward, nothing is pushed.
 #
 # </details>
 # <details><summary>B. It pulls the policy back towards the reference</summary>
