@@ -666,8 +666,8 @@ print(alone.round(1).to_dict())
 # | distillation | a better model with the same vocabulary | every token, of the student's own text |
 #
 # A teacher is also a limit: the student learns the teacher's mistakes, and it cannot become better than the
-# teacher by this loss alone. Reinforcement has no such limit, but it needs spread to begin. So many recipes
-# of 2026 distill first and reinforce afterwards.
+# teacher by this loss alone. Reinforcement has no such limit, but it needs spread to begin. So you can also
+# combine them: distill first, and reinforce afterwards.
 
 # %% [markdown]
 # ## Quiz
