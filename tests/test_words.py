@@ -20,7 +20,7 @@ WORDS = {
     r"thoughts": "rationale",
     r"(its|their|right|wrong|good|true|false|own|later) reasons": "rationale",
     r"(reasons|thinking) (that|which|first|behind|after)": "rationale",
-    r"pictures? of the question": "image",
+    r"pictures?": "image, or figure for what a cell draws",
     r"less (the|than the mean|a|one's|SFT|GRPO|think)": "minus",
     r"taught on": "trained on",
     r"dear(er|est)?": "expensive",

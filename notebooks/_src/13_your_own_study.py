@@ -186,7 +186,7 @@ command("data audit data --json audit.json")
 shuffled = table.sample(frac=1, random_state=0)
 train, test = shuffled.iloc[len(table) // 5 :], shuffled.iloc[: len(table) // 5]
 known = test["patient"].isin(train["patient"])
-print(f"random split: {known.mean():.0%} of test pictures are of patients in train")
+print(f"random split: {known.mean():.0%} of test images are of patients in train")
 
 # %% [markdown]
 # ## 4 How many questions?
@@ -265,6 +265,8 @@ gains = np.linspace(0.02, 0.3, 60)
 plt.figure(figsize=(6, 3))
 plt.loglog(100 * gains, [pairs_needed(gain, 0.3) for gain in gains])
 plt.axhline(questions, linestyle=":", color="grey")
+plt.xticks([2, 5, 10, 20, 30], [2, 5, 10, 20, 30])
+plt.minorticks_off()
 plt.xlabel("gain to be found (points)")
 plt.ylabel("questions needed")
 plt.show()
@@ -283,7 +285,7 @@ print("to find 10 points:", pairs_needed(0.1, 0.3), "questions")
 # %%
 form = {
     "question": "Does SFT on these tiles raise accuracy on tiles of other patients?",
-    "data": "import and audit above; no test picture was looked at",
+    "data": "import and audit above; no test image was looked at",
     "primary measure": "accuracy, tolerant reader, greedy, unread counts as wrong",
     "comparison": "base against SFT, same questions, McNemar, two-sided, 5 %",
     "questions": questions,
@@ -585,7 +587,8 @@ ledger.settle(evidence)
 #
 # <details><summary>A. The gain in that type</summary>
 #
-# Wrong. One in five at p below 0.05 is what chance often gives; chapter 11 corrects for that.
+# Wrong. With five types, chance alone gives at least one p below 0.05 in nearly one study of four. Chapter 11
+# corrects for that.
 #
 # </details>
 # <details><summary>B. Nothing at all</summary>
