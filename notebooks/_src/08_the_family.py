@@ -109,9 +109,9 @@ pd.DataFrame(FAMILY, index=["advantage", "ratio", "low", "high", "weights"]).T
 #
 # ## 2 Compared with whom?
 #
-# A baseline must not depend on the rollout that it is subtracted from. If it does, the gradient is wrong on
-# average (chapter 04). The mean of a group contains the rollout itself. RLOO, *REINFORCE leave-one-out*,
-# takes it out.
+# If a baseline depends on the rollout that it is subtracted from, the expected gradient changes. The mean of
+# a group contains the rollout itself. Chapter 04 showed the effect: a factor of (G - 1) / G. RLOO, *REINFORCE
+# leave-one-out*, takes the rollout out of the mean.
 #
 # ### Exercise 1: leave one out
 # *easy, 10 minutes*
@@ -656,8 +656,8 @@ alone = runs[runs["group"].isin(["base", "teacher"])].set_index("group")["accura
 print(alone.round(1).to_dict())
 
 # %% [markdown]
-# Longer imitation is far ahead here. It needs what the two others do not need: a true rationale for every
-# question. The table compares the three signals.
+# Longer imitation is far ahead here. But it needs a true rationale for every question, and reinforcement does
+# not. (The teacher of this record was trained on such rationales too.) The table compares the three signals.
 #
 # | signal | what you need | what it says |
 # |---|---|---|
