@@ -27,7 +27,7 @@
 #
 # Chapters 04 to 07, and your functions of chapter 05. The comparison with TRL uses a tiny model with random
 # weights and takes seconds. A teacher and a student are trained live. Longer runs were recorded by
-# `benchmarks/study/family.py`, on the base of the *first edition* of the course.
+# `benchmarks/study/family.py`, on the same base.
 
 # %%
 import copy
@@ -450,12 +450,10 @@ reused = load_recipe("course", num_iterations=4, **trl_settings(FAMILY["CISPO"])
 Math(formula(reused.trl_config(Path(folder.name))))
 
 # %% [markdown]
-# **Do the differences matter for the result?** The next table is from a record. It was made on the base of
-# the first edition, which broke the form and preferred some letters, and with half as many rollouts in a
-# step. So do not compare its accuracies with those of other chapters. Within the record, the comparison is
-# fair: all arms have the same base, the same questions and the same number of rollouts. Five members make
-# four updates for each batch of rollouts. One more arm is GRPO with one update. Each arm has three seeds. The
-# table has the accuracy on test questions, and the difference from GRPO of the same seed with a 95 % interval
+# **Do the differences matter for the result?** The next table is from a record. All its arms have the same
+# base, the same questions and the same six batches of rollouts. Five members make four updates for each batch
+# of rollouts. One more arm is GRPO with one update. Each arm has three seeds. The
+# table has the accuracy on 640 test questions, and the difference from GRPO of the same seed with a 95 % interval
 # over seeds (Student's t with two degrees of freedom).
 
 # %%
@@ -478,8 +476,9 @@ against("reuse", "GRPO").round(1)
 # %% [markdown]
 # Read the intervals before the means. The row GRPO is compared with itself, so its interval has no width. If
 # another interval contains 0, three seeds of so short a run cannot tell the two members apart. This does not
-# prove that they are equal. Many papers compare such algorithms with a single seed. Then nobody can know how
-# wide the interval is.
+# prove that they are equal. If one of five intervals just misses 0, remember that you looked at five: luck has
+# five chances (chapter 11 corrects for this). Many papers compare such algorithms with a single seed. Then
+# nobody can know how wide the interval is.
 #
 # ## 7 What no loss repairs: no spread
 #
@@ -551,8 +550,8 @@ print(f"{len(full)} mixed groups took {taken} groups: {price}")
 # Rewards for right completions make the policy surer. So the entropy falls (chapter 07), and the next groups
 # have less spread. DAPO's wider clip upwards is meant to slow this down: it lets rare tokens grow further.
 # TRL also has `entropy_coef`, a bonus for entropy. It has to be tuned with care, because too much of it
-# rewards noise. The record on the base of the first edition has the entropy at the first and at the last
-# update. Compare DAPO with the other rows: do the ranges overlap?
+# rewards noise. The record has the entropy at the first and at the last update, 23 updates apart. Compare
+# DAPO with the other rows: do the ranges overlap?
 
 # %%
 steps = pd.read_parquet(RECORDED / "family.parquet")
@@ -643,14 +642,13 @@ closer = gaps.tail(3).mean() < gaps.head(3).mean()
 print("the student writes more as the teacher would:", "yes" if closer else "no")
 
 # %% [markdown]
-# How good is the student afterwards? The live run is short, so look at recorded runs, again on the base of
-# the first edition. That base broke the form, so a part of each gain can be form. GRPO and distillation have
-# the same number of questions and rollouts. *Imitation* is supervised fine-tuning with true rationales on the
+# How good is the student afterwards? The live run is short, so look at recorded runs of 20 steps. GRPO and
+# distillation have the same number of questions and rollouts. *Imitation* is supervised fine-tuning with true rationales on the
 # same questions. It has as many steps as the others. *Imitation, longer* has five times as many, which takes
-# about the time of GRPO. The `seconds` were measured on a busy machine, so only their ratios mean something.
+# about the time of GRPO. `seconds` is the median of the seeds, since other programs ran beside some of them.
 
 # %%
-seconds = runs[runs["group"] == "signal"].groupby("name")["seconds"].mean()
+seconds = runs[runs["group"] == "signal"].groupby("name")["seconds"].median()
 display(against("signal", "GRPO").assign(seconds=seconds).round(1))
 alone = runs[runs["group"].isin(["base", "teacher"])].set_index("group")["accuracy"]
 print(alone.round(1).to_dict())
