@@ -180,6 +180,8 @@ def data(arguments: list[str]) -> int:
         parser.error("--pairs takes the folder of a data set")
     if options.command == "import" and not (options.table or options.root):
         parser.error("import takes --table FILE, --root DIR|ZIP or both")
+    if options.command == "import" and options.table and options.splits:
+        parser.error("--splits goes with --root, not with --table")
     for written in filter(None, (options.json, getattr(options, "pairs", None))):
         check_writable(written)
     text, report = DATA[options.command][0](options)
@@ -213,7 +215,7 @@ def _import(options: argparse.Namespace) -> tuple[str, Report]:
         done = omnimedvqa.import_data(*given, settings)
     audited = audit.of_data_set(options.out)
     lines = [_written(options.out, done["records"])]
-    for name, what in IMPORT_SHOWN.items():
+    for name, what in OPTIONS["told by data import"].items():
         if found := done.get(name):
             listed = found if isinstance(found, list) else []
             lines += [f"{len(listed) or found} {what}", *_shown(listed)]
@@ -221,16 +223,6 @@ def _import(options: argparse.Namespace) -> tuple[str, Report]:
         lines.append("nothing was skipped")
     report = {"out": str(options.out), **done, "audit": audited}
     return "\n".join([*lines, "", audit.table(audited)]), report
-
-
-# what an import did to some records, and how it is told
-IMPORT_SHOWN = {
-    "skipped": "records skipped; mend them and repeat the command with --again:",
-    "open_questions": "questions left out, whose answers are free text",
-    "dropped_leaks": "records left out, of a patient or an image on both sides",
-    "suspicious": "pictures with hardly any contrast; look at them, a --window may help:",
-    "one_sided": "right answers that only one side has, of which no score can speak:",
-}
 
 
 def _shown(found: list[Any]) -> list[str]:
@@ -271,19 +263,11 @@ def _written(out: Path, records: dict[str, int]) -> str:
     return f"{out}: {', '.join(f'{count} {split}' for split, count in records.items())}"
 
 
-TRAIN_USAGE = """\
-usage: python -m medr1_lib train {grpo,sft} --recipe RECIPE --out DIR [any setting]
-
-RECIPE is a YAML file or the name of a preset. Every field of TRL's GRPOConfig (or SFTConfig) is a
-setting, in the file or as a flag; `train grpo --help` lists them.
-"""
-
-
 def train(arguments: list[str]) -> int:
     """Train, with a line of progress, and say what came out; `--resume` goes on."""
     if not arguments or arguments[0] in ("-h", "--help"):
-        files = (Path(__file__).parent / "rl" / "recipes").glob("*.yaml")
-        print(f"{TRAIN_USAGE}\nPresets: {', '.join(sorted(path.stem for path in files))}")
+        names = (path.stem for path in (Path(__file__).parent / "rl" / "recipes").glob("*.yaml"))
+        print(OPTIONS["usage"]["train"], f"Presets: {', '.join(sorted(names))}", sep="\n")
         return 0
     if "LOCAL_RANK" not in os.environ:  # not started by torchrun: one process, and so one GPU
         first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
@@ -376,6 +360,8 @@ def _report(records: "DataFrame", other: "DataFrame | None", options: argparse.N
                 told = f"{gain:+.1f} points [{low:+.1f}, {high:+.1f}]"
                 print(f"against {options.compare}, {name}: {told}, p = {pair.p:.2g}, n = {pair.n}")
                 report[style].setdefault("compared", {})[name] = asdict(pair)
+    if other is not None and not any("compared" in found for found in report.values()):
+        raise InputError(options.compare, "has no answers in these styles", "choose another one")
     return report
 
 

@@ -113,6 +113,8 @@ def read_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
     """
     damaged = OSError, ValueError, RecursionError, ImportError, csv.Error
     with refusing(path, "cannot be read", MEND, *damaged):
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            raise OSError("it is no regular file")
         if path.suffix == ".parquet":
             from pyarrow import parquet
 
@@ -139,12 +141,10 @@ def read_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
 
 
 def _json_row(path: Path, line: int, text: str) -> tuple[int, dict[str, Any]]:
-    try:
-        row = json.loads(text)
-    except (ValueError, RecursionError):
-        row = None
-    if not isinstance(row, dict):
-        raise InputError(f"{path}, line {line}", "is no JSON object", "mend or drop it")
+    told = f"{path}, line {line}", "is no JSON object", "mend or drop it"
+    with refusing(*told, ValueError, RecursionError):
+        if not isinstance(row := json.loads(text), dict):
+            raise ValueError("it is something else")
     return line, row
 
 

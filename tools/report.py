@@ -118,7 +118,9 @@ def _groups(runs: Path) -> list[list[Path]]:
 
 def _extra(path: Path) -> pd.DataFrame:
     try:
-        return pd.DataFrame(json.loads(path.read_text(encoding="utf-8"))["rows"])[SERIES]
+        rows = pd.DataFrame(json.loads(path.read_text(encoding="utf-8"))["rows"])[SERIES]
+        kinds = dict(zip(SERIES, (str, str, int, float, float, float), strict=True))
+        return rows.astype(kinds)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         problem = f"holds no series ({' '.join(str(error).split())})"
         raise InputError(path, problem, "name what benchmarks/study/oracle.py wrote") from error

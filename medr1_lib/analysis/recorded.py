@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
-from medr1_lib.data.question import ALL_LETTERS, AXES, BASES, LETTERS
+from medr1_lib.data.question import ALL_CONTROLS, ALL_LETTERS, AXES, BASES, LETTERS
 from medr1_lib.data.styles import ALL_STYLES
 from medr1_lib.errors import InputError, refusing
 from medr1_lib.files import read_json
@@ -22,6 +22,9 @@ LABELS = ["model", "method", "style", "axis", "train", "seed", "shortcut"]
 STATED: dict[str, Any] = dict.fromkeys((*LABELS, "date", "hardware"), str)  # of each model
 STATED |= {"seed": int, "shortcut": int | float, "steps": int}
 KNOWN = {"method": [*METHODS, *BASES], "style": [*ALL_STYLES], "axis": [*AXES]}
+# Columns that are never empty, with what the names of their types in a parquet file hold.
+FULL = {"item": "int", "tokens": "int", "correct": "bool", "format_ok": "bool", "options": "list<"}
+FULL |= dict.fromkeys(("control", "completion", "model", "mark", *ASKED[:2], *ASKED[3:6]), "string")
 AGAIN = "copy the block again, or record it again by `sweep --record`"
 
 
@@ -95,8 +98,15 @@ def read_table(path: Path, columns: Collection[str], remedy: str) -> pd.DataFram
     """A parquet file with these columns. Raises an `InputError` if there is no sound one."""
     with refusing(path, "cannot be read", remedy):
         # Pandas would notice neither: a page that was changed, a text that is no UTF-8.
-        pq.read_table(path, page_checksum_verification=True).validate(full=True)
+        stored = pq.read_table(path, page_checksum_verification=True)
+        stored.validate(full=True)
         table = pd.read_parquet(path)
     if missing := [name for name in columns if name not in table]:
         raise InputError(path, f"lacks the columns {', '.join(missing)}", remedy)
+    for name in FULL.keys() & {*columns} if len(table) else ():
+        kind = str(stored.schema.field(name).type)
+        if FULL[name] not in kind or stored[name].null_count:
+            raise InputError(path, f"its column {name}, of {kind}, holds something else", remedy)
+    if "control" in columns and not {*table["control"]} <= {*ALL_CONTROLS}:
+        raise InputError(path, f"its controls are none of {', '.join(ALL_CONTROLS)}", remedy)
     return table

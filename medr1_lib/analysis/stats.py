@@ -20,14 +20,14 @@ Measures = Mapping[str, tuple[str, str | None]]  # name: the column to add up, a
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share, which stays inside 0 to 1 and works for few questions.
+    """The 95 % interval of a share, which holds it, stays inside 0 to 1, and works for few.
 
     Source: Wilson 1927, "Probable inference"; built in chapter 00.
     """
     share = right / n
     centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
 
 
 def questions_needed(half_width: float) -> int:

@@ -5,28 +5,15 @@
 
 import json
 import re
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
 from medr1_lib.course.exercise import Exercise
 from medr1_lib.errors import InputError, refusing
 
-CHAPTERS = {
-    "chapter_00": ("wilson", "questions_needed", "coverage"),
-    "chapter_01": ("window", "normalise", "option_ratios", "split_by_image"),
-    "chapter_02": ("share", "claims", "letter_constants", "pass_at"),
-    "chapter_03": ("accuracy_published", "read_strict", "shortest_hack", "accuracy_reward"),
-    "chapter_04": ("expected_reward", "policy_gradient", "reinforce", "train_shared"),
-    "chapter_05": ("group_advantages", "kl_k3", "token_weights", "grpo_step"),
-    "chapter_06": ("adam_step", "mcnemar_p", "gain_parts"),
-    "chapter_07": ("group_kinds", "brier", "mend"),
-    "chapter_08": ("leave_one_out", "importance_ratio", "policy_loss", "reverse_kl"),
-    "chapter_09": ("quantize_blocks", "lora_parameters", "packed_row"),
-    "chapter_10": ("updates", "paired_interval", "method_gap"),
-    "chapter_11": ("holm", "split_distance", "claimed"),
-    "chapter_12": ("transfer_index", "fits", "power"),
-    "chapter_13": ("effective_n", "pairs_needed"),
-}
+_FILE = Path(__file__).with_name("exercises.toml")
+CHAPTERS: dict[str, list[str]] = tomllib.loads(_FILE.read_text(encoding="utf-8"))
 TOLD = re.compile(r"^(\w+): (.*?) Going on with (?:yours|the library's version)\.$", re.M)
 
 

@@ -95,16 +95,14 @@ def read_split(root: Path, split: str) -> datasets.Dataset:
         raise InputError(root, f"has no {split} split", remedy)
     table = splits[split].cast_column("image", datasets.Image(decode=False))
     content = pc.struct_field(table.with_format("arrow")["image"][:], "bytes")
-    stored = pc.fill_null(pc.greater(pc.binary_length(content), 0), False)
-    if not pc.all(stored).as_py():
-        row = pc.index(stored, False).as_py()
-        where = f"{root}, {split} record {row} ({table[row]['image_id']})"
-        raise InputError(where, "has no image", AGAIN)
+    stored = pc.fill_null(pc.binary_length(content), 0).to_pylist()
     for row, record in enumerate(table.select_columns([*FEATURES][1:]).to_list()):
         try:
             texts = [value for name, value in record.items() if name != "scene"]
             if None in (*texts, *(record["options"] or ())):
                 raise InputError("record", "lacks a text", AGAIN)
+            if not stored[row]:
+                raise InputError("record", "has no image", AGAIN)
             Question.from_record(record)
         except InputError as error:
             where = f"{root}, {split} record {row} ({record['image_id']})"
@@ -116,7 +114,10 @@ def images_behind(root: Path) -> dict[str, dict[str, str]]:
     """What `images.csv` tells of each `image_id`: `path`, `patient` ...; empty if there is none."""
     if not (root / IMAGES).is_file():
         return {}
-    return {str(row["image_id"]): row for _, row in read_rows(root / IMAGES) if row.get("image_id")}
+    rows = [row for _, row in read_rows(root / IMAGES)]
+    if not rows or not {"image_id", "patient"} <= rows[0].keys():
+        raise InputError(root / IMAGES, "does not name images and patients", AGAIN)
+    return {row["image_id"]: row for row in rows}
 
 
 def image_hash(image: Image.Image) -> str:

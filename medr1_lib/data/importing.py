@@ -39,7 +39,7 @@ SPLITS = ("train", "val", "test")
 DROP = "correct the record or drop it"
 MAX_BYTES = 2**30  # no image or JSON file of OmniMedVQA comes near one gibibyte
 _AGAIN = "download the zip file again"
-_UNSOUND = re.compile(r"[\0\ud800-\udfff]")  # no UTF-8 text, and no file name, can hold these
+UNSOUND = re.compile(r"[\0\ud800-\udfff]")  # no UTF-8 text, and no file name, can hold these
 
 
 class Source:
@@ -209,7 +209,7 @@ def text(record: Mapping[str, Any], key: str) -> str:
     if not isinstance(found, str) or not found.strip():
         problem = f"{key!r} is no text or empty" if key in record else f"has no {key!r}"
         raise InputError("record", problem, "complete the record or drop it")
-    if len(found) > LONGEST or _UNSOUND.search(found):
+    if len(found) > LONGEST or UNSOUND.search(found):
         problem = f"{key!r} is no sound text, or over {LONGEST} characters long"
         raise InputError("record", problem, DROP)
     return found.strip()
@@ -263,7 +263,7 @@ def write(
     a patient or an image is on both sides of a split that was given.
     """
     made = out / dataset.CARD
-    if not (settings.again and made.is_file() and MADE_BY in made.read_text(encoding="utf-8")):
+    if not (settings.again and made.is_file() and MADE_BY.encode() in made.read_bytes()):
         files.require_free(out)
     converted = Path(f"{out}.converted")
     with files.one_writer(converted):

@@ -16,6 +16,7 @@ ALL_LETTERS = "ABCDEFGH"  # a data set of one's own may offer eight
 BASES = ("base", "longer base", "larger base")  # methods of models that are not trained further
 CONTROLS = ("blank", "shuffled", "text")  # images that cannot help; "none" stands for the real one
 CIRCULAR, ROTATED = "circular", "rotated "  # asked again in every order; a control for each of them
+ALL_CONTROLS = ("none", *CONTROLS, *(f"{ROTATED}{turn}" for turn in range(1, len(ALL_LETTERS))))
 
 # Every name with its spellings in OmniMedVQA's records and in Med-R1's file names.
 _ALIASES = {axis: WORDS["spellings"][axis] for axis in ("modality", "question_type")}

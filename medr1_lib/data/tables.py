@@ -8,7 +8,6 @@ import re
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +31,10 @@ _SPLITS = {"train": "train", "val": "val", "dev": "val", "test": "test"}  # by t
 _SPLITS |= {"freeform": "train", "para": "train"}  # as VQA-RAD calls what is not `test_...`
 _BASE64 = re.compile(r"[A-Za-z0-9+/\s]{200,}={0,2}\s*")
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm")
+DAMAGED = "cannot be read", "save it again"
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows, each with the place where it stands, and pictures that some of them hold."""
-
-    name: str
-    rows: list[tuple[str, Row]]
-    pictures: dict[str, bytes]
+Rows = list[tuple[str, Row]]  # each with the place where it stands
 
 
 def import_data(
@@ -60,37 +52,38 @@ def import_data(
     of `NAMES`, if none in that list; `modality` and `question` are those of rows without.
     """
     rows = read(table)
-    found = _columns(rows, columns or {})
+    found = _columns(table.stem, rows, columns or {})
     with importing.opened(root) as source:
-        source.pictures |= rows.pictures
-        reader = _Reader(rows, found, modality, question)
+        reader = _Reader(table.stem, rows, found, modality, question)
         items, bad = reader.items()
+        source.pictures |= reader.pictures
         rule = "the table's own split" if any(item.split == "test" for item in items) else ""
         about = {"table": table.name, "columns": found, "open_questions": reader.left_open}
         return importing.write(source, items, bad, out, rule, about, settings)
 
 
-def read(path: Path) -> Table:
-    """All rows of a table, with the pictures that it holds itself.
+def read(path: Path) -> Rows:
+    """The rows of a csv, tsv, json, jsonl or parquet file, or of a folder.
 
-    It is a csv, tsv, json, jsonl or parquet file; or a folder with a folder of pictures for each
-    label, with `metadata.csv`, with parquet files, or saved by `datasets`.
+    It holds a folder of pictures for each label, `metadata.csv`, parquet files, or what `datasets`
+    saved.
     """
     if not path.exists():
         raise InputError(path, "does not exist", "name a file or folder with a table")
-    parts: list[tuple[str, list[tuple[str, Row]]]] = []
+    parts: list[tuple[str, Rows]] = []
     if path.is_file():
         parts = [("", _file_rows(path))]
     elif (path / "dataset_dict.json").is_file() or (path / "dataset_info.json").is_file():
-        with refusing(path, "cannot be read", "save it again"):
+        with refusing(path, *DAMAGED):
             loaded = datasets.load_from_disk(str(path))
-        for split, data in (loaded if isinstance(loaded, dict) else {"": loaded}).items():
-            for name, kind in data.features.items():
-                if isinstance(kind, datasets.Image):
-                    data = data.cast_column(name, datasets.Image(decode=False))
-            numbered = [*enumerate(data.to_list(), start=1)]
-            parts.append((split, [(f"{path.name}, {split} row {n}", row) for n, row in numbered]))
-            _name_classes(parts[-1][1], data.features)
+            for split, data in (loaded if isinstance(loaded, dict) else {"": loaded}).items():
+                data.data.validate(full=True)
+                for name, kind in data.features.items():
+                    if isinstance(kind, datasets.Image):
+                        data = data.cast_column(name, datasets.Image(decode=False))
+                numbered = enumerate(data.to_list(), start=1)
+                rows = [(f"{path.name}, {split} row {n}", row) for n, row in numbered]
+                parts.append((split, _with_names(rows, data.features)))
     elif found := sorted([*path.rglob("metadata.csv"), *path.rglob("metadata.jsonl")]):
         for file in found:
             below, part = file.parent.relative_to(path), _file_rows(file)
@@ -106,48 +99,34 @@ def read(path: Path) -> Table:
                 split = _split_of(inner.parts[0]) if len(inner.parts) > 2 else None
                 row = {"image": inner.as_posix(), "label": inner.parts[-2]}
                 parts.append((split or "", [(inner.as_posix(), row)]))
-    rows, pictures = list[tuple[str, Row]](), dict[str, bytes]()
+    rows = []
     for split, part in parts:
-        for where, told in part:
-            row = {name: _outside(value, pictures) for name, value in told.items()}
-            rows.append((where, {"split": split, **row} if split else row))
+        rows += [(at, {"split": split, **row} if split else row) for at, row in part]
     if not rows:
         raise InputError(path, "holds no row", "name a table with rows")
-    return Table(path.stem, rows, pictures)
-
-
-def _file_rows(path: Path) -> list[tuple[str, Row]]:
-    word = {".parquet": "row", ".json": "record"}.get(path.suffix, "line")
-    rows = [(f"{path.name}, {word} {number}", row) for number, row in files.read_rows(path)]
-    if path.suffix == ".parquet":
-        _name_classes(rows, datasets.Features.from_arrow_schema(pq.read_schema(path)))
     return rows
 
 
-def _name_classes(rows: list[tuple[str, Row]], features: datasets.Features) -> None:
+def _file_rows(path: Path) -> Rows:
+    word = {".parquet": "row", ".json": "record"}.get(path.suffix, "line")
+    rows = [(f"{path.name}, {word} {number}", row) for number, row in files.read_rows(path)]
+    if path.suffix == ".parquet":
+        with refusing(path, *DAMAGED):
+            return _with_names(rows, datasets.Features.from_arrow_schema(pq.read_schema(path)))
+    return rows
+
+
+def _with_names(rows: Rows, features: datasets.Features) -> Rows:
     for name, kind in features.items():
         if isinstance(kind, datasets.ClassLabel):
             for _, row in rows:
                 row[name] = None if row[name] is None else kind.int2str(row[name])
+    return rows
 
 
-def _outside(value: object, pictures: dict[str, bytes]) -> object:
-    """The value, or the name of the picture that it is, which is kept apart."""
-    content: bytes | None = None
-    if isinstance(value, dict) and "path" in value:  # as `datasets` holds an image
-        content, value = value.get("bytes"), value["path"]
-    elif isinstance(value, str) and _BASE64.fullmatch(value):
-        content = base64.b64decode(value)
-    if not content:
-        return value
-    name = f"in the table, {hashlib.sha256(content).hexdigest()[:16]}"
-    pictures.setdefault(name, content)
-    return name
-
-
-def _columns(table: Table, own: Mapping[str, str]) -> dict[str, str]:
+def _columns(where: str, rows: Rows, own: Mapping[str, str]) -> dict[str, str]:
     """Which column is what: `image`, `question` ... and the letters of options."""
-    head = list(dict.fromkeys(name for _, row in table.rows for name in row if name))
+    head = list(dict.fromkeys(name for _, row in rows for name in row if name))
     plain = {re.sub(r"[\s\-]+", "_", str(name).strip().lower()): name for name in reversed(head)}
     letters = {letter: [form.format(letter.lower()) for form in LETTERED] for letter in ALL_LETTERS}
     known = NAMES | letters
@@ -155,7 +134,7 @@ def _columns(table: Table, own: Mapping[str, str]) -> dict[str, str]:
         if key not in known or name not in head:
             problem = f"cannot take {name!r} for {key!r}; its columns are {', '.join(head)}"
             remedy = f"say --columns with {', '.join(NAMES)} or A to H"
-            raise InputError(table.name, problem, remedy)
+            raise InputError(where, problem, remedy)
     found = {
         key: plain[name] for key, names in known.items() for name in names[::-1] if name in plain
     }
@@ -163,7 +142,7 @@ def _columns(table: Table, own: Mapping[str, str]) -> dict[str, str]:
     told = f"it has {', '.join(head)}"
     if "image" not in found:
         problem = f"has no column for the image ({told})"
-        raise InputError(table.name, problem, "name it by --columns image=NAME")
+        raise InputError(where, problem, "name it by --columns image=NAME")
     asks = "question" in found and "answer" in found
     if asks == ("label" in found):
         if asks and plain.get("label") != found["label"] and "label" not in own:
@@ -171,7 +150,7 @@ def _columns(table: Table, own: Mapping[str, str]) -> dict[str, str]:
             return found
         problem = "has both answers and labels" if asks else "has neither labels nor answers"
         remedy = "name a label, or question and answer, by --columns; leave the other out"
-        raise InputError(table.name, f"{problem} ({told})", remedy)
+        raise InputError(where, f"{problem} ({told})", remedy)
     return found
 
 
@@ -183,27 +162,31 @@ def _split_of(said: str) -> str | None:
 class _Reader:
     """Makes records of the rows of one table."""
 
-    def __init__(self, table: Table, columns: Mapping[str, str], modality: str, stem: str) -> None:
-        self._table, self._columns = table, columns
-        self._modality, self._stem = canonical("modality", modality), stem
+    def __init__(
+        self, name: str, rows: Rows, columns: Mapping[str, str], modality: str, stem: str
+    ) -> None:
+        self._name, self._rows, self._columns = name, rows, columns
+        self._modality = canonical("modality", text({"--modality": modality}, "--modality"))
+        self._stem = stem and text({"--question": stem}, "--question")
+        self.pictures: dict[str, bytes] = {}  # those that the table holds itself
         self.left_open = 0  # questions whose answer is free text, which nothing here can score
         self._labels: dict[str, dict[str, str]] = defaultdict(dict)  # modality, plain: as spelled
         if "label" in columns:
             if "question" not in columns and not stem:
-                raise InputError(table.name, "asks nothing", 'say --question "What is shown?"')
-            for _, row in table.rows:
+                raise InputError(name, "asks nothing", 'say --question "What is shown?"')
+            for _, row in rows:
                 if (label := self._told(row, "label", "")) and (of := self._modality_of(row)):
                     self._labels[of].setdefault(label.casefold(), label)
             for of, labels in self._labels.items():
                 if len(labels) < 2:
                     problem = f"has one label only in modality {of}: {[*labels.values()]}"
-                    raise InputError(table.name, problem, "leave it out, or name two or more")
+                    raise InputError(name, problem, "leave it out, or name two or more")
 
     def items(self) -> tuple[list[Item], list[InputError]]:
         """The sound records, and what is wrong with the others."""
         items, bad = list[Item](), list[InputError]()
         known = dict[tuple[str, Hashable], str]()
-        for where, row in self._table.rows:
+        for where, row in self._rows:
             try:
                 if item := self._item(where, row):
                     pair = item.image, item.question.question
@@ -215,7 +198,7 @@ class _Reader:
                 bad.append(InputError(where, error.problem, error.remedy))
         if not items and not bad:
             remedy = "name the columns of options by --columns choices=NAME or A=NAME,B=NAME"
-            raise InputError(self._table.name, "has only answers in free text", remedy)
+            raise InputError(self._name, "has only answers in free text", remedy)
         return items, bad
 
     def _told(self, row: Row, key: str, default: str | None = None) -> str:
@@ -229,9 +212,7 @@ class _Reader:
         return canonical("modality", self._told(row, "modality", self._modality))
 
     def _item(self, where: str, row: Row) -> Item | None:
-        named = self._columns["image"]
-        held = row.get(named) in self._table.pictures
-        image = text(row, named) if held else image_path(row, named)
+        image = self._image(row)
         modality = self._modality_of(row)
         stem = self._told(row, "question", self._stem)
         if "label" in self._columns:
@@ -247,7 +228,7 @@ class _Reader:
                 options, answer = _shuffled(YES_NO, image + stem), answer.strip(" .")
             letter = letter_of(answer, options)
         kind = canonical("question_type", self._told(row, "question_type", "unknown"))
-        source = self._told(row, "source", self._table.name)
+        source = self._told(row, "source", self._name)
         labels = modality, kind, image_id(image), source
         asked = Question(stem, options, letter, *labels, id=self._told(row, "id", ""))
         patient = self._told(row, "patient") if "patient" in self._columns else ""
@@ -256,6 +237,23 @@ class _Reader:
         if split is None:
             raise InputError(where, f"its split {said!r} is none of train, val, test", DROP)
         return Item(asked, image, where, patient, split)
+
+    def _image(self, row: Row) -> str:
+        """Where the image lies, or the name of the picture in the cell, which is kept apart."""
+        named = self._columns["image"]
+        value, content = row.get(named), None
+        with refusing("row", f"its {named} holds no picture", DROP):
+            if isinstance(value, dict):  # as `datasets` holds an image
+                content, value = value.get("bytes"), value.get("path")
+            elif isinstance(value, str) and _BASE64.fullmatch(value):
+                content = base64.b64decode(value)
+            digest = hashlib.sha256(content or b"").hexdigest()
+        if not content:
+            return image_path({named: value}, named)
+        name = f"in the table, {digest[:16]}"
+        self.pictures.setdefault(name, content)
+        row[named] = None  # not in the memory twice
+        return name
 
     def _of_label(self, label: str, modality: str, image: str) -> tuple[tuple[str, ...], str]:
         """The label among others of its modality, in an order that says nothing."""

@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pandas as pd
 from medr1_lib import files
 from medr1_lib.analysis.recorded import ANSWERS, read_table
 from medr1_lib.data import dataset, styles
+from medr1_lib.data.importing import UNSOUND
 from medr1_lib.data.question import CONTROLS, ROTATED, Question, turns
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation.items import EvalPrompt
@@ -171,18 +172,16 @@ def outside_answers(path: Path, questions: Sequence[Question]) -> tuple[list[Ans
         if item < 0:
             remedy = "choose the data and --split that were asked, or drop the line"
             raise InputError(where, f"no question has the {name} {row[name]!r}", remedy)
-        control = row.get("control") or (f"{ROTATED}{turn}" if turn else "none")
+        style, control, told = (_told(where, row, key) for key in ("style", "control", reply))
+        control = control or (f"{ROTATED}{turn}" if turn else "none")
         if control not in (known := ["none", *CONTROLS, *questions[item].rotations]):
             remedy = f"use one of {', '.join(known)}"
             raise InputError(where, f"no control {control!r}", remedy)
-        others = said.setdefault((row.get("style") or OUTSIDE, control), {})
+        others = said.setdefault((style or OUTSIDE, control), {})
         if item in others:
             problem = f"the {name} {row[name]!r} has an answer in line {others[item][0]} already"
             raise InputError(where, problem, "drop one of them")
-        told = row[reply]
-        if isinstance(told, list) and len(told) == 1:  # as lmms-eval writes it
-            told = told[0]
-        others[item] = line, "" if told is None else str(told)
+        others[item] = line, told
     found = []
     for (style, control), others in said.items():
         for item, question in enumerate(questions):
@@ -191,6 +190,18 @@ def outside_answers(path: Path, questions: Sequence[Question]) -> tuple[list[Ans
                 # how many tokens it has, only the model's own tokenizer knows
                 found.append(answer_to(question.rotated(turns(control)), asked, told, tokens=0))
     return found, len(found) - len(rows)
+
+
+def _told(where: str, row: Mapping[str, Any], name: str) -> str:
+    """A cell as text, which an empty one gives none of; an `InputError` if it is something else."""
+    told = row.get(name)
+    if isinstance(told, list) and len(told) == 1:  # as lmms-eval writes a reply
+        told = told[0]
+    if told is None or told != told:  # NaN, as pandas writes nothing
+        return ""
+    if not isinstance(told, str | int | float) or UNSOUND.search(str(told)):
+        raise InputError(where, f"its {name} is no sound text", "write it as text in UTF-8")
+    return str(told)
 
 
 def _column(path: Path, rows: list[tuple[int, dict[str, Any]]], names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +18,7 @@ from pandas._libs.parsers import STR_NA_VALUES  # type: ignore[import-not-found]
 from medr1_lib import files
 from medr1_lib.analysis.recorded import ANSWERS, read_table
 from medr1_lib.data import dataset
+from medr1_lib.data.importing import image_id
 from medr1_lib.data.question import Question, turns
 from medr1_lib.evaluation.answers import TURN, Answer
 
@@ -99,7 +101,8 @@ def _task(split: Split, whole: Path) -> None:
 def _images(split: Split, whole: Path) -> Iterator[tuple[Question, str]]:
     (whole / "images").mkdir()
     for question, image in split.rows():
-        path = f"images/{question.image_id}.png"
+        plain = re.fullmatch(r"[\w.-]+", question.image_id)  # an id from elsewhere may be a path
+        path = f"images/{question.image_id if plain else image_id(question.image_id)}.png"
         (whole / path).write_bytes(image)
         yield question, path
 

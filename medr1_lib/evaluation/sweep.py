@@ -59,13 +59,9 @@ def _check(plan: "Grid | Plan") -> None:
     for name, kind in get_type_hints(type(plan)).items():
         given = getattr(plan, name)
         values = given if isinstance(given, tuple) else (given,)
-        if (
-            not fits(given, kind)
-            or (name in NEEDED and not given)
-            or (name in COUNTS and given < 1)
-        ):
-            remedy = "write values of a sound type and size"
-            raise InputError("plan", f"{name} is {given!r}", remedy)
+        sound = fits(given, kind) and (given or name not in NEEDED)
+        if not sound or (name in COUNTS and given < 1):
+            raise InputError("plan", f"{name} is {given!r}", "write a sound type and size")
         allowed = AXES[axis] if name == "train" else ALLOWED.get(name, values)
         if wrong := [value for value in values if value not in allowed]:
             remedy = f"use some of {', '.join(allowed)}"

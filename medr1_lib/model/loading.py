@@ -110,6 +110,9 @@ def load_policy(
     # In float16 throughout, activations of Qwen2 overflow: what layers pass on stays in float32.
     model = _load_model(base, quantize, device, dtype, torch.float16 if old else dtype)
     remedy = "copy the tokenizer and preprocessor files of the model into it"
+    named = base / "tokenizer_config.json"
+    if not read_json(named, remedy).get("tokenizer_class"):  # another one would be guessed
+        raise InputError(named, "names no tokenizer_class", remedy)
     with refusing(base, "its processor cannot be read", remedy):
         kind = PROCESSORS[model.config.model_type]
         processor = kind.from_pretrained(base, local_files_only=True)
@@ -117,13 +120,18 @@ def load_policy(
         raise InputError(base, "has no chat template", "copy chat_template.json or .jinja into it")
     remedy = "copy chat_template.json or .jinja again"
     with refusing(base, "its chat template cannot be read", remedy), _ending():
-        asked = [{"type": "image"}, {"type": "text", "text": "?"}]
-        trial: Any = [{"role": "user", "content": asked}]
-        processor.apply_chat_template(trial, tokenize=False, add_generation_prompt=True)
+        asked: list[Any] = [{"type": "image"}, {"type": "text", "text": "?"}]
+        turns: Any = [[{"role": "user", "content": content}] for content in (asked, asked[1:])]
+        shown, blind = processor.apply_chat_template(turns, add_generation_prompt=True)
+        if shown == blind:
+            raise ValueError("it leaves out the image")
     processor.tokenizer.padding_side = "left"  # so that every row of a batch ends where it goes on
     # Qwen ships temperature 0.01 and top_k 1 with its models, and `generate` mixes them into the
     # settings that it is given: all rollouts of a group would be the same.
     ends = model.generation_config.eos_token_id or processor.tokenizer.eos_token_id
+    known, every = range(len(processor.tokenizer)), ends if isinstance(ends, list) else [ends]
+    if any(type(one) is not int or one not in known for one in every):
+        raise InputError(base, f"no token ends a reply (eos_token_id is {ends!r:.80})", AGAIN)
     padding = processor.tokenizer.pad_token_id
     model.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=padding)
     return (model if base == path else _add_adapter(model, path, trainable)).eval(), processor
