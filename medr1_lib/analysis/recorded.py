@@ -25,7 +25,7 @@ KNOWN = {"method": [*METHODS, *BASES], "style": [*ALL_STYLES], "axis": [*AXES]}
 # Columns that are never empty, with what the names of their types in a parquet file hold.
 FULL = {"item": "int", "tokens": "int", "correct": "bool", "format_ok": "bool", "options": "list<"}
 FULL |= dict.fromkeys(("control", "completion", "model", "mark", *ASKED[:2], *ASKED[3:6]), "string")
-AGAIN = "copy the block again, or record it again by `sweep --record`"
+AGAIN = "copy the block again, record it by `sweep --record`, or run `tools.migrate` on an old one"
 
 
 @cache
@@ -36,9 +36,6 @@ def load(block: Path) -> pd.DataFrame:
     `InputError` if the folder is no block, a damaged one, or one of an earlier version.
     """
     labels = pd.DataFrame(notes(block)["models"])[LABELS]
-    if not (block / ANSWERS).is_file():
-        remedy = "if a version before 0.2.0 made the block, run `python -m tools.migrate` on it"
-        raise InputError(block, f"has no {ANSWERS}", remedy)
     answers = read_table(block / ANSWERS, ["model", "mark", *ANSWER_COLUMNS], AGAIN)
     questions = read_table(block / QUESTIONS, ["mark", "item", *ASKED], AGAIN)
     if questions.duplicated(["mark", "item"]).any():

@@ -95,9 +95,8 @@ def packages() -> Item:
     installed = {found.name.lower(): found.version for found in metadata.distributions()}
     if "medr1" not in installed:
         problem = "medr1 is not installed"
-    if problem:
-        return _judge("packages", False, problem, "run `make setup`")
-    return Item("packages", "OK", ", ".join(f"{name} {installed[name]}" for name in LIBRARIES))
+    found = problem or ", ".join(f"{name} {installed[name]}" for name in LIBRARIES)
+    return _judge("packages", not problem, found, "run `make setup`")
 
 
 def kernel() -> Item:

@@ -26,13 +26,12 @@ from tqdm import tqdm
 
 from medr1_lib import files
 from medr1_lib.data import dataset, images
-from medr1_lib.data.question import ALL_LETTERS, Question
+from medr1_lib.data.question import ALL_LETTERS, LONGEST, Question
 from medr1_lib.errors import InputError, refusing
 
 MADE_BY = "python -m medr1_lib data import"
 TEST_EVERY = 5  # one group in five is for testing, where the data has no split of its own
 SAMPLE = 32  # images whose size tells how much disk all will need
-LONGEST = 10_000  # characters of a text; the longest of OmniMedVQA has under 1,000
 DRAWN = "one image in five is test, with all its questions, stratified by answer"
 DRAWN_PATIENTS = "one patient in five is test, with all images, stratified by answer"
 SPLITS = ("train", "val", "test")

@@ -195,8 +195,7 @@ def outside_answers(path: Path, questions: Sequence[Question]) -> tuple[list[Ans
 def _told(where: str, row: Mapping[str, Any], name: str) -> str:
     """A cell as text, which an empty one gives none of; an `InputError` if it is something else."""
     told = row.get(name)
-    if isinstance(told, list) and len(told) == 1:  # as lmms-eval writes a reply
-        told = told[0]
+    told = told[0] if isinstance(told, list) and len(told) == 1 else told  # as of lmms-eval
     if told is None or told != told:  # NaN, as pandas writes nothing
         return ""
     if not isinstance(told, str | int | float) or UNSOUND.search(str(told)):

@@ -64,8 +64,7 @@ def _check(plan: "Grid | Plan") -> None:
             raise InputError("plan", f"{name} is {given!r}", "write a sound type and size")
         allowed = AXES[axis] if name == "train" else ALLOWED.get(name, values)
         if wrong := [value for value in values if value not in allowed]:
-            remedy = f"use some of {', '.join(allowed)}"
-            raise InputError("plan", f"{name} has {wrong[0]!r}", remedy)
+            raise InputError("plan", f"{name} has {wrong[0]!r}", f"use {', '.join(allowed)}")
 
 
 @dataclass(frozen=True)
@@ -179,6 +178,7 @@ def sweep(plan: Plan, out: Path, executor: str = "local", processes: int = 1) ->
     # Better refused now than after the first training.
     for data in {data for job in jobs for data in (*job.tests, job.recipe.data)}:
         dataset.read(Path(data))
+        _card(data)
     for job in jobs:
         if not job.untrained and job.recipe.config.get("use_cpu"):  # here it can be checked
             job.recipe.trl_config(out)
@@ -291,8 +291,7 @@ def run_job(job: Job, folder: Path) -> None:
         run = train(job.recipe, folder / RUN, resume=begun(folder / RUN))
         adapter, seconds = run.adapter, float(run.log["seconds"].sum())
         notes |= {"steps": len(run.log), "train_seconds": round(seconds, 1)}
-        card = _card(job.recipe.data)
-        notes |= {name: card.get(name, 0.0) for name in ("shortcut", "leaky")}
+        notes |= {name: _card(job.recipe.data).get(name, 0.0) for name in ("shortcut", "leaky")}
     start = time.perf_counter()
     model = {"model_sha256": fingerprint(adapter)}
     device = "cpu" if job.recipe.config.get("use_cpu") else None  # as it was trained
@@ -301,7 +300,7 @@ def run_job(job: Job, folder: Path) -> None:
     for test in job.tests:
         items = _test_set(Path(test))
         known = {"job": job.name, "data": test, "data_sha256": items.sha256} | model
-        log = AnswerLog(answers_in(folder, test), known, {})
+        log = AnswerLog(folder / _scored(test), known, {})
         features = _FEATURES[base_directory(adapter)]
         evaluate(policy, processor, items, log, settings, BATCH, features)
         log.finish({})
@@ -316,9 +315,8 @@ def run_job(job: Job, folder: Path) -> None:
     files.atomic_write(folder / JOB, (json.dumps(notes, indent=1) + "\n").encode())
 
 
-def answers_in(folder: Path, test: str) -> Path:
-    """Where the answers of a job to one data set lie."""
-    return folder / f"scored-{Path(test).name}"
+def _scored(test: str) -> str:
+    return f"scored-{Path(test).name}"
 
 
 def _card(data: str) -> dict[str, Any]:
@@ -333,7 +331,7 @@ def record(jobs: Sequence[Path], block: Path, notes: dict[str, Any]) -> None:
     for job, model in zip(jobs, models, strict=True):
         tests |= model["marks"]
         for test, mark in model["marks"].items():
-            path = answers_in(job, test) / recorded.ANSWERS
+            path = job / _scored(test) / recorded.ANSWERS
             answered = recorded.read_table(path, [*columns, "answer", "letter_probs"], remedy)
             whose = {"model": model["model"], "mark": mark}
             answers.append(answered[columns].assign(**whose))

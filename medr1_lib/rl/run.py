@@ -75,13 +75,15 @@ class Run:
 
         Recorded runs keep a part of them in `rollouts.parquet`; supervised fine-tuning has none.
         """
-        if (self.folder / ROLLOUTS).is_file():
-            return pd.read_parquet(self.folder / ROLLOUTS)
         steps = sorted((self.folder / COMPLETIONS).glob("*.parquet"))
-        if not steps:
-            return pd.DataFrame({"step": []})
-        table = pd.concat(map(pd.read_parquet, steps), ignore_index=True)
-        return table.assign(**{name: table[name].map(_text) for name in ("prompt", "completion")})
+        with refusing(self.folder, "its completions are damaged", AGAIN):
+            if (self.folder / ROLLOUTS).is_file():
+                return pd.read_parquet(self.folder / ROLLOUTS)
+            if not steps:
+                return pd.DataFrame({"step": []})
+            table = pd.concat(map(pd.read_parquet, steps), ignore_index=True)
+            said = {name: table[name].map(_text) for name in ("prompt", "completion")}
+            return table.assign(**said)
 
 
 def _text(turns: list[dict[str, Any]]) -> str:
