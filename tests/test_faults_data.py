@@ -6,16 +6,20 @@ what is imported is what is sound.
 
 import json
 import os
+import shutil
 import struct
 import time
 import warnings
 import zipfile
 import zlib
+from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from layouts import picture, qa_record, split_record, write_images, write_json
 from PIL import Image
+from pyarrow import parquet as pq
 from test_images import dicom, encoded
 
 from medr1_lib.cli import main
@@ -418,6 +422,177 @@ def test_a_zip_file_of_any_kind_is_read_or_named(tmp_path, capsys, kind):
     assert not (tmp_path / "out").exists()
 
 
+# ---- tables: each column by each value, and whole files --------------------------------------
+
+LONG = "a text of letters and spaces only is no picture in base64 however long it may be " * 5
+OPEN = {"null", "empty"}  # without choices, a question asks for free text
+KEPT_CELLS = {
+    "image": set(),
+    "question": SOUND,
+    "answer": set(),
+    "choices": set(),
+    "id": SOUND | OPEN,
+    "patient": SOUND,
+    "split": set(),
+}
+
+
+def cells(number, **changes):
+    row = {"image": f"p{number}.png", "question": "Which?", "answer": "b", "choices": ["a", "b"]}
+    return row | {"id": f"q{number}", "patient": f"p{number}", "split": "train"} | changes
+
+
+def pictures(folder, count):
+    for number in range(count):
+        picture(number).save(folder / f"p{number}.png")
+
+
+@pytest.mark.parametrize("column", KEPT_CELLS)
+def test_a_cell_of_any_value_is_kept_as_it_is_or_skipped_by_name(tmp_path, capsys, column):
+    values = {name: text for name, text in VALUES.items() if name != "5,000 digits"}
+    rows = [json.dumps(cells(n, **{column: "@@"})) for n in range(len(values) + GOOD)]
+    texts = [*values.values(), *[json.dumps(cells(99)[column])] * GOOD]
+    if column in ("id", "image", "patient"):
+        texts[-GOOD:] = [json.dumps(cells(n)[column]) for n in range(len(values), len(rows))]
+    bad = [row.replace('"@@"', text) for row, text in zip(rows, texts, strict=True)]
+    pictures(tmp_path, len(rows))
+    (tmp_path / "t.json").write_text(f"[{', '.join(bad)}]")
+    status, line = run(
+        capsys, "data", "import", "--table", tmp_path / "t.json", "--out", tmp_path / "out"
+    )
+    assert status == 1, line
+    card = json.loads((tmp_path / "out/card.json").read_text())
+    left = OPEN if column == "choices" else set()
+    wrong = [n for n, name in enumerate(values, 1) if name not in KEPT_CELLS[column] | left]
+    assert {one["where"] for one in card["skipped"]} == {f"t.json, record {n}" for n in wrong}
+    assert sum(card["records"].values()) == len(rows) - len(wrong) - len(left)
+
+
+PICTURE_CELLS = [
+    ["p0.png"],
+    {"a": 1},
+    {"path": None},
+    {"path": ["p0.png"]},
+    {"bytes": "text", "path": "p0.png"},
+    {"bytes": [1], "path": None},
+    {"bytes": 7, "path": None},
+    {"bytes": None, "path": "../p0.png"},
+    "A" * 201,
+    "QUJD" * 100,
+]
+
+
+def test_what_holds_no_picture_is_skipped_by_name_and_a_long_text_is_no_picture(tmp_path, capsys):
+    rows = [cells(n, image=cell) for n, cell in enumerate(PICTURE_CELLS)]
+    rows += [cells(20, question=LONG), cells(21, choices=["a", LONG], answer=LONG)]
+    pictures(tmp_path, 22)
+    (tmp_path / "t.json").write_text(json.dumps(rows))
+    command = ["data", "import", "--table", tmp_path / "t.json", "--out", tmp_path / "out"]
+    assert run(capsys, *command) == (1, "")
+    card = json.loads((tmp_path / "out/card.json").read_text())
+    named = [f"t.json, record {n}" for n in range(1, len(PICTURE_CELLS) + 1)]
+    assert sorted(one["where"] for one in card["skipped"]) == sorted(named)
+    kept = [Question.from_record(row) for t in dataset.read(tmp_path / "out").values() for row in t]
+    told = {text for one in kept for text in (one.question, *one.options)}
+    assert told == {"Which?", "a", "b", LONG.strip()}
+
+
+def labelled(path, meta):
+    schema = pa.schema({"image": pa.string(), "label": pa.int64()}, {"huggingface": meta})
+    names = [f"p{n}.png" for n in range(4)]
+    pq.write_table(pa.table({"image": names, "label": [0, 1, 0, 1]}, schema=schema), path)
+
+
+def features(label):
+    image = {"dtype": "string", "_type": "Value"}
+    return json.dumps({"info": {"features": {"image": image, "label": label}}})
+
+
+ROWS_OF_A_TABLE = json.dumps([cells(n) for n in range(4)])
+HEAD = "image,question,answer,A,B\n"
+TABLES = {
+    "cut.json": (ROWS_OF_A_TABLE[:80], "cannot be read"),
+    "object.json": ("{}", "is not a list of records"),
+    "null.json": ("null", "is not a list of records"),
+    "numbers.json": ("[1, 2]", "is not a list of records"),
+    "nothing.json": ("", "cannot be read"),
+    "no_row.json": ("[]", "holds no row"),
+    "nested.json": ("[" * 100_000, "cannot be read"),
+    "digits.json": ('[{"image": ' + "1" * 5000 + "}]", "cannot be read"),
+    "utf16.json": (ROWS_OF_A_TABLE.encode("utf-16"), "cannot be read"),
+    "list.jsonl": ("[1]\n", "line 1: is no JSON object"),
+    "nested.jsonl": ("[" * 100_000, "line 1: is no JSON object"),
+    "nothing.csv": ("", "holds no row"),
+    "head.csv": (HEAD, "holds no row"),
+    "short.csv": (HEAD + "p0.png,Which?\n", "line 2: has another number of cells"),
+    "long.csv": (HEAD + "p0.png,Which?,b,a,b,c\n", "line 2: has another number of cells"),
+    "quote.csv": (HEAD + 'p0.png,"Which?,b,a,b\n', "has another number of cells"),
+    "latin1.csv": ((HEAD + "p0.png,Wo\xdf?,b,a,b\n").encode("latin-1"), "cannot be read"),
+    "columns.csv": (",".join("abc") * 999 + "\n" + ",".join("123") * 999 + "\n", "no column for"),
+    "text.parquet": ("PAR1", "cannot be read"),
+    "zeros.parquet": (bytes(999), "cannot be read"),
+    "table.xlsx": ("PK", "is no table"),
+    "no_suffix": (ROWS_OF_A_TABLE, "is no table"),
+    "json.parquet": (lambda path: labelled(path, "{"), "cannot be read"),
+    "kind.parquet": (lambda path: labelled(path, features({"_type": "None"})), "cannot be read"),
+    "names.parquet": (
+        lambda path: labelled(path, features({"_type": "ClassLabel", "names": ["one"]})),
+        "cannot be read",
+    ),
+    "gone.csv": (None, "does not exist"),
+    "pipe/metadata.csv": (lambda path: [path.parent.mkdir(), os.mkfifo(path)], "no regular file"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_of_any_kind_is_read_or_named(tmp_path, capsys, name):
+    content, expected = TABLES[name]
+    path = tmp_path / name
+    if "pipe" in name and not hasattr(os, "mkfifo"):
+        pytest.skip("pipes are Unix")
+    if callable(content):
+        content(path)
+    elif content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    given = tmp_path / name.partition("/")[0], "--question", "What?", "--out", tmp_path / "out"
+    status, line = run(capsys, "data", "import", "--table", *given)
+    assert status == 2
+    assert expected in line
+    assert path.stem in line
+    assert not (tmp_path / "out").exists()
+
+
+BAD_FLAGS = {
+    "question in no UTF-8": (["--question", "a\udc80"], "'--question' is no sound text"),
+    "modality in no UTF-8": (["--question", "?", "--modality", "a\udc80"], "'--modality' is no"),
+    "blank modality": (["--question", "?", "--modality", " "], "'--modality' is no text"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FLAGS)
+def test_a_bad_text_of_the_command_line_is_named(tmp_path, capsys, name):
+    more, expected = BAD_FLAGS[name]
+    pictures(tmp_path, 4)
+    (tmp_path / "t.csv").write_text("image,label\np0.png,a\np1.png,b\np2.png,a\np3.png,b\n")
+    command = ["data", "import", "--table", tmp_path / "t.csv", "--out", tmp_path / "out", *more]
+    status, line = run(capsys, *command)
+    assert status == 2
+    assert expected in line
+
+
+def test_splits_beside_a_table_are_refused_and_a_folder_of_others_is_not_replaced(tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/card.json").write_bytes(b"\xff\xfe")
+    (tmp_path / "t.json").write_text(ROWS_OF_A_TABLE)
+    command = ["data", "import", "--table", tmp_path / "t.json", "--out", tmp_path / "out"]
+    status, line = run(capsys, *command, "--again")
+    assert status == 2
+    assert "already in use" in line
+    with pytest.raises(SystemExit):
+        main([*map(str, command), "--splits", "nowhere"])
+    assert "--splits goes with --root" in capsys.readouterr().err
+
+
 # ---- data sets ------------------------------------------------------------------------------
 
 ASKED = Question("Which?", ("a", "b"), "A", "CT", "Lesion Grading", "1", "demo")
@@ -465,9 +640,34 @@ def test_a_data_set_with_a_damaged_file_is_read_or_named(sound, tmp_path, capsys
         assert {Question.from_record(row) for row in rows} == {ASKED}
 
 
+@pytest.mark.parametrize("content", [b"", b"\0" * 50, b"image_id\na\n", b"image_id,patient\n"])
+def test_a_table_of_images_without_patients_is_named(sound, tmp_path, capsys, content):
+    shutil.copytree(sound, tmp_path / "data")
+    (tmp_path / "data/images.csv").write_bytes(content)
+    status, line = run(capsys, "data", "audit", tmp_path / "data")
+    assert status == 2
+    assert "images.csv: does not name images and patients" in line
+
+
+@pytest.mark.parametrize("form", ["inspect", "jsonl"])
+def test_an_image_id_that_is_a_path_leads_nowhere(tmp_path, capsys, form):
+    names = ("../../../evil", "/tmp/evil", "a/b", "a\\..\\b")
+    image = {"bytes": encoded(picture(), "PNG")}
+    rows = [replace(ASKED, image_id=name).record(image) for name in names]
+    source, out = tmp_path / "in/data", tmp_path / "in/made"
+    dataset.write(source, {"test": rows}, {})
+    assert run(capsys, "data", "export", source, "--to", form, "--out", out) == (0, "")
+    assert len(list((out / "images").iterdir())) == len(names)
+    assert sorted(path.name for path in (tmp_path / "in").iterdir()) == ["data", "made"]
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
 VALUES_OF_A_ROW = {
-    "question": [None, "", "  "],
-    "options": [None, [], ["a"], ["a", None], ["a", ""], ["a", "A"], list("abcdefghi")],
+    "question": [None, "", "  ", "<|image_pad|>?", "?<|im_end|>\n", "w" * 10_001],
+    "options": [
+        *(None, [], ["a"], ["a", None], ["a", ""], ["a", "A"], list("abcdefghi")),
+        *(["a", "<|vision_start|>"], ["a", "w" * 10_001]),
+    ],
     "answer": [None, "", "C", "AB", "b", "é"],
     "modality": [None, "", " "],
     "question_type": [None, ""],

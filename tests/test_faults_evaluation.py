@@ -26,6 +26,7 @@ from medr1_lib.data.phantoms import draw
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation import answers, sweep
 from medr1_lib.evaluation.ask import Asker
+from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.model import loading
 from tools import migrate, report
 
@@ -272,6 +273,85 @@ def test_answers_of_a_changed_model_are_not_given_back(tmp_path, name):
     assert answers.fingerprint(tuned) != before
 
 
+# Answers given elsewhere, and the evaluation to compare with
+
+CELLS = {
+    "item": [["0"], {"a": 0}, None, -1, 0.5, 10**30, 10**9, "x", "\ud800"],
+    "completion": [["A", "B"], [["A"]], [], {"answer": "A"}, "\ud800", "a\0"],
+    "style": [["a"] * 2, {"a": 1}, "\ud800", []],
+    "control": [["a"] * 2, {"a": 1}, 5, "x", "rotated 99", "rotated x", "\ud800"],
+}
+SAID = [(column, value) for column, values in CELLS.items() for value in values]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), SAID, ids=[f"{c}-{n}" for n, (c, _) in enumerate(SAID)]
+)
+def test_a_cell_of_an_answer_that_is_no_text_is_named(data, tmp_path, column, value, capsys):
+    rows = [{"item": n, "completion": "A"} for n in range(6)]
+    rows[0][column] = value
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    words = ["evaluate", "--answers", tmp_path / "a.json", "--data", data]
+    status = main([*map(str, words)])
+    told(status, capsys, "a.json, line 1")
+    assert status == 2
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), "", 5, ["A"]])
+def test_a_reply_that_is_empty_or_a_number_is_a_text(data, tmp_path, value):
+    rows = [{"item": n, "completion": value, "style": None} for n in range(6)]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    found, missing = answers.outside_answers(tmp_path / "a.json", EvalSet(data).questions)
+    said = "A" if value == ["A"] else "5" if value == 5 else ""
+    assert ({one.completion for one in found}, missing) == ({said}, 0)
+
+
+TO_COMPARE = {
+    "no row": lambda table: table[:0],
+    "no style": lambda table: table.assign(style=None),
+    "another style": lambda table: table.assign(style="no_think_at_all"),
+    "twice": lambda table: pd.concat([table, table]),
+    "others": lambda table: table.assign(question="?"),
+    "items as text": lambda table: table.assign(item=table["item"].astype(str)),
+    "verdicts as text": lambda table: table.assign(correct="right"),
+    "verdicts empty": lambda table: table.assign(correct=None),
+    "a control of no kind": lambda table: table.assign(control="rotated x"),
+    "controls only": lambda table: table.assign(control="blank"),
+    "no items": lambda table: table.drop(columns="item"),
+}
+
+
+@pytest.mark.parametrize("how", TO_COMPARE)
+def test_an_evaluation_that_cannot_be_compared_with_is_named(data, out, tmp_path, how, capsys):
+    TO_COMPARE[how](read(out)).to_parquet(out / "answers.parquet")
+    rows = [{"item": n, "completion": "A", "style": "no_think"} for n in range(6)]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    words = ["evaluate", "--answers", tmp_path / "a.json", "--data", data, "--compare", out]
+    status = main([*map(str, words)])
+    told(status, capsys, "")
+    assert status == 2
+
+
+@pytest.mark.parametrize("form", ["vlmevalkit", "lmms-eval", "inspect", "parquet", "jsonl"])
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("control", "rotated x"),
+        ("options", 5),
+        ("options", None),
+        ("item", "x"),
+        ("completion", None),
+    ],
+)
+def test_answers_that_cannot_be_exported_are_named(out, form, column, value, capsys):
+    read(out).assign(**{column: value}).to_parquet(out / "answers.parquet")
+    words = ["data", "export", out, "--to", form, "--out", out.with_name("made")]
+    status = main([*map(str, words)])
+    told(status, capsys, "answers.parquet")
+    assert status == 2
+    assert not out.with_name("made").exists()
+
+
 # A sweep
 
 BASE = "{recipe: course, untrained: true, style: no_think, changes: {model: MODEL}}"
@@ -337,6 +417,21 @@ def test_a_bad_plan_is_refused_before_its_first_job(data, tmp_path, name, capsys
     plan.write_bytes(text)
     status = main(["sweep", "--plan", str(plan), "--out", str(tmp_path / "out")])
     told(status, capsys, "")
+    assert status == 2
+    assert not list(tmp_path.glob("out/*/*"))
+
+
+@pytest.mark.parametrize("how", ["half", "empty", "list", "gone"])
+def test_a_card_of_the_data_that_is_damaged_is_named_before_the_first_job(
+    data, tmp_path, how, capsys
+):
+    copied = shutil.copytree(data, tmp_path / "data")
+    damage(copied / "card.json", how)
+    text = f"data: {copied}\ngrids: [{BASE.replace('MODEL', str(policies.saved()))}]"
+    (tmp_path / "plan.yaml").write_text(text)
+    words = ["sweep", "--plan", tmp_path / "plan.yaml", "--out", tmp_path / "out"]
+    status = main([*map(str, words)])
+    told(status, capsys, "card.json")
     assert status == 2
     assert not list(tmp_path.glob("out/*/*"))
 
@@ -482,6 +577,40 @@ def test_a_block_that_lacks_a_column_is_named(block, column, capsys):
     pd.read_parquet(path).drop(columns=column).to_parquet(path)
     status = reported(block)
     assert f"lacks the columns {column}" in told(status, capsys, recorded.ANSWERS)
+    assert status == 2
+
+
+KINDS = {"item": "1", "correct": "right", "tokens": 0.5, "completion": None, "control": "x"}
+KINDS |= {"model": None, "mark": 5}
+
+
+@pytest.mark.parametrize("column", KINDS)
+def test_a_column_of_another_kind_is_named(block, column, capsys):
+    path = block / recorded.ANSWERS
+    pd.read_parquet(path).assign(**{column: KINDS[column]}).to_parquet(path)
+    status = reported(block)
+    told(status, capsys, recorded.ANSWERS)
+    assert status == 2
+
+
+SERIES = [
+    "[]",
+    "null",
+    '{"rows": 5}',
+    '{"rows": [{"series": 1}]}',
+    "x",
+    "[" * 99_999,
+    json.dumps({"rows": [dict.fromkeys(report.SERIES, "x")]}),
+    json.dumps({"rows": [dict.fromkeys(report.SERIES, float("nan"))]}),
+]
+
+
+@pytest.mark.parametrize("content", SERIES, ids=range(len(SERIES)))
+def test_a_file_that_holds_no_series_is_named(block, tmp_path, content, capsys):
+    (tmp_path / "series.json").write_text(content)
+    words = ["--runs", block, "--out", tmp_path / "out", "--extra", tmp_path / "series.json"]
+    status = exit_status(report.main, [*map(str, words)])
+    told(status, capsys, "series.json: holds no series")
     assert status == 2
 
 

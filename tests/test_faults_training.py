@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import pandas as pd
 import policies
 import pytest
 import torch
@@ -19,7 +20,7 @@ from medr1_lib.cli import main
 from medr1_lib.errors import InputError
 from medr1_lib.model.loading import base_directory, load_policy
 from medr1_lib.rl.rewards import points
-from medr1_lib.rl.run import RunFolder
+from medr1_lib.rl.run import Run, RunFolder
 from medr1_lib.rl.train import train
 
 STATE = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
@@ -144,6 +145,20 @@ def test_a_finished_run_that_is_damaged_is_not_finished(whole, name, damage, cap
     DAMAGES[damage](whole / name)
     assert main(["train", "sft", "--out", str(whole), "--resume"]) == 2
     assert "damaged" in told(capsys)
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "zeros"])
+@pytest.mark.parametrize("name", ["rollouts.parquet", "completions/completions_00001.parquet"])
+def test_damaged_completions_are_named(whole, name, damage):
+    path = whole / name
+    path.parent.mkdir(exist_ok=True)
+    turns = [[{"role": "user", "content": "Which?"}]] * 99
+    pd.DataFrame({"step": 1, "prompt": turns, "completion": turns}).to_parquet(path)
+    assert len(Run.load(whole).rollouts) == 99
+    DAMAGES[damage](path)
+    with pytest.raises(InputError, match="its completions are damaged") as caught:
+        len(Run.load(whole).rollouts)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_log_of_another_time_does_not_matter(cut):
@@ -317,6 +332,13 @@ MODELS = {
     "a tower without an end": edited("config.json", vision_config={"depth": 10_000}),
     "layers without an end": edited("config.json", text_config={"num_hidden_layers": 10**6}),
     "template of a wrong type": written("chat_template.jinja", "{{ messages.a.b.c }}"),
+    "template without an image": written("chat_template.jinja", "{{ messages[0]['role'] }}"),
+    "template of NUL": written("chat_template.jinja", "\0" * 99),
+    "no kind of tokenizer": lambda folder: (folder / "tokenizer_config.json").unlink(),
+    "a tokenizer of no kind": written("tokenizer_config.json", "{}"),
+    "an end that is no token": edited("generation_config.json", eos_token_id=10**8),
+    "an end in lists": edited("generation_config.json", eos_token_id=[[1]]),
+    "an end that is a text": edited("generation_config.json", eos_token_id="x"),
     "tokenizer without a model": written("tokenizer.json", "{}"),
     "tokenizer that is a list": written("tokenizer.json", "[]"),
     "processor that is a list": written("processor_config.json", "[]"),

@@ -18,6 +18,12 @@ def test_wilson_is_scipys(right, n):
     assert wilson(right, n) == pytest.approx((theirs.low, theirs.high), abs=1e-7)
 
 
+def test_wilson_holds_the_share_of_none_and_of_all():
+    for n in range(1, 3001):
+        assert wilson(0, n)[0] == 0
+        assert wilson(n, n)[1] == 1
+
+
 @pytest.mark.parametrize("half_width", [0.01, 0.03, 0.05, 0.1])
 def test_questions_needed_are_just_enough(half_width):
     n = questions_needed(half_width)
