@@ -266,8 +266,8 @@ def _written(out: Path, records: dict[str, int]) -> str:
 def train(arguments: list[str]) -> int:
     """Train, with a line of progress, and say what came out; `--resume` goes on."""
     if not arguments or arguments[0] in ("-h", "--help"):
-        names = (path.stem for path in (Path(__file__).parent / "rl" / "recipes").glob("*.yaml"))
-        print(OPTIONS["usage"]["train"], f"Presets: {', '.join(sorted(names))}", sep="\n")
+        known = (path.stem for path in (Path(__file__).parent / "rl" / "recipes").glob("*.yaml"))
+        print(OPTIONS["usage"]["train"], f"Presets: {', '.join(sorted(known))}", sep="\n")
         return 0
     if "LOCAL_RANK" not in os.environ:  # not started by torchrun: one process, and so one GPU
         first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import policies
@@ -159,6 +160,16 @@ def test_damaged_completions_are_named(whole, name, damage):
     with pytest.raises(InputError, match="its completions are damaged") as caught:
         len(Run.load(whole).rollouts)
     assert "\n" not in str(caught.value)
+
+
+class Losing(TrainerCallback):
+    def on_save(self, args, state, control, **kwargs):
+        (Path(args.output_dir) / "recipe.json").unlink(missing_ok=True)
+
+
+def test_notes_that_are_lost_while_it_trains_are_told_in_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"recipe\.json: was changed \('gpu'\); copy it again"):
+        train(recipe(max_steps=1), tmp_path / "run", callbacks=[Losing()])
 
 
 def test_a_log_of_another_time_does_not_matter(cut):

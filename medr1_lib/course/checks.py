@@ -12,8 +12,8 @@ from pathlib import Path
 from medr1_lib.course.exercise import Exercise
 from medr1_lib.errors import InputError, refusing
 
-_FILE = Path(__file__).with_name("exercises.toml")
-CHAPTERS: dict[str, list[str]] = tomllib.loads(_FILE.read_text(encoding="utf-8"))
+_TEXT = Path(__file__).with_name("exercises.toml").read_text(encoding="utf-8")
+CHAPTERS: dict[str, tuple[str, ...]] = {k: tuple(v) for k, v in tomllib.loads(_TEXT).items()}
 TOLD = re.compile(r"^(\w+): (.*?) Going on with (?:yours|the library's version)\.$", re.M)
 
 

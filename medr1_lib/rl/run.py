@@ -184,7 +184,7 @@ class RunFolder:
         last = last_checkpoint(self.out)
         assert last is not None
         log = log_table(TrainerState.load_from_json(str(last / STATE)).log_history)
-        with writing(self.out):
+        with writing(self.out), refusing(self.out / RECIPE, "was changed", AGAIN, KeyError):
             (self.out / ADAPTER).mkdir(exist_ok=True)
             for name in ADAPTER_FILES:
                 shutil.copyfile(last / name, self.out / ADAPTER / name)
