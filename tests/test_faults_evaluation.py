@@ -381,6 +381,8 @@ BAD_PLANS = {
     "changes null": "data: DATA\ngrids: [{recipe: course, changes: null}]",
     "changes a number's": "data: DATA\ngrids: [{recipe: course, changes: {5: 1}}]",
     "changes no number": "data: DATA\ngrids: [{recipe: course, changes: {max_steps: abc}}]",
+    "changes the seed": "data: DATA\ngrids: [{recipe: course, changes: {seed: 3}}]",
+    "changes the style": "data: DATA\ngrids: [{recipe: course, changes: {style: no_think}}]",
     "changes unknown": "data: DATA\ngrids: [{recipe: course, changes: {steps: 5}}]",
     "changes refused": "data: DATA\ngrids: [{recipe: course, changes: {lora_r: 0}}]",
     "data 5": f"data: 5\ngrids: [{BASE}]",

@@ -206,7 +206,8 @@ def test_two_tests_with_one_mark_are_no_block(done, tmp_path):
     ((test, mark),) = notes["marks"].items()
     folder = tmp_path / "job"
     shutil.copytree(out / jobs[1].name, folder)
-    shutil.copytree(module.answers_in(folder, test), module.answers_in(folder, "elsewhere"))
+    answered = folder / f"scored-{Path(test).name}"
+    shutil.copytree(answered, answered.with_name("scored-elsewhere"))
     notes["marks"] = {test: mark, "elsewhere": mark}
     (folder / "job.json").write_text(json.dumps(notes))
     with pytest.raises(InputError, match="2 test sets share a mark"):

@@ -115,6 +115,8 @@ class Grid:
         _check(self)
         if len({Path(test).name for test in self.tests}) < len(self.tests):
             raise InputError("plan", "two tests are folders of one name", "rename one of them")
+        if overruled := self.changes.keys() & {"seed", "style"}:
+            raise InputError("plan", f"changes name {min(overruled)}", "write it beside recipe")
 
 
 @dataclass(frozen=True)
@@ -131,8 +133,7 @@ class Plan:
         _check(self)
         # In the job's script it would be a line of its own, which a shell runs.
         if breaks := re.findall(r"\\[nr]", json.dumps(dict(self.resources), default=str)):
-            problem = f"resources hold {len(breaks)} line breaks"
-            raise InputError("plan", problem, "write each value on one line")
+            raise InputError("plan", f"resources hold {len(breaks)} line breaks", "remove them")
 
     @classmethod
     def read(cls, path: Path) -> "Plan":
@@ -301,8 +302,7 @@ def run_job(job: Job, folder: Path) -> None:
         items = _test_set(Path(test))
         known = {"job": job.name, "data": test, "data_sha256": items.sha256} | model
         log = AnswerLog(folder / _scored(test), known, {})
-        features = _FEATURES[base_directory(adapter)]
-        evaluate(policy, processor, items, log, settings, BATCH, features)
+        evaluate(policy, processor, items, log, settings, BATCH, _FEATURES[base_directory(adapter)])
         log.finish({})
     notes |= {
         "marks": {test: _card(test).get("mark", "random") for test in job.tests},
