@@ -51,7 +51,7 @@ bench: setup  ## time a step of GRPO, TRL's and ours, and write the figures (JSO
 	$(BIN)/python -m benchmarks.speed.bench $(if $(JSON),--json $(JSON))
 
 book:  ## build the Jupyter Book site (EDITION=class: no solutions; EDITION=solutions: all of them)
-	EDITION=$(EDITION) bash book/build.sh
+	EDITION=$(EDITION) PYTHON=$(PYTHON) bash book/build.sh
 
 class: setup  ## write what a class gets, without solutions, as one zip file (OUT=FILE)
 	$(BIN)/python -m notebooks.tools.classroom $(if $(OUT),--out $(OUT))

@@ -99,13 +99,14 @@ def test_a_student_works_and_an_instructor_grades(unzipped, tmp_path):
         ("eve", {"wilson": "def wilson(right, n):\n    while True:\n        pass"}),
     ):
         hand_in(copy, submissions / student, answers)
-    (submissions / "dan").mkdir()
-    (submissions / "dan" / copy.name).write_text("{")
+    (submissions / "dan" / "work").mkdir(parents=True)
+    (submissions / "dan" / "work" / copy.name).write_text("{")
+    (submissions / "flo").mkdir()
     table = tmp_path / "grades.csv"
     cases = ROOT / "book" / "instructor" / "cases.py"
     assert grade.main([str(submissions), "--csv", str(table), "--cases", str(cases)]) == 0
     rows = {row["student"]: row for row in csv.DictReader(io.StringIO(table.read_text()))}
-    assert list(rows) == ["ada", "bob", "dan", "eve"]
+    assert list(rows) == ["ada", "bob", "dan", "eve", "flo"]
     assert rows["ada"]["00 questions_needed"] == "2 of 2"
     assert rows["ada"]["00 questions_needed, further"] == "1 of 1"
     assert (rows["ada"]["solved"], rows["ada"]["of"]) == ("1", str(count))
@@ -115,6 +116,7 @@ def test_a_student_works_and_an_instructor_grades(unzipped, tmp_path):
     assert rows["eve"]["00 wilson"].startswith("0 of ")
     assert rows["eve"]["00 questions_needed"] == "2 of 2", "it went on after the endless loop"
     assert "no sound notebook" in rows["dan"]["problems"]
+    assert rows["flo"]["problems"] == "no chapters"
 
 
 def answered(copy, answers):
@@ -184,11 +186,38 @@ def test_a_print_is_no_grade_and_the_check_s_answer_is_not_the_student_s():
     assert calls == [2, 6]
 
 
+def test_a_chapter_that_was_handed_in_twice_counts_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(grade, "tried", lambda path, *_: ({"wilson": (4, 4, 0, 0)}, ""))
+    student = tmp_path / "ada" / "work"
+    for name in ("00_start (1).ipynb", "00_start.ipynb", ".ipynb_checkpoints/00_start.ipynb"):
+        (student / name).parent.mkdir(parents=True, exist_ok=True)
+        (student / name).write_text("{}")
+    row = grade.grade(tmp_path / "ada", None, 1)
+    assert (row["solved"], row["of"]) == (1, len(CHAPTERS["chapter_00"]))
+    assert row["problems"].endswith("00_start (1).ipynb: not graded, a further notebook of 00")
+
+
 def test_what_cannot_be_graded_is_told(tmp_path):
     with pytest.raises(InputError, match="holds no folder with chapters"):
         grade.main([str(tmp_path)])
     with pytest.raises(InputError, match="is no file"):
         grade.main([str(tmp_path), "--cases", str(tmp_path / "none.py")])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("1 / 0", r"cannot be run \(ZeroDivisionError: division by zero\)"),
+        ("cases = {}", "holds no dictionary CASES"),
+        ("CASES = {'wilsen': ()}", "no exercise is called 'wilsen'"),
+        ("CASES = {'wilson': (1,)}", "'wilson' is no tuple of cases"),
+        ("CASES = {'wilson': 1}", "'wilson' is no tuple of cases.*mind the commas"),
+    ],
+)
+def test_a_file_of_cases_is_refused_before_it_costs_a_student(tmp_path, text, told):
+    (tmp_path / "cases.py").write_text(text)
+    with pytest.raises(InputError, match=told):
+        grade.main([str(tmp_path), "--cases", str(tmp_path / "cases.py")])
 
 
 def test_the_example_of_further_cases_names_exercises(tmp_path):

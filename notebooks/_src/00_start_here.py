@@ -24,8 +24,8 @@
 #
 # ## What you will need
 #
-# Python 3.11 and this repository after `make setup`. You need no GPU, no network and no knowledge of
-# reinforcement learning. You need a little Python: functions, lists and loops.
+# Python 3.11, 3.12 or 3.13 and this repository after `make setup`. You need no GPU, no network and no
+# knowledge of reinforcement learning. You need a little Python: functions, lists and loops.
 #
 # The next cell prints what the chapter costs and where that was measured. Every chapter begins with
 # such a cell.

@@ -1,10 +1,10 @@
 """Grade what students handed in: `python -m notebooks.tools.grade SUBMISSIONS --csv grades.csv`.
 
-SUBMISSIONS holds one folder for each student, with the notebooks of their `work/`. Each notebook is
-executed at the replay tier, in a fresh kernel without a network, for `--minutes` at most. After
-each cell that defines the function of an exercise, that function is tried on the exercise's own
-cases and on those of `--cases`, a Python file that the instructor keeps. This runs the students'
-code with your rights: do it in a container or under an account of its own.
+SUBMISSIONS holds one folder for each student, with the notebooks of their `work/`, at any depth.
+Each notebook is executed at the replay tier, in a fresh kernel without a network, for `--minutes`
+at most. After each cell that defines the function of an exercise, that function is tried on the
+exercise's own cases and on those of `--cases`, a Python file that the instructor keeps. This runs
+the students' code with your rights: do it in a container or under an account of its own.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import csv
 import io
 import json
 import re
+import runpy
 import secrets
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ from nbclient.exceptions import CellControlSignal, CellTimeoutError, DeadKernelE
 from nbformat import NotebookNode
 
 from medr1_lib.course.checks import CHAPTERS
+from medr1_lib.course.exercise import Case
 from medr1_lib.errors import InputError
 from notebooks.tools import kernel, sources
 
@@ -55,8 +57,8 @@ def main(arguments: list[str]) -> int:
         "--minutes", type=float, default=10, help="the most a notebook may take (10)"
     )
     options = parser.parse_args(arguments)
-    if options.cases and not options.cases.is_file():
-        raise InputError(options.cases, "is no file", "see book/instructor/cases.py")
+    if options.cases:
+        check_cases(options.cases)
     if options.csv:
         kernel.write(options.csv, "")  # refused now rather than after an hour
     rows = []
@@ -71,32 +73,69 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def students(submissions: Path) -> list[Path]:
-    """The folders that hold a chapter.
+def check_cases(path: Path) -> None:
+    """Run a file of further cases once, since in a notebook its faults would cost students.
 
     Raises:
-        InputError: If there is none.
+        InputError: If it cannot be run, or holds anything but cases of exercises.
     """
-    folders = sorted({path.parent for path in submissions.glob("*/[0-9]*.ipynb")})
-    if not folders:
+    remedy = "see book/instructor/cases.py"
+    if not path.is_file():
+        raise InputError(path, "is no file", remedy)
+    try:
+        cases = runpy.run_path(str(path)).get("CASES")
+    except Exception as error:  # whatever an instructor's file raises
+        problem = f"cannot be run ({type(error).__name__}: {error})"
+        raise InputError(path, problem, remedy) from error
+    if not isinstance(cases, dict):
+        raise InputError(path, "holds no dictionary CASES", remedy)
+    known = {name for names in CHAPTERS.values() for name in names}
+    for name, further in cases.items():
+        if name not in known:
+            raise InputError(path, f"no exercise is called {name!r}", "mend the name in CASES")
+        if not isinstance(further, tuple) or not all(isinstance(one, Case) for one in further):
+            raise InputError(path, f"{name!r} is no tuple of cases", f"{remedy}; mind the commas")
+
+
+def students(submissions: Path) -> list[Path]:
+    """The folders of all students, those without chapters too.
+
+    Raises:
+        InputError: If none of them holds a chapter.
+    """
+    inside = sorted(path for path in submissions.glob("[!.]*") if path.is_dir())
+    if not any(map(chapters, inside)):
         problem = "holds no folder with chapters"
         raise InputError(submissions, problem, "put each student's notebooks into one folder")
-    return folders
+    return inside
+
+
+def chapters(student: Path) -> list[Path]:
+    """The notebooks of a student at any depth, without those that JupyterLab saves beside them."""
+    found = sorted(student.rglob("[0-9]*.ipynb"))
+    return [path for path in found if ".ipynb_checkpoints" not in path.parts]
 
 
 def grade(student: Path, cases: Path | None, minutes: float) -> dict[str, Any]:
     """The row of one student: for each exercise handed in the cases passed, and what went wrong."""
     row: dict[str, Any] = {}
-    problems, solved, count = [], 0, 0
-    for path in sorted(student.glob("[0-9]*.ipynb")):
-        names = CHAPTERS.get(f"chapter_{path.name[:2]}", ())
+    taken = {path.name[:2]: path for path in chapters(student)}  # the last one of each number
+    problems = [
+        f"{path.relative_to(student)}: not graded, a further notebook of {path.name[:2]}"
+        for path in chapters(student)
+        if path not in taken.values()
+    ]
+    problems += [] if taken else ["no chapters"]
+    solved, count = 0, 0
+    for number, path in sorted(taken.items()):
+        names = CHAPTERS.get(f"chapter_{number}", ())
         found, problem = tried(path, names, cases, minutes)
         problems += [f"{path.name}: {problem}"] if problem else []
         for name in names:
             passed, of, further, further_of = found.get(name, (0, 0, 0, 0))
-            row[f"{path.name[:2]} {name}"] = f"{passed} of {of}" if of else "missing"
+            row[f"{number} {name}"] = f"{passed} of {of}" if of else "missing"
             if cases:
-                row[f"{path.name[:2]} {name}, further"] = f"{further} of {further_of}"
+                row[f"{number} {name}, further"] = f"{further} of {further_of}"
             solved += of > 0 and (passed, further) == (of, further_of)
             count += 1
     return {"solved": solved, "of": count, "problems": "; ".join(problems)} | row
