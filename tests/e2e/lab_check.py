@@ -88,7 +88,7 @@ class Lab:
 
     def wait(self) -> None:
         """Until it answers; a server that ended is told at once."""
-        for _ in range(240):
+        for _ in range(PATIENCE // 500):
             if self._server.poll() is not None:
                 raise SystemExit("JupyterLab ended before it answered")
             try:
@@ -97,7 +97,7 @@ class Lab:
                 time.sleep(0.5)
             else:
                 return
-        raise SystemExit("JupyterLab did not answer within two minutes")
+        raise SystemExit("JupyterLab did not answer within five minutes")
 
     def stop(self) -> None:
         """End it, and its kernels with it."""
