@@ -50,6 +50,7 @@ PLANTED = [
     ("Text.", "<script src='gone.js'></script>", CHAPTER, "HTTP 404"),
     ("Text.", "<script src='http://localhost:1/x.js'></script>", CHAPTER, "outside host"),
     ('<p id="text">', '<p style="color: #999">', CHAPTER, "axe: 1 x color-contrast"),
+    ("<article>", '<main style="color: #999">', FRONT, "x color-contrast"),
 ]
 
 
