@@ -40,7 +40,7 @@ def filled(page: str) -> str:
 
     page = ROW.sub(row, page)
     total = round(sum(runs.get(number, 0) for number in works))
-    page = re.sub(r"about \d+ minutes$", f"about {total} minutes", page, flags=re.M)
+    page = re.sub(r"up to \d+ minutes$", f"up to {total} minutes", page, flags=re.M)
     hours = round(sum(works.values()) / 60)
     page = re.sub(
         r"\d+ chapters of one to two hours each; about \d+ hours",
