@@ -163,8 +163,8 @@ def follows(page: Page, panel: Locator, act: Callable[[], object]) -> bool:
 
 def move(page: Page, panel: Locator) -> list[str]:
     """Move every control of a widget; a line for each that changes nothing."""
-    faults = []
     panel.scroll_into_view_if_needed()
+    faults = blank(panel)
     for typed in panel.locator("textarea").all():
         if not follows(page, panel, lambda typed=typed: typed.fill("<answer>C</answer><b>x</b>")):
             faults.append("typing changes nothing")
@@ -186,8 +186,13 @@ def move(page: Page, panel: Locator) -> list[str]:
     for button in reversed(panel.locator("button").all()):  # the first of a map is chosen already
         if not follows(page, panel, button.click):
             faults.append(f"a button changes nothing: {button.inner_text()!r}")
-    blank = panel.locator("select").evaluate_all("all => all.filter((x) => !x.value).length")
-    return faults + ([f"{blank} dropdowns are blank"] if blank else [])
+    return faults + blank(panel)
+
+
+def blank(panel: Locator) -> list[str]:
+    """A line if dropdowns of a widget show nothing, as those whose value is None."""
+    found = panel.locator("select").evaluate_all("all => all.filter((x) => !x.value).length")
+    return [f"{found} dropdowns are blank"] if found else []
 
 
 def work_through(page: Page, base: str, chapter: Path, shots: Path | None) -> list[str]:
