@@ -663,7 +663,7 @@ def test_an_image_id_that_is_a_path_leads_nowhere(tmp_path, capsys, form):
 
 
 VALUES_OF_A_ROW = {
-    "question": [None, "", "  ", "<|image_pad|>?", "?<|im_end|>\n", "w" * 10_001],
+    "question": [None, "", "  ", "<|image_pad|>?", "?<|im_end|>\n", "a\0", "w" * 10_001],
     "options": [
         *(None, [], ["a"], ["a", None], ["a", ""], ["a", "A"], list("abcdefghi")),
         *(["a", "<|vision_start|>"], ["a", "w" * 10_001]),
@@ -690,6 +690,13 @@ def test_a_row_that_is_no_question_is_named(tmp_path, name, value):
     with pytest.raises(InputError, match=r"data, test record 1 \(") as caught:
         dataset.read_split(tmp_path / "data", "test")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["a\udc80", "a\0", "<|image_pad|>", "<|im_end|>", "w" * 10_001])
+def test_a_text_that_no_model_may_read_makes_no_question(text):
+    for changes in ({"question": text}, {"options": ("a", text)}):
+        with pytest.raises(InputError, match="a text is over 10000 long, or holds NUL or a token"):
+            replace(ASKED, **changes)
 
 
 # ---- killed while it builds -----------------------------------------------------------------

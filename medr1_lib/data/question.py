@@ -24,7 +24,7 @@ MODALITIES, QUESTION_TYPES = map(tuple, _ALIASES.values())
 DOMAINS = {"medical": MODALITIES, "general": tuple(EVERYDAY)}
 AXES = {"modality": MODALITIES, "question_type": QUESTION_TYPES, "all": ("all",)}
 LONGEST = 10_000  # characters of a text; the longest of OmniMedVQA has under 1,000
-_CONTROL = re.compile(r"<\|\w+\|>")  # to a processor an image, or the end of what the user says
+_CONTROL = re.compile(r"<\|\w+\|>|[\0\ud800-\udfff]")  # of chats, and no UTF-8
 
 
 def turns(control: str) -> int:
@@ -93,7 +93,7 @@ class Question:
             return "an option is empty"
         said = self.question, *self.options
         if any(len(one) > LONGEST or _CONTROL.search(one) for one in said):
-            return f"a text has over {LONGEST} characters, or a token of chats such as <|im_end|>"
+            return f"a text is over {LONGEST} long, or holds NUL or a token as <|im_end|>"
         if len(self.answer) != 1 or self.answer not in self.letters:
             return f"answer {self.answer!r} is not the letter of one of {len(self.options)} options"
         texts = [option.strip().casefold() for option in self.options]
