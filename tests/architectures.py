@@ -101,6 +101,30 @@ def smolvlm() -> Path:
     return _save("smolvlm", config, made)
 
 
+@functools.cache
+def llava() -> Path:
+    tokenizer = words(["<image>"])
+    images = transformers.CLIPImageProcessorPil(
+        size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}
+    )
+    made = transformers.LlavaProcessor(
+        images,
+        tokenizer,
+        patch_size=7,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,  # the one that the strategy leaves out
+        chat_template=CHAT.replace("IMAGE", "<image>"),
+    )
+    config = transformers.LlavaConfig(
+        text_config=TEXT | {"model_type": "llama", "vocab_size": len(tokenizer)},
+        vision_config={"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2}
+        | {"num_attention_heads": 2, "image_size": 28, "patch_size": 7, "projection_dim": 32}
+        | {"model_type": "clip_vision_model"},
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+    )
+    return _save("llava", config, made)
+
+
 def _save(name, config, read) -> Path:
     folder = Path(_root().name) / name
     torch.manual_seed(0)
@@ -116,4 +140,4 @@ def _save(name, config, read) -> Path:
     return folder
 
 
-ALL = {"qwen3_vl": qwen3, "gemma3": gemma3, "smolvlm": smolvlm}
+ALL = {"qwen3_vl": qwen3, "gemma3": gemma3, "smolvlm": smolvlm, "llava": llava}

@@ -1,6 +1,7 @@
 """Other kinds of models under the same ruler: asked, scored and trained, dense or in 4 bits."""
 
 import json
+from pathlib import Path
 
 import architectures
 import pandas as pd
@@ -54,6 +55,14 @@ def test_it_replies_with_a_picture_and_without(asker):
     assert asker.reply_tokens(["What?"], []) != seen
 
 
+def test_it_is_spread_over_what_there_is(asker):
+    """`auto`; without a GPU all of it goes to the CPU."""
+    spread = Asker(*load_policy(Path(asker.model.name_or_path), device="auto"), max_new_tokens=6)
+    assert {weight.device.type for weight in spread.model.parameters()} == {"cpu"}
+    both = (one.reply_tokens(chats(asker), IMAGES) for one in (asker, spread))
+    assert next(both) == next(both)
+
+
 @pytest.mark.parametrize("quantize", [None, "nf4"])
 def test_it_is_scored_by_the_same_command(asker, quantize, tmp_path):
     out, model = tmp_path / "out", asker.model.config.name_or_path
@@ -105,6 +114,7 @@ def test_features_of_every_level_are_remembered_and_scored_behind_one_prompt():
     ("kind", "told"),
     [
         ("internvl", "model_type is 'internvl', whose processor needs torchvision; use a model of"),
+        ("llava_onevision", "model_type is 'llava_onevision', whose processor needs torchvision"),
         ("mllama", "model_type is 'mllama'; use a model of qwen2_vl"),
     ],
 )

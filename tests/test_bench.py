@@ -2,13 +2,15 @@
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks.speed import bench, measures, sides
+from benchmarks.speed import bench, gpu, measures, sides
 from benchmarks.speed.sides import Case
 from medr1_lib.cli import exit_status
+from medr1_lib.course.tiers import material
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +133,56 @@ def test_wrong_arguments_are_refused(wrong, capsys):
 def test_a_report_that_cannot_be_written_is_refused_before_the_work(tmp_path, capsys):
     assert exit_status(bench.main, ["--json", str(tmp_path / "none" / "a.json")]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_the_table_of_what_exact_float32_reaches_is_the_recorded_one():
+    found, rows = json.loads(material("recorded/bench.json").read_text()), {}
+    for size in ("112", "224"):
+        one = found[size]
+        trl, ours = (one["stages"][side] for side in ("trl", "ours"))
+        sides_of = {stage: (trl[stage], ours[stage]) for stage in bench.STAGES}
+        sides_of |= {"products alone": (None, one["floor_s"])}
+        sides_of |= {"a step 8 % shorter": (None, 0.92 * one["ours_s"])}
+        for name, (theirs, own) in sides_of.items():
+            shown = f"{theirs:.2f}" if theirs else ""
+            rows.setdefault(name, [name]).extend(
+                [shown, f"{own:.2f}", f"{(theirs or one['stock_s']) / own:.1f}"]
+            )
+    page = (Path(__file__).parents[1] / "benchmarks/README.md").read_text()
+    for row in rows.values():
+        assert f"| {' | '.join(row)} |" in page
+
+
+@pytest.mark.slow
+def test_the_script_for_a_gpu_measures_a_side_of_each_kind_in_small(tmp_path, capsys):
+    path, model = tmp_path / "gpu.json", str(material("tiny-qwen2-vl"))
+    path.write_text(json.dumps({"TRL": {"seconds": 31.0}}))
+    words = ["--model", model, "--json", str(path), "--out", str(tmp_path / "out"), "--smoke"]
+    named = ["ours", "TRL, no checkpointing"]
+    assert gpu.main([*words, "--steps", "1", "--sides", *named]) == 0
+    report = json.loads(path.read_text())
+    assert list(report) == ["TRL", *named]  # what was measured before is kept
+    for side in named:
+        found = report[side]
+        assert {"seconds", "peak_bytes", "stages", "expected_bytes"} <= found.keys()
+        assert {*found["stages"], "step"} == set(bench.STAGES)
+        assert found["seconds"] == pytest.approx(sum(found["stages"].values()), abs=0.01)
+    said = report["ours"]["decoding"]
+    assert set(said["ms a token"]) == {"side by side", "eager", "recorded"}
+    assert said["recorded step chooses the tokens of its eager run"]
+    assert said["and follows an adapter that has changed"]
+    assert said["and at most"] < 1e-4
+    shown = capsys.readouterr().out
+    assert all(f"{side} {{" in shown for side in named)
+
+
+def test_the_script_for_a_gpu_asks_for_one_and_says_which_sides_it_has(monkeypatch, capsys):
+    monkeypatch.setattr(gpu, "CUDA", False)
+    assert exit_status(gpu.main, ["--model", "none"]) == 2
+    assert "torch finds no GPU" in capsys.readouterr().err
+    rollouts = {name: side.step.scored * side.step.rollouts for name, side in gpu.SIDES.items()}
+    assert set(rollouts.values()) == {8, 16, 64}
+    for name, side in gpu.SIDES.items():
+        asked = side.changes.get("per_device_train_batch_size", 8)
+        assert asked == rollouts[name], "the memory is computed for what is trained"
+    assert {side.limit for side in gpu.SIDES.values()} == {None, 12, 16}

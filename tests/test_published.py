@@ -1,7 +1,10 @@
 """The gpu tier's steps on a directory in the published form, with the real tokenizer."""
 
 import json
+import os
+import re
 
+import nbformat
 import pandas as pd
 import pytest
 import torch
@@ -16,6 +19,7 @@ from medr1_lib.evaluation.ask import Asker, shared_edge
 from medr1_lib.model.loading import load_policy
 from medr1_lib.rl import generation
 from medr1_lib.rl.graph import decode_recorded
+from notebooks.tools import kernel, sources
 
 pytestmark = [needs_words, pytest.mark.slow]
 
@@ -89,3 +93,68 @@ def test_it_is_trained_in_4_bits_and_its_adapter_scored_in_4_bits(tmp_path, caps
     assert len(pd.read_parquet(f"{out}/answers.parquet")) == 4
     notes = json.loads((tmp_path / "run/recipe.json").read_text())
     assert notes["preflight"]["format"] == 0  # random weights: `--force` was needed
+
+
+# What is made smaller in a chapter, and what it prints of a model that writes no answer.
+CHAPTERS = {
+    "02": (
+        {"per_cell=8)": "per_cell=1)", "per_cell=16,": "per_cell=1,", "asked[221]": "asked[21]"}
+        | {"len(asked), 80,": "len(asked), 4,"},
+        r"\|answer\|>X\|</\|answer\|>.*caption oracle: 0\.0%",
+    ),
+    "06": (
+        {'{"train": 30, "test": 16}': '{"train": 1, "test": 1}'}
+        | {'{"rules": "format"}, 20': '{"rules": "format"}, 2'},
+        "rules: published, for 0% keep the form at first.*no rollout has full marks",
+    ),
+    "07": (
+        {"per_cell=8)": "per_cell=1)", "STEPS = 1, 60": "STEPS = 1, 2"}
+        | {"faulty(NUMBER), 10,": "faulty(NUMBER), 2,"},
+        "there is spread: no",
+    ),
+    "08": ({'"train", per_cell=4)': '"train", per_cell=1)'}, "0 mixed groups took 40 groups"),
+    "09": ({"max_steps=30)": "max_steps=2)"}, "peak: 0.0 GB"),
+    "10": (
+        {"per_cell=16)": "per_cell=1)", "STEPS, LIVE = 32": "STEPS, LIVE = 2"},
+        r"GRPO minus SFT \(points\): [+]0\.0",
+    ),
+    "11": ({"per_cell=4)": "per_cell=1)"}, "the model writes none in this form, so we write them"),
+    "12": (
+        {'{"train": 80, "test": 12}': '{"train": 1, "test": 1}', '"MRI", 60': '"MRI", 2'},
+        "intervals clear of zero: none",
+    ),
+    "13": ({"range(9)": "range(5)"}, r"GRPO can work here: False.*\d+ test questions"),
+}
+
+
+def executed(number, monkeypatch, *first):
+    """What a chapter prints at the gpu tier on the directory, in small."""
+    (source,) = (kernel.NOTEBOOKS / "_src").glob(f"{number}_*.py")
+    notebook = sources.solution(sources.read(source))
+    for old, new in CHAPTERS[number][0].items():
+        before = [cell.source for cell in notebook.cells]
+        for cell in notebook.cells:
+            cell.source = cell.source.replace(old, new)
+        assert before != [cell.source for cell in notebook.cells], old
+    begin = "\n".join(("import without_gpu", "without_gpu.begin()", *first))
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(begin))
+    monkeypatch.setenv("MEDR1_MODEL", str(saved()))
+    paths = os.pathsep.join([str(kernel.ROOT), str(kernel.ROOT / "tests")])
+    monkeypatch.setenv("PYTHONPATH", paths)
+    kernel.execute(notebook, "gpu", minutes=30)
+    code = (cell for cell in notebook.cells if cell.cell_type == "code")
+    return "".join(out.get("text", "") for cell in code for out in cell.outputs)
+
+
+@pytest.mark.parametrize("number", CHAPTERS)
+def test_a_chapter_runs_at_the_gpu_tier(number, monkeypatch):
+    """With several tokens a tag, `>B` one token, and a model that never keeps the form."""
+    assert re.search(CHAPTERS[number][1], executed(number, monkeypatch), re.DOTALL)
+
+
+def test_rationales_of_a_model_that_keeps_the_form_are_edited(monkeypatch):
+    said = executed("11", monkeypatch, "without_gpu.answer_in_form()")
+    assert "so we write them" not in said
+    before, after = re.findall(r"scores at the letter change by up to (\S+)", said)
+    assert float(before) > 0
+    assert float(after) == 0

@@ -42,6 +42,17 @@ def test_a_gpu_is_taken(monkeypatch):
     assert tiers.current().name == "gpu"
 
 
+@pytest.mark.parametrize(("visible", "first"), [(None, "0"), ("2,3", "2"), ("", "")])
+def test_of_several_gpus_the_first_is_taken(monkeypatch, visible, first):
+    monkeypatch.setenv("MEDR1_TIER", "gpu")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", str(visible))
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    tiers.current()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == first
+
+
 @pytest.mark.parametrize("name", ["replay", "laptop"])
 def test_the_small_tiers_ask_the_tiny_model(monkeypatch, name):
     monkeypatch.delenv("MEDR1_MODEL", raising=False)

@@ -15,6 +15,7 @@ import trl
 import yaml
 from safetensors.torch import load_file
 from transformers import TrainerCallback
+from transformers.integrations import integration_utils
 
 from medr1_lib.data.styles import STYLES
 from medr1_lib.errors import InputError
@@ -384,6 +385,18 @@ def test_two_processes_learn_together(tmp_path):
     assert "processes and threads of each: 2 and" in (run.folder / "README.md").read_text()
     assert len(run.rollouts) == 2 * 16  # gathered from both
     assert list(run.log["grad_norm"] > 0) == [True, True]
+
+
+def test_a_run_is_reported_to_the_program_that_the_recipe_names(tmp_path, monkeypatch):
+    told = []
+
+    class Board(TrainerCallback):  # stands for a program that is not installed with the course
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            told.append(logs)
+
+    monkeypatch.setitem(integration_utils.INTEGRATION_TO_CALLBACK, "tensorboard", Board)
+    train(trainings.sft(report_to="tensorboard", max_steps=2), tmp_path / "run")
+    assert len([logs for logs in told if "loss" in logs]) == 2
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -9,7 +9,7 @@ import policies
 import pytest
 import trainings
 
-from medr1_lib.cli import main
+from medr1_lib.cli import exit_status, main
 from medr1_lib.rl.recipe import presets
 from medr1_lib.rl.run import Run
 
@@ -46,6 +46,19 @@ def test_grpo_runs_with_flags_of_trl(tmp_path, capsys):
     assert "2 steps in" in printed
     assert f"adapter: {run.adapter}" in printed
     assert "reward 0" in printed
+
+
+@pytest.mark.parametrize(
+    ("rank", "visible", "seen"),
+    [(None, "2,3", "2"), (None, None, "0"), ("1", "2,3", "2,3"), (None, "", "")],
+)
+def test_one_process_takes_the_first_gpu_and_several_take_all(rank, visible, seen, monkeypatch):
+    for name, value in (("LOCAL_RANK", rank), ("CUDA_VISIBLE_DEVICES", visible)):
+        monkeypatch.setenv(name, str(value))
+        if value is None:
+            monkeypatch.delenv(name)
+    assert exit_status(main, ["train", "nothing"]) == 2
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") == seen
 
 
 def test_sft_runs_and_says_so_again_when_it_is_resumed(tmp_path, capsys):

@@ -102,8 +102,8 @@ def load_policy(
     directory is missing, incomplete, damaged or of another architecture.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    # Not torch's own `is_bf16_supported`, which counts a slow emulation.
-    on_cpu = device.startswith("cpu")  # accelerate says cpu:0
+    # Accelerate says cpu:0. Not torch's own `is_bf16_supported`, which counts a slow emulation.
+    on_cpu = device.startswith("cpu") or (device == "auto" and not torch.cuda.is_available())
     old = not on_cpu and torch.cuda.get_device_capability()[0] < 8
     dtype = dtype or (torch.float32 if on_cpu or old else torch.bfloat16)
     base = base_directory(path)

@@ -384,7 +384,8 @@ def claims(text):
 claims = checks.claims(claims)
 
 # %% [markdown]
-# The *caption oracle* chooses the option that agrees with the model's own caption. It measures what the
+# The *caption oracle* chooses the option that agrees with the model's own caption. A large model describes in
+# words of its own; there an option counts if its caption holds that one alone. The oracle measures what the
 # model can describe, without asking for a letter. If it is far above the accuracy of a style, the model
 # can improve a lot without learning to see anything new. If it is far below, the model gets its letters in
 # some other way than through the words of a caption. The table asks: how often is the letter right where
@@ -392,13 +393,19 @@ claims = checks.claims(claims)
 
 
 # %%
+def option_in(text, question):
+    """The option that a caption claims; in free words, the only one that it holds."""
+    if told := claims(text):
+        return told.get(phantom_vqa.ATTRIBUTES[question.question_type])
+    held = [option for option in question.options if option in text]
+    return held[0] if len(held) == 1 else None
+
+
 def described(questions, pictures):
     """Whether the model's own caption names the right option of each question."""
     captions = asker.reply([DESCRIBE] * len(pictures), pictures)
-    asks = [phantom_vqa.ATTRIBUTES[q.question_type] for q in questions]
-    named = [claims(text).get(a) for text, a in zip(captions, asks, strict=True)]
-    right = [q.answer_text for q in questions]
-    return np.array([a == b for a, b in zip(named, right, strict=True)])
+    pairs = zip(map(option_in, captions, questions), questions, strict=True)
+    return np.array([named == q.answer_text for named, q in pairs])
 
 
 pictures = [draw(q.scene) for q in items.questions]

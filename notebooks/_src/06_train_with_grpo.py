@@ -293,6 +293,8 @@ paid = paid.assign(mistaken=[float(mistaken(row)) for row in paid.itertuples()])
 for when, rows in paid.groupby("third"):
     value, low, high = mean_table(rows, ["mistaken"]).iloc[0, 1:]
     print(f"third {when}: {value:.0%} [{low:.0%}, {high:.0%}] of {len(rows)}")
+if paid.empty:
+    print("no rollout has full marks")
 
 # %% [markdown]
 # So many rollouts earned the full reward with a rationale that is wrong or incomplete. If the intervals of

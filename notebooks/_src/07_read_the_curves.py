@@ -480,7 +480,9 @@ def faulty(number):
     }
     dead = {"temperature": 0.05, "top_k": 1}
     faults = (speed, {"max_completion_length": 6}, dead)
-    harmless = {"beta": 0.02, "lora_r": 8, "per_device_train_batch_size": 64}
+    passes = {"gradient_accumulation_steps": 4}  # half the rollouts of a step
+    size = passes if tier.name == "gpu" else {"per_device_train_batch_size": 64}
+    harmless = {"beta": 0.02, "lora_r": 8} | size
     return STANDARD | harmless | faults[0] | draw.choice(faults)
 
 

@@ -533,11 +533,11 @@ def dynamic_batch(policy, wanted, size=8):
         found = sampled(policy, rows[asked_for : asked_for + size])
         kept += [group for group in found if group.min() < group.max()]
         asked_for += size
-    return torch.stack(kept[:wanted]), asked_for
+    return kept[:wanted], asked_for
 
 
 full, taken = dynamic_batch(base, wanted=16)
-price = f"{taken / len(full):.1f} times the sampling"
+price = f"{taken / max(len(full), 1):.1f} times the sampling"
 print(f"{len(full)} mixed groups took {taken} groups: {price}")
 
 # %% [markdown]

@@ -42,14 +42,13 @@ from PIL import Image
 from medr1_lib.course import checks, ledger, tiers
 
 tier = tiers.start(11)
-plt.ion()  # a figure appears under the cell that draws it
 from medr1_lib.analysis import gains, plots, rationale, recorded, stats, transfer
 from medr1_lib.analysis.reliance import reliance
 from medr1_lib.course.chapters.chapter_12 import no_think_minus_think, published
 from medr1_lib.course.sketch import sketch
 from medr1_lib.data import phantom_vqa, phantoms
 from medr1_lib.data.question import LETTERS
-from medr1_lib.data.rationale import KNOWN, claims
+from medr1_lib.data.rationale import KNOWN, claims, rationale as true_rationale
 from medr1_lib.data.styles import STYLES, before_letter, thought
 from medr1_lib.evaluation.ask import Asker, shared_edge
 from medr1_lib.evaluation.items import GREY
@@ -68,6 +67,7 @@ from medr1_lib.model.vision_cache import VisionCache
 # The arrows in the figure show this. In which row does the gradient of the letter reach the rationale?
 
 # %% mystnb={"image": {"alt": "Two rows of boxes in reading order. Upper row, think_before: prompt and image, rationale, letter. Arrows of the gradient lead from the letter back to the rationale and from the rationale back to the prompt. Lower row, think_after: prompt and image, letter, rationale. Arrows lead from the rationale back to the letter and from the letter back to the prompt; none leads from the letter to the rationale. The letters are orange, the rationales blue."}}
+plt.ion()  # a figure appears under the cell that draws it
 boxes = {
     "before": (-0.2, 1, "think_before"),
     "asked": (1.1, 1, "prompt, image"),
@@ -109,14 +109,23 @@ said = {s: asker.reply(chats[s], pictures) for s in ("think_before", "think_afte
 
 # %% [markdown]
 # In an *edit*, we replace the option that a rationale names by another option, and change nothing else. We
-# edit only completions in perfect form. The model reads the whole text, with the edit and without it. Then we
-# compare its scores for the next token at the place of the letter.
+# edit only completions in perfect form. If the model wrote none, we write them ourselves. The model reads the
+# whole text, with the edit and without it. Then we compare its scores for the next token at the place of the
+# letter.
 
 
 # %%
-def edited(style):
+def written(style):
+    """For each question a completion in the form, with the right letter and a true rationale."""
+    for question in asked:
+        attribute = phantom_vqa.ATTRIBUTES[question.question_type]
+        reasons = true_rationale(question.scene, attribute)
+        yield STYLES[style].completion(question.answer, reasons)
+
+
+def edited(style, texts):
     """Place, letter, text and text with another option, of each answer that allows it."""
-    for place, (question, text) in enumerate(zip(asked, said[style], strict=True)):
+    for place, (question, text) in enumerate(zip(asked, texts, strict=True)):
         form = STYLES[style].pattern.fullmatch(text)
         named = [option for option in question.options if option in text]
         if form and named == [question.options[LETTERS.index(form[1])]]:
@@ -137,7 +146,10 @@ def change_at_letter(style, place, letter, *texts):
     return float((scores[1] - scores[0]).abs().max())
 
 
-edits = {style: list(edited(style)) for style in said}
+edits = {style: list(edited(style, texts)) for style, texts in said.items()}
+if not all(edits.values()):
+    print("the model writes none in this form, so we write them")
+    edits = {style: list(edited(style, written(style))) for style in said}
 print("an edit:", *edits["think_before"][0][2:], sep="\n")
 
 # %%

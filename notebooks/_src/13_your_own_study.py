@@ -310,6 +310,7 @@ print(f"{len(form)} entries; the hash: {digest[:12]}")
 
 # %%
 asked = "--data data --style no_think --max-new-tokens 24"
+asked += " --quantize nf4" * (tier.name == "gpu")  # base and adapter alike
 controls = "--controls blank shuffled --json base.json"
 command(f"evaluate --model base --out said-base {asked} {controls}")
 
