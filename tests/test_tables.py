@@ -432,6 +432,11 @@ def test_again_replaces_an_import_and_converts_only_what_is_new(tmp_path, monkey
     assert card["skipped"] == []
     assert len(everything(splits)) == 3
     assert not (tmp_path / "out.converted").exists()
+    (tmp_path / "out.converted").mkdir()  # as if it was killed while it removed them
+    (tmp_path / "out.converted/one.png").write_bytes(b"")
+    with pytest.raises(InputError, match="already in use"):
+        imported(tmp_path, text)
+    assert not (tmp_path / "out.converted").exists()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes.txt").write_text("kept")
     with pytest.raises(InputError, match="already in use"):

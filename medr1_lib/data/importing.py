@@ -255,17 +255,18 @@ def write(
 
     With a `rule` the records come with a split; without one, a fifth is drawn for testing: whole
     patients where they are known, else images, stratified by the right answer. Converted images
-    stay in `<out>.converted` until the data set is whole, so that the same call goes on where an
-    interrupted one stopped, and after that if a record was bad, so that `again` is quick.
+    stay in `<out>.converted` until the data set is whole, and for `again` if a record was bad.
 
     Gives what `card.json` says. Bad records are `skipped`; it is an error if all of them are, or if
     a patient or an image is on both sides of a split that was given.
     """
-    made = out / dataset.CARD
-    if not (settings.again and made.is_file() and MADE_BY.encode() in made.read_bytes()):
-        files.require_free(out)
-    converted = Path(f"{out}.converted")
+    made, converted = out / dataset.CARD, Path(f"{out}.converted")
+    before = made.read_bytes() if made.is_file() else b""
     with files.one_writer(converted):
+        if not settings.again and b'"skipped": []' in before:  # killed after all was done but this
+            shutil.rmtree(converted)
+        if not (settings.again and MADE_BY.encode() in before):
+            files.require_free(out)
         results = _convert_all(source, records, converted, out, settings)
         done = {path: one for path, one in results.items() if isinstance(one, Converted)}
         items, failed = _with_images(records, results)
@@ -348,9 +349,8 @@ def convert(
         return Converted(target, pixels, images.is_flat(image), known)
 
     pool = ThreadPoolExecutor(os.cpu_count())
-    remedy = "make room or choose another folder; the same command goes on from here"
     try:
-        with files.writing(folder, remedy):
+        with files.writing(folder, "make room, and the same command goes on from here"):
             folder.mkdir(parents=True, exist_ok=True)
             done = pool.map(converted, paths)
             bar = tqdm(done, "images", len(paths), unit="image", disable=not paths)
