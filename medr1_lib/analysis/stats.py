@@ -20,7 +20,7 @@ Measures = Mapping[str, tuple[str, str | None]]  # name: the column to add up, a
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share, which holds it, stays inside 0 to 1, and works for few.
+    """The 95 % interval of a share, of few questions too. It contains the share.
 
     Source: Wilson 1927, "Probable inference"; built in chapter 00.
     """
