@@ -149,8 +149,8 @@ class Study:
                 column = name if control == "shuffled" else f"{name} {control}"
                 changes[column] = changes["item"].map(here[name] - there[name])
         self.moved.append(changes.assign(**label))
-        gain: dict[str, Any] = changes[[*PARTS]].mean().round(4).replace({np.nan: None}).to_dict()
-        return gain
+        gain = changes[[*PARTS]].mean().round(4).replace({np.nan: None})
+        return {str(part): value for part, value in gain.items()}
 
     def keep(self, label: dict[str, Any], told: dict[str, Any], answers: pd.DataFrame) -> None:
         """Remember the answers of a model, and what is told of it."""
