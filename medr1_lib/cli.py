@@ -393,7 +393,7 @@ def _asked(options: argparse.Namespace) -> "DataFrame":
 
     from medr1_lib.evaluation.answers import AnswerLog, fingerprint
     from medr1_lib.evaluation.evaluate import Settings, evaluate
-    from medr1_lib.evaluation.items import EvalSet
+    from medr1_lib.evaluation.items import EvalSet, lone
     from medr1_lib.model.loading import load_policy, quantize_in_training
     from medr1_lib.provenance import environment
 
@@ -406,7 +406,8 @@ def _asked(options: argparse.Namespace) -> "DataFrame":
     asked = tuple(dict.fromkeys(options.style)), tuple(dict.fromkeys(options.controls))
     settings = Settings(*asked, options.limit, options.seed, options.max_new_tokens)
     items = EvalSet(options.data, options.split)
-    items.prompts(*asked, options.limit, options.seed)  # what cannot be asked is refused now
+    if "shuffled" in asked[1] and (alone := lone(items.questions)):
+        print(f"shuffled: left out where a modality has one image only ({', '.join(alone)})")
     determines = asdict(settings) | {"styles": [*asked[0]], "controls": [*asked[1]]}
     determines |= {"quantize": quantize, "decoding": "greedy", "data_sha256": items.sha256}
     determines["model_sha256"] = fingerprint(options.model)
@@ -479,15 +480,10 @@ def sweep(arguments: list[str]) -> int:
     done = [options.out / job.name for job in plan.jobs() if job.name not in missing]
     print(f"{len(done)} of {len(done) + len(missing)} models are trained and scored")
     if options.record and done:
-        notes = {
-            "command": shlex.join(["python", "-m", "medr1_lib", *sys.argv[1:]]),
-            "plan": options.plan.read_text(encoding="utf-8"),
-            "data": plan.data,
-            "jobs": options.jobs,
-            "missing_models": len(missing),
-            "recorded": time.strftime("%Y-%m-%d"),
-            "use": NOT_CLINICAL,
-        }
+        notes = {"command": shlex.join(["python", "-m", "medr1_lib", *sys.argv[1:]])}
+        notes |= {"plan": options.plan.read_text(encoding="utf-8"), "data": plan.data}
+        notes |= {"jobs": options.jobs, "missing_models": len(missing)}
+        notes |= {"recorded": time.strftime("%Y-%m-%d"), "use": NOT_CLINICAL}
         record(done, options.record, notes)
         print(f"recorded in {options.record}")
     return 1 if missing else 0

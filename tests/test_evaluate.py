@@ -112,6 +112,10 @@ def test_every_image_changes_place_within_its_modality(items, seed):
     assert Counter(others) == Counter(range(len(questions)))  # each image used once
 
 
+def test_an_image_that_is_alone_in_its_modality_stays_where_it_was():
+    assert shuffled(["a", "b", "c", "c"], ["CT", "CT", "OCT", "OCT"], 0) == [1, 0, 2, 2]
+
+
 def test_two_questions_about_an_image_get_the_same_other_one():
     names, labels = ["a", "a", "b", "b", "c"], ["CT"] * 5
     others = shuffled(names, labels, 0)
@@ -164,7 +168,7 @@ def test_a_limit_draws_by_the_seed(items):
 def test_the_fingerprint_changes_with_a_pixel_and_with_a_word(items, tmp_path):
     def fingerprint(name, **changes):
         rows = [
-            replace(q, **(changes if n == 5 else {})).record({"bytes": items._bytes(n)})
+            replace(q, **(changes if n == 5 else {})).record({"bytes": items._images[n].as_py()})
             for n, q in enumerate(items.questions)
         ]
         if name == "pixel":

@@ -11,12 +11,13 @@ import pandas as pd
 import policies
 import pytest
 import torch
-from layouts import REAL, needs_real
+from layouts import REAL, needs_real, picture
 
 from medr1_lib.cli import main
 from medr1_lib.data import dataset, omnimedvqa, phantom_vqa
 from medr1_lib.data.images import png
 from medr1_lib.data.phantoms import draw
+from medr1_lib.data.question import Question
 from medr1_lib.evaluation.ask import Asker
 
 SHARE = {"n", "accuracy", "format_rate", "interval", "unread"}
@@ -183,6 +184,39 @@ def test_a_full_gpu_is_told(data, tmp_path, monkeypatch, capsys):
     assert main(command(data, tmp_path / "out", "--style", "no_think", "--batch-size", 9)) == 2
     said = "--batch-size 9: the GPU's memory is full; choose a smaller one"
     assert said in capsys.readouterr().err
+
+
+def test_a_modality_of_one_image_is_left_out_of_shuffled_and_said(tmp_path, capsys):
+    names = [("CT", "a"), ("CT", "b"), ("OCT", "c"), ("OCT", "c")]
+    rows = [
+        Question(f"Which {n}?", ("x", "y"), "A", modality, "Grade", image, "own").record(
+            {"bytes": png(picture(ord(image)))}
+        )
+        for n, (modality, image) in enumerate(names)
+    ]
+    dataset.write(tmp_path / "own", {"test": rows}, {})
+    report, again = tmp_path / "report.json", tmp_path / "again.json"
+    asked = ("--style", "no_think", "--controls", "blank", "shuffled", "text", "--json", report)
+    assert main(command(tmp_path / "own", tmp_path / "out", *asked)) == 0
+    assert "shuffled: left out where a modality has one image only (OCT)" in capsys.readouterr().out
+    records = pd.read_parquet(tmp_path / "out/answers.parquet")
+    assert records.groupby("control")["item"].apply(list).to_dict() == {
+        "none": [0, 1, 2, 3],
+        "blank": [0, 1, 2, 3],
+        "shuffled": [0, 1],
+        "text": [0, 1, 2, 3],
+    }
+    found = json.loads(report.read_text())
+    assert {name: one["n"] for name, one in found["controls"].items()} == {
+        "blank": 4,
+        "shuffled": 2,
+        "text": 4,
+    }
+    assert {*found["reliance"]} == {"blank", "shuffled"}
+    told = ["evaluate", "--answers", tmp_path / "out/answers.parquet", "--data", tmp_path / "own"]
+    assert main([*map(str, told), "--json", str(again)]) == 0  # none of them is missing
+    assert "0 of 14 answers are missing" in capsys.readouterr().out
+    assert json.loads(again.read_text())["controls"] == found["controls"]
 
 
 @needs_real

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+import re
 
 import datasets
 import numpy as np
@@ -112,6 +113,24 @@ def test_vlmevalkit_itself_builds_the_data_set(data, tmp_path, monkeypatch):
     assert len(found) == 13
     message = found.build_prompt(1)
     assert "A. yes" in message[-1]["value"]
+    table = found.data.drop(columns="image")
+    for wrong, right in (([], 1), ([1_000_001], 2 / 3)):  # one order of one question
+        said = table["answer"].mask(table["index"].isin(wrong), "A")
+        table.assign(prediction=said).to_excel(tmp_path / f"said-{right}.xlsx", index=False)
+        scored = found.evaluate(str(tmp_path / f"said-{right}.xlsx"), model="exact_matching")
+        assert scored["Overall"][0] == pytest.approx(right)
+
+
+def test_vlmevalkit_itself_scores_predictions_as_we_do(data, answers, tmp_path, monkeypatch):
+    vlmeval = pytest.importorskip("vlmeval.dataset", reason="VLMEvalKit is not here")
+    out = exported(data, "vlmevalkit", tmp_path)
+    monkeypatch.setenv("LMUData", str(out))
+    said = exported(answers, "vlmevalkit", tmp_path / "answers") / "mine_outside_none.tsv"
+    pd.read_csv(said, sep="\t").to_excel(tmp_path / "said.xlsx", index=False)
+    scored = vlmeval.build_dataset("mine").evaluate(
+        str(tmp_path / "said.xlsx"), model="exact_matching"
+    )
+    assert scored[["Overall", "CT", "PET"]].loc[0].tolist() == pytest.approx([2 / 3, 0.5, 1])
 
 
 def test_predictions_are_scored_again_by_vlmevalkits_columns(answers, data, tmp_path):
@@ -155,6 +174,20 @@ def test_lmms_eval_gets_a_task_over_a_parquet_file(data, tmp_path):
         assert code["doc_to_visual"](row)[0].size == picture().size
         assert code["process_results"](row, [f"{question.answer}."]) == {"accuracy": 1}
         assert code["process_results"](row, ["Z"]) == {"accuracy": 0}
+
+
+def test_lmms_eval_loads_the_task_itself(data, tmp_path, monkeypatch):
+    tasks = pytest.importorskip("lmms_eval.tasks", reason="lmms-eval is not here")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    out = exported(data, "lmms-eval", tmp_path)
+    known = tasks.TaskManager(include_path=str(out), include_defaults=False)
+    task = tasks.get_task_dict(["mine"], known)["mine"]
+    docs = [*task.test_docs()]
+    assert [task.doc_to_target(one) for one in docs] == [one.answer for one in QUESTIONS]
+    assert "B. None" in task.doc_to_text(docs[0])
+    for doc in docs:
+        assert task.doc_to_visual(doc)[0].size == picture().size
+        assert task.process_results(doc, [doc["answer"]]) == {"accuracy": 1}
 
 
 def test_its_samples_hold_what_it_logs_and_ours_read_them_again(answers, data, tmp_path):
@@ -202,26 +235,41 @@ def test_inspect_gets_samples_and_images(data, tmp_path):
 
 def test_inspect_reads_both_itself(data, answers, tmp_path):
     pytest.importorskip("inspect_ai", reason="inspect-ai is not here")
+    from inspect_ai.analysis import samples_df
     from inspect_ai.dataset import json_dataset
-    from inspect_ai.log import read_eval_log
+    from inspect_ai.log import list_eval_logs, read_eval_log
 
     out = exported(data, "inspect", tmp_path)
     samples = [*json_dataset(str(out / "mine.jsonl"))]
     assert [(one.id, one.target) for one in samples] == [(q.id, q.answer) for q in QUESTIONS]
     assert samples[0].input[0].content[0].image == str(out / "images/a.png")
     logs = exported(answers, "inspect", tmp_path / "answers")
-    log = read_eval_log(str(logs / "mine_outside_none.json"))
+    listed = {read_eval_log(one).eval.task: one for one in list_eval_logs(str(logs))}
+    assert {*listed} == {"mine_outside_none", "mine_outside_blank"}
+    head = read_eval_log(listed["mine_outside_none"], header_only=True)
+    assert head.results.completed_samples == 3
+    log = read_eval_log(listed["mine_outside_none"])
     assert log.status == "success"
     assert log.results.scores[0].metrics["accuracy"].value == 2 / 3
     assert [one.output.completion for one in log.samples] == list(SAID.values())
     assert [one.scores["choice"].value for one in log.samples] == ["C", "I", "C"]
+    table = samples_df(str(logs))
+    assert sorted(zip(table["id"], table["score_choice"], strict=True)) == sorted(
+        zip(2 * [*SAID], "CICCIC", strict=True)
+    )
 
 
 def test_a_log_says_what_the_answers_were(answers, tmp_path):
-    log = json.loads(
-        (exported(answers, "inspect", tmp_path) / "mine_outside_blank.json").read_text()
-    )
-    assert log["eval"]["task"] == "mine_outside_blank"
+    out = exported(answers, "inspect", tmp_path)
+    stamp = r"\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}"  # without it Inspect lists no file of a folder
+    logs = [json.loads(path.read_text()) for path in sorted(out.iterdir())]
+    for path, log in zip(sorted(out.iterdir()), logs, strict=True):
+        key, name = log["eval"]["task_id"], log["eval"]["task"].replace("_", "-")
+        assert re.fullmatch(rf"{stamp}_{name}_{key}\.json", path.name)
+        assert {"plan", "stats"} <= {*log}  # without them it reads no header
+        assert len({one["uuid"] for one in log["samples"]}) == 3
+    assert len({log["eval"]["eval_id"] for log in logs}) == 2
+    log = next(log for log in logs if log["eval"]["task"] == "mine_outside_blank")
     assert [one["scores"]["choice"]["answer"] for one in log["samples"]] == ["B", None, "H"]
     assert log["results"]["completed_samples"] == 3
 

@@ -100,11 +100,16 @@ def test_it_opens_the_first_copy_and_hands_further_arguments_on(chapters, tmp_pa
         "run",
         lambda *a, **k: ran.append((a, k)) or subprocess.CompletedProcess(a, 7),
     )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDR1_DATA", "mine")  # counts from here, though a kernel starts elsewhere
+    monkeypatch.delenv("MEDR1_MODEL", raising=False)
     asked = ["--tier", "replay", "--work", str(tmp_path / "work"), "--allow-root"]
     assert lab.main(asked) == 7
     ((((*_, further, first),), given),) = ran
     assert (further, first) == ("--allow-root", str(Path("work", "00_start.ipynb")))
     assert (given["cwd"], given["env"]["MEDR1_TIER"]) == (tmp_path, "replay")
+    assert given["env"]["MEDR1_DATA"] == str(tmp_path / "mine")
+    assert "MEDR1_MODEL" not in given["env"]
     assert (lab.QUIET / "labconfig" / "page_config.json").is_file()
     assert given["env"]["JUPYTER_CONFIG_PATH"].startswith(str(lab.QUIET))
 

@@ -59,6 +59,13 @@ def test_an_attempt_stops_a_notebook_that_does_not_catch_it():
         kernel.execute(notebook(RESOLVE), "replay")
 
 
+def test_a_folder_is_named_from_where_the_command_is_given(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDR1_DATA", "mine")
+    with kernel.environment("replay") as variables:
+        assert variables["MEDR1_DATA"] == str(tmp_path / "mine")
+
+
 def test_this_machine_may_be_talked_to():
     assert run(LOOPBACK) == ""
 

@@ -9,10 +9,13 @@ import pandas as pd
 import policies
 import pytest
 import trainings
+from layouts import picture
 
 from medr1_lib.analysis import recorded
 from medr1_lib.cli import main
-from medr1_lib.data.question import MODALITIES, QUESTION_TYPES
+from medr1_lib.data import dataset
+from medr1_lib.data.images import png
+from medr1_lib.data.question import MODALITIES, QUESTION_TYPES, Question
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation import sweep as module
 from medr1_lib.evaluation.sweep import Grid, Job, Plan, record, run_jobs, sweep, unfinished
@@ -190,6 +193,23 @@ def test_without_a_cluster_it_says_so(tmp_path, monkeypatch):
         module._submit(plan(BASE), plan(BASE).jobs(), tmp_path, "slurm", 1)
 
 
+def test_a_plan_trains_on_any_modality_that_the_data_have_and_no_other(tmp_path):
+    image = png(picture())
+    rows = [
+        Question("?", ("yes", "no"), "A", name, "Grade", f"{n}", "own").record({"bytes": image})
+        for n, name in enumerate(["Endoscopy", "Mammography"])
+    ]
+    dataset.write(tmp_path / "own", {"train": rows, "test": rows}, {})
+    own = Grid("course-sft", ("no_think",), "modality", ("Endoscopy", "PET"), changes=SMALL)
+    asked = Plan(str(tmp_path / "own"), (own,))
+    assert [job.label["train"] for job in asked.jobs()] == ["Endoscopy", "PET"]
+    with pytest.raises(InputError, match="own: has no modality 'PET'; name those it has"):
+        sweep(asked, tmp_path / "sweep")
+    with pytest.raises(InputError, match="has no modality 'CT'"):
+        sweep(replace(asked, grids=(replace(own, train=()),)), tmp_path / "sweep")
+    assert not (tmp_path / "sweep").exists()
+
+
 def test_a_test_that_is_not_there_is_told_before_any_training(tmp_path):
     with pytest.raises(InputError, match="nowhere"):
         sweep(plan(Grid("course", tests=(str(tmp_path / "nowhere"),))), tmp_path)
@@ -271,7 +291,7 @@ def test_a_model_that_two_grids_name_is_made_once():
     ("text", "problem"),
     [
         ("grids: [{recipe: course, axis: organ}]\ndata: d", "axis has 'organ'"),
-        ("grids: [{recipe: course, axis: modality, train: [PET]}]\ndata: d", "train has 'PET'"),
+        ("grids: [{recipe: course, axis: modality, train: [2]}]\ndata: d", "train is (2,)"),
         ("grids: [{recipe: course, controls: [mirror]}]\ndata: d", "controls has 'mirror'"),
         ("grids: [{recipe: course, called: huge}]\ndata: d", "called has 'huge'"),
         ("grids: [{recipe: course, tyle: [no_think]}]\ndata: d", "tyle"),

@@ -250,6 +250,8 @@ def test_integer_options_and_eight_of_them(tmp_path):
 def test_a_table_that_says_too_little_is_refused(tmp_path, text, problem):
     with pytest.raises(InputError, match=problem):
         imported(tmp_path, text)
+    with pytest.raises(InputError, match=r"(^|/)t\.csv: "):
+        imported(tmp_path, text)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures", "t.csv"]
 
 

@@ -49,7 +49,7 @@ def profile(answers: pd.DataFrame) -> dict[str, Any]:
     """The shares of one model in one style, as `evaluate --json` writes them; `None` if unknown.
 
     `readers` and `letters` (share of each in the answers), and, where those controls were asked,
-    `reliance` (for each control) and `circular`.
+    `reliance` (for each control, over what it asked) and `circular`.
     """
     real = read_all(answers)
     found: dict[str, Any] = {
@@ -58,7 +58,9 @@ def profile(answers: pd.DataFrame) -> dict[str, Any]:
     }
     controls = [name for name in ("blank", "shuffled") if answers["control"].eq(name).any()]
     if controls:
-        tables = {name: mean_table(reliance(answers, name), MEASURES) for name in controls}
+        items = {name: answers.loc[answers["control"].eq(name), "item"] for name in controls}
+        asked = {name: answers[answers["item"].isin(items[name])] for name in controls}
+        tables = {name: mean_table(reliance(asked[name], name), MEASURES) for name in controls}
         found["reliance"] = {name: _known(table["value"]) for name, table in tables.items()}
     if answers["control"].str.startswith(ROTATED).any():
         found[CIRCULAR] = circular(answers)

@@ -18,7 +18,7 @@ from medr1_lib.analysis.transfer import column_of
 from medr1_lib.course.chapters.chapter_03 import ANSWER, OPTIONS, BenchRow
 from medr1_lib.data import images, styles
 from medr1_lib.data.phantoms import Scene, draw
-from medr1_lib.data.question import ALL_LETTERS, AXES, MODALITIES, QUESTION_TYPES, Question
+from medr1_lib.data.question import ALL_LETTERS, MODALITIES, QUESTION_TYPES, Question, in_order
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation.answers import KEY
 from medr1_lib.evaluation.items import EvalSet
@@ -313,11 +313,7 @@ class MapExplorer(Panel):
         return button
 
     def _grid(self, axis: str) -> VBox:
-        place = {name: number for number, name in enumerate(AXES[axis])}
-        trains, tests = (
-            sorted({key[side] for key in self.cells}, key=lambda name: place.get(name, len(place)))
-            for side in (0, 1)
-        )
+        trains, tests = (in_order(axis, [key[side] for key in self.cells]) for side in (0, 1))
         lines = {"train \\ test": [Label(name.partition(" ")[0], layout=WIDE) for name in tests]}
         lines |= {train: [self.cells[train, test] for test in tests] for train in trains}
         return VBox([HBox([Label(name, layout=NAME), *line]) for name, line in lines.items()])

@@ -52,9 +52,9 @@ def import_data(
     of `NAMES`, if none in that list; `modality` and `question` are those of rows without.
     """
     rows = read(table)
-    found = _columns(table.stem, rows, columns or {})
+    found = _columns(table.name, rows, columns or {})
     with importing.opened(root) as source:
-        reader = _Reader(table.stem, rows, found, modality, question)
+        reader = _Reader(table.name, rows, found, modality, question)
         items, bad = reader.items()
         source.pictures |= reader.pictures
         rule = "the table's own split" if any(item.split == "test" for item in items) else ""
@@ -228,7 +228,7 @@ class _Reader:
                 options, answer = _shuffled(YES_NO, image + stem), answer.strip(" .")
             letter = letter_of(answer, options)
         kind = canonical("question_type", self._told(row, "question_type", "unknown"))
-        source = self._told(row, "source", self._name)
+        source = self._told(row, "source", Path(self._name).stem)
         labels = modality, kind, image_id(image), source
         asked = Question(stem, options, letter, *labels, id=self._told(row, "id", ""))
         patient = self._told(row, "patient") if "patient" in self._columns else ""

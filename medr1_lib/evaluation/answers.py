@@ -20,7 +20,7 @@ from medr1_lib.data import dataset, styles
 from medr1_lib.data.importing import UNSOUND
 from medr1_lib.data.question import CONTROLS, ROTATED, Question, turns
 from medr1_lib.errors import InputError
-from medr1_lib.evaluation.items import EvalPrompt
+from medr1_lib.evaluation.items import EvalPrompt, lone
 
 KEY = ["item", "style", "control"]
 AGAIN = "copy the folder again, or remove it and repeat the command"
@@ -182,10 +182,11 @@ def outside_answers(path: Path, questions: Sequence[Question]) -> tuple[list[Ans
             problem = f"the {name} {row[name]!r} has an answer in line {others[item][0]} already"
             raise InputError(where, problem, "drop one of them")
         others[item] = line, told
-    found = []
+    found, alone = [], lone(questions)
     for (style, control), others in said.items():
         for item, question in enumerate(questions):
-            if turns(control) < len(question.options):
+            due = item in others or control != "shuffled" or question.modality not in alone
+            if due and turns(control) < len(question.options):
                 asked, told = EvalPrompt(item, item, style, control), others.get(item, (0, ""))[1]
                 # how many tokens it has, only the model's own tokenizer knows
                 found.append(answer_to(question.rotated(turns(control)), asked, told, tokens=0))

@@ -1,6 +1,7 @@
 """Data sets and answers in the forms that other evaluators and the hub read."""
 
 import base64
+import hashlib
 import json
 import re
 import shutil
@@ -108,9 +109,8 @@ def _images(split: Split, whole: Path) -> Iterator[tuple[Question, str]]:
 
 
 def _jsonl(split: Split, whole: Path) -> None:
-    rows = [{"file_name": path} | vars(asked) for asked, path in _images(split, whole)]
-    for row in rows:
-        del row["scene"]
+    told = ((path, vars(asked).items()) for asked, path in _images(split, whole))
+    rows = ({"file_name": path} | {k: v for k, v in row if k != "scene"} for path, row in told)
     _lines(rows, whole / "metadata.jsonl")
     _card(split, whole, "metadata.jsonl", "images/*")
 
@@ -141,9 +141,6 @@ def _card(split: Split, whole: Path, *data: str) -> None:
     form = Template((FORM / "card.md").read_text(encoding="utf-8"))
     text = form.substitute(name=split.out.name, split=split.name, paths=paths, known=known)
     (whole / "README.md").write_text(text, encoding="utf-8")
-
-
-# ---- answers: one file for each style and control ---------------------------------------------
 
 
 def _each(answers: pd.DataFrame) -> list[Answer]:
@@ -178,20 +175,23 @@ def _logged(run: str, answers: pd.DataFrame, whole: Path) -> None:
 
 
 def _log(run: str, answers: pd.DataFrame, whole: Path) -> None:
-    samples = []
+    """A log of Inspect, which lists only files named by time, task and id."""
+    created = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+    key, samples = hashlib.sha256(f"{run} {created}".encode()).hexdigest()[:22], []
     for one in _each(answers):
         said = {"role": "assistant", "content": one.completion}
         output = {"model": run, "choices": [{"message": said, "stop_reason": "stop"}]}
         score = {"choice": {"value": "C" if one.correct else "I", "answer": one.parsed}}
         sample = {"epoch": 1, "input": one.question, "scores": score, "output": output}
-        samples.append(sample | _target(one))
+        samples.append(sample | _target(one) | {"uuid": f"{key}-{one.item}"})
     mean = {"name": "accuracy", "value": float(answers["correct"].mean())}
     scores = [{"name": "choice", "scorer": "choice", "metrics": {"accuracy": mean}}]
-    created = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
-    spec = {"created": created, "task": run, "model": run, "config": {}, "dataset": {"name": run}}
-    counts = {"total_samples": len(samples), "completed_samples": len(samples)}
-    log = {"version": 2, "status": "success", "eval": spec, "results": counts | {"scores": scores}}
-    files.write_json(whole / f"{run}.json", log | {"samples": samples})
+    spec = {"created": f"{created}+00:00", "task": run, "model": run, "dataset": {"name": run}}
+    spec |= {"config": {}, "eval_id": key, "run_id": key, "task_id": key}
+    results = {"total_samples": len(samples), "completed_samples": len(samples), "scores": scores}
+    log = {"version": 2, "status": "success", "eval": spec, "plan": {}, "results": results}
+    name = f"{created.replace(':', '-')}_{run.replace('_', '-')}_{key}.json"
+    files.write_json(whole / name, log | {"stats": {}, "samples": samples})
 
 
 def _answers_parquet(run: str, answers: pd.DataFrame, whole: Path) -> None:

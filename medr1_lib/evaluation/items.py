@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,6 @@ from PIL import Image
 
 from medr1_lib.data import dataset
 from medr1_lib.data.question import CIRCULAR, Question, turns
-from medr1_lib.errors import InputError
 
 CHUNK = 512  # items; their features fit into the memory of `VisionCache`
 GREY = (128, 128, 128)  # of the control `blank`
@@ -24,7 +23,7 @@ def shuffled(image_ids: Sequence[str], modalities: Sequence[str], seed: int) -> 
     """For each item, one whose image stands in for its own: another image of the same modality.
 
     The images of a modality are put in a random circle and each takes the place of the next, so
-    that every image is used and none stays where it was. Built in chapter 02.
+    that every image is used and none stays where it was, unless it is `lone`. Built in chapter 02.
 
     Example:
         >>> shuffled(["a", "b", "b"], ["CT", "CT", "CT"], seed=0)
@@ -37,12 +36,16 @@ def shuffled(image_ids: Sequence[str], modalities: Sequence[str], seed: int) -> 
     stand_in = {}
     for modality in sorted(first):
         images = sorted(first[modality])
-        if len(images) < 2:
-            raise InputError(modality, "has only one image", "leave out the shuffled control")
         circle = [images[i] for i in rng.permutation(len(images))]
         for image, other in zip(circle, circle[1:] + circle[:1], strict=True):
             stand_in[modality, image] = first[modality][other]
     return [stand_in[key] for key in zip(modalities, image_ids, strict=True)]
+
+
+def lone(questions: Sequence[Question]) -> set[str]:
+    """The modalities with one image only, of which the control `shuffled` cannot ask."""
+    images = {(one.modality, one.image_id) for one in questions}
+    return {name for name, n in Counter(name for name, _ in images).items() if n == 1}
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class EvalSet:
         digest = hashlib.sha256(json.dumps(rows).encode())
         self._areas = []
         for item in range(len(rows)):
-            digest.update(self._bytes(item))
+            digest.update(self._images[item].as_py())
             self._areas.append(math.prod(self._open(item, pixels=False).size))
         self.sha256 = digest.hexdigest()
 
@@ -80,10 +83,9 @@ class EvalSet:
     ) -> list[EvalPrompt]:
         """Everything to ask, so ordered that neighbours have prompts and replies of similar length.
 
-        All that is asked of 512 items comes before the next 512, so that their images need not be
-        remembered for longer. `controls` are asked beside the real image; `circular` asks in every
-        other order of the options. `seed` is that of a draw of `limit` questions and of the
-        shuffled control.
+        All that is asked of 512 items comes before the next 512, so that few images are remembered.
+        `controls` are asked beside the real image, `circular` in every other order of the options.
+        `seed` is that of a draw of `limit` questions and of the shuffled control.
         """
         chosen = list(range(len(self.questions)))
         if limit is not None and limit < len(chosen):
@@ -95,11 +97,13 @@ class EvalSet:
             modalities = [question.modality for question in self.questions]
             shown["shuffled"] = shuffled(names, modalities, seed)
         plain, turned = [one for one in controls if one != CIRCULAR], CIRCULAR in controls
+        alone = lone(self.questions)
         prompts = [
             EvalPrompt(item, shown[control][item] if control in shown else item, style, control)
             for item in chosen
             for style in styles
             for control in ("none", *plain, *(self.questions[item].rotations if turned else ()))
+            if control != "shuffled" or self.questions[item].modality not in alone
         ]
         rank = {item: place for place, item in enumerate(sorted(chosen, key=self._length))}
         return sorted(
@@ -126,10 +130,7 @@ class EvalSet:
 
     def _open(self, item: int, pixels: bool = True) -> Image.Image:
         where = f"{self._where} record {item} ({self.questions[item].image_id})"
-        return dataset.open_image(self._bytes(item), where, pixels)
-
-    def _bytes(self, item: int) -> bytes:
-        return self._images[item].as_py()
+        return dataset.open_image(self._images[item].as_py(), where, pixels)
 
 
 def batches(prompts: list[EvalPrompt], size: int) -> Iterator[list[EvalPrompt]]:

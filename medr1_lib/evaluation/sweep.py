@@ -35,7 +35,7 @@ from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.model.loading import base_directory, load_policy
 from medr1_lib.model.vision_cache import Features
 from medr1_lib.provenance import hardware
-from medr1_lib.rl.recipe import Loader, Recipe, fits, load_recipe
+from medr1_lib.rl.recipe import FILTERS, Loader, Recipe, fits, load_recipe
 from medr1_lib.rl.run import LOG, begun
 from medr1_lib.rl.train import train
 
@@ -45,7 +45,7 @@ TIMEOUT_MINUTES = 7 * 24 * 60  # a job is given up then, unless the plan says ot
 POLL_SECONDS = 2.0
 
 LISTS = ("style", "train", "seed", "tests", "controls")  # of a grid
-# What fields hold beside the right type: `train` some of its axis.
+# What fields hold beside the right type.
 ALLOWED: dict[str, Collection[str]] = {"axis": AXES, "controls": CONTROLS, "called": BASES}
 NEEDED, COUNTS = ("grids", "style", "seed"), ("max_new_tokens", "threads")
 # What the frozen tower of a base makes of the test images is the same for all its adapters.
@@ -55,14 +55,13 @@ _test_set = cache(EvalSet)
 
 def _check(plan: "Grid | Plan") -> None:
     """Refuse what YAML may hold instead of the types and values of the fields."""
-    axis = getattr(plan, "axis", "all")
     for name, kind in get_type_hints(type(plan)).items():
         given = getattr(plan, name)
         values = given if isinstance(given, tuple) else (given,)
         sound = fits(given, kind) and (given or name not in NEEDED)
         if not sound or (name in COUNTS and given < 1):
             raise InputError("plan", f"{name} is {given!r}", "write a sound type and size")
-        allowed = AXES[axis] if name == "train" else ALLOWED.get(name, values)
+        allowed = ALLOWED.get(name, values)
         if wrong := [value for value in values if value not in allowed]:
             raise InputError("plan", f"{name} has {wrong[0]!r}", f"use {', '.join(allowed)}")
 
@@ -103,7 +102,7 @@ class Grid:
     recipe: str  # a preset or a YAML file
     style: tuple[str, ...] = tuple(STYLES)
     axis: str = "all"  # train on each `modality`, on each `question_type`, or on `all` at once
-    train: tuple[str, ...] = ()  # only these of the axis
+    train: tuple[str, ...] = ()  # only these of the axis, or others that the data have
     seed: tuple[int, ...] = (0,)  # one run for each
     changes: Mapping[str, Any] = field(default_factory=dict)  # keys of the recipe: other values
     tests: tuple[str, ...] = ()  # data sets to be scored on, instead of the plan's own
@@ -177,12 +176,17 @@ def sweep(plan: Plan, out: Path, executor: str = "local", processes: int = 1) ->
     """
     jobs = plan.jobs()
     # Better refused now than after the first training.
+    tables = dict[str, Any]()
     for data in {data for job in jobs for data in (*job.tests, job.recipe.data)}:
-        dataset.read(Path(data))
+        tables[data] = dataset.read(Path(data))
         _card(data)
-    for job in jobs:
-        if not job.untrained and job.recipe.config.get("use_cpu"):  # here it can be checked
-            job.recipe.trl_config(out)
+    for recipe in (job.recipe for job in jobs if not job.untrained):
+        for axis in FILTERS:
+            known = tables[recipe.data].unique(axis).get("train", ())
+            if lost := {*getattr(recipe, axis)}.difference(known):
+                raise InputError(recipe.data, f"has no {axis} {min(lost)!r}", "name those it has")
+        if recipe.config.get("use_cpu"):  # here it can be checked
+            recipe.trl_config(out)
     with files.one_writer(out):
         missing = unfinished(jobs, out)
         todo = [job for job in jobs if job.name in missing]

@@ -29,11 +29,18 @@ SMALL_TIERS = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVI
 SHARP = (
     "--InlineBackend.figure_formats={'retina'}"  # figures have twice the pixels they are shown at
 )
+PLACES = ("MEDR1_DATA", "MEDR1_MODEL", "MEDR1_HOME", "MEDR1_LEDGER")
 MINUTES = {"gpu": 24 * 60.0}  # the most that one cell may take; elsewhere half an hour
 
 
 class OnlineError(RuntimeError):
     """Something asked for a connection beyond this machine."""
+
+
+def places() -> dict[str, str]:
+    """The variables that name a file or folder, from here: a kernel starts in another folder."""
+    named = {name: os.environ.get(name) for name in PLACES}
+    return {name: str(Path(path).absolute()) for name, path in named.items() if path}
 
 
 @contextmanager
@@ -46,7 +53,7 @@ def environment(tier: str) -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         # No chapter finds what a student, or another chapter, wrote into the ledger.
         ledger = {"MEDR1_LEDGER": str(Path(folder) / "ledger.json")}
-        variables = os.environ | ENVIRONMENT | ledger | {"MEDR1_TIER": tier}
+        variables = os.environ | ENVIRONMENT | places() | ledger | {"MEDR1_TIER": tier}
         if tier == "gpu":
             yield variables
             return

@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
         return 0
     first = min(work.glob("[0-9]*.ipynb")).relative_to(work.parent)
     command = [sys.executable, "-m", "jupyterlab", *further, str(first)]
-    own = {"MEDR1_TIER": options.tier} if options.tier else {}
+    own = kernel.places() | ({"MEDR1_TIER": options.tier} if options.tier else {})
     paths = filter(None, [str(QUIET), os.environ.get("JUPYTER_CONFIG_PATH")])
     own["JUPYTER_CONFIG_PATH"] = os.pathsep.join(paths)
     return subprocess.run(command, cwd=work.parent, env=os.environ | own).returncode
