@@ -480,7 +480,7 @@ def sweep(arguments: list[str]) -> int:
     done = [options.out / job.name for job in plan.jobs() if job.name not in missing]
     print(f"{len(done)} of {len(done) + len(missing)} models are trained and scored")
     if options.record and done:
-        notes = {"command": shlex.join(["python", "-m", "medr1_lib", *sys.argv[1:]])}
+        notes: Report = {"command": shlex.join(["python", "-m", "medr1_lib", *sys.argv[1:]])}
         notes |= {"plan": options.plan.read_text(encoding="utf-8"), "data": plan.data}
         notes |= {"jobs": options.jobs, "missing_models": len(missing)}
         notes |= {"recorded": time.strftime("%Y-%m-%d"), "use": NOT_CLINICAL}

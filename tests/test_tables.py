@@ -298,6 +298,13 @@ def test_choices_that_are_no_list_are_told_by_line(tmp_path, choices):
         imported(tmp_path, row, name="t.jsonl")
 
 
+def test_a_folder_with_a_table_that_was_not_named_is_told_of_the_option(tmp_path, capsys):
+    folder(tmp_path, ["a.png"])
+    table(tmp_path / "labels.csv", "image,label\na.png,x\n")
+    assert main(["data", "import", "--root", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "give a table of your own as --table" in capsys.readouterr().err
+
+
 def test_own_names_of_columns_are_said(tmp_path):
     text = "Bild,Befund\na.png,x\nb.png,y\n"
     splits, _ = imported(tmp_path, text, columns={"image": "Bild", "label": "Befund"})

@@ -34,7 +34,7 @@ def read_qa(source: importing.Source) -> list[RecordFile]:
     """Read OmniMedVQA's own layout, `QA_information/**/*.json` (Hu et al., CVPR 2024)."""
     paths = source.json_files("QA_information")
     if not paths:
-        remedy = "give the folder or zip file with QA_information/ and Images/, or use --splits"
+        remedy = "give a table of your own as --table, OmniMedVQA itself as --root, or --splits"
         problem = "holds no QA_information/*.json, nor does a folder in it"
         raise InputError(source.root, problem, remedy)
     return [_parse(source, path, ("qa", PurePosixPath(path).stem, ""), _from_qa) for path in paths]
