@@ -12,7 +12,7 @@ import trainings
 from benchmarks.study import join, learning, maps, positions, registered
 from benchmarks.study.counterfactual import CounterfactualReward
 from benchmarks.study.positions import ARMS, FORMS, TERM, TRAININGS
-from benchmarks.study.runs import of_others
+from benchmarks.study.runs import so_far
 from benchmarks.study.truth import claims_reward
 from medr1_lib.analysis import recorded
 from medr1_lib.analysis.gains import read_all
@@ -204,11 +204,11 @@ def test_a_record_of_other_settings_is_not_added_to(tmp_path):
     path.write_text(json.dumps(told))
     rows = pd.DataFrame({"arm": ["a", "b"], "seed": [0, 0], "item": [7, 8]})
     rows.to_parquet(tmp_path / "answers.parquet")
-    kept, answers = of_others(path, ["arm", "seed"], {("b", 0)}, {"steps": 5})
-    assert kept == [{"date": "2026-11-29", "arm": "a", "seed": 0}]
-    assert [one["item"].tolist() for one in answers] == [[7]]
+    kept, answers = so_far(path, ["arm", "seed"], {"steps": 5})
+    assert kept == {("a", 0): {"date": "2026-11-29", "arm": "a", "seed": 0}}
+    assert answers["a", 0]["item"].tolist() == [7]
     with pytest.raises(InputError, match="its steps is 5, this command's is 6"):
-        of_others(path, ["arm", "seed"], set(), {"steps": 6})
+        so_far(path, ["arm", "seed"], {"steps": 6})
 
 
 def test_two_records_of_one_plan_are_joined(tmp_path):

@@ -44,7 +44,7 @@ from tqdm import tqdm
 from benchmarks.stamp import run_stamp
 from benchmarks.study.counterfactual import CounterfactualReward
 from benchmarks.study.rejection import own_replies
-from benchmarks.study.runs import ANSWERS, of_others, score, train_and_score, write_answers
+from benchmarks.study.runs import ANSWERS, score, so_far, train_and_score, write_answers
 from benchmarks.study.truth import claims_reward
 from medr1_lib.analysis.gains import PARTS, change, read_all
 from medr1_lib.analysis.reliance import MEASURES, profile, reliance
@@ -100,20 +100,11 @@ class Study:
     def __init__(self, asked: argparse.Namespace) -> None:
         self.asked, self.items = asked, EvalSet(asked.data)
         self.features = {base: Features() for base in asked.base}
-        own = {(base.name, *others) for base, *others in planned(asked)}
-        own |= {(base.name, "base", style, -1) for base, style in product(asked.base, asked.styles)}
-        self.runs, self.answers = of_others(asked.record / RECORD, LABELS, own, self.same())
-        self.moved: list[pd.DataFrame] = []  # what each question's answer changed
-        self.before: dict[tuple[str, str], pd.DataFrame] = {}  # by base and style
-        others = [*self.answers]
+        self.runs, self.answers = so_far(asked.record / RECORD, LABELS, self.same())
         for base, style in product(asked.base, asked.styles):
             self.ask_base(base, style)
-        labels = [dict(rows[LABELS].iloc[0]) for rows in others]
-        models = [*zip(labels, others, strict=True)]
-        self.before |= {(k["base"], k["style"]): v for k, v in models if k["arm"] == "base"}
-        for label, rows in models:
-            if label["arm"] != "base":
-                self.compare(label, rows)
+        # What each question's answer changed, by model.
+        self.moved = {key: self.compared(key) for key in self.answers if key[1] != "base"}
 
     def same(self) -> dict[str, Any]:
         """What all models of a record have in common."""
@@ -124,38 +115,40 @@ class Study:
         """Ask a base, before anything is trained on it."""
         out = self.asked.out / f"{base.name}-base-{style}"
         settings, features = self.settings(style), self.features[base]
-        self.before[base.name, style] = score(base, None, self.items, settings, out, features)
-        named = (base.name, "base", style, -1)
-        label: dict[str, Any] = dict(zip(LABELS, named, strict=True))
-        self.keep(label, label, self.before[base.name, style])
+        answers = score(base, None, self.items, settings, out, features)
+        self.keep((base.name, "base", style, -1), answers, {})
 
     def add(self, base: Path, arm: str, style: str, seed: int) -> dict[str, Any]:
         """Train and score one model, or take it up, and write down everything so far."""
-        label: dict[str, Any] = dict(zip(LABELS, (base.name, arm, style, seed), strict=True))
-        run, after = self.trained(base, arm, style, seed)
-        gain = self.compare(label, after)
-        told = label | {"steps": len(run.log), "minutes": minutes(run), "gain": gain}
-        self.keep(label, told, after)
+        key = base.name, arm, style, seed
+        run, answers = self.trained(base, arm, style, seed)
+        told = self.keep(key, answers, {"steps": len(run.log), "minutes": minutes(run)})
+        self.moved[key] = self.compared(key)
+        gain = self.moved[key][[*PARTS]].mean().round(4).replace({np.nan: None})
+        told["gain"] = {str(part): value for part, value in gain.items()}
         self.record()
         return told
 
-    def compare(self, label: dict[str, Any], after: pd.DataFrame) -> dict[str, Any]:
-        """The parts of a model's gain over its base."""
-        before = self.before[label["base"], label["style"]]
+    def compared(self, key: tuple[Any, ...]) -> pd.DataFrame:
+        """What a model's training changed in each question, in the parts of the gain and beside."""
+        base, _, style, _ = key
+        before, after = self.answers[base, "base", style, -1], self.answers[key]
         changes = change(read_all(before), read_all(after))
         for control in CONTROLS:
             there, here = (reliance(of, control).set_index("item") for of in (before, after))
             for name in MEASURES:
                 column = name if control == "shuffled" else f"{name} {control}"
                 changes[column] = changes["item"].map(here[name] - there[name])
-        self.moved.append(changes.assign(**label))
-        gain = changes[[*PARTS]].mean().round(4).replace({np.nan: None})
-        return {str(part): value for part, value in gain.items()}
+        return changes.assign(**dict(zip(LABELS, key, strict=True)))
 
-    def keep(self, label: dict[str, Any], told: dict[str, Any], answers: pd.DataFrame) -> None:
-        """Remember the answers of a model, and what is told of it."""
-        self.runs.append({"date": time.strftime("%Y-%m-%d")} | told | summary(answers))
-        self.answers.append(answers[KEPT].assign(**label))
+    def keep(
+        self, key: tuple[Any, ...], answers: pd.DataFrame, told: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Remember the answers of a model, and what is told of it, which is returned."""
+        label = dict(zip(LABELS, key, strict=True))
+        self.answers[key] = answers[KEPT].assign(**label)
+        self.runs[key] = {"date": time.strftime("%Y-%m-%d")} | label | told | summary(answers)
+        return self.runs[key]
 
     def settings(self, style: str) -> Settings:
         """What the answers of every model in this style depend on."""
@@ -199,7 +192,7 @@ class Study:
         The interval is over pictures, and over bases where there are several, else over seeds. The
         seeds of one base count as one model, so that each base weighs the same.
         """
-        moved = pd.concat(self.moved)
+        moved = pd.concat(self.moved.values())
         columns = [*PARTS, *(name for name in map(str, moved) if name.split()[0] in MEASURES)]
         rows = []
         for (style, arm), group in moved.groupby(["style", "arm"], sort=False):
@@ -216,10 +209,11 @@ class Study:
         asked = self.asked
         asked.record.mkdir(parents=True, exist_ok=True)
         head: dict[str, Any] = run_stamp(asked.threads) | self.same()
-        head["seeds"] = sorted({run["seed"] for run in self.runs} - {-1})
+        head["seeds"] = sorted({run["seed"] for run in self.runs.values()} - {-1})
         table = self.table().replace({np.nan: None}).to_dict("records")
-        write_json(asked.record / RECORD, head | {"table": table, "runs": self.runs})
-        write_answers(self.answers, asked.record / ANSWERS)
+        told = {"table": table, "runs": [*self.runs.values()]}
+        write_json(asked.record / RECORD, head | told)
+        write_answers(self.answers.values(), asked.record / ANSWERS)
 
 
 def letters_only(style: str, answer: str, question_type: str, scene: str | None) -> str:

@@ -42,7 +42,7 @@ from tqdm import tqdm
 from benchmarks.stamp import run_stamp
 from benchmarks.study.learning import CHANGES, CONTROLS, KEPT, minutes, summary
 from benchmarks.study.registered import PICTURE, fingerprint, outcomes
-from benchmarks.study.runs import ANSWERS, of_others, score, train_and_score, write_answers
+from benchmarks.study.runs import ANSWERS, score, so_far, train_and_score, write_answers
 from medr1_lib.analysis.gains import read_all
 from medr1_lib.cli import exit_status
 from medr1_lib.data.styles import ALL_STYLES, thought
@@ -69,7 +69,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "beta 0": {"beta": 0.0},
 }
 CAUSES = ("none", "after", "dummy")  # the arms of the second and third training
-LABELS = ["training", "arm", "seed"]
+LABELS = ["training", "arm", "seed", "asked"]
 RECORD = "positions.json"
 TOKENS = 64  # of the longest reply
 TERM = re.compile(r"(\w+)(?: asked (\w+))?(?:, (.+))?")
@@ -100,14 +100,8 @@ class Study:
         self.asked, self.items = asked, EvalSet(asked.data)
         self.features = Features()
         self.lessons: dict[tuple[int, str], Path] = {}
-        self.read: dict[tuple[str, ...], list[pd.DataFrame]] = {}  # by training, arm, form asked in
-        planned = [(training, arm, seed) for training, seed, arm in plan(asked)]
-        planned += [("lesson", arm, seed) for _, arm, seed in planned]
-        path, same = asked.record / RECORD, self.same()
-        self.runs, self.answers = of_others(path, LABELS, {*planned}, same)
-        for rows in self.answers:
-            for form, own in rows.groupby("asked"):
-                self.understand(dict(rows[LABELS].iloc[0]), str(form), own)
+        self.runs, self.answers = so_far(asked.record / RECORD, LABELS, self.same())
+        self.read = {label: understood(label, rows) for label, rows in self.answers.items()}
 
     def same(self) -> dict[str, Any]:
         """What all models of a record have in common."""
@@ -160,22 +154,18 @@ class Study:
 
     def keep(self, label: dict[str, Any], form: str, answers: pd.DataFrame) -> None:
         """Remember the answers of a model that was asked in one form."""
-        stamp = {"date": time.strftime("%Y-%m-%d")}
-        self.runs.append(stamp | label | {"asked": form} | summary(answers))
-        names = {name: label[name] for name in LABELS} | {"asked": form}
-        self.answers.append(answers[KEPT].assign(**names))
-        self.understand(label, form, answers)
-
-    def understand(self, label: dict[str, Any], form: str, answers: pd.DataFrame) -> None:
-        """Read the answers of a model that was asked in one form."""
-        thinking = answers["completion"].map(lambda said: float(bool(thought(said))))
-        real = read_all(answers.assign(thinks=thinking, model=label["seed"]))
-        read = self.read.setdefault((label["training"], label["arm"], form), [])
-        read.append(real[[*PICTURE, "corrected", "thinks"]])
+        names = label | {"asked": form}
+        key = tuple(names[name] for name in LABELS)
+        self.runs[key] = {"date": time.strftime("%Y-%m-%d")} | names | summary(answers)
+        self.answers[key] = answers[KEPT].assign(**dict(zip(LABELS, key, strict=True)))
+        self.read[key] = understood(key, answers)
 
     def outcomes(self) -> pd.DataFrame:
         """The predictions of `positions` beside what came out."""
-        tables = {label: pd.concat(parts) for label, parts in self.read.items()}
+        parts: dict[tuple[str, ...], list[pd.DataFrame]] = {}
+        for (training, arm, _, form), rows in self.read.items():
+            parts.setdefault((training, arm, form), []).append(rows)
+        tables = {label: pd.concat(some) for label, some in parts.items()}
         return outcomes("positions", lambda one: measured(one, tables))
 
     def record(self) -> None:
@@ -183,10 +173,20 @@ class Study:
         asked = self.asked
         asked.record.mkdir(parents=True, exist_ok=True)
         head: dict[str, Any] = run_stamp(asked.threads) | self.same()
-        head["arms"] = [arm for arm in ARMS if ("course", arm, arm) in self.read]
+        trained = {key[1] for key in self.runs if key[0] == "course"}
+        head["arms"] = [arm for arm in ARMS if arm in trained]
         table = self.outcomes().replace({np.nan: None}).to_dict("records")
-        write_json(asked.record / RECORD, head | {"outcomes": table, "runs": self.runs})
-        write_answers(self.answers, asked.record / ANSWERS)
+        told = {"outcomes": table, "runs": [*self.runs.values()]}
+        write_json(asked.record / RECORD, head | told)
+        write_answers(self.answers.values(), asked.record / ANSWERS)
+
+
+def understood(label: tuple[Any, ...], answers: pd.DataFrame) -> pd.DataFrame:
+    """How the answers of a model that was asked in one form are read; `model` is its seed."""
+    thinking = answers["completion"].map(lambda said: float(bool(thought(said))))
+    return read_all(answers.assign(thinks=thinking, model=label[2]))[
+        [*PICTURE, "corrected", "thinks"]
+    ]
 
 
 def measured(

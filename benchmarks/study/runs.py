@@ -1,7 +1,7 @@
 """Train a model by a recipe and score it, or take up what is already there."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -57,16 +57,16 @@ def score(
     return log.finish({"finished": time.strftime("%Y-%m-%d")})
 
 
-def of_others(
-    path: Path, labels: Sequence[str], planned: Collection[tuple[Any, ...]], same: Mapping[str, Any]
-) -> tuple[list[dict[str, Any]], list[pd.DataFrame]]:
-    """Runs and answers in the record `path` of models that are not `planned`: it keeps them.
+def so_far(
+    path: Path, labels: Sequence[str], same: Mapping[str, Any]
+) -> tuple[dict[tuple[Any, ...], dict[str, Any]], dict[tuple[Any, ...], pd.DataFrame]]:
+    """What the record `path` tells of each model, and its answers; both by its `labels`.
 
-    So a record grows by seeds and arms, on several days or machines. `labels` name a model; the
-    settings in `same` must be those of the record.
+    A command adds to it or replaces what it makes again, so that a record grows by seeds and arms,
+    on several days or machines. The settings in `same` must be those of the record.
     """
     if not path.exists():
-        return [], []
+        return {}, {}
     remedy = "give --record another folder"
     told = read_json(path, remedy)
     for name, value in same.items():
@@ -74,12 +74,12 @@ def of_others(
             said = f"its {name} is {told.get(name)!r}, this command's is {value!r}"
             raise InputError(path, said, remedy)
     stamp = {"date": told["date"]}
-    runs = [stamp | one for one in told["runs"] if tuple(map(one.get, labels)) not in planned]
-    models = pd.read_parquet(path.with_name(ANSWERS)).groupby([*labels], sort=False)
-    return runs, [rows for label, rows in models if label not in planned]
+    runs = {tuple(map(one.get, labels)): stamp | one for one in told["runs"]}
+    answers = pd.read_parquet(path.with_name(ANSWERS)).groupby([*labels], sort=False)
+    return runs, {label: rows for label, rows in answers if label in runs}
 
 
-def write_answers(parts: list[pd.DataFrame], path: Path) -> None:
+def write_answers(parts: Iterable[pd.DataFrame], path: Path) -> None:
     """The answers of several models in one file, small enough for the repository."""
     rows = pd.concat(parts, ignore_index=True)
     # Further digits do not compress; places after the point would make a small one nothing.
