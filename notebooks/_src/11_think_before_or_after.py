@@ -350,8 +350,8 @@ table.set_index(["style", "models", "over", "part"])["points"].unstack()
 # %% [markdown]
 # ## 3 Six arms, and what was predicted
 #
-# To find a cause, change one thing at a time. The plan of the study `benchmarks/study/positions.py` has six
-# forms of completion, called *arms*. The record has those that were trained:
+# To find a cause, change one thing at a time. The study `benchmarks/study/positions.py` has six
+# forms of completion, called *arms*:
 #
 # - `before`, `none` and `after` are the three styles,
 # - `reason` is `after` with the words and tags of arXiv 2503.16188, a paper by authors of Med-R1,
@@ -417,8 +417,12 @@ print("registered predictions:", ", ".join(f"{k} {v}" for k, v in counts.items()
 
 # %% [markdown]
 # *Open* means that the data do not decide. For *held*, the whole line has to lie inside the bar, not only its
-# dot. With one seed the lines are too short, so be careful with *held* and *refuted*. *Not run* means that
-# the record does not have these arms.
+# dot. There is one seed, so be careful with *held* and *refuted*.
+#
+# **One arm failed: `reason`.** Its lesson did not teach the form, and all its completions in the test reach the limit of
+# 64 tokens (see `tokens` above). In training the limit was 32 tokens. There, GRPO learned nonsense that has the
+# right form when it is cut after 32 tokens. This is reward hacking, as in chapter 03. So the prediction
+# `reason minus after` says nothing about words and tags.
 #
 # ## 4 Training or answering?
 #
