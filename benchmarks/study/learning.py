@@ -44,9 +44,10 @@ from tqdm import tqdm
 from benchmarks.stamp import run_stamp
 from benchmarks.study.counterfactual import CounterfactualReward
 from benchmarks.study.rejection import own_replies
-from benchmarks.study.runs import ANSWERS, score, so_far, train_and_score, write_answers
+from benchmarks.study.runs import score, so_far, train_and_score, write_answers
 from benchmarks.study.truth import claims_reward
 from medr1_lib.analysis.gains import PARTS, change, read_all
+from medr1_lib.analysis.recorded import ANSWERS
 from medr1_lib.analysis.reliance import MEASURES, profile, reliance
 from medr1_lib.analysis.stats import ITEM, mean_table
 from medr1_lib.cli import exit_status

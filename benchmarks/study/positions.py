@@ -42,8 +42,9 @@ from tqdm import tqdm
 from benchmarks.stamp import run_stamp
 from benchmarks.study.learning import CHANGES, CONTROLS, KEPT, minutes, summary
 from benchmarks.study.registered import PICTURE, fingerprint, outcomes
-from benchmarks.study.runs import ANSWERS, score, so_far, train_and_score, write_answers
+from benchmarks.study.runs import score, so_far, train_and_score, write_answers
 from medr1_lib.analysis.gains import read_all
+from medr1_lib.analysis.recorded import ANSWERS
 from medr1_lib.cli import exit_status
 from medr1_lib.data.styles import ALL_STYLES, thought
 from medr1_lib.evaluation.evaluate import Settings

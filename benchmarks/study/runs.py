@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from medr1_lib.analysis.recorded import ANSWERS
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation.answers import AnswerLog
 from medr1_lib.evaluation.evaluate import Settings, evaluate
@@ -22,7 +23,6 @@ from medr1_lib.rl.run import Run, begun
 from medr1_lib.rl.train import Target, sft_target, train
 
 BATCH = 128  # questions at once
-ANSWERS = "answers.parquet"  # of a record, beside its JSON file
 
 
 def train_and_score(
