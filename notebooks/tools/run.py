@@ -72,10 +72,13 @@ def main(arguments: list[str]) -> int:
     chapters = chosen(kernel.NOTEBOOKS, options.chapters)
     alone = options.record or options.tier == "gpu" or os.cpu_count() == 1
     told = options.out, options.tier, options.keep_going, 1 if alone else 2
+    begin = time.monotonic()
     results, failed = course(chapters, *told)
+    clock = (time.monotonic() - begin) / 60
     if results and (options.keep_going or not failed):
         figures = sum(len(result.figures) for result in results)
-        print(f"\n{table(results)}\n\nExecuted notebooks: {options.out}; {figures} figures there")
+        print(f"\n{table(results)}\n{clock:.1f} minutes by the clock, {told[-1]} at a time\n")
+        print(f"Executed notebooks: {options.out}; {figures} figures there")
     if failed:
         print(f"failed: {', '.join(failed)}")
         return 1
