@@ -358,7 +358,10 @@ def _report(records: "DataFrame", other: "DataFrame | None", options: argparse.N
                 pair = compare(answers[answers["control"] == "none"], real)
                 gain, low, high = (100 * one for one in (pair.difference, *pair.interval))
                 told = f"{gain:+.1f} points [{low:+.1f}, {high:+.1f}]"
-                print(f"against {options.compare}, {name}: {told}, p = {pair.p:.2g}, n = {pair.n}")
+                n = f"n = {pair.n}"
+                if pair.effective_n < pair.n:
+                    n += f", of one patient or image a cluster, worth {pair.effective_n:.0f}"
+                print(f"against {options.compare}, {name}: {told}, p = {pair.p:.2g}, {n}")
                 report[style].setdefault("compared", {})[name] = asdict(pair)
     if other is not None and not any("compared" in found for found in report.values()):
         raise InputError(options.compare, "has no answers in these styles", "choose another one")

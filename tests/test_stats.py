@@ -151,6 +151,34 @@ def test_mcnemar_against_figures_worked_out_by_hand():
     assert stats.compare(second, first).difference == pytest.approx(-0.4)
 
 
+def test_images_of_one_patient_are_no_evidence_of_their_own():
+    """Eight patients of ten images, of whom six gained all and two lost all: a test of 6 to 2."""
+    first, second = frame(*[0] * 60, *[1] * 20), frame(*[1] * 60, *[0] * 20)
+    alone = stats.compare(first, second)
+    assert (alone.effective_n, alone.p) == (80, pytest.approx(8.58e-6, rel=1e-3))
+    of_patients = second.assign(patient=[f"p{n // 10}" for n in range(80)])
+    found = stats.compare(first, of_patients)
+    assert (found.n, found.effective_n) == (80, pytest.approx(8))
+    assert found.p == pytest.approx(2 * (1 + 8 + 28) / 2**8)
+    assert found.interval == pytest.approx(stats.paired_interval(2, 6, 8))
+    nobody_knows = second.assign(patient="", image_id=of_patients["patient"])
+    known = first.assign(image_id=of_patients["patient"])
+    assert stats.compare(known, nobody_knows) == found  # questions about one image
+
+
+def test_a_false_difference_between_models_is_as_rare_as_promised():
+    """Forty studies of twelve patients whose answers turn together, and no model the better one."""
+    rng, alarms = np.random.default_rng(0), {"clusters": 0, "items": 0}
+    for _ in range(40):
+        turns = np.repeat(rng.choice([-1, 0, 1], size=12, p=[0.3, 0.4, 0.3]), 10)
+        first, second = frame(*(turns < 0).astype(int)), frame(*(turns > 0).astype(int))
+        second = second.assign(patient=[f"p{n // 10}" for n in range(120)])
+        alarms["clusters"] += stats.compare(first, second).p < 0.05
+        alarms["items"] += stats.compare(first, second.assign(patient="")).p < 0.05
+    assert alarms["clusters"] <= 5
+    assert alarms["items"] >= 20
+
+
 def test_equal_answers_do_not_differ():
     found = stats.compare(frame(1, 0, 1), frame(1, 0, 1))
     assert (found.p, found.difference) == (1.0, 0.0)

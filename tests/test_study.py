@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import trainings
 
-from benchmarks.study import join, learning, maps, positions, registered
+from benchmarks.study import described, join, learning, maps, positions, registered
 from benchmarks.study.counterfactual import CounterfactualReward
 from benchmarks.study.positions import ARMS, FORMS, TERM, TRAININGS
 from benchmarks.study.runs import so_far
@@ -17,6 +17,7 @@ from benchmarks.study.truth import claims_reward
 from medr1_lib.analysis import recorded
 from medr1_lib.analysis.gains import read_all
 from medr1_lib.data.phantom_vqa import questions
+from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.question import AXES
 from medr1_lib.data.styles import ALL_STYLES, read_strict, thought
 from medr1_lib.errors import InputError
@@ -102,6 +103,48 @@ def test_each_prediction_of_the_maps_is_measured_by_its_words():
 
 
 @pytest.mark.slow
+def two_bases():
+    """Each style of a base gains by so much, and its thoughts become truer by so much."""
+    start, rows = {"undescribed": 0.4, "described": 0.5}, []
+    gains = {"before": {"undescribed": 0.1, "described": 0.3}, "none": 0.2, "after": 0.05}
+    for name, base in described.BASES.items():
+        for arm, style in described.STYLES.items():
+            gain = gains[arm] if isinstance(gains[arm], float) else gains[arm][name]
+            for seed in (described.UNTRAINED, 0, 1):
+                trained = seed != described.UNTRAINED
+                true = (
+                    None if arm == "none" else 0.5 + trained * (0.25 if arm == "before" else -0.25)
+                )
+                told = {"corrected": start[name] + trained * gain, "true": true, "model": seed}
+                place = {"base": base, "style": style, "seed": seed}
+                rows += [place | told | {"item": n, "image_id": f"i{n}"} for n in range(4)]
+    return pd.DataFrame(rows).astype({"true": float})
+
+
+def test_each_prediction_of_the_two_bases_is_measured_by_its_words():
+    found = {
+        one["id"]: round(described.measured(one, two_bases())["value"].mean(), 6)
+        for one in registered.registered()["sections"]["described"]["predictions"]
+    }
+    true = "share of true claims in {}, undescribed, after training less before it"
+    assert found == {
+        "before minus none, described less undescribed": 0.2,
+        "before minus none, described": 0.1,
+        "before minus none, undescribed": -0.1,
+        "after minus none, undescribed": -0.15,
+        true.format("before"): 0.25,
+        true.format("after"): -0.25,
+    }
+
+
+def test_a_thought_is_as_true_as_its_claims():
+    scene = Scene("CT", "head", "mass", "mild", "upper left", "bone window", "scanner 1", 7)
+    said = {"CT, finding: mass": 1.0, "CT, finding: mild": 0.5, "something": math.nan}
+    for words, share in said.items():
+        found = described.true_share(f"<think>{words}</think><answer>A</answer>", scene)
+        assert found == pytest.approx(share, nan_ok=True)
+
+
 def test_the_predictions_beside_the_recorded_maps_are_those_of_the_record():
     block = ROOT / "data/recorded/maps"
     kept = json.loads((block / maps.PREDICTIONS).read_text())["outcomes"]

@@ -227,7 +227,8 @@ def test_one_seed_elsewhere_is_no_yes_or_no():
 def contrast_of_parts(one, other):
     def frame(side):
         right = [side.right.loc[item, train].iloc[0] == 1 for item, train in side.test.items()]
-        plain = {"item": side.test.index, "image_id": "", "question": "", "answer": ""}
+        items = side.test.index
+        plain = {"item": items, "image_id": items.astype(str), "question": "", "answer": ""}
         return pd.DataFrame(plain | {"correct": right})
 
     return compare(frame(one), frame(other))

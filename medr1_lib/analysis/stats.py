@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+from scipy.stats import binomtest, permutation_test
 
 from medr1_lib.data.question import CONTROLS, in_order
 from medr1_lib.errors import InputError
@@ -53,13 +53,18 @@ def effective_n(credit: Iterable[float], clusters: Iterable[str]) -> float:
 
     Source: Kish 1965, "Survey Sampling", 5.4.
     """
-    right = pd.Series([*credit], dtype=float)
-    n, share_right = len(right), right.mean()
-    off = (right - share_right).groupby(list(clusters)).sum()
-    if len(off) == n or share_right in (0, 1):
-        return float(len(off))
-    spread = (off**2).sum() / (n * share_right * (1 - share_right))
-    return float(n / max(1.0, spread))
+    off = pd.Series([*credit], dtype=float)
+    off -= off.mean()
+    alone, together = (off**2).sum(), off.groupby(list(clusters)).sum()
+    if len(together) == len(off) or not alone:
+        return float(len(together))
+    return float(len(off) / max(1.0, (together**2).sum() / alone))
+
+
+def clusters(records: pd.DataFrame) -> pd.Series:
+    """What records are not independent in: their `patient`, where nobody knows it their image."""
+    patient = records.get("patient", records["image_id"])
+    return patient.where(patient != "", records["image_id"])
 
 
 def summary(records: pd.DataFrame) -> dict[str, Any]:
@@ -71,11 +76,8 @@ def summary(records: pd.DataFrame) -> dict[str, Any]:
 
     def shares(group: pd.DataFrame) -> dict[str, Any]:
         found = share(group) | {"unread": float(group["parsed"].isna().mean())}
-        clusters = group["image_id"]
-        if "patient" in group:
-            clusters = group["patient"].where(group["patient"] != "", clusters)
-        if clusters.duplicated().any():
-            worth: Any = effective_n(group["correct"], clusters)
+        if (shared := clusters(group)).duplicated().any():
+            worth: Any = effective_n(group["correct"], shared)
             found["effective_n"] = worth
             found["interval"] = list(wilson(found["accuracy"] * worth, worth))
         return found
@@ -117,32 +119,48 @@ class Paired:
     second: int  # in the second only
     difference: float  # accuracy of the second minus that of the first
     interval: tuple[float, float]  # of the difference, by `paired_interval`
-    p: float  # exact p-value of McNemar's test
+    p: float  # exact p-value of McNemar's test, or of its like for clusters
+    effective_n: float  # what the items are worth, `n` if they are independent
 
 
 def compare(first: pd.DataFrame, second: pd.DataFrame) -> Paired:
     """Compare two sets of answers to the same items, one row per item. Built in chapter 10.
 
-    Raises an `InputError` if they do not cover the same items, or one covers an item twice.
+    Items of one patient (column `patient` of `second`) or of one image are a cluster. Raises an
+    `InputError` if the two do not cover the same items, or one covers an item twice.
     """
-    pairs = first.merge(second, on=ITEM, suffixes=("_first", "_second"))
+    pairs = first[[*ITEM, "correct"]].merge(second, on=ITEM, suffixes=("_first", "_second"))
     if not len(pairs) == len(first) == len(second) or pairs["item"].duplicated().any():
         problem = f"{len(first)} and {len(second)} records have {len(pairs)} pairs"
         remedy = "choose one style and control of each, made from the same data and limit"
         raise InputError("comparison", problem, remedy)
-    return paired(pairs["correct_first"].astype(bool), pairs["correct_second"].astype(bool))
+    right = pairs[["correct_first", "correct_second"]].astype(bool)
+    return paired(right["correct_first"], right["correct_second"], clusters(pairs))
 
 
-def paired(first: pd.Series, second: pd.Series) -> Paired:
-    """Compare which of the same items two models have right, by McNemar's exact test."""
+def paired(first: pd.Series, second: pd.Series, shared: pd.Series | None = None) -> Paired:
+    """Compare which of the same items two models have right, by McNemar's exact test.
+
+    Items with an equal value in `shared` are a cluster. They count as `effective_n` in the
+    interval, and the test asks of clusters what McNemar's asks of items: if neither model is the
+    better one, each cluster could have gained as much as it lost.
+    """
     n, both = len(first), int((first & second).sum())
     lost, won = int((first & ~second).sum()), int((~first & second).sum())
-    p = binomtest(won, won + lost).pvalue if won + lost else 1.0
-    difference, interval = (won - lost) / n, paired_interval(lost, won, n)
-    return Paired(n, both, lost, won, difference, interval, float(p))
+    gained = second.astype(int) - first
+    worth = float(n) if shared is None else effective_n(gained, shared)
+    interval = paired_interval(lost * worth / n, won * worth / n, worth)
+    if shared is not None and shared.duplicated().any():
+        sums = gained.groupby(shared).sum()
+        told = (sums[sums != 0],), np.sum  # a cluster that gained nothing says nothing
+        several = len(told[0][0]) > 1
+        p = permutation_test(*told, permutation_type="samples", rng=0).pvalue if several else 1.0
+    else:
+        p = binomtest(won, won + lost).pvalue if won + lost else 1.0
+    return Paired(n, both, lost, won, (won - lost) / n, interval, float(p), worth)
 
 
-def paired_interval(lost: int, won: int, n: int) -> tuple[float, float]:
+def paired_interval(lost: float, won: float, n: float) -> tuple[float, float]:
     """The 95 % interval of a difference in accuracy on the same `n` items. Built in chapter 10.
 
     `lost` items were right in the first model only, `won` in the second only. Half an item in each

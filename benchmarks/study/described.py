@@ -1,0 +1,140 @@
+"""What was predicted of the two bases (`predictions.yaml`, `described`), beside their record.
+
+    python -m benchmarks.study.described --data _output/phantoms
+
+The shipped base is the undescribed one; the folder of the other one is named `described`. Reads the
+block of `benchmarks.study.learning`, and writes `predictions.json` into it. Accuracy is that of the
+corrected reader. The share of true claims is that of each thought that claims something, held to
+the scene of its picture in `--data`. Run it again when the block has changed.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.stamp import run_stamp
+from benchmarks.study.registered import PICTURE, fingerprint, outcomes
+from medr1_lib.analysis.gains import read_all
+from medr1_lib.analysis.recorded import ANSWERS
+from medr1_lib.analysis.stats import mean_table
+from medr1_lib.cli import exit_status
+from medr1_lib.data.phantoms import Scene
+from medr1_lib.data.rationale import claimed
+from medr1_lib.data.styles import thought
+from medr1_lib.errors import InputError
+from medr1_lib.evaluation.items import EvalSet
+from medr1_lib.files import write_json
+
+BASES = {"undescribed": "tiny-qwen2-vl", "described": "described"}
+STYLES = {"before": "think_before", "none": "no_think", "after": "think_after"}
+NAMED = re.compile(
+    r"(?:share of true claims in )?(?P<arm>\w+)(?: minus (?P<less>\w+))?, "
+    r"(?P<base>\w+)(?: less (?P<other>\w+))?(?:, after training less before it)?"
+)
+UNTRAINED = -1  # the seed of a base
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--block", type=Path, default=Path("data/recorded/described"))
+    asked = parser.parse_args(arguments)
+    read = judged(pd.read_parquet(asked.block / ANSWERS), scenes(asked.data))
+    found = outcomes("described", lambda one: measured(one, read))
+    print(found.to_string(index=False))
+    shown = table(read)
+    print(shown.round(3).to_string(index=False))
+    rows = {"outcomes": found, "table": shown}
+    told = {name: of.replace({np.nan: None}).to_dict("records") for name, of in rows.items()}
+    stamp = run_stamp(threads=1) | {"registered": fingerprint("described")}
+    write_json(asked.block / "predictions.json", stamp | told)
+    return 0
+
+
+def scenes(data: Path) -> dict[str, Scene]:
+    """What each picture of the test split shows."""
+    questions = EvalSet(data).questions
+    return {question.image_id: question.scene for question in questions if question.scene}
+
+
+def judged(answers: pd.DataFrame, shown: dict[str, Scene]) -> pd.DataFrame:
+    """The answers about real pictures, read, with the share of `true` claims of each thought."""
+    if not set(answers["image_id"]) <= shown.keys():
+        raise InputError("described", "pictures of the record are not in the data", "see --help")
+    by = answers.groupby(["base", "style", "seed"])
+    read = pd.concat(read_all(one) for _, one in by)
+    return read.assign(
+        model=read["seed"],
+        true=[
+            true_share(said, shown[picture])
+            for said, picture in zip(read["completion"], read["image_id"], strict=True)
+        ],
+    )
+
+
+def true_share(completion: str, scene: Scene) -> float:
+    """The share of true claims in a thought, not a number if it claims nothing."""
+    made = claimed(thought(completion))[0]
+    right = [getattr(scene, name) == value for name, value in made]
+    return float(np.mean(right)) if right else np.nan
+
+
+def measured(prediction: dict[str, Any], read: pd.DataFrame) -> pd.DataFrame:
+    """The value of a prediction for each picture of each model; none if it was not run."""
+    named = NAMED.fullmatch(prediction["id"])
+    assert named
+    if "measure" in prediction:
+        after, before = (
+            part(read, named["base"], named["arm"], "true", trained).reset_index()
+            for trained in (True, False)
+        )
+        pairs = after.merge(before, on=PICTURE[1:], suffixes=("", "_before")).set_index(PICTURE)
+        gap = pairs["true"] - pairs["true_before"]
+    else:
+        gap = gap_of(read, named["base"], named["arm"], named["less"])
+        if named["other"]:
+            gap = gap - gap_of(read, named["other"], named["arm"], named["less"])
+    return gap.dropna().rename("value").reset_index()
+
+
+def gap_of(read: pd.DataFrame, base: str, arm: str, less: str) -> "pd.Series[float]":
+    """What one arm is better by than another, on one base."""
+    return part(read, base, arm, "corrected") - part(read, base, less, "corrected")
+
+
+def part(
+    read: pd.DataFrame, base: str, arm: str, column: str, trained: bool = True
+) -> "pd.Series[float]":
+    """One column of the models of an arm on a base, by model and picture."""
+    own = read[(read["base"] == BASES[base]) & (read["style"] == STYLES[arm])]
+    own = own[(own["seed"] != UNTRAINED) == trained]
+    found: pd.Series[float] = own.set_index(PICTURE)[column]
+    return found
+
+
+def table(read: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy and share of true claims of each base in each style, before and after training."""
+    rows = []
+    for base in BASES:
+        for arm in STYLES:
+            for trained in (False, True):
+                names = {"base": base, "arm": arm, "trained": trained}
+                for column in ("corrected", "true"):
+                    own = part(read, base, arm, column, trained).reset_index()
+                    if own[column].notna().any():
+                        found = mean_table(own, [column]).rename_axis("measure").reset_index()
+                        rows.append(found.assign(**names, models=own["model"].nunique()))
+    return pd.concat(rows)[
+        ["base", "arm", "trained", "models", "measure", "n", "value", "low", "high"]
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main, sys.argv[1:]))
