@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
     if arguments[0] not in COMMANDS:
         print(f"error: no command {arguments[0]!r}\n\n{_usage()}", file=sys.stderr)
         return 2
-    return exit_status(COMMANDS[arguments[0]][0], arguments[1:])
+    return exit_status(COMMANDS[arguments[0]], arguments[1:])
 
 
 def exit_status(command: Callable[[list[str]], int], arguments: list[str]) -> int:
@@ -78,7 +78,7 @@ def _press_again(error: "sys.UnraisableHookArgs") -> None:
 
 def _usage() -> str:
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items()]
+    lines = [f"  {name:<{width}}  {TEXTS['commands'][name]}" for name in COMMANDS]
     return "usage: python -m medr1_lib <command> [--help]\n\n" + "\n".join(lines)
 
 
@@ -121,7 +121,10 @@ READERS: dict[str | None, Callable[[str], Any]] = {
     **{"N": positive, "PX": positive, "S": natural, "SEED": int},
     **{"STRENGTH": float, "SHARE": float, "image=NAME,...": _pairs, "C,W": _window},
 }
-OPTIONS = tomllib.loads(Path(__file__).with_name("options.toml").read_text(encoding="utf-8"))
+OPTIONS, TEXTS = (
+    tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
+    for name in ("options", "texts")
+)
 
 
 def _add(parser: argparse._ActionsContainer, command: str) -> None:
@@ -132,7 +135,7 @@ def _add(parser: argparse._ActionsContainer, command: str) -> None:
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
-    what = f"{COMMANDS[command][1]}."
+    what = f"{TEXTS['commands'][command]}."
     parser = argparse.ArgumentParser(prog=f"python -m medr1_lib {command}", description=what)
     _add(parser, command)
     return parser
@@ -169,7 +172,8 @@ def data(arguments: list[str]) -> int:
     """Build, import or audit a data set, print the report and write it where `--json` says."""
     parser = _parser("data")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, (_, what) in DATA.items():
+    for name in DATA:
+        what = TEXTS["data commands"][name]
         command = commands.add_parser(name, help=what, description=what)
         _add(command, f"data {name}")
         command.add_argument("--json", type=Path, metavar="FILE", help="write the report here too")
@@ -184,7 +188,7 @@ def data(arguments: list[str]) -> int:
         parser.error("--splits goes with --root, not with --table")
     for written in filter(None, (options.json, getattr(options, "pairs", None))):
         check_writable(written)
-    text, report = DATA[options.command][0](options)
+    text, report = DATA[options.command](options)
     print(text)
     if options.json:
         write_json(options.json, report)
@@ -215,7 +219,7 @@ def _import(options: argparse.Namespace) -> tuple[str, Report]:
         done = omnimedvqa.import_data(*given, settings)
     audited = audit.of_data_set(options.out)
     lines = [_written(options.out, done["records"])]
-    for name, what in OPTIONS["told by data import"].items():
+    for name, what in TEXTS["told by data import"].items():
         if found := done.get(name):
             listed = found if isinstance(found, list) else []
             lines += [f"{len(listed) or found} {what}", *_shown(listed)]
@@ -267,7 +271,7 @@ def train(arguments: list[str]) -> int:
     """Train, with a line of progress, and say what came out; `--resume` goes on."""
     if not arguments or arguments[0] in ("-h", "--help"):
         known = (path.stem for path in (Path(__file__).parent / "rl" / "recipes").glob("*.yaml"))
-        print(OPTIONS["usage"]["train"], f"Presets: {', '.join(sorted(known))}", sep="\n")
+        print(TEXTS["usage"]["train"], f"Presets: {', '.join(sorted(known))}", sep="\n")
         return 0
     if "LOCAL_RANK" not in os.environ:  # not started by torchrun: one process, and so one GPU
         first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
@@ -492,20 +496,7 @@ def sweep(arguments: list[str]) -> int:
     return 1 if missing else 0
 
 
-# command: (what runs it, what it does)
-DATA: dict[str, tuple[Callable[[argparse.Namespace], tuple[str, Report]], str]] = {
-    "build": (_build, "draw PhantomMedVQA"),
-    "import": (_import, "a table of your own, or OmniMedVQA; exit status 1: some records skipped"),
-    "export": (_export, "a data set, or answers, for others"),
-    "audit": (_audit, "leakage and image-blind baselines"),
-}
-COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
-    "doctor": (doctor, "say what this machine can run"),
-    "progress": (progress, "say which exercises of your copies are solved"),
-    "data": (data, "build phantoms, import real data, audit or export either"),
-    "train": (train, "train by GRPO or by supervised fine-tuning"),
-    "evaluate": (evaluate, "score a model, or answers given elsewhere, on a test split"),
-    "ask": (ask, f"ask about one picture ({NOT_CLINICAL})"),
-    "merge": (merge, "write an adapter and its base as one model, in float32"),
-    "sweep": (sweep, "train and score a plan of many models, here or on a cluster"),
-}
+DATA: dict[str, Callable[[argparse.Namespace], tuple[str, Report]]]
+DATA = {"build": _build, "import": _import, "export": _export, "audit": _audit}
+_MAINS = doctor, progress, data, train, evaluate, ask, merge, sweep
+COMMANDS: dict[str, Callable[[list[str]], int]] = {main.__name__: main for main in _MAINS}

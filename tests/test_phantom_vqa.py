@@ -43,7 +43,7 @@ def test_stem_value_and_letter_are_crossed_exactly():
         crossed = Counter((q.question, q.answer_text, q.answer) for q in asked)
         assert len(crossed) == 2 * 4 * 4, (modality, question_type)
         assert set(crossed.values()) == {2}
-        stems = STEMS[ATTRIBUTES[question_type]]
+        stems = STEMS["medical"][ATTRIBUTES[question_type]]
         assert {q.question for q in asked} == set(stems)
 
 

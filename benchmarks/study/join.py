@@ -42,15 +42,10 @@ def join(more: Path, block: Path) -> int:
     questions = (pd.read_parquet(one / recorded.QUESTIONS) for one in (block, more))
     if not next(questions).equals(next(questions)):
         raise InputError(more, f"its questions are not those of {block}", "sweep on the same tests")
-    for name in TABLES:
-        both = pd.concat(pd.read_parquet(one / name) for one in (block, more))
-        content = both.to_parquet(
-            index=False, compression="zstd", compression_level=19, write_page_checksum=True
-        )
-        files.atomic_write(block / name, content)
     joined = [*told.get("joined", []), {name: added[name] for name in ("command", "recorded")}]
     told |= {"joined": joined, "models": told["models"] + added["models"]}
-    files.write_json(block / recorded.MODELS, told)
+    both = {name: [pd.read_parquet(one / name) for one in (block, more)] for name in TABLES}
+    recorded.write(block, both, told)
     return len(told["models"])
 
 

@@ -7,13 +7,13 @@ from typing import Any
 import pandas as pd
 
 from medr1_lib.analysis.stats import Measures, rate_table
-from medr1_lib.data.phantom_vqa import EVERYDAY_STEMS, STEMS
+from medr1_lib.data.phantom_vqa import STEMS
 from medr1_lib.data.question import LETTERS
 from medr1_lib.data.rationale import claimed
 from medr1_lib.data.styles import ALL_STYLES, thought
 from medr1_lib.errors import InputError
 
-ASKED = {stem: name for name, stems in (*STEMS.items(), *EVERYDAY_STEMS.items()) for stem in stems}
+ASKED = {stem: name for told in STEMS.values() for name, stems in told.items() for stem in stems}
 MEASURES: Measures = {
     "hallucination": ("false_claims", "claims"),
     "names modality": ("names_modality", None),

@@ -1,6 +1,6 @@
 """Blocks of recorded runs: every answer of every model of a sweep, in a few small files."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from medr1_lib.data.question import ALL_CONTROLS, ALL_LETTERS, AXES, BASES, LETTERS
 from medr1_lib.data.styles import ALL_STYLES
 from medr1_lib.errors import InputError, refusing
-from medr1_lib.files import read_json
+from medr1_lib.files import atomic_write, read_json, write_json
 
 MODELS, ANSWERS, QUESTIONS = "models.json", "answers.parquet", "questions.parquet"
 LOGS, LETTER_PROBS = "log.parquet", "letter_probs.parquet"  # a block may be without them
@@ -71,6 +71,20 @@ def letter_table(answers: pd.DataFrame) -> pd.DataFrame:
     table = probs.assign(item=real["item"], chosen=probs.idxmax(axis=1))
     right = table["chosen"] == real["answer"]
     return table.assign(confidence=probs.max(axis=1), correct=right)
+
+
+def write(
+    block: Path, tables: Mapping[str, Sequence[pd.DataFrame]], notes: Mapping[str, Any]
+) -> None:
+    """Write a block: of each table its parts one under the other, if there are any, and notes."""
+    block.mkdir(parents=True, exist_ok=True)
+    for name, parts in tables.items():
+        if parts:
+            content = pd.concat(parts, ignore_index=True).to_parquet(
+                index=False, compression="zstd", compression_level=19, write_page_checksum=True
+            )
+            atomic_write(block / name, content)
+    write_json(block / MODELS, dict(notes))
 
 
 def notes(block: Path) -> dict[str, Any]:

@@ -227,8 +227,8 @@ def compare_pooled(variants: dict[str, TransferAnswers]) -> pd.DataFrame:
     return table.assign(p_holm=holm(table["p"]))
 
 
-def prediction_intervals(found: TransferAnswers, level: float = 0.99) -> pd.DataFrame:
-    """Where the accuracy of each cell lies if it is run again with a new seed, on new items.
+def prediction_intervals(found: TransferAnswers) -> pd.DataFrame:
+    """The 99 % interval of the accuracy of each cell if it is run again: a new seed, new items.
 
     The variance between seeds is that of all cells (`seed_noise`). That between items
     counts twice, for those asked and for those of the rerun. Returns the columns `CELL`. Raises an
@@ -245,7 +245,7 @@ def prediction_intervals(found: TransferAnswers, level: float = 0.99) -> pd.Data
             items -= float(part.var(axis=1).mean()) / count
         items = max(items, 1 / n)  # where all is right, one in n may be wrong next time
         error, freedom = _summed([(seeds * (1 + 1 / count), free), (2 * items / n, n - 1)])
-        half = float(t.ppf(0.5 + level / 2, freedom)) * error
+        half = float(t.ppf(0.995, freedom)) * error
         rows.append((train, test, n, count, right, max(0.0, right - half), min(1.0, right + half)))
     return pd.DataFrame(rows, columns=CELL)
 

@@ -3,12 +3,14 @@
 import base64
 import re
 from collections.abc import Mapping, Sequence
-from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 import pandas as pd
 from ipywidgets import HTML, Button, Dropdown, HBox, IntSlider, Label, Layout, VBox
+from jinja2 import Environment
+from markupsafe import Markup, escape
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from PIL import Image
@@ -28,7 +30,21 @@ if TYPE_CHECKING:
     from medr1_lib.model.loading import ImageOnlyQwen2VLProcessor as Processor
 
 EVERY = "all"
-LEFT = 'style="text-align: left; padding: 0 1em"'
+
+
+def _pages() -> Any:  # noqa: ANN401 - macros, as functions
+    def tokens(text: str) -> Markup:
+        """A prompt with its special tokens in bold."""
+        return Markup(re.sub(r"(&lt;\|\w+\|&gt;)", r"<b>\1</b>", str(escape(text))))
+
+    pages = Environment(autoescape=True)
+    pages.filters |= {"tokens": tokens, "listed": styles.listed}
+    pages.filters["png"] = lambda image: base64.b64encode(images.png(image)).decode()
+    lines = Path(__file__).with_name("widgets.html").read_text(encoding="utf-8").splitlines()
+    return pages.from_string("".join(map(str.strip, lines)), {"letters": ALL_LETTERS}).module
+
+
+PAGES = _pages()
 
 
 class Panel(VBox):
@@ -51,23 +67,10 @@ class Panel(VBox):
         self._show()
 
     def _show(self, change: object = None) -> None:
-        self.view.value = self._page()
+        self.view.value = str(self._page())
 
     def _page(self) -> str:
         raise NotImplementedError
-
-
-def picture(image: Image.Image, alt: str, side: int = 224) -> str:
-    """An image as HTML that needs no file, with a text for readers who do not see it."""
-    data = base64.b64encode(images.png(image)).decode()
-    return f'<img alt="{escape(alt)}" width="{side}" src="data:image/png;base64,{data}">'
-
-
-def option_list(options: Sequence[str], right: str) -> str:
-    """The options as HTML, that of the letter `right` set apart."""
-    texts = zip(ALL_LETTERS, map(escape, options), strict=False)
-    items = [f"<b>{text} (right)</b>" if letter == right else text for letter, text in texts]
-    return f'<ol type="A"><li>{"</li><li>".join(items)}</li></ol>'
 
 
 class DataBrowser(Panel):
@@ -104,16 +107,9 @@ class DataBrowser(Panel):
     def _page(self) -> str:
         if not self._chosen:
             return "No such question among these."
-        question, answered = self.shown, self.reveal.value
-        if (scene := question.scene) is None:
-            raise InputError(question.image_id, "is no phantom", "show questions about phantoms")
-        truth = f"{question.answer}) {question.answer_text}; {scene}" if answered else "hidden"
-        return (
-            f"{picture(draw(scene), 'A phantom; what it shows is the question')}"
-            f"<p>{escape(question.question)}</p>"
-            f"{option_list(question.options, question.answer if answered else '')}"
-            f"<p>Answer: {escape(truth)}</p>"
-        )
+        if self.shown.scene is None:
+            raise InputError(self.shown.image_id, "is no phantom", "show questions about phantoms")
+        return PAGES.question(self.shown, draw(self.shown.scene), self.reveal.value)
 
 
 REPEATED = re.compile(r"(<\|\w+\|>)\1+")
@@ -132,7 +128,7 @@ class AnswerViewer(Panel):
         self, items: EvalSet, records: pd.DataFrame, processor: "Processor", seed: int = 0
     ) -> None:
         self._items, self._processor = items, processor
-        rows: list[dict[str, Any]] = [dict(row) for _, row in records.iterrows()]
+        rows: list[dict[Any, Any]] = records.to_dict("records")
         self._records = {tuple(row[key] for key in KEY): row for row in rows}
         self._asked = sorted(records["item"].unique())
         controls = tuple(name for name in records["control"].unique() if name != "none")
@@ -152,7 +148,7 @@ class AnswerViewer(Panel):
         prompt = self._prompts[key]
         question, image = self._items.questions[prompt.item], self._items.image(prompt)
         text = prompt_text(self._processor, question, prompt.style, image)
-        return answer_page(question, image, text, self._records[key])
+        return PAGES.answer(question, image, text, self._records[key])
 
 
 def prompt_text(
@@ -165,27 +161,6 @@ def prompt_text(
     tokens = processor(text=[text], images=[image] if image else None)["input_ids"][0]
     decoded = processor.tokenizer.decode(tokens)
     return REPEATED.sub(lambda run: f"{run[1]} x {len(run[0]) // len(run[1])} ", decoded)
-
-
-def answer_page(
-    question: Question, image: Image.Image | None, prompt: str, record: Mapping[str, Any]
-) -> str:
-    """One answer as HTML: picture, prompt with its special tokens in bold, completion, verdict."""
-    shown = picture(image, "The image that the model was shown") if image else "<p>(no image)</p>"
-    letter = record["parsed"] if isinstance(record["parsed"], str) else "nothing"  # pandas has nan
-    options = escape(styles.listed(question.options))
-    return (
-        f"{shown}<p>about {escape(question.modality)}: {options}"
-        f"</p><p>prompt</p>{_code(prompt)}<p>completion</p>{_code(record['completion'])}"
-        f"<p>read as {escape(letter)}, right is {escape(question.answer)}: "
-        f"<b>{'right' if record['correct'] else 'wrong'}</b>; "
-        f"the form asked for was {'kept' if record['format_ok'] else 'not kept'}</p>"
-    )
-
-
-def _code(text: str) -> str:
-    marked = re.sub(r"(&lt;\|\w+\|&gt;)", r"<b>\1</b>", escape(text))
-    return f'<pre style="white-space: pre-wrap; line-height: 1.4">{marked}</pre>'
 
 
 class RewardTester(Panel):
@@ -204,17 +179,9 @@ class RewardTester(Panel):
         self._show()
 
     def _page(self) -> str:
-        rows = []
-        for rules in RULES:
-            form, accuracy = points(self.said.value, ANSWER, self.style.value, rules)
-            cells = (rules, f"{form:g}", f"{accuracy:g}", f"{form + accuracy:g} of 2")
-            rows.append(f"<tr>{''.join(f'<td {LEFT}>{cell}</td>' for cell in cells)}</tr>")
-        heads = "".join(f"<th {LEFT}>{head}</th>" for head in ("rules", "form", "answer", "reward"))
-        choices, letter = escape(styles.listed(OPTIONS)), styles.read(self.said.value, OPTIONS)
-        return (
-            f"<p>{choices}; right is {ANSWER}; evaluation reads {letter or 'nothing'}</p>"
-            f"<table><tr>{heads}</tr>{''.join(rows)}</table>"
-        )
+        said, style = self.said.value, self.style.value
+        rows = [(rules, *points(said, ANSWER, style, rules)) for rules in RULES]
+        return PAGES.rewards(OPTIONS, ANSWER, styles.read(said, OPTIONS), rows)
 
 
 class RolloutExplorer(Panel):
@@ -247,32 +214,11 @@ class RolloutExplorer(Panel):
         self._show()
 
     def _page(self) -> str:
-        return group_page(self.shown, self._images[self.shown["image_id"].iloc[0]])
-
-
-def group_page(group: pd.DataFrame, image: Image.Image) -> str:
-    """One group of rollouts as HTML: the picture, the prompt, and the completions, best first."""
-    first, rewards = group.iloc[0], group["format_reward"] + group["accuracy_reward"]
-    verdict = f"mean reward {rewards.mean():.2f} of 2"
-    if (group["advantage"] == 0).all():
-        verdict = f"all {len(group)} earn {rewards.mean():g} of 2: nothing to learn here"
-    rows = ""
-    for _, rollout in group.sort_values("advantage", ascending=False).iterrows():
-        advantage = float(rollout["advantage"])  # its sign is printed: nothing depends on the color
-        color = "#cfe3f1" if advantage > 0 else "#f9dcc4"
-        style = f"background: {color}; color: black" if advantage else ""  # zero: the theme's own
-        paid = (f"<td {LEFT}>{rollout[f'{part}_reward']:g}</td>" for part in ("format", "accuracy"))
-        rows += (
-            f"<tr><td {LEFT}><code>{escape(rollout['completion'])}</code></td>{''.join(paid)}"
-            f"<td style='padding: 0 1em; {style}'>{advantage:+.2f}</td></tr>"
-        )
-    head = "".join(f"<th {LEFT}>{x}</th>" for x in ("completion", "form", "answer", "advantage"))
-    return (
-        f"{picture(image, f'The image of the prompt, {first.modality}', 112)}"
-        f"<p>{escape(first.prompt)}</p>"
-        f"<table><caption>right is {escape(str(first.answer))}; {verdict}</caption>"
-        f"<tr>{head}</tr>{rows}</table>"
-    )
+        image = self._images[self.shown["image_id"].iloc[0]]
+        rewards = self.shown["format_reward"] + self.shown["accuracy_reward"]
+        rows = self.shown.sort_values("advantage", ascending=False).to_dict("records")
+        alike = bool((self.shown["advantage"] == 0).all())
+        return PAGES.group(image, rows, rewards.mean(), alike)
 
 
 # Options are strings: JupyterLab shows a dropdown whose value is `None` as blank.
@@ -326,21 +272,9 @@ class MapExplorer(Panel):
 
     def _page(self) -> str:
         n, right, low, high = rate(self._answers[self._key], "correct")
-        train, test = map(escape, self._key)
-        head = (
-            f"<p>trained on <b>{train}</b>, tested on <b>{test}</b>: "
-            f"{round(n * right)} of {n} answers right, {100 * low:.0f} to {100 * high:.0f} % "
-            "(95 % interval over models and questions)</p>"
-        )
+        told = *self._key, n, round(n * right), 100 * low, 100 * high
         if self._chosen.empty:
-            return f"{head}None of these."
+            return PAGES.cell(*told)
         answer = self._chosen.iloc[self.number.value - 1]
-        scene, verdict = Scene.from_json(answer["scene"]), "right" if answer["correct"] else "wrong"
-        shown = escape(f"seed {answer['seed']}; the picture shows {scene}")
-        return (
-            f"{head}{picture(draw(scene), f'The phantom of the question, {scene.modality}', 112)}"
-            f"<p>{escape(answer['question'])}</p>"
-            f"{option_list(answer['options'], answer['answer'])}"
-            f"<pre style='white-space: pre-wrap'>{escape(answer['completion'])}</pre>"
-            f"<p>{verdict}, {shown}</p>"
-        )
+        scene = Scene.from_json(answer["scene"])
+        return PAGES.cell(*told, answer.to_dict(), scene, draw(scene))

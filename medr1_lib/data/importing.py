@@ -22,6 +22,7 @@ import pandas as pd
 from fsspec import AbstractFileSystem
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.zip import ZipFileSystem
+from scipy.cluster.hierarchy import DisjointSet
 from tqdm import tqdm
 
 from medr1_lib import files
@@ -414,19 +415,13 @@ def _apart(items: list[Item], done: Mapping[str, Converted], settings: Settings)
 
 def _drawn(items: list[Item], done: Mapping[str, Converted]) -> list[Item]:
     """The records with a split; what shares a patient or pixels falls on one side."""
-    parent: dict[Key, Key] = {}
-
-    def root(key: Key) -> Key:
-        while parent.setdefault(key, key) != key:
-            parent[key] = key = parent[parent[key]]
-        return key
-
+    together = DisjointSet(key for item in items for key in _keys(item, done))
     for item in items:
-        first, *others = (root(key) for key in _keys(item, done))
-        parent |= dict.fromkeys(others, first)
+        keys = _keys(item, done)
+        together.merge(keys[0], keys[-1])
     members = defaultdict(list)
     for item in items:
-        members[root(("image", done[item.image].pixels))].append(item)
+        members[together[_keys(item, done)[0]]].append(item)
     parts, labels = dict[str, list[Item]](), dict[str, set[Hashable]]()
     for part in members.values():
         # by a hash of pixels, so that the order of the records does not matter

@@ -25,9 +25,7 @@ TRAIN_FACTOR = 4
 ATTRIBUTES = dict(
     zip(QUESTION_TYPES, ("acquisition", "anatomy", "finding", "grade", "place"), strict=True)
 )
-STEMS, EVERYDAY_STEMS = (
-    {name: tuple(both) for name, both in stems.items()} for stems in WORDS["stems"].values()
-)
+STEMS: dict[str, dict[str, list[str]]] = WORDS["stems"]  # by domain and attribute
 
 
 def values(modality: str, question_type: str) -> tuple[str, ...]:
@@ -35,9 +33,9 @@ def values(modality: str, question_type: str) -> tuple[str, ...]:
     return vocabulary(modality)[ATTRIBUTES[question_type]]
 
 
-def stems(modality: str, attribute: str) -> tuple[str, str]:
+def stems(modality: str, attribute: str) -> list[str]:
     """The two ways of asking for an attribute in a modality."""
-    return (EVERYDAY_STEMS if modality in EVERYDAY else STEMS)[attribute]
+    return STEMS["general" if modality in EVERYDAY else "medical"][attribute]
 
 
 def questions(

@@ -348,13 +348,6 @@ def record(jobs: Sequence[Path], block: Path, notes: dict[str, Any]) -> None:
         rows = pd.DataFrame([one.record(None) for one in _test_set(Path(test)).questions])
         asked = rows[recorded.ASKED].rename_axis("item").reset_index()
         questions.append(asked.assign(mark=mark))
-    block.mkdir(parents=True, exist_ok=True)
     tables = {recorded.ANSWERS: answers, recorded.QUESTIONS: questions, recorded.LOGS: logs}
     tables |= {recorded.LETTER_PROBS: letters}
-    for name, parts in tables.items():
-        if parts:
-            content = pd.concat(parts, ignore_index=True).to_parquet(
-                index=False, compression="zstd", compression_level=19, write_page_checksum=True
-            )
-            files.atomic_write(block / name, content)
-    files.write_json(block / recorded.MODELS, notes | {"models": models})
+    recorded.write(block, tables, notes | {"models": models})

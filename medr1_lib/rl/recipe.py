@@ -31,29 +31,11 @@ PRESETS = files("medr1_lib.rl") / "recipes"
 # The language model's linear layers. PEFT's "all-linear" would adapt the vision tower as well, and
 # TRL refuses an adapter on `lm_head`, whose product it fuses with the loss.
 LANGUAGE_LINEAR = r".*(language|text)_model.*\.([qkvo]_proj|gate_proj|up_proj|down_proj)"
-# What the run folder, the log and an exact resume rest on; a recipe cannot change it.
-ALWAYS: dict[str, Any] = {
-    "logging_strategy": "steps",
-    "logging_steps": 1,
-    "save_strategy": "steps",
-    "push_to_hub": False,  # a recipe from elsewhere must not open a connection
-    "disable_tqdm": True,
-    "remove_unused_columns": False,
-    "ddp_find_unused_parameters": False,  # TRL looks for them in every step of a model with images
-}
-# The questions are shuffled once by the seed, so that both methods meet the same ones in the same
-# order. Of its completions TRL would print a table at every step.
-FIXED = {
-    "grpo": ALWAYS
-    | {"shuffle_dataset": False, "log_completions": True, "num_completions_to_print": 0},
-    "sft": ALWAYS | {"train_sampling_strategy": "sequential", "dataloader_drop_last": True},
-}
-ELSEWHERE = {
-    "output_dir": "--out",
-    "data_seed": "seed",
-    "resume_from_checkpoint": "--resume",
-    "gradient_checkpointing": "activation_checkpointing",  # the name that transformers gave it
-}
+# What a recipe cannot set, what it calls by another name, and the bounds of numbers.
+_TABLES = yaml.safe_load((files("medr1_lib.rl") / "settings.yaml").read_text(encoding="utf-8"))
+FIXED = {method: _TABLES["fixed"]["both"] | _TABLES["fixed"][method] for method in CONFIGS}
+LEAST = {name: least for least, names in _TABLES["least"].items() for name in names}
+LARGEST = 2**31 - 1  # of any number, in either direction
 # What each field of a configuration holds. With another loss, which is any text to TRL, it would
 # train on to no end or refuse after minutes.
 GRPO_LOSS = Literal["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"]
@@ -61,17 +43,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "grpo": get_type_hints(GRPOConfig) | {"loss_type": GRPO_LOSS},
     "sft": get_type_hints(SFTConfig) | {"loss_type": Literal["nll", "dft"]},
 }
-# The bounds of a number, which TRL and transformers do not look at either.
-LARGEST = 2**31 - 1  # of any number, in either direction
-ABOVE_ZERO = ("learning_rate", "temperature", "num_train_epochs", "repetition_penalty")
-COUNTS = """per_device_train_batch_size num_generations gradient_accumulation_steps num_iterations
-    steps_per_generation generation_batch_size max_completion_length max_length save_steps
-    save_total_limit lora_alpha"""
-NOT_BELOW_ZERO = """beta epsilon epsilon_high weight_decay max_grad_norm warmup_steps top_k seed
-    dataloader_num_workers"""
-BOUNDS = {"max_steps": (-1, LARGEST), "lora_r": (1, 1024), "top_p": (0, 1), "min_p": (0, 1)}
-BOUNDS |= dict.fromkeys(COUNTS.split(), (1, LARGEST))
-BOUNDS |= dict.fromkeys(NOT_BELOW_ZERO.split(), (0, LARGEST))
 
 
 def _key(help: str, default: Any = dataclasses.MISSING, **argument: Any) -> Any:  # noqa: ANN401
@@ -126,8 +97,8 @@ class Recipe:
             if name not in kinds:
                 remedy = f"use a key of the recipe or of {CONFIGS[self.method].__name__}"
                 raise _refused(f"unknown key {name!r}", remedy)
-            if name in ELSEWHERE:
-                raise _refused(f"{name} is not set here", f"use {ELSEWHERE[name]} instead")
+            if instead := _TABLES["elsewhere"].get(name):
+                raise _refused(f"{name} is not set here", f"use {instead} instead")
             _check(name, value, kinds[name])
             if value != fixed.get(name, value):
                 raise _refused(f"{name} is always {fixed[name]}", "leave it out")
@@ -208,10 +179,11 @@ def _check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 - a typ
             remedy = f"use one of {', '.join(get_args(kind))}"
         raise _refused(f"{name} is {value!r:.80}", remedy)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        low, high = BOUNDS.get(name, (-LARGEST, LARGEST))
-        nothing = (name == "max_steps" and value == 0) or (name in ABOVE_ZERO and value <= 0)
+        low, high = LEAST.get(name, -LARGEST), _TABLES["most"].get(name, LARGEST)
+        above = name in _TABLES["above_zero"]
+        nothing = (name == "max_steps" and value == 0) or (above and value <= 0)
         if nothing or not low <= value <= high:
-            least = "above 0" if name in ABOVE_ZERO else f"from {low}"
+            least = "above 0" if above else f"from {low}"
             remedy = f"use a number {least}, at most {high}" + ", and not 0" * (low == -1)
             raise _refused(f"{name} is {value!r:.80}", remedy)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from medr1_lib.cli import exit_status
 from medr1_lib.course import tiers
 from medr1_lib.errors import InputError
 from notebooks.tools import canonical, kernel, sources
@@ -200,7 +201,4 @@ def hand_out(chapters: list[str], notebooks: Path, out: Path) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    sys.exit(exit_status(main, sys.argv[1:]))

@@ -22,6 +22,7 @@ import nbformat
 from nbclient.exceptions import CellControlSignal, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
+from medr1_lib.cli import exit_status
 from medr1_lib.course.checks import CHAPTERS
 from medr1_lib.course.exercise import Case
 from medr1_lib.errors import InputError
@@ -194,9 +195,4 @@ def table(rows: list[dict[str, str | int]]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(exit_status(main, sys.argv[1:]))

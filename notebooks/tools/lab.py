@@ -15,6 +15,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from medr1_lib.cli import exit_status
 from medr1_lib.course import tiers
 from medr1_lib.errors import InputError
 from medr1_lib.files import atomic_write
@@ -44,7 +45,10 @@ def main(arguments: list[str]) -> int:
     own = kernel.places() | ({"MEDR1_TIER": options.tier} if options.tier else {})
     paths = filter(None, [str(QUIET), os.environ.get("JUPYTER_CONFIG_PATH")])
     own["JUPYTER_CONFIG_PATH"] = os.pathsep.join(paths)
-    return subprocess.run(command, cwd=work.parent, env=os.environ | own).returncode
+    try:
+        return subprocess.run(command, cwd=work.parent, env=os.environ | own).returncode
+    except KeyboardInterrupt:  # which ends JupyterLab, too
+        return 130
 
 
 def refresh(notebooks: Path, work: Path) -> list[str]:
@@ -95,9 +99,4 @@ def fingerprint(notebook: NotebookNode) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(exit_status(main, sys.argv[1:]))

@@ -21,6 +21,7 @@ import nbformat
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
+from medr1_lib.cli import exit_status
 from medr1_lib.course import tiers
 from medr1_lib.errors import InputError
 from medr1_lib.provenance import hardware
@@ -223,10 +224,8 @@ def _pictures(chapter: str, cells: list[NotebookNode], folder: Path) -> list[Pat
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        print("\ninterrupted; the chapters that were finished are kept", flush=True)
-        os._exit(130)  # waits for no chapter; kernels see it and end
+    status = exit_status(main, sys.argv[1:])
+    if status == 130:  # interrupted: waits for no chapter; kernels see it and end
+        sys.stdout.flush()
+        os._exit(status)
+    sys.exit(status)

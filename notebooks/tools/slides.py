@@ -13,7 +13,7 @@ import nbformat
 from nbconvert import SlidesExporter
 from nbformat import NotebookNode
 
-from medr1_lib.errors import InputError
+from medr1_lib.cli import exit_status
 from notebooks.tools import kernel, run, sources
 
 OUT = kernel.ROOT / "_output" / "slides"
@@ -70,7 +70,4 @@ def _level(heading: str) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    sys.exit(exit_status(main, sys.argv[1:]))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import nbformat
 
+from medr1_lib.cli import exit_status
 from medr1_lib.course.tiers import COSTS, material
 from medr1_lib.errors import InputError
 from notebooks.tools import kernel
@@ -82,7 +83,4 @@ def _recorded_minutes() -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    sys.exit(exit_status(main, sys.argv[1:]))

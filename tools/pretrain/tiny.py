@@ -21,7 +21,7 @@ from transformers import (
     Qwen2VLImageProcessorPil,
 )
 
-from medr1_lib.data.phantom_vqa import ATTRIBUTES, EVERYDAY_STEMS, STEMS, values
+from medr1_lib.data.phantom_vqa import ATTRIBUTES, STEMS, values
 from medr1_lib.data.question import DOMAINS, LETTERS
 from medr1_lib.data.styles import STYLES, prompt
 from medr1_lib.model.loading import ImageOnlyQwen2VLProcessor
@@ -72,12 +72,11 @@ def phrases(domains: Sequence[str] = MEDICAL) -> list[str]:
 
 def corpus(domains: Sequence[str] = MEDICAL) -> Iterable[str]:
     """What the tokenizer is trained on: prompts and names of attributes."""
-    owned = {"medical": STEMS, "general": EVERYDAY_STEMS}
-    asked = [stem for domain in domains for pair in owned[domain].values() for stem in pair]
+    asked = [stem for domain in domains for pair in STEMS[domain].values() for stem in pair]
     for style in STYLES:
         for stem in asked:
             yield prompt(stem, ("", "", "", ""), style)
-    yield from (f"{name}: {name}, " for name in STEMS for _ in range(9))
+    yield from (f"{name}: {name}, " for name in STEMS["medical"] for _ in range(9))
     yield from (ASK_CAPTION, "user\n", "assistant\n") * 9
 
 

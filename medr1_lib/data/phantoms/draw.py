@@ -139,15 +139,12 @@ def draw(scene: Scene) -> Image.Image:
     grey = look.grey(painter(VIEWS[look.view](plane), rng))
     grey = grey * np.float32(rng.uniform(0.8, 1.08)) + np.float32(rng.uniform(-0.04, 0.08))
     everyday = scene.modality in EVERYDAY
-    if scene.grade and scene.place:
-        radius = RADII[words["grade"].index(scene.grade)]
-        centre = CENTRES[PLACES.index(scene.place)]
     if scene.grade and not everyday:
-        grey = _with_lesion(grey, scene.primitive, radius, centre, rng)
+        grey = _with_lesion(grey, scene, rng)
     grey = FINISHES[look.finish](NOISE[scene.modality](grey, rng), rng)
     pixels = look.colour(grey)
     if scene.grade and everyday:
-        pixels = _with_object(pixels, scene.primitive, radius, centre, rng)
+        pixels = _with_object(pixels, scene, rng)
     if scene.acquisition == "color Doppler":
         pixels = _with_flow(pixels, rng)
     if scene.scanner:
@@ -155,13 +152,9 @@ def draw(scene: Scene) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def _with_lesion(
-    grey: Map, primitive: str, radius: float, centre: tuple[float, float], rng: np.random.Generator
-) -> Map:
+def _with_lesion(grey: Map, scene: Scene, rng: np.random.Generator) -> Map:
     """Adds the lesion, lighter or darker than what it lies on, whichever there is room for."""
-    x, y = np.array(centre) + rng.uniform(-0.06, 0.06, 2)
-    radius *= rng.uniform(0.94, 1.06)
-    mask = _lesion_mask(primitive, x, y, radius, rng)
+    mask = _lesion_mask(scene, rng)
     under = float((grey * mask).sum() / mask.sum())
     contrast = rng.uniform(0.3, 0.42)
     lighter = rng.random() < 0.5 if 0.25 < under < 0.75 else under <= 0.25
@@ -170,27 +163,23 @@ def _with_lesion(
 
 
 def _with_object(
-    pixels: NDArray[np.uint8],
-    primitive: str,
-    radius: float,
-    centre: tuple[float, float],
-    rng: np.random.Generator,
+    pixels: NDArray[np.uint8], scene: Scene, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     """Adds what lies on an everyday picture, in the colour that stands out most."""
-    x, y = np.array(centre) + rng.uniform(-0.06, 0.06, 2)
-    mask = _lesion_mask(primitive, x, y, radius * rng.uniform(0.94, 1.06), rng)[..., None]
+    mask = _lesion_mask(scene, rng)[..., None]
     under = (pixels * mask).sum((0, 1)) / mask.sum()
     colour = max(OBJECT_COLOURS, key=lambda known: np.abs(np.array(known) - under).sum())
     return (pixels + mask * (np.array(colour) - pixels)).astype(np.uint8)
 
 
-def _lesion_mask(
-    primitive: str, x: float, y: float, radius: float, rng: np.random.Generator
-) -> Map:
-    plane = Plane(X, Y)
-    if primitive == "solid":
+def _lesion_mask(scene: Scene, rng: np.random.Generator) -> Map:
+    """Where the lesion or the object lies, about its place and about as large as its grade."""
+    plane, grades = Plane(X, Y), vocabulary(scene.modality)["grade"]
+    x, y = np.array(CENTRES[PLACES.index(scene.place)]) + rng.uniform(-0.06, 0.06, 2)
+    radius = RADII[grades.index(scene.grade)] * rng.uniform(0.94, 1.06)
+    if scene.primitive == "solid":
         return plane.disk(x, y, radius, 0.05, tall=rng.uniform(0.85, 1.15))
-    if primitive == "ring":
+    if scene.primitive == "ring":
         return plane.ring(x, y, 0.82 * radius, 0.36 * radius, 0.04, tall=rng.uniform(0.85, 1.15))
     # Scattered: one spot near the rim in each of five directions and one in the middle, so that
     # the extent of the cluster, which is its grade, does not depend on luck.
