@@ -289,8 +289,7 @@ def train(arguments: list[str]) -> int:
     parser = RecipeParser(method)
     _add(parser, "train")
     given = parser.flags(rest)
-    names = [option.removeprefix("--") for option in OPTIONS["train"]]
-    own = {name: given.pop(name) for name in names if name in given}
+    own = {name: given.pop(name) for opt in OPTIONS["train"] if (name := opt[2:]) in given}
     if "out" not in own:
         raise InputError("train", "no --out", "name a folder for the run")
     if "threads" in own:

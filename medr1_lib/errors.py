@@ -7,7 +7,8 @@ from contextlib import contextmanager
 class InputError(ValueError):
     """Bad input, told in one line: where it is, what is wrong, what to do.
 
-    The command line prints the line and exits with status 2; it never shows a traceback for it.
+    Raised wherever files, folders, records or settings from outside are not sound. The command
+    line prints the line and exits with status 2; it never shows a traceback for it.
     """
 
     def __init__(self, where: object, problem: str, remedy: str) -> None:

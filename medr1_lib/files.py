@@ -95,7 +95,7 @@ def whole_folder(out: Path, again: bool = False) -> Iterator[Path]:
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
-    """The object that a JSON file holds. Raises an `InputError` if there is none."""
+    """The object that a JSON file holds."""
     with refusing(path, "cannot be read", remedy, OSError):
         text = path.read_bytes()
     with refusing(path, "is not sound JSON", remedy, ValueError, RecursionError):

@@ -77,10 +77,7 @@ def letter_matrix(answers: pd.DataFrame) -> NDArray[np.float64] | None:
 
 
 def letter_habit(answers: pd.DataFrame) -> pd.DataFrame:
-    """How often each letter is answered, and how often questions with that right letter are right.
-
-    Returns one row per letter: `share` of all answers, and `accuracy` where the letter is right.
-    """
+    """One row per letter: its `share` of all answers, and the `accuracy` where it is right."""
     share = answers["parsed"].value_counts() / len(answers)
     accuracy = answers.groupby("answer")["correct"].mean()
     letters = sorted({*LETTERS, *share.index, *accuracy.index})
@@ -112,10 +109,7 @@ def circular(answers: pd.DataFrame) -> dict[str, float]:
 
 
 def change(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
-    """The `gain_parts` of each question; both have the columns of `read_all`.
-
-    Raises an `InputError` if the two do not cover the same items.
-    """
+    """The `gain_parts` of each question; both have the columns of `read_all` and the same items."""
     pairs = before.merge(after, on=ITEM, suffixes=("_before", ""), validate="one_to_one")
     if not len(pairs) == len(before) == len(after):
         problem = f"{len(before)} and {len(after)} answers have {len(pairs)} items in common"
@@ -136,8 +130,5 @@ def gain_parts(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
 
 
 def gain_table(changes: pd.DataFrame) -> pd.DataFrame:
-    """The mean of each part of a gain, as a `stats.mean_table`.
-
-    `changes` are those of one model, or of several under a column `model`.
-    """
+    """The mean of each part of a gain, as `stats.mean_table` gives it."""
     return mean_table(changes, PARTS).rename_axis("part")

@@ -32,8 +32,7 @@ AGAIN = "copy the block again, record it by `sweep --record`, or run `tools.migr
 def load(block: Path) -> pd.DataFrame:
     """Every answer of a block, with its question and its model beside it; used from chapter 10 on.
 
-    One row per model, mark, control and item: `LABELS`, `ASKED` and `ANSWER_COLUMNS`. Raises an
-    `InputError` if the folder is no block, a damaged one, or one of an earlier version.
+    One row per model, mark, control and item: `LABELS`, `ASKED` and `ANSWER_COLUMNS`.
     """
     labels = pd.DataFrame(notes(block)["models"])[LABELS]
     answers = read_table(block / ANSWERS, ["model", "mark", *ANSWER_COLUMNS], AGAIN)
@@ -48,10 +47,7 @@ def load(block: Path) -> pd.DataFrame:
 
 
 def with_letter_probs(block: Path) -> pd.DataFrame:
-    """The answers about the real images with their `letter_probs`, fit for `gains.read_all`.
-
-    Raises an `InputError` if the block is without them.
-    """
+    """The answers about the real images with their `letter_probs`, fit for `gains.read_all`."""
     told = read_table(block / LETTER_PROBS, ["model", "item", *LETTERS], AGAIN)
     rows = told[[letter for letter in ALL_LETTERS if letter in told]].to_numpy().tolist()
     found = told[["model", "item"]].assign(mark=told.get("mark", "random"))
@@ -88,7 +84,7 @@ def write(
 
 
 def notes(block: Path) -> dict[str, Any]:
-    """How a block was made, and its models. Raises an `InputError` if the folder is no block."""
+    """How a block was made, and its models."""
     if not (block / MODELS).is_file():
         remedy = "name a folder that `sweep --record` wrote"
         raise InputError(block, "is no block of recorded runs", remedy)
@@ -106,7 +102,7 @@ def notes(block: Path) -> dict[str, Any]:
 
 
 def read_table(path: Path, columns: Collection[str], remedy: str) -> pd.DataFrame:
-    """A parquet file with these columns. Raises an `InputError` if there is no sound one."""
+    """A parquet file with these columns."""
     with refusing(path, "cannot be read", remedy):
         # Pandas would notice neither: a page that was changed, a text that is no UTF-8.
         stored = pq.read_table(path, page_checksum_verification=True)

@@ -27,7 +27,7 @@ def reliance(answers: pd.DataFrame, control: str = "shuffled") -> pd.DataFrame:
     """The three measures of each question, whose means `stats.mean_table` gives.
 
     `answers` are those of one model in one style, about the real images and under the control. No
-    letter counts as an answer of its own. Raises an `InputError` if the two have other questions.
+    letter counts as an answer of its own.
     """
     real, other = (answers[answers["control"] == name] for name in ("none", control))
     pairs = real.merge(other, on=ITEM, suffixes=("", "_control"), validate="one_to_one")

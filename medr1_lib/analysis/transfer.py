@@ -88,7 +88,6 @@ def transfer_answers(
     """Arrange the records (`recorded.load`) of one map. Built in chapter 12.
 
     `axis` is what the training split was cut by; models trained on `all` are tested by modality.
-    Raises an `InputError` if there are no such records, or the models were asked different items.
     """
     found = select(records, method, style, axis, control)
     base = select(records, "base", style, axis, control)
@@ -191,8 +190,7 @@ def difference_test(
 
     A side has one row per item and one column per seed. With one seed each this is `stats.paired`,
     and speaks of these two models. With several, the variance between items and the `noise` of the
-    seeds of either side add up (Welch 1947), so that it speaks of the methods. Raises an
-    `InputError` if the items differ, or are fewer than two.
+    seeds of either side add up (Welch 1947), so that it speaks of the methods.
     """
     if not first.index.equals(second.index):
         raise InputError("comparison", "the items differ", "score both on the same data")
@@ -231,8 +229,7 @@ def prediction_intervals(found: TransferAnswers) -> pd.DataFrame:
     """The 99 % interval of the accuracy of each cell if it is run again: a new seed, new items.
 
     The variance between seeds is that of all cells (`seed_noise`). That between items
-    counts twice, for those asked and for those of the rerun. Returns the columns `CELL`. Raises an
-    `InputError` if no model has two seeds.
+    counts twice, for those asked and for those of the rerun. Returns the columns `CELL`.
     """
     noise = seed_noise(found)
     if not noise:

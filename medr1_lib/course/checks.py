@@ -26,10 +26,7 @@ def __getattr__(name: str) -> Exercise:
 
 
 def chapters(work: Path) -> dict[str, dict[str, str]]:
-    """What each exercise said when it was run and saved last, by notebook; empty if it did not.
-
-    Raises an `InputError` if the folder holds no chapters, or one of them is no notebook.
-    """
+    """What each exercise said when it was run and saved last, by notebook; empty if it did not."""
     found = {}
     for path in sorted(work.glob("[0-9]*.ipynb")):
         if names := CHAPTERS.get(f"chapter_{path.name[:2]}"):

@@ -17,7 +17,6 @@ def page(chapter: int, **beliefs: float | None) -> None:
     """Keep what a student now believes of some claims, `None` for no change, and print all three.
 
     They are kept in `ledger.json` beside the notebook, or in the file that `MEDR1_LEDGER` names.
-    Raises an `InputError` if there is no such claim, or a number is no probability.
     """
     kept = _read()
     given = {claim: belief for claim, belief in beliefs.items() if belief is not None}

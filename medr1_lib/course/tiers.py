@@ -21,7 +21,6 @@ def material(name: str) -> Path:
 
     It is looked for in the folder that `MEDR1_HOME` names, a checkout of the course. Without that
     variable, in what the installed wheel carries, else in the checkout that holds this library.
-    Raises an `InputError` if it is not there.
     """
     named = os.environ.get("MEDR1_HOME")
     places = [Path(named, "data")] if named else [PACKAGE / "material", PACKAGE.parent / "data"]
@@ -33,10 +32,7 @@ def material(name: str) -> Path:
 
 
 def own_data() -> Path | None:
-    """The data set that `MEDR1_DATA` names, made by `data import` or `data build`; or none.
-
-    Raises an `InputError` if it names something else.
-    """
+    """The data set that `MEDR1_DATA` names, made by `data import` or `data build`; or none."""
     named = os.environ.get("MEDR1_DATA")
     if named and not Path(named, "dataset_dict.json").is_file():
         remedy = "set it to the folder that `python -m medr1_lib data import` made"
@@ -57,10 +53,7 @@ class Tier:
 
     @property
     def model_path(self) -> Path:
-        """The directory of the model to ask: `MEDR1_MODEL`, or else the tiny one of the course.
-
-        Raises an `InputError` if the gpu tier is not told where its model is.
-        """
+        """The directory of the model to ask: `MEDR1_MODEL`, else, but on a GPU, the tiny one."""
         named = os.environ.get("MEDR1_MODEL")
         if not named and self.name == "gpu":
             remedy = "set it to a directory of Qwen2-VL-2B-Instruct"
@@ -76,10 +69,7 @@ TIERS = {tier.name: tier for tier in (REPLAY, LAPTOP, GPU)}
 
 
 def current() -> Tier:
-    """The tier that the environment variable `MEDR1_TIER` names, `laptop` if it is not set.
-
-    Raises an `InputError` if there is no such tier, or it needs a GPU and there is none.
-    """
+    """The tier that `MEDR1_TIER` names, `laptop` if it is not set; refused where it cannot run."""
     name = os.environ.get("MEDR1_TIER", "laptop")
     if name not in TIERS:
         raise InputError("MEDR1_TIER", f"no tier {name!r}", f"set it to one of {', '.join(TIERS)}")
@@ -114,10 +104,7 @@ def start(chapter: int) -> Tier:
 
 
 def banner(chapter: int, tier: Tier) -> str:
-    """Tier, cost and caution in three lines, the same on every machine.
-
-    The cost is what `make course RECORD=1` measured last.
-    """
+    """Tier, cost (as measured last) and caution in three lines, the same on every machine."""
     try:
         timed = json.loads(material(COSTS).read_text(encoding="utf-8"))
     except InputError:  # nobody has timed the course yet

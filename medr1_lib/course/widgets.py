@@ -74,10 +74,7 @@ class Panel(VBox):
 
 
 class DataBrowser(Panel):
-    """Page through questions about phantoms: choose, look, guess, then ask for the answer.
-
-    Raises an `InputError` for a question that is not about a phantom.
-    """
+    """Page through questions about phantoms: choose, look, guess, then ask for the answer."""
 
     def __init__(self, questions: Sequence[Question]) -> None:
         self._questions = questions

@@ -85,10 +85,7 @@ def read(root: Path) -> datasets.DatasetDict:
 
 
 def read_split(root: Path, split: str) -> datasets.Dataset:
-    """One split of a data set, its images as stored bytes that `open_image` decodes.
-
-    An `InputError` names a record that lacks its image or is no question.
-    """
+    """One split of a data set, its records checked, its images as bytes for `open_image`."""
     splits = read(root)
     if split not in splits:
         remedy = f"choose one of {', '.join(splits)}, or {AGAIN}"

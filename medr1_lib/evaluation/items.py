@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -72,10 +71,12 @@ class EvalSet:
         self._images = pc.struct_field(column, "bytes")
         self.questions = [Question.from_record(row) for row in rows]
         digest = hashlib.sha256(json.dumps(rows).encode())
-        self._areas = []
-        for item in range(len(rows)):
+        self._lengths = []  # roughly the tokens of prompts: 28 x 28 pixels or four characters each
+        for item, asked in enumerate(self.questions):
             digest.update(self._images[item].as_py())
-            self._areas.append(math.prod(self._open(item, pixels=False).size))
+            width, height = self._open(item, pixels=False).size
+            letters = sum(map(len, (asked.question, *asked.options)))
+            self._lengths.append(width * height / 28**2 + letters / 4)
         self.sha256 = digest.hexdigest()
 
     def prompts(
@@ -105,7 +106,9 @@ class EvalSet:
             for control in ("none", *plain, *(self.questions[item].rotations if turned else ()))
             if control != "shuffled" or self.questions[item].modality not in alone
         ]
-        rank = {item: place for place, item in enumerate(sorted(chosen, key=self._length))}
+        rank = {
+            item: place for place, item in enumerate(sorted(chosen, key=self._lengths.__getitem__))
+        }
         return sorted(
             prompts,
             key=lambda one: (rank[one.item] // CHUNK, one.shown is None, one.style, rank[one.item]),
@@ -122,11 +125,6 @@ class EvalSet:
         if prompt.control == "blank":
             return Image.new("RGB", self._open(prompt.shown, pixels=False).size, GREY)
         return self._open(prompt.shown)
-
-    def _length(self, item: int) -> float:
-        """Roughly the tokens of a prompt: 28 x 28 pixels or four characters each."""
-        text = (self.questions[item].question, *self.questions[item].options)
-        return self._areas[item] / 28**2 + sum(map(len, text)) / 4
 
     def _open(self, item: int, pixels: bool = True) -> Image.Image:
         where = f"{self._where} record {item} ({self.questions[item].image_id})"

@@ -150,7 +150,7 @@ def base_directory(path: Path) -> Path:
     """The directory of the model itself: `path`, or what the adapter in it was trained on.
 
     What an adapter names is looked for from the working directory, the adapter's own and the
-    repository's. Raises an `InputError` if `path` is no directory, or its base is not found.
+    repository's.
     """
     if not path.is_dir():
         raise InputError(path, "is not a directory", "give the directory of a model")
@@ -168,10 +168,7 @@ def base_directory(path: Path) -> Path:
 
 
 def merge(path: Path, out: Path) -> None:
-    """Write an adapter and its base as one model, in float32: no update is rounded away.
-
-    Raises an `InputError` if `path` is no adapter, or `out` is there already.
-    """
+    """Write an adapter and its base as one model, in float32: no update is rounded away."""
     base, unfinished = base_directory(path), out.with_name(out.name + ".part")
     if base == path:
         raise InputError(path, "is no adapter", "give the adapter/ of a run")

@@ -52,10 +52,7 @@ class BenchRow:
 
 
 def load_bench(path: Path | None = None) -> list[BenchRow]:
-    """The rows of a bench, the one of the course if no other is named.
-
-    Raises an `InputError` if the table is not JSON, or a row is not complete.
-    """
+    """The rows of a bench, the one of the course if no other is named."""
     path = path or material("reward_bench.json")
     names, rows = [field.name for field in fields(BenchRow)], []
     for place, record in read_rows(path):

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medr1_lib.data.phantoms.painters import PAINTERS, Map, Plane, X, Y, line, paint, step, texture
+from medr1_lib.data.phantoms import painters
+from medr1_lib.data.phantoms.painters import Map, Plane, X, Y, line, paint, step, texture
 from medr1_lib.data.phantoms.scene import EVERYDAY, OWNED, PLACES, SCANNERS, Scene, vocabulary
 
 RADII = (0.12, 0.18, 0.25, 0.33)  # of the four grades
@@ -134,8 +135,7 @@ def draw(scene: Scene) -> Image.Image:
     plane = Plane(X, Y).moved(
         rng.uniform(-0.08, 0.08), rng.uniform(0.94, 1.06), tuple(rng.uniform(-0.05, 0.05, 2))
     )
-    words = vocabulary(scene.modality)
-    painter = PAINTERS[scene.modality][words["anatomy"].index(scene.anatomy)]
+    painter = getattr(painters, OWNED[scene.modality]["anatomies"][scene.anatomy])
     grey = look.grey(painter(VIEWS[look.view](plane), rng))
     grey = grey * np.float32(rng.uniform(0.8, 1.08)) + np.float32(rng.uniform(-0.04, 0.08))
     everyday = scene.modality in EVERYDAY

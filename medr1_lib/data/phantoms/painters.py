@@ -6,7 +6,6 @@ The maps of CT, MRI, X-ray and ultrasound are tissue densities: air 0, fat 0.3, 
 0.55, brain 0.65, fluid 0.8, bone 0.95. The others are lightness, 0 the darkest pigment or nucleus.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias
@@ -522,20 +521,3 @@ def diamonds(p: Plane, rng: np.random.Generator) -> Map:
     across, along = np.abs(np.sin(5 * (p.x + p.y))), np.abs(np.sin(5 * (p.x - p.y)))
     lattice = step(0.3 - np.minimum(across, along), 0.1)
     return paint(np.full_like(p.x, 0.8), lattice, 0.2) + 0.03 * texture(rng, 1)
-
-
-# One painter per anatomy or subject, in the order of `scene.vocabulary`.
-PAINTERS: dict[str, tuple[Callable[[Plane, np.random.Generator], Map], ...]] = {
-    "CT": (ct_head, ct_chest, ct_abdomen, ct_pelvis),
-    "MRI": (mri_brain, mri_knee, mri_spine, mri_heart),
-    "X-Ray": (xray_lungs, xray_hand, xray_leg, xray_skull),
-    "Ultrasound": (us_breast, us_thyroid, us_liver, us_kidney),
-    "Dermoscopy": (skin_trunk, skin_scalp, skin_nail, skin_palm),
-    "Fundus Photography": (fundus_disc, fundus_macula, fundus_arcade, fundus_periphery),
-    "OCT": (oct_fovea, oct_nerve, oct_cornea, oct_lens),
-    "Microscopy": (micro_blood, micro_colon, micro_muscle, micro_fat),
-    "Landscape": (mountains, sea, forest, desert),
-    "Still Life": (apple, bottle, cup, candle),
-    "Street Scene": (house, car, bridge, church),
-    "Textile": (stripes, checks, waves, diamonds),
-}
