@@ -4,4 +4,9 @@
 `analysis` has statistics and figures, `course` what only the notebooks need, `cli` the commands.
 """
 
+import logging
+
 __version__ = "0.2.0"
+
+# Else it complains of a missing kernel when it is imported.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

@@ -6,7 +6,6 @@ A command imports what it needs when it runs, so that `--help` and the doctor st
 import _thread
 import argparse
 import io
-import logging
 import math
 import os
 import shlex
@@ -25,9 +24,6 @@ from medr1_lib.files import check_writable, one_writer, write_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-# Else it complains of a missing kernel when it is imported; before any module that imports it.
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 Report = dict[str, Any]
 NOT_CLINICAL = "teaching and research; not for clinical use"

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -164,6 +164,14 @@ def check_writable(path: Path) -> None:
     """Refuse a report file that is a folder or lies in none, before any work is done."""
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise InputError(path, "cannot be written", "name a file in a folder that exists")
+
+
+def fill(form: Path, values: Mapping[str, Any]) -> str:
+    """The text of a form, a Jinja template, with these values in it."""
+    from jinja2 import Environment, StrictUndefined  # which the doctor can do without
+
+    forms = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    return forms.from_string(form.read_text(encoding="utf-8")).render(values)
 
 
 def write_json(path: Path, report: dict[str, Any] | list[Any]) -> None:

@@ -277,7 +277,7 @@ def test_the_prompt_is_what_the_model_reads(items):
 def test_the_viewer_shows_what_a_model_wrote_as_text():
     asked = Question("<i>", ("<u>", "b"), "A", "CT", "Disease Diagnosis", "x", "y")
     said = {"completion": "<script>", "parsed": None, "correct": False, "format_ok": False}
-    assert not re.search(r"<(script|i|u)>", widgets.answer_page(asked, None, "<i>", said))
+    assert not re.search(r"<(script|i|u)>", widgets.PAGES.answer(asked, None, "<i>", said))
 
 
 # ---- the reward tester ----
@@ -416,9 +416,8 @@ def test_every_group_can_be_reached_and_shows_its_own(rollout_explorer):
             seen.append(rollout_explorer.shown)
             name = rollout_explorer.shown.image_id.iloc[0]
             assert f"What does {name} show?" in rollout_explorer.view.value
-            assert widgets.picture(IMAGES[name], "The image of the prompt", 112).split("src=")[
-                1
-            ] in (rollout_explorer.view.value)
+            picture = str(widgets.PAGES.picture(IMAGES[name], "The image of the prompt", 112))
+            assert picture.split("src=")[1] in rollout_explorer.view.value
             assert advantages(rollout_explorer) == sorted(
                 rollout_explorer.shown.advantage, reverse=True
             )
@@ -464,7 +463,7 @@ def test_an_advantage_of_zero_has_the_colors_of_the_theme(rollout_explorer):
 
 def test_the_rollout_explorer_shows_what_was_written_as_text():
     said = ROLLOUTS[:4].assign(completion="<script>1</script>", prompt="<b>?</b>")
-    shown = widgets.group_page(said, IMAGES["a"])
+    shown = widgets.RolloutExplorer(said, IMAGES).view.value
     assert "<script>" not in shown
     assert "<b>" not in shown
 
@@ -586,11 +585,11 @@ def test_no_text_from_outside_becomes_markup(tester):
     row |= {"train": ODD, "modality": ODD, "method": "grpo", "item": 0}
     tester.said.value = ODD
     pages = [
-        widgets.answer_page(asked, grey, ODD, said),
-        widgets.group_page(group, grey),
+        widgets.PAGES.answer(asked, grey, ODD, said),
+        widgets.RolloutExplorer(group, IMAGES).view.value,
         widgets.MapExplorer(pd.DataFrame([row]), "modality").view.value,
         tester.view.value,
-        widgets.option_list([ODD, "b"], "A"),
-        widgets.picture(grey, ODD),
+        widgets.PAGES.option_list([ODD, "b"], "A"),
+        widgets.PAGES.picture(grey, ODD),
     ]
     assert [page for page in pages if "<img src=x" in page] == []

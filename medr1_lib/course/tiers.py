@@ -1,7 +1,6 @@
 """Three sizes of one course, the material that comes with it, and the first cell of a chapter."""
 
 import json
-import logging
 import os
 import sys
 from dataclasses import dataclass
@@ -98,7 +97,6 @@ def start(chapter: int) -> Tier:
 
         bars: Any = tqdm_notebook
         bars.__init__ = partialmethod(bars.__init__, disable=True)
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else: misses a kernel, on stderr
     print(banner(chapter, tier))
     return tier
 

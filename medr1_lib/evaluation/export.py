@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import datasets
@@ -93,8 +92,8 @@ def _parquet(split: Split, whole: Path) -> None:
 
 def _task(split: Split, whole: Path) -> None:
     _parquet(split, whole)
-    form = Template((FORM / "task.yaml").read_text(encoding="utf-8"))
-    text = form.substitute(name=split.out.name, root=split.out.absolute(), split=split.name)
+    told = {"name": split.out.name, "root": split.out.absolute(), "split": split.name}
+    text = files.fill(FORM / "task.yaml", told)
     (whole / f"{split.out.name}.yaml").write_text(text, encoding="utf-8")
     shutil.copy(FORM / "utils.txt", whole / "utils.py")
 
@@ -137,10 +136,8 @@ def _lines(rows: Iterable[Row], path: Path) -> None:
 def _card(split: Split, whole: Path, *data: str) -> None:
     """A card in the hub's form. The licence is its owner's to say."""
     known = json.dumps(files.read_json(split.folder / dataset.CARD, dataset.AGAIN), indent=1)
-    paths = "".join(f"\n          - {path}" for path in data)
-    form = Template((FORM / "card.md").read_text(encoding="utf-8"))
-    text = form.substitute(name=split.out.name, split=split.name, paths=paths, known=known)
-    (whole / "README.md").write_text(text, encoding="utf-8")
+    told = {"name": split.out.name, "split": split.name, "data": data, "known": known}
+    (whole / "README.md").write_text(files.fill(FORM / "card.md", told), encoding="utf-8")
 
 
 def _each(answers: pd.DataFrame) -> list[Answer]:

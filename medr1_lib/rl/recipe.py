@@ -32,9 +32,9 @@ PRESETS = files("medr1_lib.rl") / "recipes"
 # TRL refuses an adapter on `lm_head`, whose product it fuses with the loss.
 LANGUAGE_LINEAR = r".*(language|text)_model.*\.([qkvo]_proj|gate_proj|up_proj|down_proj)"
 # What a recipe cannot set, what it calls by another name, and the bounds of numbers.
-_TABLES = yaml.safe_load((files("medr1_lib.rl") / "settings.yaml").read_text(encoding="utf-8"))
-FIXED = {method: _TABLES["fixed"]["both"] | _TABLES["fixed"][method] for method in CONFIGS}
-LEAST = {name: least for least, names in _TABLES["least"].items() for name in names}
+TRL = yaml.safe_load((files("medr1_lib.rl") / "trl.yaml").read_text(encoding="utf-8"))
+FIXED = {method: TRL["fixed"]["both"] | TRL["fixed"][method] for method in CONFIGS}
+LEAST = {name: least for least, names in TRL["least"].items() for name in names}
 LARGEST = 2**31 - 1  # of any number, in either direction
 # What each field of a configuration holds. With another loss, which is any text to TRL, it would
 # train on to no end or refuse after minutes.
@@ -97,7 +97,7 @@ class Recipe:
             if name not in kinds:
                 remedy = f"use a key of the recipe or of {CONFIGS[self.method].__name__}"
                 raise _refused(f"unknown key {name!r}", remedy)
-            if instead := _TABLES["elsewhere"].get(name):
+            if instead := TRL["elsewhere"].get(name):
                 raise _refused(f"{name} is not set here", f"use {instead} instead")
             _check(name, value, kinds[name])
             if value != fixed.get(name, value):
@@ -179,8 +179,8 @@ def _check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 - a typ
             remedy = f"use one of {', '.join(get_args(kind))}"
         raise _refused(f"{name} is {value!r:.80}", remedy)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        low, high = LEAST.get(name, -LARGEST), _TABLES["most"].get(name, LARGEST)
-        above = name in _TABLES["above_zero"]
+        low, high = LEAST.get(name, -LARGEST), TRL["most"].get(name, LARGEST)
+        above = name in TRL["above_zero"]
         nothing = (name == "max_steps" and value == 0) or (above and value <= 0)
         if nothing or not low <= value <= high:
             least = "above 0" if above else f"from {low}"

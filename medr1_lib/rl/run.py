@@ -10,16 +10,16 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import pandas as pd
+from jinja2 import UndefinedError
 from safetensors import SafetensorError, safe_open
 from transformers import TrainerState
 
 from medr1_lib import files
 from medr1_lib.errors import InputError, refusing
-from medr1_lib.rl.recipe import Recipe
+from medr1_lib.rl.recipe import TRL, Recipe
 
 RECIPE, LOG, ROLLOUTS, CARD = "recipe.json", "log.csv", "rollouts.parquet", "README.md"
 ADAPTER, COMPLETIONS, STATE = "adapter", "completions", "trainer_state.json"
@@ -30,22 +30,9 @@ AVERAGED = 10  # steps at each end in the card, fewer in a short run
 AGAIN = "copy it again, or train into another folder"
 FORM = Path(__file__).with_name("card.md")  # of the run card
 KINDS = {"grpo": "GRPO with rule-based rewards", "sft": "supervised fine-tuning"}
-
-# column of the log: the name that TRL gives it
-SHARED = {name: name for name in ("entropy", "loss", "grad_norm", "learning_rate")}
-COLUMNS = {
-    "grpo": {
-        "reward": "reward",
-        "accuracy": "rewards/accuracy_reward/mean",
-        "format": "rewards/format_reward/mean",
-        "kl": "kl",
-        "completion_length": "completions/mean_length",
-        "truncated": "completions/clipped_ratio",
-        "zero_std_groups": "frac_reward_zero_std",
-    }
-    | SHARED,
-    "sft": {"token_accuracy": "mean_token_accuracy"} | SHARED,
-}
+# by method: the columns of a log, each with the name that TRL gives it
+COLUMNS: dict[str, dict[str, str]]
+COLUMNS = {method: TRL["columns"][method] | TRL["columns"]["both"] for method in KINDS}
 
 
 @dataclass(frozen=True)
@@ -184,7 +171,7 @@ class RunFolder:
         last = last_checkpoint(self.out)
         assert last is not None
         log = log_table(TrainerState.load_from_json(str(last / STATE)).log_history)
-        with writing(self.out), refusing(self.out / RECIPE, "was changed", AGAIN, KeyError):
+        with writing(self.out), refusing(self.out / RECIPE, "was changed", AGAIN, UndefinedError):
             (self.out / ADAPTER).mkdir(exist_ok=True)
             for name in ADAPTER_FILES:
                 shutil.copyfile(last / name, self.out / ADAPTER / name)
@@ -274,16 +261,7 @@ def card(recipe: Recipe, notes: Mapping[str, Any], log: pd.DataFrame) -> str:
     """The run card, Markdown: what a reader has to know before using the adapter."""
     measured = log.drop(columns=["step", "learning_rate"]).dropna(axis="columns", how="all")
     count = max(1, min(AVERAGED, len(log) // 2))
-    first, last = measured.head(count).mean(), measured.tail(count).mean()
-    rows = [f"| {name} | {first[name]:.3g} | {last[name]:.3g} |" for name in map(str, measured)]
-    told = f"The loss:\n\n$$\n{notes['formula']}\n$$\n\n" if "formula" in notes else ""
-    if "preflight" in notes:
-        forced = " Trained all the same (`--force`)." if notes["forced"] else ""
-        told += f"Before the first step: {notes['preflight']['text']}.{forced}\n\n"
-    values = recipe.to_dict() | dict(notes) | {"kind": KINDS[recipe.method], "told": told}
-    values |= {"count": count, "table": "\n".join(rows), "steps": len(log)}
-    values["quantize"] = recipe.quantize or "no"
-    values["asked"] = ", ".join(recipe.modality + recipe.question_type) or "all"
-    values["minutes"] = f"{log['seconds'].sum() / 60:.1f}"
-    values["machine"] = notes["gpu"] or notes["hardware"]
-    return Template(FORM.read_text(encoding="utf-8")).substitute(values)
+    means = {"first": measured.head(count).mean(), "last": measured.tail(count).mean()}
+    told = {"kind": KINDS[recipe.method], "count": count, "steps": len(log)} | means
+    told["minutes"] = log["seconds"].sum() / 60
+    return files.fill(FORM, recipe.to_dict() | dict(notes) | told)
