@@ -28,7 +28,7 @@ def line_of(capsys) -> str:
 def test_every_case_of_a_chapter_belongs_to_an_exercise():
     for chapter, names in checks.CHAPTERS.items():
         cases = importlib.import_module(f"medr1_lib.course.chapters.{chapter}").CASES
-        assert tuple(library.partition(":")[2] for library in cases) == names
+        assert tuple(cases) == names
 
 
 def test_what_is_no_exercise_is_told():

@@ -13,15 +13,16 @@ from medr1_lib.course.exercise import Exercise
 from medr1_lib.errors import InputError, refusing
 
 _TEXT = Path(__file__).with_name("exercises.toml").read_text(encoding="utf-8")
-CHAPTERS: dict[str, tuple[str, ...]] = {k: tuple(v) for k, v in tomllib.loads(_TEXT).items()}
+_PLACES: dict[str, dict[str, str]] = tomllib.loads(_TEXT)
+CHAPTERS = {chapter: tuple(places) for chapter, places in _PLACES.items()}
 TOLD = re.compile(r"^(\w+): (.*?) Going on with (?:yours|the library's version)\.$", re.M)
 
 
 def __getattr__(name: str) -> Exercise:
-    for chapter, names in CHAPTERS.items():
-        if name in names:
+    for chapter, places in _PLACES.items():
+        if name in places:
             cases = import_module(f"medr1_lib.course.chapters.{chapter}").CASES
-            return Exercise(*next(item for item in cases.items() if item[0].endswith(f":{name}")))
+            return Exercise(f"medr1_lib.{places[name]}:{name}", cases[name])
     raise AttributeError(f"no exercise is called {name!r}")
 
 

@@ -32,13 +32,13 @@ def _asked(*questions: str) -> tuple[list[Question]]:
 
 
 CASES = {
-    "medr1_lib.data.images:window": (
+    "window": (
         Case((np.array([0.0, 50.0, 100.0]), 0, 100), "inside the window, grey rises straight"),
         Case((np.array([-60.0, 40.0, 140.0]), -160, 240), "grey counts from `low`, not from zero"),
         Case((np.array([-1000.0, 0.0]), 0, 100), "darker than `low` is black, not negative"),
         Case((np.array([100.0, 2000.0]), 0, 100), "brighter than `high` is white, not more"),
     ),
-    "medr1_lib.data.audit:normalise": (
+    "normalise": (
         Case(("lung",), "a text in its one form stays as it is"),
         Case(("CT",), "capitals and small letters say the same"),
         Case(("lung.",), "a final period says nothing"),
@@ -47,13 +47,13 @@ CASES = {
         Case((" Lung. ",), "white space goes first, then the period"),
         Case(("lung..",), "one final period is dropped, not all"),
     ),
-    "medr1_lib.data.audit:option_ratios": (
+    "option_ratios": (
         Case(_asked("lung | skin: A"), "right once of once is (1 + 0.25) / (1 + 1)"),
         Case(_asked("lung | skin: A", "skin | lung: A"), "right one of two, whatever the letter"),
         Case(_asked(*2 * ["lung | skin: A"], "skin | bone: B"), "what is never right has a ratio"),
         Case(_asked("Lung. | skin: A", "lung | Skin: A"), "use the form that `normalise` gives"),
     ),
-    "medr1_lib.course.chapters.chapter_01:split_by_image": (
+    "split_by_image": (
         Case((list("abcd"), 0.5, 0), "half of four questions are two, shuffled by the seed"),
         Case((["d", "c", "b", "a"], 0.5, 1), "images are sorted before they are shuffled"),
         Case((["a", "a", "b", "c"], 0.25, 0), "all questions about one image go to one side"),

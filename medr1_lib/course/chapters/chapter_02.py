@@ -26,12 +26,12 @@ def _records(correct: str, in_form: str) -> pd.DataFrame:
 LEANS = np.array([[0.2, 0.8], [0.4, 0.6]])  # to the second letter
 FEWER = np.array([[7, 3, 0], [6, 4, 0], [5, 3, 2], [6, 3, 1], [5, 1, 4]]) / 10
 CASES = {
-    "medr1_lib.analysis.stats:share": (
+    "share": (
         Case((_records("1100", "1111"),), "shares lie between 0 and 1, the interval is Wilson's"),
         Case((_records("110000", "101010"),), "an answer out of form is a record like the others"),
         Case((_records("1000", "1100"),), "form and letter are counted apart, over all records"),
     ),
-    "medr1_lib.data.rationale:claims": (
+    "claims": (
         Case(("finding: mass",), "the attribute stands before its value"),
         Case(("grade: mild, finding: mass",), "a comma and a space stand between two parts"),
         Case(("CT, head, finding: mass",), "a part without a colon and a space is no claim"),
@@ -39,13 +39,13 @@ CASES = {
         Case(("grade: 1,5, finding: mass",), "a comma without a space separates nothing"),
         Case(("note: finding: mass",), "the first colon separates, the rest is the value"),
     ),
-    "medr1_lib.analysis.gains:letter_constants": (
+    "letter_constants": (
         Case((0.1 + 0.6 * np.eye(4),), "without a habit there is nothing to correct"),
         Case((LEANS,), "all letters are answered equally often, after many rounds"),
         Case((FEWER,), "two options get a half each, not a third"),
         Case((np.pad(LEANS, (0, 1))[:2],), "a letter that is never there is left alone"),
     ),
-    "medr1_lib.course.chapters.chapter_02:pass_at": (
+    "pass_at": (
         Case((1, [4, 0], 16), "with one try it is the mean share of right samples"),
         Case((2, [1], 4), "samples are drawn without replacement, none of them twice"),
         Case((4, [4], 8), "four wrong samples leave one choice of four without a right one"),

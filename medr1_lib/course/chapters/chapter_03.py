@@ -100,7 +100,7 @@ SAY_A, LETTER_A = _said("<answer>A</answer>"), _said("A")
 THINK_A = _said("<think>so</think><answer>A</answer>")
 
 CASES = {
-    "medr1_lib.rl.rewards:accuracy_published": (
+    "accuracy_published": (
         Case(("<answer>C</answer>", "C", NO_THINK), "the right letter in a block earns a point"),
         Case(("<answer>A</answer>", "C", NO_THINK), "a wrong letter earns nothing"),
         Case(("<answer> C </answer>", "C", NO_THINK), "white space around the letter is stripped"),
@@ -109,7 +109,7 @@ CASES = {
         Case(("<answer>\nC\n</answer>", "C", NO_THINK), "a block with a line break in it is lost"),
         Case(("<answer>c</answer>", "C", NO_THINK), "the released code compares case as well"),
     ),
-    "medr1_lib.data.styles:read_strict": (
+    "read_strict": (
         Case(("<answer>C</answer>", NO_THINK), "group 1 of the match is the letter"),
         Case(("<answer>c</answer>", NO_THINK), "either case is the same letter"),
         Case(("no idea", NO_THINK), "where the form is missing there is no letter"),
@@ -117,7 +117,7 @@ CASES = {
         Case(("<answer>C</answer> I think", NO_THINK), "nothing may stand after the form"),
         Case(("<answer>C</answer>", BEFORE), "the pattern is that of the style asked for"),
     ),
-    "medr1_lib.course.chapters.chapter_03:shortest_hack": (
+    "shortest_hack": (
         Case((two_for_any_c, last_letter, "C", "AC", 2), "it earns 2 points, and is read as A"),
         Case((two_for_any_c, last_letter, "C", "CA", 1), "without a hack the result is None"),
         Case((two_for_any_c, last_letter, "A", "AC", 3), "a single piece is tried first"),
@@ -125,7 +125,7 @@ CASES = {
         Case((two_for_any_c, str.strip, "C", ["C", " "], 2), "`reads` says what counts as read"),
         Case((len, last_letter, "A", "AB", 2), "`pays` gives the points, and 2 are full"),
     ),
-    "medr1_lib.rl.rewards:accuracy_reward": (
+    "accuracy_reward": (
         Case((accuracy_strict, NO_THINK, SAY_A, ["A"]), "one number for each completion"),
         Case((accuracy_strict, NO_THINK, 2 * SAY_A, ["B", "A"]), "each has its own right letter"),
         Case((accuracy_strict, BEFORE, THINK_A, ["A"]), "the style is the one that is passed in"),

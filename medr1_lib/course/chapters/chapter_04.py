@@ -74,25 +74,25 @@ zero = torch.zeros_like
 UNEVEN, PAYS = tensor([0.0, 1, 0.5, 0]), tensor([1.0, 1, 2, 1])
 TWO, KEYS = tensor([[0.0, 1], [2, 0]]), tensor([[0.0, 1], [0, 1]])
 CASES = {
-    "medr1_lib.course.chapters.chapter_04:expected_reward": (
+    "expected_reward": (
         Case((torch.zeros(4), tensor([0.0, 1, 0, 0])), "four equal letters, one of them right"),
         Case((UNEVEN, PAYS), "softmax turns logits into probabilities"),
         Case((TWO, KEYS), "one number for each question"),
     ),
-    "medr1_lib.course.chapters.chapter_04:policy_gradient": (
+    "policy_gradient": (
         Case((torch.zeros(2), tensor([0]), tensor([1.0])), "1 at the letter minus probabilities"),
         Case((UNEVEN, tensor([2]), tensor([-2.0])), "the weight multiplies, with its sign"),
         Case((torch.zeros(2), tensor([0, 1, 1]), tensor([1.0, 0, 0])), "the mean of the samples"),
         Case((TWO, tensor([[0, 0], [1, 0]]), KEYS), "one row for each question"),
     ),
-    "medr1_lib.course.chapters.chapter_04:reinforce": (
+    "reinforce": (
         Case((UNEVEN, PAYS, draw, 0, 8, 1.0, zero), "the first entry is from before training"),
         Case((UNEVEN, PAYS, draw, 1, 8, 0.5, zero), "a step adds `rate` times the gradient"),
         Case((UNEVEN, PAYS, draw, 1, 8, 0.5, mean), "the weight is reward minus baseline"),
         Case((UNEVEN, PAYS, draw, 3, 8, 4.0, mean), "each step draws from the policy as it is now"),
         Case((TWO, KEYS, draw, 2, 4, 1.0, mean), "it works for several questions at once"),
     ),
-    "medr1_lib.course.chapters.chapter_04:train_shared": (
+    "train_shared": (
         Case((UNEVEN[:2], TWO, KEYS, draw, 0, 4, 1.0), "return both parts, `habit` first"),
         Case((UNEVEN[:2], TWO[:1], KEYS[:1], draw, 1, 4, 1.0), "subtract the mean of the group"),
         Case((UNEVEN[:2], TWO, KEYS, draw, 1, 4, 1.0), "divide slope by Q; `habit` adds its sum"),

@@ -43,20 +43,20 @@ def _stand_in(beta: float, rate: float, max_norm: float = 100.0) -> tuple[Any, .
 
 FULL, ENDED = tensor([[1, 1], [1, 1]]), tensor([[1, 1], [1, 0]])  # masks of two rollouts
 CASES = {
-    "medr1_lib.rl.grpo:group_advantages": (
+    "group_advantages": (
         Case((tensor([2.0, 0]), 2, False), "a number for each rollout, its reward minus the mean"),
         Case((tensor([2.0, 0, 1, 1, 1, 0]), 2, False), "the mean of its group, not of the batch"),
         Case((tensor([1.0, 0, 0, 0]), 4), "divide by the standard deviation over G - 1, plus 1e-4"),
         Case((tensor([1.0, 0, 0, 0, 2, 0, 0, 0]), 4), "the deviation is of its own group as well"),
         Case((tensor([1.0, 1]), 2), "a group that agrees has advantages of zero"),
     ),
-    "medr1_lib.rl.grpo:kl_k3": (
+    "kl_k3": (
         Case((tensor([-1.0]), tensor([-1.0])), "where both models agree the estimate is zero"),
         Case((tensor([-1.0]), tensor([-2.0])), "exp(-1) - 1 - (-1) = 0.368 where the gap is -1"),
         Case((tensor([-2.0]), tensor([-1.0])), "gap is reference minus policy: exp(1) - 1 - 1"),
         Case((tensor([[-1.0, -2.0]]), tensor([[-1.5, -2.5]])), "nothing is averaged over tokens"),
     ),
-    "medr1_lib.rl.grpo:token_weights": (
+    "token_weights": (
         Case((FULL, "bnpo", 8), "with bnpo each of N tokens weighs 1/N"),
         Case((ENDED, "bnpo", 8), "a place after the end has no weight and is no token"),
         Case((ENDED, "grpo", 8), "with grpo a token of rollout i weighs 1/(B |o_i|)"),
@@ -64,7 +64,7 @@ CASES = {
         Case((ENDED, "dapo", 8, 12), "with dapo N is batch_tokens where it is given"),
         Case((ENDED, "dapo", 8), "with dapo N is counted here where it is not given"),
     ),
-    "medr1_lib.rl.loop:grpo_step": (
+    "grpo_step": (
         Case(_stand_in(0.0, 0.1), "lists, a detached `old`, advantages of groups of `task.group`"),
         Case(_stand_in(0.5, 0.1), "the penalty compares with the reference, not with `old`"),
         Case((*_stand_in(0.5, 2.0), 3), "each update begins without gradients, and `old` stays"),

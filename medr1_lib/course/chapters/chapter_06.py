@@ -29,20 +29,20 @@ BASE = {"strict": 0.3, "tolerant": 0.35, "forced": 0.4, "corrected": 0.45}
 GOOD = {"strict": 0.5, "tolerant": 0.5, "forced": 0.55, "corrected": 0.55}
 BETTER = {"strict": 0.6, "tolerant": 0.6, "forced": 0.6, "corrected": 0.55}
 CASES = {
-    "medr1_lib.course.chapters.chapter_06:adam_step": (
+    "adam_step": (
         Case((0.5, 2.0, 0.0, 0.0, 1, 0.1), "a first step is as long as the rate, against the sign"),
         Case((0.5, 1e-3, 0.0, 0.0, 1, 0.1), "however small the gradient is"),
         Case(
             (0.5, -1.0, 0.5, 0.2, 3, 0.1), "averages are divided by 1 - 0.9**step, 1 - 0.999**step"
         ),
     ),
-    "medr1_lib.course.chapters.chapter_06:mcnemar_p": (
+    "mcnemar_p": (
         Case((0, 9), "nine heads in nine tosses have 1 / 2**9, and nine tails are as extreme"),
         Case((2, 8), "what is more extreme than 2 of 10 belongs to the tail as well"),
         Case((8, 2), "the smaller count decides, whichever of both it is"),
         Case((5, 5), "twice the tail can exceed 1, and no probability does"),
     ),
-    "medr1_lib.analysis.gains:gain_parts": (
+    "gain_parts": (
         Case((BASE, GOOD), "knowledge: corrected, habit: forced - corrected, form: the rest"),
         Case((BASE, BETTER), "a part is a change of one reader minus a change of another"),
         Case((BETTER, BASE), "after minus before, which may be negative"),

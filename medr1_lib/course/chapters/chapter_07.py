@@ -44,21 +44,20 @@ def mend(
 GOOD: dict[str, Any] = {"learning_rate": 1e-3, "max_completion_length": 32, "rules": "strict"}
 GOOD |= {"temperature": 1.0, "top_k": 0, "beta": 0.04}
 SHORT, BROKEN = GOOD | {"max_completion_length": 8}, GOOD | {"learning_rate": 1.0, "beta": 0.1}
-HERE = f"{__name__}:"
 
 CASES = {
-    HERE + "group_kinds": (
+    "group_kinds": (
         Case(([2, 2, 2, 2, 0, 1, 2, 1], 4), "one of two groups has full marks only: solved, 0.5"),
         Case(([0, 0, 1, 1], 2), "equal rewards below full marks are stuck, not solved"),
         Case(([1, 0, 1, 1, 2, 0, 1, 1], 4), "every rollout of a group counts, not two of them"),
         Case(([1, 1, 0, 2, 2, 2], 2), "groups are as long as `group_size` says"),
     ),
-    HERE + "brier": (
+    "brier": (
         Case(([True, False], [1.0, 0.0]), "sure of what came and of what did not: 0"),
         Case(([True, False], [0.5, 0.5]), "half sure is half a point off, squared: 0.25"),
         Case(([True, True, False], [0.9, 0.6, 0.8]), "wrong at 0.8 costs 0.64, divided by three"),
     ),
-    HERE + "mend": (
+    "mend": (
         Case((BROKEN, GOOD, ["too fast"]), "the learning rate goes back, the rest stays as it is"),
         Case((GOOD | {"learning_rate": 1e-7}, GOOD, ["too slow"]), "the rate is the cause again"),
         Case((SHORT, GOOD, ["cut off"]), "what cuts a completion off is its limit of tokens"),

@@ -109,29 +109,29 @@ def distill(
 
 OLD, NEW = tensor([[-1.0, -2, -3], [-1, -1, 0]]), tensor([[-0.5, -2.5, -1], [-2, -0.2, -9]])
 EVEN, LEANING = tensor([[[0.5, 0.5]]]).log(), tensor([[[0.25, 0.75]]]).log()
-MASK, HERE = tensor([[1, 1, 1], [1, 1, 0]]), f"{__name__}:"
+MASK = tensor([[1, 1, 1], [1, 1, 0]])
 WRITTEN = NEW, OLD, tensor([1.0, -1.0]), MASK, 4
 
 CASES = {
-    HERE + "leave_one_out": (
+    "leave_one_out": (
         Case((tensor([2.0, 0]), 2), "the one other reward is the baseline of each"),
         Case((tensor([2.0, 0, 1, 1]), 4), "the mean of the three others, not of all four"),
         Case((tensor([2.0, 0, 1, 1, 1, 0]), 2), "the others of its own group, not of the batch"),
     ),
-    HERE + "importance_ratio": (
+    "importance_ratio": (
         Case((NEW, OLD, MASK, "token"), "exp(new - old) at each token, 1 where the mask is 0"),
         Case((NEW, OLD, MASK, "none"), "a ratio of 1 everywhere, in the shape [B, T]"),
         Case((NEW, OLD, MASK, "product"), "the product over the tokens of a rollout, as [B, 1]"),
         Case((NEW, OLD, MASK, "sequence"), "the log of a rollout divided by its own tokens"),
     ),
-    HERE + "policy_loss": (
+    "policy_loss": (
         Case((FAMILY["GRPO"], *WRITTEN), "minus the weighted sum of the clipped objective"),
         Case((FAMILY["DAPO"], *WRITTEN), "limits are 1 - low, 1 + high; weights are the member's"),
         Case((FAMILY["RLOO"], *WRITTEN), "the ratio is the one that the member names"),
         Case((FAMILY["Dr. GRPO"], *WRITTEN), "the weights are those that the member names"),
         Case((FAMILY["CISPO"], *WRITTEN), "no `low`: ratio, at most `high`, by advantage by logps"),
     ),
-    HERE + "reverse_kl": (
+    "reverse_kl": (
         Case((EVEN, EVEN), "zero where both agree"),
         Case((EVEN, LEANING), "the sum over words of p times (log p - log q), p the student's"),
         Case((EVEN, LEANING + 1), "logits that differ by a constant are the same teacher"),

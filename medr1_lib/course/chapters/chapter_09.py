@@ -200,7 +200,7 @@ def peak(terms: dict[str, int]) -> int:
 
 
 CASES = {
-    "medr1_lib.course.chapters.chapter_09:quantize_blocks": (
+    "quantize_blocks": (
         Case((tensor([[-1.0, 0.0, 1.0]]),), "numbers go from 0 for level -1 to 15 for level 1"),
         Case((tensor([[0.5, 0.0]]),), "the weights are divided by the scale of their block first"),
         Case((tensor([[0.0, -2.0]]),), "the scale is the largest absolute value of a block"),
@@ -208,12 +208,12 @@ CASES = {
         Case((tensor([[1.0, -0.04]]),), "the nearest level is wanted, not the next one below"),
         Case((tensor([[-1.0, -0.76]]),), "levels are those of NF4, which are not evenly spaced"),
     ),
-    "medr1_lib.course.chapters.chapter_09:lora_parameters": (
+    "lora_parameters": (
         Case(([(4, 6)], 1), "A has one row as long as the input, B one column as the output"),
         Case(([(4, 6)], 2), "each of the two matrices grows with the rank"),
         Case(([(4, 6), (6, 4)], 2), "every layer has an adapter, and all of them count"),
     ),
-    "medr1_lib.course.chapters.chapter_09:packed_row": (
+    "packed_row": (
         Case((3, 1, 3), "in one completion a token sees itself and all before it, the prompt too"),
         Case((3, 2, 2), "a token sees no other completion, and all of them begin at one position"),
         Case((1, 2, 2), "the prompt's last token stands in every completion, not in front of them"),

@@ -41,20 +41,20 @@ READ = {
 MORE = {name: np.array([[1, 1, 1], [0, 1, 0]]) for name in READ}
 ALL, ONE = [[0, 1]], [[0, 1, 2]]
 CASES = {
-    "medr1_lib.course.chapters.chapter_10:updates": (
+    "updates": (
         Case((800, 8, 1, 1), "800 questions, 8 at a time, are read in 100 batches"),
         Case((800, 8, 10, 1), "ten batches add up to one step, and ten times fewer are made"),
         Case((800, 8, 10, 2), "two processes read two batches at once, and step together"),
         Case((830, 8, 10, 1), "what does not fill a step is left out, and steps are whole"),
     ),
-    "medr1_lib.analysis.stats:paired_interval": (
+    "paired_interval": (
         Case((0, 0, 50), "half an item in each cell is two items more, and leaves a width"),
         Case((20, 20, 200), "as many won as lost, and the interval lies about zero"),
         Case((10, 30, 200), "won minus lost, and the square of that gap lowers the variance"),
         Case((30, 10, 200), "who loses more than it wins has a difference below zero"),
         Case((0, 10, 10), "two accuracies differ by 1 at most"),
     ),
-    "medr1_lib.course.chapters.chapter_10:method_gap": (
+    "method_gap": (
         Case(
             (READ, MORE, ALL, ONE),
             "all rows and columns once: mean and ends agree, second minus first",

@@ -21,19 +21,19 @@ ASKED = TRAINED | {("a", "b"): 0, ("b", "a"): 1}
 MIXED = dict(zip(TRAINED, np.array([[1, 1, 0], [0, 1, 1], [0, 1, 0], [0, 0, 1]]), strict=True))
 
 CASES = {
-    "medr1_lib.analysis.stats:holm": (
+    "holm": (
         Case(([0.01, 0.5],), "the smallest is multiplied by 2, the next by 1"),
         Case(([0.01, 0.02, 0.03],), "what a larger p becomes is never less than a smaller one's"),
         Case(([0.04, 0.01, 0.02],), "the values come back in the order in which they came"),
         Case(([0.6, 0.7, 0.8],), "a probability is at most 1"),
     ),
-    "medr1_lib.course.chapters.chapter_11:split_distance": (
+    "split_distance": (
         Case((TRAINED, "a", "b"), "a is right in both forms, b in none: all of it is training"),
         Case((ASKED, "a", "b"), "asked alike, both are right alike: all of it is answering"),
         Case((MIXED, "a", "b"), "each part is a mean of two differences, and they add up"),
         Case((MIXED, "b", "a"), "a part is the first arm minus the second"),
     ),
-    "medr1_lib.analysis.rationale:claimed": (
+    "claimed": (
         Case(("finding: mass",), "one claim, as (attribute, value), and nothing else"),
         Case(("CT, head, finding: mass",), "a value alone is a claim, see `KNOWN`"),
         Case(("not a mass, finding: abscess",), "a rejection is no claim, it is the rest"),

@@ -77,21 +77,21 @@ SMALL = {("CT", "CT"): 0.4, ("CT", "OCT"): 0.1, ("OCT", "CT"): 0.3, ("OCT", "OCT
 WIDE = {("CT", "CT"): 0.2, ("CT", "MRI"): 0.1, ("CT", "OCT"): 0.2}
 
 CASES = {
-    "medr1_lib.course.chapters.chapter_12:transfer_index": (
+    "transfer_index": (
         Case((SMALL,), "the cells off the diagonal gain 0.2 in the mean, those on it 0.4"),
         Case((WIDE,), "means are compared, for there are more cells off the diagonal than on it"),
         Case(({("CT", "CT"): 0.2, ("CT", "MRI"): -0.1},), "a loss elsewhere: an index below zero"),
         Case(({("CT", "CT"): 0.0, ("CT", "MRI"): 0.1},), "there is nothing that could carry over"),
         Case(({("CT", "CT"): -0.2, ("CT", "MRI"): -0.1},), "a home loss carries over to nothing"),
     ),
-    "medr1_lib.course.chapters.chapter_12:fits": (
+    "fits": (
         Case((33.33, 3), "one of three questions is 33.333 percent, printed as 33.33"),
         Case((33.4, 3), "no number of three questions comes near 33.4"),
         Case((-1.24, 1611), "differences can be negative"),
         Case((33.34, 3, 2), "two rounded numbers may be off by 0.01 together"),
         Case((33.34, 3), "one rounded number is off by 0.005 at most"),
     ),
-    "medr1_lib.course.chapters.chapter_12:power": (
+    "power": (
         Case((0.005, 10**5, 5, 0.0, 0.3), "seeds that agree: only the questions are luck"),
         Case((1e-4, 10**5, 10**6, 0.05, 0.0), "two methods, and each has seeds that differ"),
         Case((1e-4, 10**8, 10**6, 0.05, 0.3), "the variances of questions and seeds add up"),

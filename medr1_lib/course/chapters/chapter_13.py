@@ -28,13 +28,13 @@ def pairs_needed(gain: float, differ: float) -> int:
 
 
 CASES = {
-    "medr1_lib.course.chapters.chapter_13:effective_n": (
+    "effective_n": (
         Case((200, 5, 1.0), "five questions that always go together are worth one"),
         Case((200, 5, 0.0), "questions that are independent all count"),
         Case((200, 5, 0.5), "in between, each further question of a patient adds `alike`"),
         Case((60, 1, 0.7), "one question for each patient is independent of the others"),
     ),
-    "medr1_lib.course.chapters.chapter_13:pairs_needed": (
+    "pairs_needed": (
         Case((0.03, 0.2), "the two roots are added before they are squared"),
         Case((0.2, 0.2), "all that differ are gains: the second root is smaller than the first"),
         Case((0.1, 0.3), "a part of a question is a whole one: round up"),
