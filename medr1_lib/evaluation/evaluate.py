@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from medr1_lib.data import styles
 from medr1_lib.evaluation.answers import Answer, AnswerLog, answer_to
 from medr1_lib.evaluation.ask import Asker, question_chat
-from medr1_lib.evaluation.items import EvalPrompt, EvalSet
+from medr1_lib.evaluation.items import EvalPrompt, EvalSet, batches
 from medr1_lib.model.loading import ImageOnlyQwen2VLProcessor, Policy, shares_prompts
 from medr1_lib.model.vision_cache import Features, VisionCache
 from medr1_lib.rl.generation import merged_lora
@@ -52,10 +52,8 @@ def evaluate(
         merged_lora(model),
         tqdm(desc="evaluate", total=len(prompts), initial=len(prompts) - len(todo)) as bar,
     ):
-        for _, group in groupby(todo, key=lambda one: one.shown is None):
-            alike = [*group]
-            for start in range(0, len(alike), batch_size):
-                batch = alike[start : start + batch_size]
+        for _, alike in groupby(todo, key=lambda one: one.shown is None):
+            for batch in batches([*alike], batch_size):
                 log.add(_answers(asker, items, batch))
                 bar.update(len(batch))
     return log.answers()

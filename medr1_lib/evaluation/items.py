@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,3 +129,9 @@ class EvalSet:
     def _open(self, item: int, pixels: bool = True) -> Image.Image:
         where = f"{self._where} record {item} ({self.questions[item].image_id})"
         return dataset.open_image(self._images[item].as_py(), where, pixels)
+
+
+def batches(prompts: list[EvalPrompt], size: int) -> Iterator[list[EvalPrompt]]:
+    """Neighbours together."""
+    for start in range(0, len(prompts), size):
+        yield prompts[start : start + size]
