@@ -4,6 +4,8 @@ import base64
 import io
 import json
 import re
+import runpy
+import sys
 
 import nbformat
 import numpy as np
@@ -167,9 +169,14 @@ def test_outputs_are_not_kept_where_a_cell_came_or_went(course, extra):
         build.build(source, course, keep_outputs=True)
 
 
-def test_an_unknown_chapter_is_named():
-    with pytest.raises(InputError, match="chapter '99'"):
-        build.main(["99"])
+@pytest.mark.parametrize("words", ["build 99", "run --chapters 99", "grade --cases 99 99"])
+def test_bad_input_is_one_line_and_status_2(words, monkeypatch, capsys):
+    command, *rest = words.split()
+    monkeypatch.setattr(sys, "argv", [command, *rest])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(f"notebooks.tools.{command}", run_name="__main__")
+    assert ended.value.code == 2
+    assert re.fullmatch(r"error: .*99.*\n", capsys.readouterr().err)
 
 
 WIDGETS = """
