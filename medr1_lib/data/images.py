@@ -87,17 +87,14 @@ def is_flat(image: Image.Image) -> bool:
 @contextmanager
 def faults(where: object, what: str = "is damaged", remedy: str = AGAIN) -> Iterator[None]:
     """Turns whatever a bad image makes a decoder raise into an `InputError` about `where`."""
-    try:
-        yield
-    except InputError:
-        raise
-    except UnidentifiedImageError as error:
-        problem = "is not an image that can be read"
-        raise InputError(where, problem, f"use DICOM, {', '.join(FORMATS)}") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError(where, f"is too large ({error})", SMALLER) from error
-    except Exception as error:  # damaged bytes make decoders raise anything
-        raise InputError(where, f"{what} ({error})", remedy) from error
+    with refusing(where, what, remedy):  # damaged bytes make decoders raise anything
+        try:
+            yield
+        except UnidentifiedImageError as error:
+            problem = "is not an image that can be read"
+            raise InputError(where, problem, f"use DICOM, {', '.join(FORMATS)}") from error
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise InputError(where, f"is too large ({error})", SMALLER) from error
 
 
 def opened(data: bytes, where: object) -> Image.Image:
