@@ -168,7 +168,8 @@ class Losing(TrainerCallback):
 
 
 def test_notes_that_are_lost_while_it_trains_are_told_in_one_line(tmp_path):
-    with pytest.raises(InputError, match=r"recipe\.json: was changed \('gpu'\); copy it again"):
+    words = r"recipe\.json: was changed \('questions' is undefined\); copy it again"
+    with pytest.raises(InputError, match=words):
         train(recipe(max_steps=1), tmp_path / "run", callbacks=[Losing()])
 
 
