@@ -16,7 +16,7 @@
 #
 # After this chapter you can
 #
-# - name the three claims that the course tests, and put a number on your own belief in each,
+# - name three claims, say which two the course tests, and put a number on your belief in each,
 # - check with the doctor which tiers of the course your machine can run,
 # - read a record of PhantomMedVQA: image, question, options, right letter, and the truth behind it,
 # - put an interval around an accuracy and say whether it differs from chance,
@@ -64,10 +64,14 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 # 2. After RL, a model answers better if it leaves its reasoning out, or writes it after the answer.
 # 3. A model of 2 billion parameters, trained with RL, beats one of 72 billion parameters that was not.
 #
-# This course tests all three on a small scale, on your own machine. Before you start, write down how
-# likely you think each of them is: 1 means certain, 0 impossible, 0.5 no idea. Replace the three
-# numbers below and run the cell. There is no right answer here. The course keeps your numbers, asks
-# you again when there is new evidence, and compares them with the results in chapters 12 and 13.
+# This course tests the first two on a small scale, on your own machine. It cannot test the third. That
+# would need a model of 72 billion parameters and one of 2 billion, trained and asked on the same questions.
+# Chapter 06 measures only how much RL adds to one small model.
+#
+# Before you start, write down how likely you think each claim is: 1 means certain, 0 impossible, 0.5 no
+# idea. Replace the three numbers below and run the cell. There is no right answer here. The course keeps
+# your numbers and asks you again when there is new evidence. Chapter 13 sets the first two beside the
+# recorded results.
 
 # %% tags=["nbval-check-output"]
 ledger.page(0, generalizes=0.5, thinking=0.5, size=0.5)
@@ -457,7 +461,8 @@ plt.show()
 # %% [markdown]
 # ## What you saw
 #
-# - The course tests three claims of Med-R1. Your ledger holds what you believe before any evidence.
+# - Med-R1 makes three claims, and the course tests two of them. Your ledger holds what you believe before
+#   any evidence.
 # - The doctor says what your machine can run. Errors say what to do.
 # - A record is an image, a question, its options (four here, fewer in some real data) and a letter. A
 #   phantom also has a scene, which says what is true.

@@ -600,9 +600,10 @@ pd.DataFrame(table).rename_axis("seeds").rename_axis("questions", axis=1)
 #
 # ## 9 Belief and evidence
 #
-# This chapter is about the first claim. The ledger has a rule. A claim *holds here* if every seed of one side
-# is above every seed of the other. It *does not hold here* if every seed is below. In all other cases it *is
-# open*. With fewer than three seeds on a side it is open too, because two single runs always differ.
+# This chapter is about the first claim. The ledger has a rule. Take GRPO minus SFT elsewhere, seed by seed,
+# and Student's 95 % interval over the seeds. The claim *holds here* if this interval is above zero between
+# modalities and also between types of question. It *does not hold here* if one of the two is below zero.
+# Otherwise it *is open*. With fewer than three seeds it is open too, because two single runs always differ.
 
 # %% tags=["nbval-check-output"]
 away = trained[(trained["style"] == STYLE) & (trained["axis"] == "modality")]
@@ -614,7 +615,7 @@ ledger.page(12, generalizes=None)  # your new probability in place of None
 
 # %% [markdown]
 # *Here* means a tiny model on drawings. Write down which result would change your mind, and what it would
-# cost to get it. Chapter 13 compares all three beliefs with the evidence.
+# cost to get it. Chapter 13 compares your beliefs with the evidence.
 
 # %% [markdown]
 # ## Quiz

@@ -426,7 +426,9 @@ if TRAINS and not mine:
 
 # %%
 command("data export data --to vlmevalkit --out vlmevalkit")
-command("data export said-base --to inspect --out inspect")
+with contextlib.redirect_stdout(io.StringIO()):  # the names of logs hold the time
+    command("data export said-base --to inspect --out inspect")
+print("logs for Inspect:", len(list(Path("inspect").glob("*.json"))))
 
 # %% [markdown]
 # ## 9 Larger machines
@@ -466,15 +468,23 @@ pd.DataFrame(rubric, columns=["the report shows that", "points"])
 # ## 11 Close your ledger
 #
 # In chapter 00 you gave three claims of Med-R1 a probability, and several chapters asked again. Now you
-# compare them with the evidence of the recorded runs. The rule is that of chapter 12. A claim *holds here* if
-# every seed of one side is above every seed of the other. It *does not hold here* if every seed is below. In
-# all other cases it *is open*, also if a side has fewer than three seeds. The score is the squared distance
-# of your probability from the result: 0 is best, and 0.5 always scores 0.25.
+# compare two of them with the recorded runs. Each of the two consists of two differences in corrected accuracy
+# (chapter 02):
 #
-# *Here* means a tiny base on drawings. The corrected reader removes form and letter habit (chapters 10 to
-# 12). No larger base was trained, so the claim about size stays open here.
+# - the first claim: GRPO minus SFT in modalities, and in types of question, that a model was not trained on;
+# - the second claim: no rationale minus a rationale before the answer, and a rationale after it minus one before it.
+#
+# The rule is that of chapter 12, with Student's 95 % interval over the seeds. A claim *holds here* if both
+# intervals are above zero. It *does not hold here* if one is below zero. Otherwise it *is open*, also if there are
+# fewer than three seeds. If nothing differs, one such interval misses zero in one of 20 cases. The score is the squared
+# distance of your probability from the result: 0 is best, and 0.5 always scores 0.25.
+#
+# *Here* means a tiny base on drawings. The third claim, about size, gets no score. Nobody trained a larger base
+# here, and no model of 72 billion parameters was asked.
 
 # %%
+from scipy.stats import t
+
 from medr1_lib.analysis import gains, recorded
 
 RECORDED = tiers.material("recorded")
@@ -487,40 +497,33 @@ def corrected(name):
     return pd.concat(gains.read_all(one) for _, one in told.groupby("model"))
 
 
-def above(first, second):
-    """Whether all of the first lie above all of the second; `None` if that is open."""
-    first, second = sorted(first), sorted(second)
-    if min(len(first), len(second)) < 3:
+def verdict(gaps):
+    """Whether all differences, by seed, are above zero; `None` if that is open."""
+    if min(map(len, gaps)) < 3:
         return None
-    return (
-        True if first[0] > second[-1] else False if first[-1] < second[0] else None
-    )
+    reach = [t.ppf(0.975, len(gap) - 1) * gap.sem() for gap in gaps]
+    ends = [(g.mean() - r, g.mean() + r) for g, r in zip(gaps, reach, strict=True)]
+    if any(high < 0 for _, high in ends):
+        return False
+    return True if all(low > 0 for low, _ in ends) else None
 
 
 # %%
-maps, found = corrected("maps").query("style == 'no_think'"), set()
+maps = corrected("maps").query("style == 'no_think'")
+told = json.loads((RECORDED / "positions/positions.json").read_text())["runs"]
+told = [run | run["readers"] for run in told if run["training"] == "course"]
+arms = pd.DataFrame(told).query("arm == asked")
+arms = arms.pivot(index="seed", columns="arm", values="corrected")
+found = {"generalizes": []}
 for axis in ("modality", "question_type"):
     away = maps[(maps["axis"] == axis) & (maps["train"] != maps[axis])]
-    away = away.groupby(["method", "seed"])["corrected"].mean()
-    found.add(above(away["grpo"], away["sft"]))
-none, before = [], []
-if (RECORDED / "positions").is_dir():  # every arm has learned its form first
-    told = json.loads((RECORDED / "positions/positions.json").read_text())["runs"]
-    told = [run for run in told if run["training"] == "course"]
-    told = {(run["arm"], run["asked"], run["seed"]): run["readers"] for run in told}
-    none, before = (
-        [of["corrected"] for way, of in told.items() if way[:2] == (arm, arm)]
-        for arm in ("none", "before")
-    )
-elif (RECORDED / "methods").is_dir():
-    told = recorded.notes(RECORDED / "methods")["models"]
-    fast = [one["model"] for one in told if one["recipe"]["learning_rate"] == 1e-3]
-    rows = corrected("methods").query("method == 'grpo' and model in @fast")
-    rows = rows.groupby(["style", "seed"])["corrected"].mean()
-    none, before = rows["no_think"], rows["think_before"]
-carries = found.pop() if len(found) == 1 else None
-evidence = {"generalizes": carries, "thinking": above(none, before), "size": None}
-ledger.settle(evidence)
+    away = away.groupby(["seed", "method"])["corrected"].mean().unstack()
+    found["generalizes"].append(away["grpo"] - away["sft"])
+found["thinking"] = [arms[arm] - arms["before"] for arm in ("none", "after")]
+for claim, gaps in found.items():
+    said = " and ".join(f"{100 * gap.mean():+.1f}" for gap in gaps)
+    print(f"{claim}: {said} points; seeds: {min(map(len, gaps))}")
+ledger.settle({claim: verdict(gaps) for claim, gaps in found.items()})
 
 # %% [markdown]
 # If a claim is open, it gets no score: keep your probability. And a claim that does not hold here may hold
