@@ -19,7 +19,8 @@
 #
 # - name the four choices that make a policy-gradient loss, and place seven published algorithms among them,
 # - say which of these choices act with one update per batch of rollouts, and which do not,
-# - ask TRL for each algorithm, and avoid a default that makes the gradient of CISPO five times too small,
+# - ask TRL for six of the seven, say what it does instead of REINFORCE's baseline, and avoid a default that makes the
+#   gradient of CISPO five times too small,
 # - deal with groups without spread by filtering and by dynamic sampling, and say what that costs,
 # - explain on-policy distillation, write its loss, and say when it is the better tool.
 #
@@ -365,11 +366,17 @@ types = torch.cat([start.mm_token_type_ids, torch.zeros_like(ids)], 1)
 batch |= {"mm_token_type_ids": types, "num_items_in_batch": mask.sum()}
 
 # %% [markdown]
-# `trl_settings` gives the settings in TRL's configuration for each row. Look at the last column of CISPO. For
+# `trl_settings` gives the settings in TRL's configuration for each row. Two rows need care. TRL's `GRPOTrainer` has no
+# setting for the baseline of REINFORCE, the mean of the batch. With every value of `scale_rewards` it subtracts the mean
+# of the *group*; the setting only says what it divides by. So the row REINFORCE asks TRL for another baseline than
+# our table. RLOO has a trainer of its own and is not in the table.
+#
+# Look at the last column of CISPO. For
 # this loss, TRL reads `epsilon_high` as the largest *ratio*. If you set only `loss_type="cispo"`, the default
 # of 0.2 limits every ratio to 0.2, and the gradient is about five times too weak. Adam divides a constant
 # factor out, so you do not notice it. But a KL penalty is not limited in this way, so it gets about five
 # times as much weight as you wanted.
+
 
 # %%
 settings = {name: trl_settings(FAMILY[name]) for name in FAMILY if name != "RLOO"}
@@ -377,13 +384,15 @@ pd.DataFrame(settings).T
 
 
 # %% [markdown]
-# Equal means that losses and gradients differ by less than a ten thousandth of their size. The last line
-# compares two different members, to show that the comparison can say no.
+# Equal means that two results differ by less than a ten thousandth of their size. The cell compares three things. The
+# *advantage* is the one that TRL computes with these settings, beside ours. Then both losses get **our** advantages, so
+# that *loss* and *gradient* compare the rest. The last line compares two different members, to show that the
+# comparison can say no.
 
 
 # %% tags=["headline", "nbval-check-output"]
 def theirs(member):
-    """TRL's loss for a row of the table."""
+    """TRL's loss for a row; without old log-probabilities its ratio is 1."""
     own = batch | {"advantages": ADVANTAGES[member.advantage](earned)}
     if member.ratio == "product":
         return rloo._compute_loss(moved, own | {"old_logps": (old * mask).sum(1)})
@@ -391,7 +400,6 @@ def theirs(member):
     grpo.loss_type = asked_for["loss_type"]
     grpo.importance_sampling_level = asked_for["importance_sampling_level"]
     grpo.epsilon_low, grpo.epsilon_high = member.low, member.high
-    # Without old log-probabilities TRL takes the policy's own: a ratio of 1.
     if member.ratio != "none":
         own["old_per_token_logps"] = old
     return grpo._compute_loss(moved, own)
@@ -399,12 +407,21 @@ def theirs(member):
 
 for wanted, found in (*zip(FAMILY, FAMILY, strict=True), ("GSPO", "GRPO")):
     loss, ours = theirs(FAMILY[wanted]), loss_of(FAMILY[found], our_logps(moved))
-    slope, own = gradient(moved, loss), gradient(moved, ours)
-    near = bool((slope - own).norm() / slope.norm() < 1e-4)
+    slope = gradient(moved, loss)
+    near = bool((slope - gradient(moved, ours)).norm() / slope.norm() < 1e-4)
+    given = leave_one_out(earned, GROUP)  # by RLOOTrainer
+    if wanted != "RLOO":
+        scale = trl_settings(FAMILY[wanted])["scale_rewards"] == "group"
+        given = group_advantages(earned, GROUP, scale=scale)
+    alike = torch.allclose(given, ADVANTAGES[FAMILY[found].advantage](earned))
     equal = f"loss {torch.allclose(loss, ours, 1e-4, 1e-5)}, gradient {near}"
-    print(f"TRL's {wanted:>9} is our {found:>9}: {equal}")
+    print(f"TRL's {wanted:>9} is our {found:>9}: advantage {alike}, {equal}")
 
 # %% [markdown]
+# One line has an advantage that is not ours: REINFORCE. If you train it with TRL's `GRPOTrainer`, you train with the
+# baseline of the group. (`tests/test_family.py` and `tests/test_grpo.py` compare `leave_one_out` and `group_advantages` with
+# what TRL's trainers log.)
+#
 # ## 6 When they differ
 #
 # With one update per batch, the policy is the one that wrote the rollouts, so every ratio is 1. What do ratio
@@ -732,7 +749,8 @@ print(alone.round(1).to_dict())
 # ## What you saw
 #
 # - Seven algorithms are seven rows of one table: baseline, ratio, limit, weight.
-# - One function of ten lines computes all of them. Loss and gradient equal TRL's.
+# - One function of ten lines computes all of them. Given the same advantages, loss and gradient equal TRL's. TRL has no
+#   setting for REINFORCE's baseline.
 # - With one update per batch, ratio and limit do nothing. Baseline and weight always act.
 # - Three short runs of each member rarely show a difference. Look at the interval.
 # - No loss repairs a group without spread. Filters and dynamic sampling leave such groups out, and cost time.

@@ -36,11 +36,11 @@ FAMILY = {
 
 
 def trl_settings(member: Member) -> dict[str, str | float]:
-    """The fields of `GRPOConfig` that ask for this member; RLOO is asked for by its own trainer."""
+    """The fields of `GRPOConfig` for this member; TRL has none for RLOO or REINFORCE's baseline."""
     return {
         "loss_type": "cispo" if member.low is None else member.weights,
         "importance_sampling_level": "sequence" if member.ratio == "sequence" else "token",
-        "scale_rewards": "none" if member.advantage == "unscaled" else "group",
+        "scale_rewards": "group" if member.advantage == "group" else "none",
         "epsilon": 0.2 if member.low is None else member.low,  # CISPO does not read it
         "epsilon_high": member.high,
     }
