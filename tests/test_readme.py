@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 import yaml
 from PIL import Image
@@ -19,7 +20,8 @@ PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)]+)\)", re.S)
 LINK = re.compile(r"\]\(([^)#\s]+)\)")
 FIRST_COMMAND = "```bash"
-MARKS = ("base", "gains")
+OVER = (("base", 0.0), ("seed", 0.01))  # what an interval is over, and how much less was gained
+MARKS = ("base", "gains", "sure")
 
 
 def words(text):
@@ -86,18 +88,35 @@ def test_the_gain_is_told_with_its_parts_and_the_aim(gain, reached):
     row = {"style": "no_think", "arm": "grpo", "low": 0.02, "high": 0.3}
     table = [row | {"part": part, "value": value} for part, value in parts.items()]
     table += [one | {"arm": "sft", "value": 0.4} for one in table]  # the aim is GRPO's alone
+    table = [
+        one | {"over": over, "value": one["value"] - less} for one in table for over, less in OVER
+    ]
     record = {"table": table, "seeds": [0, 1], "questions": 640, "steps": 150}
     record |= {"hardware": "a machine", "date": "2026-11-29"}
     run = {"arm": "grpo", "style": "no_think", "gain": {"knowledge": gain}}
     record["runs"] = [run | {"base": "one"}, run | {"base": "two", "gain": {"knowledge": 0.05}}]
     head = learned.headline(record)
-    assert f"{100 * gain:+.1f} [+2.0, +30.0] in `no_think`" in head
-    assert "form -0.2, habit +1.0" in head
-    assert "n = 640, 2 bases, 2 training seeds, 150 steps, 95 % intervals over pictures and" in head
+    assert f"habit:\n{100 * gain:+.1f} [+2.0, +30.0] in `no_think`;\nn = 640, 2 bases" in head
+    assert "2 training seeds, 150 steps, 95 % intervals over pictures and bases.\n" in head
     assert f"aimed at {reached}" in head
     told = learned.gains(record)
-    assert "| `no_think` | SFT on the letters | +40.0 [+2.0, +30.0] |" in told
-    assert f"| `no_think` | {100 * gain:+.1f} | +5.0 |" in told
+    assert "| `no_think` | SFT on the letters | +39.0 [+2.0, +30.0] |" in told  # of one base
+    assert f"| `no_think` | GRPO | {100 * gain - 1:+.1f} [+2.0, +30.0] |" in told
+    assert f"| `no_think` | {100 * gain:+.1f} | +5.0 | {100 * gain:+.1f} [+2.0, +30.0] |" in told
+
+
+def test_how_sure_the_base_is_of_its_letter():
+    probs = {"no_think": [0.5, 0.5], "think_before": [0.998, 0.002], "think_after": [0.5, 0.01]}
+    rows = [{"style": style, "letter_probs": one} for style, one in probs.items()]
+    table = pd.DataFrame(rows).assign(arm="base", base="one", control="none")
+    others = table.assign(letter_probs=[[1.0, 0.0]] * 3)
+    more = [others.assign(**{name: "x"}) for name in ("arm", "base", "control")]
+    said = learned.sure(pd.concat([table, *more]))
+    assert re.findall(r"([\d.]+) % of the questions in `(\w+)`", said) == [
+        ("0.0", "no_think"),
+        ("0.0", "think_after"),
+        ("100.0", "think_before"),
+    ]
 
 
 def test_uneven_letters_are_named():

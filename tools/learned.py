@@ -2,13 +2,17 @@
 
 from typing import Any
 
+import pandas as pd
+
+from medr1_lib.analysis.recorded import ANSWERS
 from medr1_lib.files import read_json
 from notebooks.tools import kernel
 
 REPORT = kernel.ROOT / "data/tiny-qwen2-vl/report.json"
 RECORD = kernel.ROOT / "data/recorded/learning/learning.json"
 AIMED, EVEN = 15, (0.2, 0.3)  # points of knowledge; shares of each letter
-OTHERS = " for GRPO and the first of them for the rest"
+SURE = 0.99  # of a letter that no constant of the correction moves
+STYLES = ("no_think", "think_after", "think_before")  # last the one in which no habit shows
 PARTS = ("knowledge", "habit", "form", "strict")
 ARMS = {
     "grpo": "GRPO",
@@ -51,12 +55,14 @@ def base(report: dict[str, Any]) -> str:
 def gains(record: dict[str, Any]) -> str:
     """The gain of every arm by its parts, how it was measured, and whether the aim was reached."""
     lines = [f"| style | arm | {' | '.join(PARTS)} |", f"|---|---|{len(PARTS) * '--:|'}"]
-    for style, arm in dict.fromkeys((row["style"], row["arm"]) for row in record["table"]):
-        cells = " | ".join(points(record, style, arm, part) for part in PARTS)
+    told = dict.fromkeys((row["style"], row["arm"]) for row in record["table"])
+    for style, arm in sorted(told, key=lambda pair: STYLES.index(pair[0])):
+        cells = " | ".join(points(record, style, arm, part, "seed") for part in PARTS)
         lines.append(f"| `{style}` | {ARMS[arm]} | {cells} |")
+    first, *_ = bases_of(record)
     return "\n".join(
         [
-            f"Gain over the base in points; held-out questions, {how(record, OTHERS)}:",
+            f"Gain over `{first}` in points; held-out questions, {how(record, 'seed')}:",
             "",
             *lines,
             *each_base(record),
@@ -68,38 +74,60 @@ def gains(record: dict[str, Any]) -> str:
 
 def headline(record: dict[str, Any]) -> str:
     """What GRPO adds in each style, in a few sentences."""
-    styles = dict.fromkeys(row["style"] for row in record["table"] if row["arm"] == "grpo")
-    told = ", ".join(f"{points(record, s, 'grpo', 'knowledge')} in `{s}`" for s in styles)
-    parts = ", ".join(
-        f"{part} {' / '.join(points(record, s, 'grpo', part).split()[0] for s in styles)}"
-        for part in ("form", "habit")
-    )
+    over, styles = over_all(record), styles_of(record)
+    told = {style: points(record, style, "grpo", "knowledge", over) for style in styles}
+    gains = ", ".join(f"{gain} in `{style}`" for style, gain in told.items())
+    hidden = ", where a habit within the rationale counts too" * (styles[-1] == "think_before")
+    numbers = how(record, over).rpartition(f", {record['hardware']}")[0]
     return (
-        f"**GRPO adds** to the base, in points of accuracy beyond form and letter habit:\n"
-        f"{told};\n{parts};\n{how(record)}.\n{aim(record)}"
+        "**GRPO adds points of knowledge**, accuracy beyond form and letter habit:\n"
+        f"{gains}{hidden};\n{numbers}.\n{aim(record)}"
     )
 
 
-def points(record: dict[str, Any], style: str, arm: str, part: str) -> str:
-    """One part of a gain with its interval, in points."""
+def sure(answers: pd.DataFrame) -> str:
+    """In which share of the questions the first base is as good as sure of its letter."""
+    own = answers.query("arm == 'base' and control == 'none'")
+    rows = dict(list(own[own["base"] == own["base"].iloc[0]].groupby("style")["letter_probs"]))
+    told = []
+    for style in STYLES:
+        probs = pd.DataFrame(list(map(list, rows[style])))
+        share = (probs.max(axis=1) > SURE * probs.sum(axis=1)).mean()
+        told.append(f"{100 * share:.1f} % of the questions in `{style}`")
+    return f"The base gives its likeliest letter more than {SURE} in {', '.join(told)}."
+
+
+def styles_of(record: dict[str, Any]) -> list[str]:
+    """The styles that GRPO was trained in, those first in which a letter habit shows."""
+    trained = {row["style"] for row in record["table"] if row["arm"] == "grpo"}
+    return [style for style in STYLES if style in trained]
+
+
+def over_all(record: dict[str, Any]) -> str:
+    """What the widest intervals of GRPO are over: `base` if it trained several, else `seed`."""
+    return "base" if len(bases_of(record)) > 1 else "seed"
+
+
+def points(record: dict[str, Any], style: str, arm: str, part: str, over: str) -> str:
+    """One part of a gain with its interval, in points, over the seeds of a base or over bases."""
     (row,) = (
         row
         for row in record["table"]
-        if (row["style"], row["arm"], row["part"]) == (style, arm, part)
+        if (row["style"], row["arm"], row["part"], row["over"]) == (style, arm, part, over)
     )
     value, low, high = (f"{100 * row[name]:+.1f}" for name in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
 
 
-def how(record: dict[str, Any], rest: str = "") -> str:
-    """Questions, bases, seeds, steps, machine and day of a record; `rest` is about other arms."""
-    seeds, bases = len(record["seeds"]), len(bases_of(record))
+def how(record: dict[str, Any], over: str) -> str:
+    """Questions, bases, seeds, steps, machine and day of a record."""
+    seeds, bases = len(record["seeds"]), len(bases_of(record)) if over == "base" else 1
     count = "one training seed" if seeds == 1 else f"{seeds} training seeds"
-    over = ["pictures"] + ["bases"] * (bases > 1) + ["seeds"] * (bases == 1 and seeds > 1)
-    several = f"{bases} bases{rest}, " if bases > 1 else ""
+    wide = ["pictures"] + ["bases"] * (bases > 1) + ["seeds"] * (bases == 1 and seeds > 1)
+    several = f"{bases} bases, " if bases > 1 else ""
     return (
         f"n = {record['questions']}, {several}{count}, {record['steps']} steps, "
-        f"95 % intervals over {' and '.join(over)}, {record['hardware']}, {record['date']}"
+        f"95 % intervals over {' and '.join(wide)}, {record['hardware']}, {record['date']}"
     )
 
 
@@ -109,7 +137,7 @@ def bases_of(record: dict[str, Any]) -> list[str]:
 
 
 def each_base(record: dict[str, Any]) -> list[str]:
-    """What GRPO adds to each base in knowledge, where there are several."""
+    """What GRPO adds to each base in knowledge, and to all of them, where there are several."""
     bases = bases_of(record)
     if len(bases) == 1:
         return []
@@ -118,20 +146,23 @@ def each_base(record: dict[str, Any]) -> list[str]:
         if run["arm"] == "grpo":
             found.setdefault((run["style"], run["base"]), []).append(run["gain"]["knowledge"])
     names = " | ".join(f"`{base}`" for base in bases)
-    lines = [f"| knowledge by GRPO | {names} |", f"|---|{len(bases) * '--:|'}"]
-    for style in dict.fromkeys(style for style, _ in found):
+    lines = [f"| knowledge by GRPO | {names} | {len(bases)} bases, interval over them too |"]
+    lines.append(f"|---|{(len(bases) + 1) * '--:|'}")
+    for style in styles_of(record):
         cells = (found[style, base] for base in bases)
         means = " | ".join(f"{100 * sum(one) / len(one):+.1f}" for one in cells)
-        lines.append(f"| `{style}` | {means} |")
+        whole = points(record, style, "grpo", "knowledge", "base")
+        lines.append(f"| `{style}` | {means} | {whole} |")
     return ["", *lines]
 
 
 def aim(record: dict[str, Any]) -> str:
     """Whether the gain that was aimed at was reached."""
+    over = over_all(record)
     best = max(
         100 * row["value"]
         for row in record["table"]
-        if (row["arm"], row["part"]) == ("grpo", "knowledge")
+        if (row["arm"], row["part"], row["over"]) == ("grpo", "knowledge", over)
     )
     reached = "was reached" if best >= AIMED else "was not reached"
     return (
@@ -147,5 +178,6 @@ def texts() -> dict[str, str]:
     return {
         "base": base(report),
         "gains": gains(record) if record else "",
+        "sure": sure(pd.read_parquet(RECORD.with_name(ANSWERS))) if record else "",
         "headline": headline(record) if record else "",
     }

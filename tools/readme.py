@@ -41,10 +41,11 @@ def filled(page: str) -> str:
     page = ROW.sub(row, page)
     total = round(sum(runs.get(number, 0) for number in works))
     page = re.sub(r"up to \d+ minutes$", f"up to {total} minutes", page, flags=re.M)
-    hours = round(sum(works.values()) / 60)
+    minutes, hours = sorted(works.values()), round(sum(works.values()) / 60)
     page = re.sub(
-        r"\d+ chapters of one to two hours each; about \d+ hours",
-        f"{len(works)} chapters of one to two hours each; about {hours} hours",
+        r"\d+ chapters of about \d+ to \d+ minutes each; an estimated \d+ hours",
+        f"{len(works)} chapters of about {minutes[0]} to {minutes[-1]} minutes each; "
+        f"an estimated {hours} hours",
         page,
     )
     where = sources.REPOSITORY
@@ -61,7 +62,7 @@ def marked(page: str, **others: str) -> str:
 
 
 def work(number: str) -> int:
-    """Minutes of reading and of exercises in a chapter, to five."""
+    """Estimated minutes of a chapter, to five: its words, and what its exercises say of theirs."""
     (source,) = kernel.NOTEBOOKS.glob(f"_src/{number}_*.py")
     lines = source.read_text(encoding="utf-8").splitlines()
     prose = "\n".join(line[2:] for line in lines if line.startswith("# "))

@@ -190,19 +190,24 @@ class Study:
     def table(self) -> pd.DataFrame:
         """The parts of the gain and the change of image reliance of each arm, in each style.
 
-        The interval is over pictures, and over bases where there are several, else over seeds. The
-        seeds of one base count as one model, so that each base weighs the same.
+        Every arm has rows about the first base, which all arms share: the interval is over pictures
+        and seeds. An arm on several bases has further rows, over pictures and bases; the seeds of
+        one base count as one model there, so that each base weighs the same.
         """
         moved = pd.concat(self.moved.values())
         columns = [*PARTS, *(name for name in map(str, moved) if name.split()[0] in MEASURES)]
         rows = []
         for (style, arm), group in moved.groupby(["style", "arm"], sort=False):
-            unit = "base" if group["base"].nunique() > 1 else "seed"
-            each = group.groupby([unit, "item", "image_id"])[columns].mean().reset_index()
-            found = mean_table(each.rename(columns={unit: "model"}), columns).rename_axis("part")
-            models = len(group[LABELS].drop_duplicates())
-            head: dict[str, Any] = {"style": style, "arm": arm, "models": models, "over": unit}
-            rows.append(found.reset_index().assign(**head))
+            shared = group[group["base"] == self.asked.base[0].name]
+            for unit, own in (("seed", shared), ("base", group)):
+                if own.empty or (unit == "base" and own["base"].nunique() == 1):
+                    continue
+                each = own.groupby([unit, "item", "image_id"])[columns].mean().reset_index()
+                each = each.rename(columns={unit: "model"})
+                models = len(own[LABELS].drop_duplicates())
+                head: dict[str, Any] = {"style": style, "arm": arm, "models": models, "over": unit}
+                found = mean_table(each, columns).rename_axis("part")
+                rows.append(found.reset_index().assign(**head))
         return pd.concat(rows)[["style", "arm", "models", "over", "part", "value", "low", "high"]]
 
     def record(self) -> None:
