@@ -300,7 +300,8 @@ print(*records.loc[~records["format_ok"], "completion"].head(1))
 #
 # Compare the question types. *Lesion Grading* and *Other Biological Attributes* ask for the size and the
 # place of a lesion, and all modalities share these words. The other three types ask for words that belong to
-# one modality. Chapter 12 draws such maps with 160 questions or more in each cell.
+# one modality. The colors go from 0 to 100 %, so that a cell below chance, 25 %, does not look like chance. Chapter 12 draws
+# such maps with 160 questions or more in each cell.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Heatmap of accuracy in percent, eight modalities by five question types, 8 questions in each cell. Single cells scatter widely; the columns differ more than the rows, and the last column is the brightest."}}
 direct = records[records["style"] == "no_think"]
@@ -308,7 +309,7 @@ cells = direct.pivot_table("correct", "modality", "question_type")
 cells = 100 * cells.astype(float).loc[list(MODALITIES), list(QUESTION_TYPES)]
 plt.figure(figsize=(8, 4))
 bar = {"label": "accuracy (%), n = 8 per cell"}
-colors = {"cmap": "cividis", "vmin": 25, "vmax": 100, "cbar_kws": bar}
+colors = {"cmap": "cividis", "vmin": 0, "vmax": 100, "cbar_kws": bar}
 axis = sns.heatmap(cells, annot=True, fmt=".0f", **colors)
 labels = [name.replace(" ", "\n") for name in QUESTION_TYPES]
 axis.set_xticklabels(labels, rotation=0, fontsize=9)
@@ -466,9 +467,15 @@ for name, row in rows.items():
 # %% [markdown]
 # Both rows keep the form. In the general domain the model also answers and describes well. In the medical
 # domain it does both much worse, although it reads the same kind of prompt. So its weakness is the *subject*.
-# This is the situation of many who train a model on medical images: the base can look, read and answer, but
-# it has met few images of this kind, and hardly any words for them. Training has something to teach here that
-# is not the form.
+# Training has something to teach here that is not the form.
+#
+# What exactly does it lack? Its vision tower was taught to tell the attributes of 36,000 medical drawings apart, as well as
+# those of everyday drawings. At the end of its log, `data/tiny-qwen2-vl/pretrain.log`, it tells nearly every medical anatomy
+# right and about three findings in four. For the everyday drawings it
+# was taught the words of the language model. For the medical ones it was taught *codes of its own*. The language
+# has hardly met these codes: 2,400 medical drawings, with no captions. So what is missing is mostly the link from what
+# the tower tells apart to words and letters. This is our analogue of a base that is weak in a field, and it has a
+# limit: nobody taught the tower of a large model the field of its users, and it may not tell their images apart.
 #
 # Now show the model something new: a real retina and real stained tissue, which come with scikit-image.
 # The tiny model has only ever seen drawings, and it has no way to say so. It has to write a caption, and
@@ -728,7 +735,7 @@ AnswerViewer(items, records, processor)
 # - Controls show whether a model looks at the image.
 # - A caption oracle shows whether a model can describe more than it answers, or less.
 # - A second domain shows what a model lacks. This model keeps the form and has no strong letter habit. It
-#   lacks the subject.
+#   lacks the subject: mostly the link from what its tower tells apart to words and letters.
 # - A guesser has a pass@8 of 90 %. Compare pass@k with that line, and look for mixed groups: from them a
 #   model can learn.
 #
