@@ -593,3 +593,10 @@ def test_no_text_from_outside_becomes_markup(tester):
         widgets.PAGES.picture(grey, ODD),
     ]
     assert [page for page in pages if "<img src=x" in page] == []
+
+
+def test_a_page_without_widgets_shows_the_first_view(browser, viewer, tester, rollout_explorer):
+    for widget in (browser, viewer, tester, rollout_explorer):
+        bundle = widget._repr_mimebundle_()
+        assert bundle["text/html"] == widget.view.value
+        assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == widget.model_id

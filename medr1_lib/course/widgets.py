@@ -69,6 +69,10 @@ class Panel(VBox):
     def _show(self, change: object = None) -> None:
         self.view.value = str(self._page())
 
+    def _repr_mimebundle_(self, **kwargs: object) -> dict[str, Any]:
+        """The widget, and its first view as HTML for pages that show no widgets."""
+        return super()._repr_mimebundle_(**kwargs) | {"text/html": self.view.value}
+
     def _page(self) -> str:
         raise NotImplementedError
 
