@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from medr1_lib.course import exercise
 from medr1_lib.course.exercise import Case, Exercise
@@ -30,10 +31,10 @@ def leaves(x):
     [
         (lambda x: ..., "not solved yet"),
         (unsolved, "not solved yet"),
-        (stopped, "fabs(2) raises RuntimeError: two lines"),
+        (stopped, "fabs(2) raises RuntimeError: two lines; here: plain. Going on"),
         (leaves, "raises SystemExit"),
         (lambda: 1, "raises TypeError"),
-        (lambda x: None, "end in `return`"),
+        (lambda x: None, "end in `return`. Going on"),
         (lambda x: x, "1 of 2 cases. fabs(-2) gives -2, not 2.0: distances have no sign"),
         (lambda x: x if x > 0 else "no", "a number is asked for; distances have no sign"),
         (lambda x: 2 * x, "right in 0 of 2 cases. fabs(2) gives 4, not 2.0: plain"),
@@ -55,7 +56,7 @@ def test_an_endless_loop_is_given_up_and_ended(monkeypatch, capsys):
 
     before = threading.active_count()
     assert FABS(endless) is math.fabs
-    assert "does its loop end" in capsys.readouterr().out
+    assert "its loop may never end" in capsys.readouterr().out
     deadline = time.monotonic() + 10
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -111,7 +112,15 @@ def result(value):
         ([1.0], 1.0, "a list is asked for"),
         ({"n": 1}, [1], "a dictionary is asked for"),
         ({"n": 1, "p": 0.5}, {"p": 0.5, "k": 2}, "it lacks 'n'"),
-        ({"p": 0.5}, {"p": 0.5, "rollouts": 2}, "it has 'rollouts' too much"),
+        ({"p": 0.5}, {"p": 0.5, "rollouts": 2}, "it has 'rollouts', which is not asked for"),
+        ((0.5, 1.0), 0.5, "2 results are asked for"),
+        ((0.5, 1.0), {"low": 0.5, "high": 1.0}, "2 results are asked for"),
+        (([("grade", "mild")], []), ([("grade", "mild")], [""]), "look again"),
+        (True, 0.003, "True or False is asked for"),
+        (torch.ones(2), [1.0, 1.0], "a tensor is asked for"),
+        (torch.ones(2), np.ones(2), "a tensor is asked for"),
+        (torch.ones(2, requires_grad=True), torch.ones(2), "right, but cut off from its gradient"),
+        (torch.ones(2, requires_grad=True), torch.zeros(2), "look again"),
         ({"n": 4, "p": 0.5}, {"n": 4, "p": 50}, "it is in percent"),
         ((0.0, 0.161), (0.0, 16.1), "it is in percent"),
         (16.1, 0.161, "it is a share, and percent are asked for"),
@@ -124,6 +133,27 @@ def test_form_and_unit_come_before_values(monkeypatch, capsys, expected, got, wo
     check = Exercise(f"{__name__}:result", (Case((expected,), "look again"),))
     check(lambda value: got)
     assert f": {words}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("expected", "got"),
+    [
+        (torch.ones(2), torch.ones(2, dtype=torch.float64, requires_grad=True)),
+        (torch.ones(2, requires_grad=True), torch.nn.Parameter(torch.ones(2))),
+        ([1.0, 2.0], torch.tensor([1.0, 2.0])),
+        ({"loss": [1.0]}, {"loss": [torch.tensor(1.0)]}),
+    ],
+)
+def test_an_unusual_right_result_is_right(capsys, expected, got):
+    check = Exercise(f"{__name__}:result", (Case((expected,), "look again"),))
+    check(lambda value: got)
+    assert "right in 1 of 1 cases. Going on with yours." in capsys.readouterr().out
+
+
+def test_numbers_are_shown_with_six_digits(capsys):
+    check = Exercise(f"{__name__}:result", (Case(({"p": np.float64(1 / 3)},), "look again"),))
+    check(lambda value: {"p": 2 / 3})
+    assert "gives {'p': 0.666667}, not {'p': 0.333333}: look again." in capsys.readouterr().out
 
 
 def test_a_long_case_is_shown_whole(capsys):

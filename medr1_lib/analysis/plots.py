@@ -99,9 +99,8 @@ def draw_map(shown: pd.DataFrame, title: str, cmap: str, vmin: float, vmax: floa
     for text, fill in zip(axes.texts, fills, strict=True):  # seaborn's own choice is hard to read
         text.set_color("black" if relative_luminance(fill) > EVEN else "white")
     axes.set(ylabel="trained on", xlabel=f"tested on ({sizes(shown)})")
-    axes.set_xticks(
-        axes.get_xticks(), [str(name).replace(" ", "\n") for name in columns], rotation=0
-    )
+    names = [str(name).replace(" ", "\n") for name in columns]
+    axes.set_xticks(axes.get_xticks(), names, rotation=0)
     axes.tick_params(length=0)
     axes.tick_params(axis="y", rotation=0)
     return axes

@@ -23,9 +23,8 @@ def sketch(
     figure = plt.figure(figsize=size, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    axes.update_datalim(
-        [(x + dx, y + dy) for x, y, _ in boxes.values() for dx in EDGE for dy in EDGE]
-    )
+    corners = [(x + dx, y + dy) for x, y, _ in boxes.values() for dx in EDGE for dy in EDGE]
+    axes.update_datalim(corners)
     axes.autoscale_view()
     drawn = {}
     for name, (x, y, text) in boxes.items():

@@ -22,9 +22,8 @@ SPLITS = ("pretrain", "train", "test")
 PER_CELL = 64  # a multiple of 32: two stems x four values x four letters, each equally often
 TRAIN_FACTOR = 4
 
-ATTRIBUTES = dict(
-    zip(QUESTION_TYPES, ("acquisition", "anatomy", "finding", "grade", "place"), strict=True)
-)
+ASKED_FOR = ("acquisition", "anatomy", "finding", "grade", "place")
+ATTRIBUTES = dict(zip(QUESTION_TYPES, ASKED_FOR, strict=True))
 STEMS: dict[str, dict[str, list[str]]] = WORDS["stems"]  # by domain and attribute
 
 

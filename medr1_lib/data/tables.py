@@ -135,9 +135,7 @@ def _columns(where: str, rows: Rows, own: Mapping[str, str]) -> dict[str, str]:
             problem = f"cannot take {name!r} for {key!r}; its columns are {', '.join(head)}"
             remedy = f"say --columns with {', '.join(NAMES)} or A to H"
             raise InputError(where, problem, remedy)
-    found = {
-        key: plain[name] for key, names in known.items() for name in names[::-1] if name in plain
-    }
+    found = {key: plain[n] for key, names in known.items() for n in names[::-1] if n in plain}
     found |= own
     told = f"it has {', '.join(head)}"
     if "image" not in found:

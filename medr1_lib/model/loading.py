@@ -225,9 +225,8 @@ def _load_model(
             llm_int8_skip_modules=NOT_QUANTIZED,
         )
     with refusing(path, "its weights cannot be read", AGAIN):
-        loaded: Any = AutoModelForImageTextToText.from_pretrained(
-            path, output_loading_info=True, **settings
-        )
+        settings["output_loading_info"] = True
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(path, **settings)
     model, info = loaded
     if info["missing_keys"]:
         problem = f"lacks {len(info['missing_keys'])} weights, {min(info['missing_keys'])} first"
@@ -244,9 +243,8 @@ def _add_adapter(model: PreTrainedModel, path: Path, trainable: bool) -> "PeftMo
     with refusing(path, "its adapter cannot be read", remedy):
         with safe_open(path / "adapter_model.safetensors", "pt") as file:
             found = set(file.keys())
-        adapted = PeftModel.from_pretrained(
-            model, path, local_files_only=True, is_trainable=trainable
-        )
+        how = {"local_files_only": True, "is_trainable": trainable}
+        adapted = PeftModel.from_pretrained(model, path, **how)
         # peft takes what fits and leaves the rest: the bare base would pass for the adapter.
         odd = found ^ get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
     if odd:

@@ -176,9 +176,8 @@ def make_trainer(
     model, processor = load_policy(Path(recipe.model), recipe.quantize, device, trainable=True)
     # Dropout stays 0: TRL samples and scores in training mode, where it would make the ratio and
     # the KL noisy.
-    lora: LoraConfig | None = LoraConfig(
-        r=recipe.lora_r, lora_alpha=recipe.lora_alpha, target_modules=recipe.lora_targets
-    )
+    rank, alpha, targets = recipe.lora_r, recipe.lora_alpha, recipe.lora_targets
+    lora: LoraConfig | None = LoraConfig(r=rank, lora_alpha=alpha, target_modules=targets)
     if isinstance(model, PeftModel):  # go on with it; TRL keeps a copy as the reference
         own: Any = model.peft_config["default"]
         for name, there in (("lora_r", own.r), ("lora_alpha", own.lora_alpha)):

@@ -42,7 +42,7 @@ WRONG = {
         "leans towards it": lambda right, n: (
             wilson(right, n) if right in (0, n / 2) else plain_interval(right, n)
         ),
-        "every way through it": lambda right, n: None,
+        "each way through it": lambda right, n: None,
     },
     "questions_needed": {
         "solve z": lambda half_width: math.ceil(1.959964 / half_width / 4),

@@ -80,6 +80,6 @@ WRONG = {
         "the form that `normalise` gives": ratios_with(
             lambda right, offered: (right + 0.25) / (offered + 1), form=str
         ),
-        "every way through it": lambda train: None,
+        "each way through it": lambda train: None,
     },
 }

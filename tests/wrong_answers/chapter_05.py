@@ -74,6 +74,7 @@ WRONG = {
         "reference minus policy": lambda logps, reference: torch.where(
             reference > logps, grpo.kl_k3(reference, logps), grpo.kl_k3(logps, reference)
         ),
+        "cut off from its gradient": lambda logps, reference: grpo.kl_k3(logps.detach(), reference),
         "nothing is averaged": lambda logps, reference: (
             grpo.kl_k3(logps, reference).mean() if logps.ndim > 1 else grpo.kl_k3(logps, reference)
         ),

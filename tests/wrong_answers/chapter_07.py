@@ -44,6 +44,11 @@ def temperature_only(recipe, standard, verdicts):
     return {**found, "top_k": recipe["top_k"]}
 
 
+def rate_as_well(recipe, standard, verdicts):
+    more = ["too fast"] if "cut off" in verdicts else []
+    return chapter_07.mend(recipe, standard, verdicts + more)
+
+
 def first_only(recipe, standard, verdicts):
     return chapter_07.mend(recipe, standard, verdicts[:1])
 
@@ -67,7 +72,7 @@ WRONG = {
     "mend": {
         "the rest stays": lambda recipe, standard, verdicts: dict(standard),
         "the rate is the cause again": without("too slow"),
-        "its limit of tokens": without("cut off"),
+        "the limit of tokens": rate_as_well,
         "two fields sharpen": temperature_only,
         "the holes": without("cheated"),
         "a cause for each": first_only,

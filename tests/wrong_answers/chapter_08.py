@@ -78,6 +78,7 @@ WRONG = {
         "that the member names": always_by_token,
         "the weights are those": always_by_rollout,
         "at most `high`": uncut,
+        "a tensor is asked for": lambda *arguments: chapter_08.policy_loss(*arguments).item(),
     },
     "reverse_kl": {
         "zero where both agree": lambda logits, teacher: (
@@ -85,6 +86,9 @@ WRONG = {
         ),
         "the sum over words": lambda logits, teacher: kl(
             teacher.log_softmax(-1), logits.log_softmax(-1)
+        ),
+        "cut off from its gradient": lambda logits, teacher: chapter_08.reverse_kl(
+            logits.detach(), teacher
         ),
         "the same teacher": lambda logits, teacher: kl(logits.log_softmax(-1), teacher),
     },

@@ -62,7 +62,7 @@ WRONG = {
         "at most 1": holm_with(most=9.0),
     },
     "claimed": {
-        "its shape is (1, 2), not (2,)": lambda rationale: claimed_with()(rationale)[0],
+        "2 results are asked for": lambda rationale: claimed_with()(rationale)[0],
         "a value alone": claimed_with(alone=False),
         "it is the rest": claimed_with(rest=False),
         "B is no value": claimed_with(known=False),

@@ -62,18 +62,18 @@ def power_with(items=0.5, models=2, joined=lambda a, b: a + b, normal=False):
 
 WRONG = {
     "transfer_index": {
-        "gain 0.2 in the mean": index_with(lambda home, away: ratio(away, home)),
+        "gain 0.2 on average": index_with(lambda home, away: ratio(away, home)),
         "means are compared": index_with(lambda home, away: sum(away) / sum(home)),
         "an index below zero": index_with(lambda home, away: abs(ratio(home, away))),
-        "nothing that could carry over": below_zero_only,
+        "without a gain at home": below_zero_only,
         "raises ZeroDivisionError": always,
-        "carries over to nothing": lambda gains: (
-            None if sum(split(gains)[0]) == 0 else always(gains)
-        ),
+        "None as well": lambda gains: None if sum(split(gains)[0]) == 0 else always(gains),
     },
     "fits": {
         "printed as 33.33": fits_with(off=0.0),
-        "comes near 33.4": fits_with(off=0.5),
+        "is near 0, 33.33": lambda value, n, terms=1: (  # multiples of 1 / n, not of 100 / n
+            abs(round(value * n) / n - value) <= terms * 0.005 + 1e-9
+        ),
         "can be negative": lambda value, n, terms=1: value >= 0 and fits_with()(value, n, terms),
         "off by 0.01 together": lambda value, n, terms=1: fits_with()(value, n),
         "0.005 at most": fits_with(off=0.01),

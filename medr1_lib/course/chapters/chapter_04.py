@@ -6,7 +6,7 @@ A policy is a softmax over A letters, [A], or over those of Q questions, [Q, A].
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, tensor
+from torch import Tensor, tensor, zeros_like
 from torch.nn.functional import one_hot
 
 from medr1_lib.course.exercise import Case
@@ -70,13 +70,13 @@ def mean(earned: Tensor) -> Tensor:
     return earned.mean(-1, keepdim=True)
 
 
-zero = torch.zeros_like
 UNEVEN, PAYS = tensor([0.0, 1, 0.5, 0]), tensor([1.0, 1, 2, 1])
+HABIT, LEAF = UNEVEN[:2], UNEVEN.clone().requires_grad_()
 TWO, KEYS = tensor([[0.0, 1], [2, 0]]), tensor([[0.0, 1], [0, 1]])
 CASES = {
     "expected_reward": (
         Case((torch.zeros(4), tensor([0.0, 1, 0, 0])), "four equal letters, one of them right"),
-        Case((UNEVEN, PAYS), "softmax turns logits into probabilities"),
+        Case((LEAF, PAYS), "softmax turns logits into probabilities"),
         Case((TWO, KEYS), "one number for each question"),
     ),
     "policy_gradient": (
@@ -84,18 +84,19 @@ CASES = {
         Case((UNEVEN, tensor([2]), tensor([-2.0])), "the weight multiplies, with its sign"),
         Case((torch.zeros(2), tensor([0, 1, 1]), tensor([1.0, 0, 0])), "the mean of the samples"),
         Case((TWO, tensor([[0, 0], [1, 0]]), KEYS), "one row for each question"),
+        Case((UNEVEN, tensor([[2], [0]]), tensor([[1.0], [2]])), "one row for each row of letters"),
     ),
     "reinforce": (
-        Case((UNEVEN, PAYS, draw, 0, 8, 1.0, zero), "the first entry is from before training"),
-        Case((UNEVEN, PAYS, draw, 1, 8, 0.5, zero), "a step adds `rate` times the gradient"),
+        Case((UNEVEN, PAYS, draw, 0, 8, 1.0, zeros_like), "the first entry is before training"),
+        Case((UNEVEN, PAYS, draw, 1, 8, 0.5, zeros_like), "a step adds `rate` times the gradient"),
         Case((UNEVEN, PAYS, draw, 1, 8, 0.5, mean), "the weight is reward minus baseline"),
         Case((UNEVEN, PAYS, draw, 3, 8, 4.0, mean), "each step draws from the policy as it is now"),
         Case((TWO, KEYS, draw, 2, 4, 1.0, mean), "it works for several questions at once"),
     ),
     "train_shared": (
-        Case((UNEVEN[:2], TWO, KEYS, draw, 0, 4, 1.0), "return both parts, `habit` first"),
-        Case((UNEVEN[:2], TWO[:1], KEYS[:1], draw, 1, 4, 1.0), "subtract the mean of the group"),
-        Case((UNEVEN[:2], TWO, KEYS, draw, 1, 4, 1.0), "divide slope by Q; `habit` adds its sum"),
-        Case((UNEVEN[:2], TWO, KEYS, draw, 3, 4, 1.0), "each step draws from the policy as it is"),
+        Case((HABIT, TWO, KEYS, draw, 0, 4, 1.0), "return both parts, `habit` first"),
+        Case((HABIT, TWO[1:], KEYS[1:], draw, 1, 4, 1.0), "minus the mean of the group, unscaled"),
+        Case((HABIT, TWO, KEYS, draw, 1, 4, 1.0), "each group's mean; slope / Q; `habit` its sum"),
+        Case((HABIT, TWO, KEYS, draw, 3, 4, 1.0), "each step draws from the policy as it is"),
     ),
 }

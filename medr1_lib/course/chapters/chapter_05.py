@@ -42,6 +42,7 @@ def _stand_in(beta: float, rate: float, max_norm: float = 100.0) -> tuple[Any, .
 
 
 FULL, ENDED = tensor([[1, 1], [1, 1]]), tensor([[1, 1], [1, 0]])  # masks of two rollouts
+LEAF = tensor([-2.0], requires_grad=True)
 CASES = {
     "group_advantages": (
         Case((tensor([2.0, 0]), 2, False), "a number for each rollout, its reward minus the mean"),
@@ -53,7 +54,7 @@ CASES = {
     "kl_k3": (
         Case((tensor([-1.0]), tensor([-1.0])), "where both models agree the estimate is zero"),
         Case((tensor([-1.0]), tensor([-2.0])), "exp(-1) - 1 - (-1) = 0.368 where the gap is -1"),
-        Case((tensor([-2.0]), tensor([-1.0])), "gap is reference minus policy: exp(1) - 1 - 1"),
+        Case((LEAF, tensor([-1.0])), "gap is reference minus policy: exp(1) - 1 - 1"),
         Case((tensor([[-1.0, -2.0]]), tensor([[-1.5, -2.5]])), "nothing is averaged over tokens"),
     ),
     "token_weights": (

@@ -30,11 +30,9 @@ GOOD = {"strict": 0.5, "tolerant": 0.5, "forced": 0.55, "corrected": 0.55}
 BETTER = {"strict": 0.6, "tolerant": 0.6, "forced": 0.6, "corrected": 0.55}
 CASES = {
     "adam_step": (
-        Case((0.5, 2.0, 0.0, 0.0, 1, 0.1), "a first step is as long as the rate, against the sign"),
+        Case((0.5, 2.0, 0.0, 0.0, 1, 0.1), "a first step goes by the rate, against the sign"),
         Case((0.5, 1e-3, 0.0, 0.0, 1, 0.1), "however small the gradient is"),
-        Case(
-            (0.5, -1.0, 0.5, 0.2, 3, 0.1), "averages are divided by 1 - 0.9**step, 1 - 0.999**step"
-        ),
+        Case((0.5, -1.0, 0.5, 0.2, 3, 0.1), "averages are divided by 1 - 0.9**step and so on"),
     ),
     "mcnemar_p": (
         Case((0, 9), "nine heads in nine tosses have 1 / 2**9, and nine tails are as extreme"),

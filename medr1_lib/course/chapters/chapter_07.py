@@ -60,7 +60,7 @@ CASES = {
     "mend": (
         Case((BROKEN, GOOD, ["too fast"]), "the learning rate goes back, the rest stays as it is"),
         Case((GOOD | {"learning_rate": 1e-7}, GOOD, ["too slow"]), "the rate is the cause again"),
-        Case((SHORT, GOOD, ["cut off"]), "what cuts a completion off is its limit of tokens"),
+        Case((SHORT | {"learning_rate": 0.5}, GOOD, ["cut off"]), "the limit of tokens cut it off"),
         Case((GOOD | {"temperature": 0.1, "top_k": 1}, GOOD, ["no spread"]), "two fields sharpen"),
         Case((GOOD | {"rules": "published"}, GOOD, ["cheated"]), "the rules have the holes"),
         Case((SHORT | {"learning_rate": 1.0}, GOOD, ["too fast", "cut off"]), "a cause for each"),

@@ -108,7 +108,8 @@ def distill(
 
 
 OLD, NEW = tensor([[-1.0, -2, -3], [-1, -1, 0]]), tensor([[-0.5, -2.5, -1], [-2, -0.2, -9]])
-EVEN, LEANING = tensor([[[0.5, 0.5]]]).log(), tensor([[[0.25, 0.75]]]).log()
+NEW.requires_grad_()
+EVEN, LEANING = tensor([[[0.5, 0.5]]]).log().requires_grad_(), tensor([[[0.25, 0.75]]]).log()
 MASK = tensor([[1, 1, 1], [1, 1, 0]])
 WRITTEN = NEW, OLD, tensor([1.0, -1.0]), MASK, 4
 
