@@ -170,7 +170,8 @@ print("its gradient, by autograd:", [round(x, 3) for x in truth.tolist()])
 #
 # `letters` holds the numbers of $N$ drawn letters, `weights` a number for each. Return the mean over the
 # samples of the weight times the gradient of the log-probability. It has the shape of `logits`. With a
-# row for each question in all three, return a row for each question.
+# row for each question in all three, return a row for each question. `logits` may also be one row for
+# several rows of letters and weights; then return a row for each of those.
 #
 # <details><summary>Hint</summary>
 #
@@ -201,7 +202,8 @@ policy_gradient = checks.policy_gradient(policy_gradient)
 # %%
 ten = torch.tensor([0, 0, 1, 1, 1, 1, 1, 2, 3, 3])
 found = policy_gradient(logits, ten, rewards[ten])
-print("ours is the exact gradient:", torch.allclose(found, truth, atol=1e-6))
+same = torch.allclose(found.float(), truth, atol=1e-6)
+print("ours is the exact gradient:", same)
 
 # %% [markdown]
 # In the second test, autograd differentiates the mean of weight times log-probability. The weights are held
@@ -350,8 +352,8 @@ _ = plt.legend()
 # %% [markdown]
 # The expected reward is close to the best baseline. With it, the weight of a letter has a meaning: how much
 # better was this letter than the policy is on average? Reward minus baseline is called the **advantage**. To
-# know the expected reward of a prompt, PPO, the usual method before GRPO, trains a second network, the
-# *critic*.
+# know the expected reward of a prompt, PPO (proximal policy optimization), the usual method before GRPO,
+# trains a second network, the *critic*.
 #
 # ## 6 The group as its own baseline
 #

@@ -181,7 +181,7 @@ sheet.round(2)
 # ## 3 Log-probability
 #
 # At every place a language model gives a logit $z$ to each of the $V$ words of its vocabulary. Softmax turns
-# them into probabilities. We need the probability of the token that was written there:
+# them into probabilities. We need the probability of $o_{i,t}$, the token that rollout $i$ has at place $t$:
 #
 # $$ \log \pi(o_{i,t}) = \frac{z_{o_{i,t}}}{\tau} - \log \sum_v \exp\frac{z_v}{\tau} \tag{3} $$
 #
@@ -639,12 +639,12 @@ for _ in range(STEPS):
 
 # %% tags=["nbval-check-output"]
 for mine, theirs in zip(ours[:2], loop.grpo_loop(fresh()), strict=False):
-    equal = abs(mine["loss"][0] - theirs["loss"][0]) < 1e-5
-    norm = abs(mine["grad_norm"][0] / theirs["grad_norm"][0] - 1) < 1e-3
+    equal = bool(abs(mine["loss"][0] - theirs["loss"][0]) < 1e-5)
+    norm = bool(abs(mine["grad_norm"][0] / theirs["grad_norm"][0] - 1) < 1e-3)
     print(f"as the library's loop: loss {equal}, gradient norm {norm}")
 
 # %% mystnb={"image": {"alt": "Mean reward of the rollouts of each step, a pale line that jumps, and its running mean over ten steps, a dark line."}}
-earned = pd.Series([step["reward"] for step in ours])
+earned = pd.Series([float(step["reward"]) for step in ours])
 mean = earned.rolling(10, min_periods=1).mean()
 axis = earned.plot(alpha=0.3, color="C0", figsize=(6, 3))
 mean.plot(ax=axis, color="C0", xlabel="step", ylabel="mean reward", ylim=(1, 2))

@@ -162,7 +162,7 @@ Math(formula(config))
 # *medium, 15 minutes*
 #
 # Return the weight after step $t$ (`step`, beginning at 1), and the new averages $m$ (`mean`) and $v$
-# (`square`). **Before you run the next cell, predict**: a gradient of 1, of 0.001 and of 0.000001, the same
+# (`square`), not yet divided. **Before you run the next cell, predict**: a gradient of 1, of 0.001 and of 0.000001, the same
 # in every step. Which of the three weights moves furthest in 100 steps, and how far does it move?
 #
 # <details><summary>Hint</summary>

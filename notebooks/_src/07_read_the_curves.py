@@ -300,9 +300,13 @@ def look(letter, step):
     if budget == 0:
         print("You have read five rollouts.")
         return
-    budget -= 1
     name = rollouts["name"] == unnamed[letter]
-    one = rollouts[name & (rollouts["step"] == step)].iloc[budget]
+    found = rollouts[name & (rollouts["step"] == step)]
+    if found.empty:
+        print(f"The steps of a run are 1 to {notes['steps']}.")
+        return
+    budget -= 1
+    one = found.iloc[budget]
     style = notes["runs"][unnamed[letter]]["changes"].get("style", "think_before")
     print(
         f"{one.completion!r}\n{one.reward:g} points, right: {one.answer}", end="; "
@@ -355,6 +359,9 @@ brier = checks.brier(brier)
 # %%
 def scored(name, verdicts):
     """How many verdicts are right, the mean confidence, and the Brier score."""
+    for letter, (verdict, sure) in verdicts.items():
+        if verdict not in VERDICTS or not 0 <= sure <= 1:
+            print(f"{letter}: use a verdict of the table and a number from 0 to 1")
     right = [verdicts[letter][0] == CHOSEN[unnamed[letter]] for letter in unnamed]
     sure = [verdicts[letter][1] for letter in unnamed]
     print(f"{name}: {sum(right)} of {len(right)} right", end=", ")
