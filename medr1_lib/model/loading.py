@@ -243,7 +243,7 @@ def _add_adapter(model: PreTrainedModel, path: Path, trainable: bool) -> "PeftMo
     with refusing(path, "its adapter cannot be read", remedy):
         with safe_open(path / "adapter_model.safetensors", "pt") as file:
             found = set(file.keys())
-        how = {"local_files_only": True, "is_trainable": trainable}
+        how: dict[str, Any] = {"local_files_only": True, "is_trainable": trainable}
         adapted = PeftModel.from_pretrained(model, path, **how)
         # peft takes what fits and leaves the rest: the bare base would pass for the adapter.
         odd = found ^ get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
