@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from benchmarks.study.positions import ARMS, FORMS, TERM, TRAININGS
 from benchmarks.study.runs import so_far
 from benchmarks.study.truth import claims_reward
 from medr1_lib.analysis import recorded
-from medr1_lib.analysis.gains import read_all
+from medr1_lib.analysis.gains import PARTS, read_all
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.question import AXES
@@ -347,3 +348,25 @@ def test_further_rewards(tmp_path):
         run = tmp_path / f"runs/{Path(BASE).name}-{arm}-think_before-0"
         *_, last = sorted(run.rglob("completions_*.parquet"))
         assert pd.read_parquet(last)[named].between(0, 1).all()
+
+
+def test_arms_are_compared_on_the_base_that_all_share():
+    study = object.__new__(learning.Study)
+    study.asked = SimpleNamespace(base=[Path("one"), Path("two")])
+    kinds = [("one", "grpo", 0.25), ("two", "grpo", 0.75), ("one", "sft", 0.5)]
+    rows = {"item": range(4), "image_id": list("abcd"), "style": "no_think", "seed": 0}
+    study.moved = {
+        (base, arm): pd.DataFrame(rows).assign(base=base, arm=arm, **dict.fromkeys(PARTS, gain))
+        for base, arm, gain in kinds
+    }
+    table = study.table().query("part == 'knowledge'").set_index(["arm", "over"])
+    assert table["value"].to_dict() == {
+        ("grpo", "seed"): 0.25,
+        ("grpo", "base"): 0.5,
+        ("sft", "seed"): 0.5,
+    }
+    assert table["models"].to_dict() == {
+        ("grpo", "seed"): 1,
+        ("grpo", "base"): 2,
+        ("sft", "seed"): 1,
+    }
