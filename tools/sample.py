@@ -15,7 +15,7 @@ from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import draw, random_scene, vocabulary
 from medr1_lib.data.phantoms.painters import SIZE
 from medr1_lib.data.question import MODALITIES
-from medr1_lib.errors import InputError
+from medr1_lib.files import writing
 
 SHEET, RECORDS = "contact_sheet.png", "records.json"
 GAP = 4  # pixels of white between two phantoms
@@ -58,20 +58,13 @@ def contact_sheet(seed: int = 0) -> Image.Image:
 
 
 def write(out: Path, seed: int = 0) -> None:
-    """Write the sheet and one question per modality and question type.
-
-    Raises:
-        InputError: If the folder cannot be written.
-    """
+    """Write the sheet and one question per modality and question type."""
     drawn = [question.record(None) for question in questions("test", seed, per_cell=1)]
     records = [{n: v for n, v in row.items() if n not in ("image", "answer_text")} for row in drawn]
-    try:
+    with writing(out, "choose a folder you may write to"):
         out.mkdir(parents=True, exist_ok=True)
         (out / SHEET).write_bytes(images.png(contact_sheet(seed)))
         (out / RECORDS).write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        problem = f"cannot be written ({error.strerror})"
-        raise InputError(out, problem, "choose a folder you may write to") from error
 
 
 if __name__ == "__main__":

@@ -4,13 +4,13 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from medr1_lib.errors import InputError
+from medr1_lib import files
 
 NOTEBOOKS = Path(__file__).parents[1]
 ROOT = NOTEBOOKS.parent
@@ -65,18 +65,9 @@ def environment(tier: str) -> Iterator[dict[str, str]]:
             raise OnlineError(f"the {tier} tier runs offline, but something asked for {hosts}")
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Tell in one line what cannot be written, as in a checkout that is read-only.
-
-    Raises:
-        InputError: If the system refuses.
-    """
-    try:
-        yield
-    except OSError as error:
-        problem = f"cannot be written ({error.strerror})"
-        raise InputError(path, problem, "choose another folder with --out") from error
+def writing(path: Path) -> AbstractContextManager[None]:
+    """Tell in one line what cannot be written, as in a checkout that is read-only."""
+    return files.writing(path, "choose another folder with --out")
 
 
 def write(path: Path, text: str) -> None:

@@ -18,7 +18,7 @@ from nbformat import NotebookNode
 from medr1_lib.cli import exit_status
 from medr1_lib.course import tiers
 from medr1_lib.errors import InputError
-from medr1_lib.files import atomic_write
+from medr1_lib.files import atomic_write, writing
 from notebooks.tools import kernel
 
 WORK = kernel.ROOT / tiers.WORK
@@ -60,12 +60,9 @@ def refresh(notebooks: Path, work: Path) -> list[str]:
     chapters = sorted(notebooks.glob("[0-9]*.ipynb"))
     if not chapters:
         raise InputError(notebooks, "holds no chapters", "build them with `make notebooks`")
-    try:
+    with writing(work, "choose another folder with --work"):
         work.mkdir(parents=True, exist_ok=True)
         return [line for chapter in chapters if (line := _copy(chapter, work / chapter.name))]
-    except OSError as error:
-        problem = f"cannot be written ({error.strerror})"
-        raise InputError(work, problem, "choose another folder with --work") from error
 
 
 def _copy(chapter: Path, copy: Path) -> str:
