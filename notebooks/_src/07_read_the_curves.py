@@ -68,7 +68,7 @@ HALF, LATE = notes["steps"] // 2, notes["steps"] - 10
 # Look at a healthy run first. The pale line is a single step, the strong line is a running mean. Single steps
 # are noisy, because every step asks other questions. In so few steps, even a healthy run gains no more than
 # the reward jumps from one step to the next. So many people compare the two ends of a run: the mean of its first
-# five steps and the mean of its last five. The table has both.
+# five steps and the mean of its last five. You will see both below.
 #
 # The first lines say how good the base is. The pre-flight asked only 16 questions, those of step 1, and they happen to
 # be hard for the base. Its report has many more questions. So a curve that begins at step 1 begins too low.
