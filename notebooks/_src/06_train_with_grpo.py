@@ -570,7 +570,8 @@ for style in styles:
 #
 # *SFT on letters* uses the same labels as GRPO's reward. In the styles with a rationale, its targets have an empty one,
 # because nobody wrote rationales. **In the record:** it gains in every style. In `no_think` and `think_after` its
-# interval overlaps widely with that of GRPO. So these labels hardly needed reinforcement there. In `think_before` it gains about half as much.
+# interval overlaps widely with that of GRPO. So this figure does not show that the labels need reinforcement there. In
+# `think_before` it gains about half as much.
 #
 # *Rejection sampling + SFT* never pushes a wrong rollout down. This is the main difference from GRPO. **In the record:**
 # it gains in every style, and its intervals overlap with those of GRPO. So this figure does not show that pushing wrong
@@ -652,7 +653,7 @@ found.index = [run["style"] for run in captions["runs"]]
 #
 # What does this chapter say about the claims in your ledger? The second claim is about styles with and
 # without a rationale: compare the panels of section 7. The third claim says that reinforcement can make up
-# for size: how much did it add here, and was it knowledge?
+# for size. The course cannot test it: you see only how much reinforcement added to one small model.
 
 # %%
 ledger.page(6, thinking=None, size=None)  # your new probability in place of None
