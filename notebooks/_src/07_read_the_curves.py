@@ -226,8 +226,9 @@ for part in (0.25, 0.5, 1.0):
 #
 # ## 4 Eight runs without names
 #
-# The next cell takes eight of the recorded runs, shuffles them and calls them A to H. Each of them is the recipe
-# `course` with one thing changed, or with nothing changed. These verdicts are possible:
+# The next cell takes eight of the recorded runs, shuffles them and calls them A to H. Run it without reading it,
+# since it also holds the right verdicts. Each run is the recipe `course` with one thing changed, or with nothing
+# changed. These verdicts are possible:
 #
 # | verdict | what it means |
 # |---|---|
