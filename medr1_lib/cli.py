@@ -15,12 +15,11 @@ import time
 import tomllib
 from collections.abc import Callable
 from dataclasses import asdict
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medr1_lib.errors import InputError
-from medr1_lib.files import check_writable, one_writer, write_json
+from medr1_lib.files import check_writable, one_writer, sha256, write_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -379,8 +378,7 @@ def _outside(options: argparse.Namespace) -> "DataFrame":
     share = f"{missing} of {len(found)} answers are missing ({missing / len(found):.1%})"
     print(f"{share}; they count as wrong and as unread")
     if options.out:
-        answers = sha256(options.answers.read_bytes()).hexdigest()
-        determines = {"answers_sha256": answers, "data_sha256": items.sha256}
+        determines = {"answers_sha256": sha256(options.answers), "data_sha256": items.sha256}
         notes = {"answers": str(options.answers), "data": f"{options.data}, {options.split}"}
         with one_writer(options.out):
             log = AnswerLog(options.out, determines, notes | {"use": NOT_CLINICAL})

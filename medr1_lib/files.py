@@ -1,9 +1,7 @@
-"""Files written whole or not at all, and refused early where they cannot be written.
-
-Imports nothing that may be missing, since the doctor needs it in a broken environment too.
-"""
+"""Files written whole or not at all. The doctor imports it, so it needs nothing but Python."""
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -94,10 +92,29 @@ def whole_folder(out: Path, again: bool = False) -> Iterator[Path]:
             shutil.rmtree(whole, ignore_errors=True)
 
 
+def content(path: Path, remedy: str, problem: str = "cannot be read") -> bytes:
+    """What a file holds. Raises an `InputError` if it cannot be read, or is a pipe or a device."""
+    with refusing(path, problem, remedy, OSError):
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            raise OSError("it is no regular file")
+        return path.read_bytes()
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def changed(folder: Path, known: Mapping[str, str]) -> list[str]:
+    """Which files of a folder are gone or have another hash than is known of them."""
+    found = {name: folder / name for name in known}
+    return [n for n, path in found.items() if not path.is_file() or sha256(path) != known[n]]
+
+
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
     """The object that a JSON file holds."""
-    with refusing(path, "cannot be read", remedy, OSError):
-        text = path.read_bytes()
+    text = content(path, remedy)
     with refusing(path, "is not sound JSON", remedy, ValueError, RecursionError):
         found = json.loads(text)
     if not isinstance(found, dict):
@@ -111,16 +128,14 @@ def read_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
     The cells of a csv file are cut at what its first line has most of: `,`, `;` or tabs. Records of
     a parquet or json file are counted.
     """
+    held = content(path, MEND)
     damaged = OSError, ValueError, RecursionError, ImportError, csv.Error
     with refusing(path, "cannot be read", MEND, *damaged):
-        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
-            raise OSError("it is no regular file")
         if path.suffix == ".parquet":
             from pyarrow import parquet
 
-            return [*enumerate(parquet.read_table(path).to_pylist(), start=1)]
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            text = file.read()
+            return [*enumerate(parquet.read_table(io.BytesIO(held)).to_pylist(), start=1)]
+        text = held.decode("utf-8-sig")
         if path.suffix == ".json":
             found = json.loads(text)
             if not (isinstance(found, list) and all(isinstance(row, dict) for row in found)):

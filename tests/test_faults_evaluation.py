@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -109,6 +110,49 @@ def test_what_a_killed_attempt_leaves_is_no_use(tmp_path, left, free):
             files.require_free(tmp_path / "out")
 
 
+# What is named on the command line and is no file
+
+PIPE = "PIPE"
+NAMED = {  # commands that are given a pipe, from which reading would wait for ever
+    "image": ["ask", "--model", "BASE", "--image", PIPE, "--question", "?", "--options", "a", "b"],
+    "answers": ["evaluate", "--answers", PIPE, "--data", "DATA"],
+    "data": ["evaluate", "--answers", "x", "--data", PIPE],
+    "compared": ["evaluate", "--answers", "x", "--data", "DATA", "--compare", PIPE],
+    "model": ["evaluate", "--model", PIPE, "--data", "DATA", "--style", "no_think", "--out", "OUT"],
+    "adapter": ["merge", "--model", PIPE, "--out", "OUT"],
+    "plan": ["sweep", "--plan", PIPE, "--out", "OUT"],
+    "recipe": ["train", "grpo", "--recipe", PIPE, "--out", "OUT"],
+    "run": ["train", "grpo", "--out", PIPE, "--resume"],
+    "table": ["data", "import", "--table", PIPE, "--question", "?", "--out", "OUT"],
+    "root": ["data", "import", "--root", PIPE, "--out", "OUT"],
+    "splits": ["data", "audit", "--splits", PIPE],
+    "audited": ["data", "audit", PIPE],
+    "exported": ["data", "export", PIPE, "--to", "jsonl", "--out", "OUT"],
+    "built": ["data", "build", "--out", PIPE, "--per-cell", "1"],
+    "copies": ["progress", "--work", PIPE],
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes are Unix")
+@pytest.mark.parametrize("name", NAMED)
+def test_a_pipe_on_the_command_line_is_refused_and_not_waited_for(data, tmp_path, name, capsys):
+    def waited(*_):
+        raise AssertionError("it waits for the pipe")
+
+    os.mkfifo(pipe := tmp_path / "pipe.csv")
+    meant = {PIPE: pipe, "DATA": data, "BASE": policies.saved(), "OUT": tmp_path / "out"}
+    before = signal.signal(signal.SIGALRM, waited)
+    signal.alarm(60)
+    try:
+        status = main([str(meant.get(word, word)) for word in NAMED[name]])
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    told(status, capsys, "pipe.csv")
+    assert status == 2
+    assert not (tmp_path / "out").exists()
+
+
 # The folder of an evaluation
 
 
@@ -210,6 +254,17 @@ def test_an_evaluation_killed_before_its_card_goes_on(data, whole, tmp_path, lef
         path.mkdir() if name.endswith("/") or not name else path.write_text("half")
     assert evaluated(data, tmp_path / "out") == 0
     pd.testing.assert_frame_equal(read(tmp_path / "out"), read(whole))
+
+
+def test_a_model_that_could_not_be_loaded_can_be_mended(data, whole, tmp_path, capsys):
+    model, out = shutil.copytree(policies.saved(), tmp_path / "model"), tmp_path / "out"
+    weights = (model / "model.safetensors").read_bytes()
+    (model / "model.safetensors").write_bytes(weights[:1000])
+    assert evaluated(data, out, model) == 2
+    told(2, capsys, str(model))
+    (model / "model.safetensors").write_bytes(weights)
+    assert evaluated(data, out, model) == 0
+    pd.testing.assert_frame_equal(read(out), read(whole))
 
 
 def test_a_part_lost_while_it_runs_is_noticed_and_asked_again(

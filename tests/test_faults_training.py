@@ -148,6 +148,19 @@ def test_a_finished_run_that_is_damaged_is_not_finished(whole, name, damage, cap
     assert "damaged" in told(capsys)
 
 
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_a_flipped_byte_in_the_adapter_of_a_run_is_seen(whole, name, capsys):
+    path = whole / "adapter" / name
+    content = path.read_bytes()
+    path.write_bytes(content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
+    assert main(["train", "sft", "--out", str(whole), "--resume"]) == 2
+    assert f"the adapter of a finished run is damaged ({name})" in told(capsys)
+    assert main(["merge", "--model", str(whole / "adapter"), "--out", str(whole / "one")]) == 2
+    told(capsys)
+    with pytest.raises(InputError, match=name):
+        load_policy(whole / "adapter", device="cpu")
+
+
 @pytest.mark.parametrize("damage", ["empty", "cut", "zeros"])
 @pytest.mark.parametrize("name", ["rollouts.parquet", "completions/completions_00001.parquet"])
 def test_damaged_completions_are_named(whole, name, damage):

@@ -74,7 +74,7 @@ def test_the_figures_find_their_place(tmp_path):
     told = kills.table(report)
     assert "| `data build` | 1 | 2 | 2 of 3 |" in told
     copy = Path(shutil.copy(ROOT / page.PAGE, tmp_path))
-    for name, text in (("kills", told), ("memory", "| a table |")):
+    for name, text in (("kills", told), ("memory", "| a table |"), ("soak", "| rows |")):
         for _ in range(2):  # what was there is replaced
             page.put(copy, name, report | STAMP, text)
         assert copy.read_text(encoding="utf-8").count(text) == 1

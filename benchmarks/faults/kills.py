@@ -39,7 +39,7 @@ from medr1_lib import cli
 from medr1_lib.data.images import png
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import Scene, draw
-from medr1_lib.files import LOCK, write_json
+from medr1_lib.files import LOCK
 
 LIMIT = 900  # seconds of one command; longer counts as one that hangs
 PICTURES = 40  # in the table that is imported
@@ -91,10 +91,7 @@ def main(arguments: list[str]) -> int:
             with done.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(known[-1]) + "\n")
     report = run_stamp(1) | {"planned": len(todo)} | summary(known)
-    print(table(report))
-    write_json(asked.record, report)
-    if asked.page:
-        page.put(asked.page, "kills", report, table(report))
+    page.keep(asked, "kills", report, table(report))
     return 1 if report["failures"] else 0
 
 
@@ -301,11 +298,9 @@ def table(report: dict[str, Any]) -> str:
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:
-    parser = page.parser(__doc__, "data/recorded/kills.json")
-    parser.add_argument("--out", type=Path, required=True)
+    parser = page.parser(__doc__, "data/recorded/kills.json", minutes=120)
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=[*COMMANDS])
     parser.add_argument("--moments", type=int, default=20, help="random kills of each (20)")
-    parser.add_argument("--minutes", type=float, default=120, help="begin no kill after (120)")
     return parser.parse_args(arguments)
 
 

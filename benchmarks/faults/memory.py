@@ -24,7 +24,6 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from benchmarks.faults import page
 from benchmarks.stamp import run_stamp
 from medr1_lib.cli import exit_status
-from medr1_lib.files import write_json
 from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.train import train
 
@@ -59,10 +58,7 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         train(recipe.replace(max_steps=asked.steps), Path(folder) / "run", callbacks=[watch])
     report = run_stamp(1) | summary(watch.held, watch.tensors)
-    print(table(report))
-    write_json(asked.record, report)
-    if asked.page:
-        page.put(asked.page, "memory", report, table(report))
+    page.keep(asked, "memory", report, table(report))
     return 0
 
 

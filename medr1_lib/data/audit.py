@@ -81,10 +81,7 @@ def leak_share(train: Sequence[str], test: Sequence[str]) -> float:
     return sum(image in known for image in test) / len(test)
 
 
-_RULES = uniform, letter_majority, most_frequent_text, option_ratio
-BASELINES = {rule.__name__: rule for rule in _RULES}
-
-
+BASELINES = {f.__name__: f for f in (uniform, letter_majority, most_frequent_text, option_ratio)}
 Name = tuple[str, str, str]  # axis, label, split: ("modality", "CT", "test")
 
 

@@ -15,6 +15,7 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medr1_lib.errors import InputError, refusing
+from medr1_lib.files import content
 
 SIDE = 384  # pixels; the longest side that Med-R1 trains on
 # No others: Pillow starts Ghostscript for an EPS.
@@ -57,8 +58,8 @@ def load(
     tells of a bad image.
     """
     where = where or (source if isinstance(source, Path) else "image")
-    with refusing(where, "cannot be read", "check the path and its permissions", OSError):
-        data = source if isinstance(source, bytes) else source.read_bytes()
+    remedy = "check the path and its permissions"
+    data = source if isinstance(source, bytes) else content(source, remedy)
     # Without its preamble a file begins with an element of group 2 or 8.
     is_dicom = data[128:132] == b"DICM" or data[:2] in (b"\2\0", b"\x08\0", b"\0\x08")
     told = ("is a DICOM file that cannot be decoded", ONE_IMAGE) if is_dicom else ()

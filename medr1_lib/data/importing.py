@@ -1,7 +1,4 @@
-"""Records with pictures, in a folder or a zip file, become a data set.
-
-The pictures are converted, the records split and checked for leaks, and the whole is written.
-"""
+"""Records with pictures become a data set: converted, split, checked for leaks and written."""
 
 import hashlib
 import os

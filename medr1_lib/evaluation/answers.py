@@ -1,7 +1,4 @@
-"""Answers of models: the folder of an evaluation, and answers that were given elsewhere.
-
-An answer is safe as soon as it is written.
-"""
+"""Answers of models: in the folder of an evaluation, each safe at once, or given elsewhere."""
 
 import hashlib
 import json
@@ -82,8 +79,8 @@ class AnswerLog:
     def __init__(self, out: Path, settings: dict[str, Any], notes: dict[str, Any]) -> None:
         self._out, self._parts, self._card = out, out / "parts", out / dataset.CARD
         self._asked = list[EvalPrompt]()
-        if not self._card.is_file():
-            files.require_free(out)
+        if not any(out.rglob("*.parquet*")):  # a card alone is left where a model cannot be loaded
+            files.require_free(out, dataset.CARD)
             head = {"made_by": "python -m medr1_lib evaluate", "settings": settings}
             self._write(self._card, head | notes)
             return
@@ -221,6 +218,5 @@ def fingerprint(model: Path) -> str:
     for folder in dict.fromkeys((model, base_directory(model))):
         for file in sorted(one for one in folder.rglob("*") if one.suffix in DECIDES):
             digest.update(f"{file.relative_to(folder).as_posix()}\n".encode())
-            with file.open("rb") as opened:
-                digest.update(hashlib.file_digest(opened, "sha256").digest())
+            digest.update(bytes.fromhex(files.sha256(file)))
     return digest.hexdigest()

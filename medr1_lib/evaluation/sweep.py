@@ -138,8 +138,8 @@ class Plan:
     def read(cls, path: Path) -> "Plan":
         """Read a plan from a YAML file; an `InputError` says what in it is wrong."""
         try:
-            with refusing(path, "is no plan", "see `benchmarks/plans` for some that are"):
-                values = yaml.load(path.read_text(encoding="utf-8"), Loader)
+            with refusing(path, "is no plan", remedy := "see `benchmarks/plans` for some that are"):
+                values = yaml.load(files.content(path, remedy).decode(), Loader)
                 if "\\u0000" in json.dumps(values, default=str):
                     raise ValueError("it holds a NUL character")
                 grids = []

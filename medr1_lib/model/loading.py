@@ -28,7 +28,7 @@ from transformers import (
 from transformers.processing_utils import ProcessorMixin
 
 from medr1_lib.errors import InputError, refusing
-from medr1_lib.files import read_json
+from medr1_lib.files import changed, read_json
 
 if TYPE_CHECKING:  # peft and bitsandbytes take seconds to import, and most runs need neither
     from peft import PeftModel
@@ -139,11 +139,15 @@ def load_policy(
 
 def quantize_in_training(path: Path) -> Literal["nf4"] | None:
     """How the base of an adapter was stored while it was trained, as the recipe beside it says."""
+    return "nf4" if _noted(path, "recipe").get("quantize") == "nf4" else None
+
+
+def _noted(path: Path, name: str) -> dict[str, Any]:
+    """What a run notes under this name, if the adapter lies in its folder."""
     recipe = path / "../recipe.json"
-    if not (path / "adapter_config.json").is_file() or not recipe.is_file():
-        return None
-    told: Any = read_json(recipe, AGAIN).get("recipe")
-    return "nf4" if isinstance(told, dict) and told.get("quantize") == "nf4" else None
+    inside = (path / "adapter_config.json").is_file() and recipe.is_file()
+    found: Any = read_json(recipe, AGAIN).get(name) if inside else None
+    return found if isinstance(found, dict) else {}
 
 
 def base_directory(path: Path) -> Path:
@@ -157,12 +161,11 @@ def base_directory(path: Path) -> Path:
     config = path / "adapter_config.json"
     if not config.is_file():
         return path
-    named = read_json(config, AGAIN).get("base_model_name_or_path")
-    if isinstance(named, str) and named:
-        with refusing(config, "its base model's name cannot be read", AGAIN):
-            for base in (Path(named), path / named, ROOT / named):
-                if base.is_dir():
-                    return base
+    named: Any = read_json(config, AGAIN).get("base_model_name_or_path")
+    with refusing(config, "its base model's name cannot be read", AGAIN):
+        for base in (Path(named), path / named, ROOT / named) if named else ():
+            if base.is_dir():
+                return base
     remedy = "write the directory of that model into base_model_name_or_path"
     raise InputError(config, f"its base model {named!r} is not here", remedy)
 
@@ -241,6 +244,8 @@ def _add_adapter(model: PreTrainedModel, path: Path, trainable: bool) -> "PeftMo
 
     remedy = "copy the adapter again, or train it again"
     with refusing(path, "its adapter cannot be read", remedy):
+        if lost := changed(path, _noted(path, "finished").get("adapter_sha256", {})):
+            raise ValueError(f"{lost[0]} is not what its run has written")
         with safe_open(path / "adapter_model.safetensors", "pt") as file:
             found = set(file.keys())
         how: dict[str, Any] = {"local_files_only": True, "is_trainable": trainable}

@@ -23,6 +23,7 @@ from trl.trainer.sft_config import SFTConfig
 from medr1_lib.data.question import canonical
 from medr1_lib.data.styles import STYLES, check_style
 from medr1_lib.errors import InputError, refusing
+from medr1_lib.files import content
 from medr1_lib.rl.rewards import NULL_WEIGHTS, RULES
 
 CONFIGS: dict[str, type[GRPOConfig] | type[SFTConfig]] = {"grpo": GRPOConfig, "sft": SFTConfig}
@@ -276,13 +277,12 @@ Loader.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+012345
 
 def _values(source: str | Path) -> tuple[dict[str, Any], object]:
     """The mapping behind a name, what it extends included, and the name for errors."""
-    file = PRESETS / f"{source}.yaml" if source in presets() else Path(source)
+    file = Path(f"{PRESETS}/{source}.yaml" if source in presets() else source)
     where = source if source in presets() else file
     if "\0" in str(file):
         raise InputError(repr(str(file))[:80], "is no path", "name a file")
     remedy = f"give a YAML file or one of {', '.join(presets())}"
-    with refusing(where, "no such recipe", remedy, OSError):
-        text = file.read_bytes()
+    text = content(file, remedy, "no such recipe")
     with refusing(where, "is not sound YAML", "correct the file"):
         values = yaml.load(text.decode("utf-8-sig"), Loader)
     if not isinstance(values, dict):

@@ -1,6 +1,5 @@
 """The folder of a training run: what was asked, what happened, and the adapter that came out."""
 
-import hashlib
 import json
 import shutil
 import sys
@@ -14,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import UndefinedError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from transformers import TrainerState
 
 from medr1_lib import files
@@ -24,6 +23,7 @@ from medr1_lib.rl.recipe import TRL, Recipe
 RECIPE, LOG, ROLLOUTS, CARD = "recipe.json", "log.csv", "rollouts.parquet", "README.md"
 ADAPTER, COMPLETIONS, STATE = "adapter", "completions", "trainer_state.json"
 PREFLIGHT = "completions_00000.parquet"  # what TRL writes before the first step
+HASHES = "adapter_sha256"  # of the adapter's files, in what a finished run notes
 COMPLETE = "complete"  # in a checkpoint: every file of it is written, and what each holds
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 AVERAGED = 10  # steps at each end in the card, fewer in a short run
@@ -116,9 +116,8 @@ class RunFolder:
             raise InputError(out, "holds this run already", remedy)
         if self.finished:
             with refusing(out / ADAPTER, "the adapter of a finished run is damaged", AGAIN):
-                json.loads((out / ADAPTER / ADAPTER_FILES[0]).read_bytes())
-                with safe_open(out / ADAPTER / ADAPTER_FILES[1], "pt"):
-                    pass
+                if lost := files.changed(out / ADAPTER, before["finished"].get(HASHES, {})):
+                    raise ValueError(lost[0])
         elif (whole or more) and self.checkpoint is None:
             raise InputError(out, "holds no sound checkpoint", "begin anew in another folder")
         if more and "constant" not in str(self._recipe.get("lr_scheduler_type")):
@@ -180,10 +179,11 @@ class RunFolder:
             files.atomic_write(self.out / CARD, text.encode())
             with suppress(OSError):
                 (self.out / COMPLETIONS).rmdir()  # supervised fine-tuning samples nothing
-        seconds = round(float(log["seconds"].sum()), 1)
-        date = time.strftime("%Y-%m-%d")
+        seconds, date = round(float(log["seconds"].sum()), 1), time.strftime("%Y-%m-%d")
+        known = files.read_json(last / COMPLETE, AGAIN)  # what was trained, not what was copied
+        hashes = {HASHES: {name: known[name] for name in ADAPTER_FILES}}
         self._drop_checkpoints(last)  # before the note, since a finished run is left as it is
-        self.note({"finished": {"date": date, "steps": len(log), "seconds": seconds}})
+        self.note({"finished": {"date": date, "steps": len(log), "seconds": seconds} | hashes})
 
     def _drop_checkpoints(self, but: Path | None = None) -> None:
         for path in self.out.glob("checkpoint-*"):
@@ -201,27 +201,23 @@ def recipe_in(folder: Path) -> Recipe:
 
 def seal(checkpoint: Path) -> None:
     """Write down what each file of a checkpoint holds, now that all are written."""
-    files.atomic_write(checkpoint / COMPLETE, json.dumps(_digests(checkpoint)).encode())
+    known = {path.name: files.sha256(path) for path in checkpoint.iterdir() if path.is_file()}
+    files.atomic_write(checkpoint / COMPLETE, json.dumps(known).encode())
 
 
 def last_checkpoint(out: Path) -> Path | None:
     """The newest checkpoint that holds what was written into it."""
     # Not transformers' `get_last_checkpoint`, which takes one that a crash cut off for the last.
     for checkpoint in sorted(_whole(out), key=_step, reverse=True):
-        with suppress(OSError, ValueError, AttributeError):
+        with suppress(OSError, ValueError, TypeError):
             sealed = json.loads((checkpoint / COMPLETE).read_bytes())
-            if sealed and sealed.items() <= _digests(checkpoint).items():
+            if sealed and not files.changed(checkpoint, sealed):
                 return checkpoint
     return None
 
 
 def _whole(out: Path) -> list[Path]:
     return [path.parent for path in out.glob(f"checkpoint-*/{COMPLETE}")]
-
-
-def _digests(checkpoint: Path) -> dict[str, str]:
-    found = (path for path in checkpoint.iterdir() if path.is_file() and path.name != COMPLETE)
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
 def begun(out: Path) -> bool:

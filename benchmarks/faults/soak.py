@@ -1,0 +1,120 @@
+"""Does a process stay sound that runs command after command, with faults between? An hour of it.
+
+    python -m benchmarks.faults.soak --out _output/soak --minutes 60
+
+Commands come in a random order, each disturbed: by Ctrl-C at a random moment, by a disk that takes
+no file over a random size, or by an input of which one file is cut or empty. Then the command is
+given again, `--resume` or `--again` where it has one. What ends well has to leave and to say what
+an undisturbed command does (see `kills`); what is refused is told in one line. Linux only.
+"""
+
+import _thread
+import io
+import random
+import re
+import resource
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from benchmarks.faults import kills, page
+from benchmarks.stamp import run_stamp
+from medr1_lib import cli
+
+SAID = {"data audit": "data audit IN/data"}  # these leave no file
+SAID["ask"] = "ask --model IN/run/adapter --image IN/pictures/0.png --question Which? --options a b"
+COMMANDS = SAID | {n: re.sub(r"-steps [46]", "-steps 20", one) for n, one in kills.COMMANDS.items()}
+del COMMANDS["sweep"], COMMANDS["data build"]  # one works elsewhere, the other reads nothing
+AGAIN = {"train sft": ["--resume"], "train grpo": ["--resume"], "data import": ["--again"]}
+HELD = "minute, memory in MiB, open files, threads, children, temporary files"
+FAULTS = ("none", "Ctrl-C", "full disk", "damaged input")
+
+
+class Soak:
+    """What each command leaves and says undisturbed, and the seconds it takes."""
+
+    def __init__(self, out: Path) -> None:
+        self.inputs, self.folder, self.rng = out / "inputs", out / "work", random.Random(0)
+        self.seconds, self.expected = dict[str, float](), dict[str, Any]()
+        for name in [*COMMANDS] * 2:  # what the first loads, the second need not
+            begun = time.monotonic()
+            status, told, found = self.give(name, anew=True)
+            self.seconds[name] = time.monotonic() - begun
+            assert (status, self.expected.setdefault(name, found)) == (0, found), (name, told)
+
+    def give(self, name: str, after: float = 1e6, anew: bool = False) -> tuple[int, str, Any]:
+        """Give a command, with Ctrl-C after so many seconds; its status, errors and results."""
+        out, said, told = self.folder / "out", io.StringIO(), io.StringIO()
+        if anew:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        words = COMMANDS[name].replace("IN", str(self.inputs)).split()
+        words += ["--out", str(out)] * (name not in SAID)
+        words += AGAIN.get(name, []) * out.exists()
+        status, timer = 130, threading.Timer(after, _thread.interrupt_main)
+        with redirect_stdout(said), redirect_stderr(told), suppress(KeyboardInterrupt):
+            timer.start()
+            try:
+                status = cli.main(words)
+            except Exception as error:  # whoever gives a command sees a traceback
+                print("Traceback:", repr(error), file=told)
+            timer.cancel()
+            time.sleep(0.1)  # for a Ctrl-C that comes just after the end
+        return status, told.getvalue(), said.getvalue() * (name in SAID) or kills.left(self.folder)
+
+    def round(self, name: str, fault: str) -> dict[str, Any]:
+        """Give a command that is disturbed, and give it again; what came of both."""
+        after = self.rng.random() * self.seconds[name] if fault == "Ctrl-C" else 1e6
+        most = int(10 ** self.rng.uniform(0, 6)) if fault == "full disk" else resource.RLIM_INFINITY
+        tops = [self.inputs / top for top in re.findall(r"IN/(\w+)", COMMANDS[name])]
+        files = sorted(one for top in tops for one in top.rglob("*.*") if one.suffix != ".csv")
+        damaged = self.rng.choice(files)  # no csv, since half of a table is a table
+        whole = damaged.read_bytes()
+        if fault == "damaged input":
+            damaged.write_bytes(whole[: self.rng.choice((0, len(whole) // 2))])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+        status, told, found = self.give(name, after, anew=True)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        damaged.write_bytes(whole)
+        again, later, left = self.give(name)
+        sound = status in (1, 2, 130) or (status == 0 and found == self.expected[name])
+        sound &= told.count("error: ") == (status == 2) and "Traceback" not in told + later
+        # A complete folder that is refused because it is complete has lost nothing.
+        sound &= again in (0, 2) and left == self.expected[name]
+        row = {"command": name, "fault": fault, "statuses": [status, again], "sound": sound}
+        return row if sound else row | {"file": damaged.name, "told": [told[-999:], later[-999:]]}
+
+
+def main(arguments: list[str]) -> int:
+    asked = page.parser(__doc__, "data/recorded/soak.json", minutes=60).parse_args(arguments)
+    torch.set_num_threads(1)
+    kills.make_inputs(asked.out / "inputs")
+    tempfile.tempdir = tempfile.mkdtemp(dir=asked.out)
+    me, soak, begun, rounds, held = psutil.Process(), Soak(asked.out), time.monotonic(), [], []
+    while (minute := int(time.monotonic() - begun) // 60) < asked.minutes:
+        rounds.append(soak.round(soak.rng.choice([*COMMANDS]), soak.rng.choice(FAULTS)))
+        left, memory = (me.children(), [*Path(tempfile.tempdir).iterdir()]), me.memory_info().rss
+        held.append([minute, memory >> 20, me.num_fds(), me.num_threads(), *map(len, left)])
+        print(rounds[-1], held[-1], flush=True)
+    table = [["command", *FAULTS, "as undisturbed"], ["---", *["--:"] * 5]]
+    for name in COMMANDS:
+        mine = [one for one in rounds if one["command"] == name]
+        ends = ([one["statuses"][0] for one in mine if one["fault"] == each] for each in FAULTS)
+        cells = [f"{len(of) - of.count(0)} of {len(of)}" for of in ends]  # it met the fault
+        table.append([f"`{name}`", *cells, f"{sum(one['sound'] for one in mine)} of {len(mine)}"])
+    table += [[], HELD.split(", "), ["--:"] * 6, *held[:: max(1, len(held) // 6)]]
+    lines = "\n".join(f"| {' | '.join(map(str, row))} |" if row else "" for row in table)
+    failures = [one for one in rounds if not one["sound"]]
+    page.keep(asked, "soak", run_stamp(1) | {"table": lines, "failures": failures}, lines)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.exit_status(main, sys.argv[1:]))
