@@ -313,7 +313,10 @@ def test_a_finished_run_is_not_asked_again(policy, items, said, tmp_path):
 
 
 def test_another_setting_or_a_folder_in_use_is_refused(tmp_path):
-    AnswerLog(tmp_path / "out", {"seed": 0, "limit": 5}, {})
+    AnswerLog(tmp_path / "out", {"seed": 0, "limit": 4}, {})
+    AnswerLog(tmp_path / "out", {"seed": 0, "limit": 5}, {})  # nothing was answered yet
+    (tmp_path / "out/parts").mkdir()
+    (tmp_path / "out/parts/000000.parquet").touch()
     AnswerLog(tmp_path / "out", {"seed": 0, "limit": 5}, {})
     with pytest.raises(InputError, match=r"made with another limit \(5, now 6\)"):
         AnswerLog(tmp_path / "out", {"seed": 0, "limit": 6}, {})

@@ -99,6 +99,14 @@ def test_the_run_goes_on_from_the_sound_one_to_the_same_end(made, cut, capsys):
     assert list(run.log["step"]) == [1, 2, 3]
 
 
+def test_what_somebody_has_put_beside_the_checkpoints_is_left_alone(cut):
+    names = ["-best", "-", "--3", "-2 (copy)", "-\u00b2"]
+    others = [shutil.copytree(cut / "checkpoint-2", cut / f"checkpoint{name}") for name in names]
+    assert RunFolder(cut, recipe(), True).checkpoint.name == "checkpoint-2"
+    assert list(train(recipe(), cut, resume=True).log["step"]) == [1, 2, 3]
+    assert all((other / "complete").is_file() for other in others)
+
+
 def test_a_run_without_a_sound_checkpoint_is_refused(cut):
     for checkpoint in cut.glob("checkpoint-*"):
         (checkpoint / "optimizer.pt").unlink()
@@ -415,6 +423,24 @@ def test_the_base_of_an_adapter_is_found_from_any_directory(tmp_path, monkeypatc
     assert base_directory(folder).samefile(tmp_path / "base")
     edited("adapter_config.json", base_model_name_or_path="data/tiny-qwen2-vl")(folder)
     assert (base_directory(folder) / "config.json").is_file()
+
+
+@pytest.mark.parametrize("room", [0, 4000, 3_000_000])
+def test_a_model_that_finds_no_room_is_told_in_one_line_and_can_be_merged_later(
+    room, tmp_path, capsys
+):
+    limits = pytest.importorskip("resource")
+    before = limits.getrlimit(limits.RLIMIT_FSIZE)
+    words = ["merge", "--model", str(policies.adapter()), "--out", str(tmp_path / "one")]
+    limits.setrlimit(limits.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        assert main(words) == 2
+    finally:
+        limits.setrlimit(limits.RLIMIT_FSIZE, before)
+    assert f"{tmp_path / 'one'}: cannot be written" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "one").exists()
+    assert main(words) == 0
+    load_policy(tmp_path / "one", device="cpu")
 
 
 MASKED = ({"max_length": 10}, {"max_length": 40}, {"max_length": 55})

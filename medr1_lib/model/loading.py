@@ -179,12 +179,13 @@ def merge(path: Path, out: Path) -> None:
         raise InputError(out, "is there already", "choose another folder")
     adapted: Any = load_policy(path, device="cpu", dtype=torch.float32)[0]
     shutil.rmtree(unfinished, ignore_errors=True)
-    adapted.merge_and_unload().save_pretrained(unfinished)
-    for file in base.iterdir():  # tokenizer, templates and processor
-        known = (unfinished / file.name).exists() or file.name.endswith(".index.json")
-        if file.suffix in (".json", ".jinja", ".txt") and not known:
-            shutil.copyfile(file, unfinished / file.name)
-    unfinished.rename(out)
+    with refusing(out, "cannot be written", "make room or choose another folder"):
+        adapted.merge_and_unload().save_pretrained(unfinished)
+        for file in base.iterdir():  # tokenizer, templates and processor
+            known = (unfinished / file.name).exists() or file.name.endswith(".index.json")
+            if file.suffix in (".json", ".jinja", ".txt") and not known:
+                shutil.copyfile(file, unfinished / file.name)
+        unfinished.rename(out)
 
 
 def shares_prompts(model: Any) -> bool:  # noqa: ANN401 - a model in any wrapping

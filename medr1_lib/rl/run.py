@@ -187,7 +187,7 @@ class RunFolder:
 
     def _drop_checkpoints(self, but: Path | None = None) -> None:
         for path in self.out.glob("checkpoint-*"):
-            if path != but:
+            if path != but and _step(path) >= 0:
                 shutil.rmtree(path, ignore_errors=True)
 
 
@@ -217,7 +217,7 @@ def last_checkpoint(out: Path) -> Path | None:
 
 
 def _whole(out: Path) -> list[Path]:
-    return [path.parent for path in out.glob(f"checkpoint-*/{COMPLETE}")]
+    return [one.parent for one in out.glob(f"checkpoint-*/{COMPLETE}") if _step(one.parent) >= 0]
 
 
 def begun(out: Path) -> bool:
@@ -238,7 +238,8 @@ def writing(out: Path) -> AbstractContextManager[None]:
 
 
 def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.rpartition("-")[2])
+    said = checkpoint.name.removeprefix("checkpoint-")
+    return int(said) if said.isdecimal() else -1  # a copy by another name is somebody's own
 
 
 def notes_in(out: Path) -> dict[str, Any]:
