@@ -100,8 +100,9 @@ def test_the_run_goes_on_from_the_sound_one_to_the_same_end(made, cut, capsys):
 
 
 def test_what_somebody_has_put_beside_the_checkpoints_is_left_alone(cut):
-    names = ["-best", "-", "--3", "-2 (copy)", "-\u00b2"]
+    names = ["-best", "-", "--3", "-\u00b2"]
     others = [shutil.copytree(cut / "checkpoint-2", cut / f"checkpoint{name}") for name in names]
+    shutil.copytree(cut / "checkpoint-2", cut / "checkpoint-99")  # of another step than it says
     assert RunFolder(cut, recipe(), True).checkpoint.name == "checkpoint-2"
     assert list(train(recipe(), cut, resume=True).log["step"]) == [1, 2, 3]
     assert all((other / "complete").is_file() for other in others)
@@ -192,6 +193,13 @@ def test_notes_that_are_lost_while_it_trains_are_told_in_one_line(tmp_path):
     words = r"recipe\.json: was changed \('questions' is undefined\); copy it again"
     with pytest.raises(InputError, match=words):
         train(recipe(max_steps=1), tmp_path / "run", callbacks=[Losing()])
+
+
+def test_a_log_that_is_no_numbers_any_more_is_told(whole, capsys):
+    text = (whole / "log.csv").read_text()
+    (whole / "log.csv").write_text(text.replace(".", "x", 1))
+    assert main(["train", "sft", "--out", str(whole), "--resume"]) == 2
+    assert "log.csv: is damaged" in told(capsys)
 
 
 def test_a_log_of_another_time_does_not_matter(cut):

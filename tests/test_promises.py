@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -80,6 +81,28 @@ def test_the_figures_find_their_place(tmp_path):
         assert copy.read_text(encoding="utf-8").count(text) == 1
     with pytest.raises(ValueError, match="0 places"):
         page.put(copy, "nothing", STAMP, told)
+
+
+@pytest.mark.parametrize(("careful", "ends"), [(True, [2, 0]), (False, [0, 0])])
+def test_a_wrong_success_is_seen_in_a_round_of_the_soak(tmp_path, monkeypatch, careful, ends):
+    from benchmarks.faults import soak  # loads torch
+
+    def copies(words):
+        text = Path(words[1], "a.txt").read_text(encoding="utf-8")
+        out = Path(words[-1])
+        if careful and len(text) < 40:
+            print("error: a.txt: is cut; copy it again", file=sys.stderr)
+            return 2
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "a.png").write_text(text)
+        return 0
+
+    monkeypatch.setattr(soak, "COMMANDS", {"copy": "copy IN/data"})
+    monkeypatch.setattr(soak.cli, "main", copies)
+    (tmp_path / "inputs/data").mkdir(parents=True)
+    (tmp_path / "inputs/data/a.txt").write_text("text" * 10)
+    found = soak.Soak(tmp_path).round("copy", "damaged input")
+    assert (found["statuses"], found["sound"]) == (ends, careful)
 
 
 def test_memory_that_grows_is_told_from_plateaus():

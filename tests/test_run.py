@@ -42,7 +42,8 @@ def begun(out, *steps, **changes):
         checkpoint = out / f"checkpoint-{step}"
         checkpoint.mkdir(parents=True)
         history = [LOGS | {"step": done, "seconds": 2.0} for done in range(1, step + 1)]
-        (checkpoint / "trainer_state.json").write_text(json.dumps({"log_history": history}))
+        state = {"global_step": step, "log_history": history}
+        (checkpoint / "trainer_state.json").write_text(json.dumps(state))
         for name in ("adapter_config.json", "adapter_model.safetensors"):
             (checkpoint / name).write_text(f"{name} of {step}")
         seal(checkpoint)

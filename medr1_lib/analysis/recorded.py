@@ -86,8 +86,7 @@ def write(
 def notes(block: Path) -> dict[str, Any]:
     """How a block was made, and its models."""
     if not (block / MODELS).is_file():
-        remedy = "name a folder that `sweep --record` wrote"
-        raise InputError(block, "is no block of recorded runs", remedy)
+        raise InputError(block, "is no block of recorded runs", "name what `sweep --record` wrote")
     found = read_json(block / MODELS, AGAIN)
     models = found.get("models")
     if not isinstance(models, list) or not models:

@@ -51,7 +51,7 @@ class Run:
         if not notes.get("finished"):
             raise InputError(folder, "its run is not finished", "go on with --resume")
         with refusing(folder / LOG, "is damaged", AGAIN):
-            log = pd.read_csv(folder / LOG)
+            log = pd.read_csv(folder / LOG).apply(pd.to_numeric)
             if len(log) != notes["finished"]["steps"] or "seconds" not in log:
                 raise ValueError("steps are missing")
         return cls(folder, recipe, log, folder / ADAPTER)
@@ -179,11 +179,11 @@ class RunFolder:
             files.atomic_write(self.out / CARD, text.encode())
             with suppress(OSError):
                 (self.out / COMPLETIONS).rmdir()  # supervised fine-tuning samples nothing
-        seconds, date = round(float(log["seconds"].sum()), 1), time.strftime("%Y-%m-%d")
+        ended = {"date": time.strftime("%Y-%m-%d"), "steps": len(log)}
         known = files.read_json(last / COMPLETE, AGAIN)  # what was trained, not what was copied
-        hashes = {HASHES: {name: known[name] for name in ADAPTER_FILES}}
+        ended |= {HASHES: {name: known[name] for name in ADAPTER_FILES}}
         self._drop_checkpoints(last)  # before the note, since a finished run is left as it is
-        self.note({"finished": {"date": date, "steps": len(log), "seconds": seconds} | hashes})
+        self.note({"finished": ended | {"seconds": round(float(log["seconds"].sum()), 1)}})
 
     def _drop_checkpoints(self, but: Path | None = None) -> None:
         for path in self.out.glob("checkpoint-*"):
@@ -209,9 +209,10 @@ def last_checkpoint(out: Path) -> Path | None:
     """The newest checkpoint that holds what was written into it."""
     # Not transformers' `get_last_checkpoint`, which takes one that a crash cut off for the last.
     for checkpoint in sorted(_whole(out), key=_step, reverse=True):
-        with suppress(OSError, ValueError, TypeError):
+        with suppress(OSError, ValueError, TypeError, KeyError):
             sealed = json.loads((checkpoint / COMPLETE).read_bytes())
-            if sealed and not files.changed(checkpoint, sealed):
+            step = json.loads((checkpoint / STATE).read_bytes())["global_step"]
+            if sealed and step == _step(checkpoint) and not files.changed(checkpoint, sealed):
                 return checkpoint
     return None
 
