@@ -1,6 +1,7 @@
 """Damage that a training may meet: each kind is refused in one line, or passed over."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -99,13 +100,11 @@ def test_the_run_goes_on_from_the_sound_one_to_the_same_end(made, cut, capsys):
     assert list(run.log["step"]) == [1, 2, 3]
 
 
-def test_what_somebody_has_put_beside_the_checkpoints_is_left_alone(cut):
-    names = ["-best", "-", "--3", "-\u00b2"]
-    others = [shutil.copytree(cut / "checkpoint-2", cut / f"checkpoint{name}") for name in names]
-    shutil.copytree(cut / "checkpoint-2", cut / "checkpoint-99")  # of another step than it says
+def test_a_copy_of_a_checkpoint_under_another_name_is_passed_over(cut):
+    for name in ("-best", "-", "--3", "-\u00b2", "-99"):
+        shutil.copytree(cut / "checkpoint-2", cut / f"checkpoint{name}")
     assert RunFolder(cut, recipe(), True).checkpoint.name == "checkpoint-2"
     assert list(train(recipe(), cut, resume=True).log["step"]) == [1, 2, 3]
-    assert all((other / "complete").is_file() for other in others)
 
 
 def test_a_run_without_a_sound_checkpoint_is_refused(cut):
@@ -182,6 +181,23 @@ def test_damaged_completions_are_named(whole, name, damage):
     with pytest.raises(InputError, match="its completions are damaged") as caught:
         len(Run.load(whole).rollouts)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes are Unix")
+@pytest.mark.parametrize("name", [*(f"adapter/{name}" for name in WEIGHTS), "log.csv"])
+def test_a_pipe_in_a_finished_run_is_not_waited_for(whole, name, capsys):
+    (whole / name).unlink()
+    os.mkfifo(whole / name)
+    assert main(["train", "sft", "--out", str(whole), "--resume"]) == 2
+    assert Path(name).name in told(capsys)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes are Unix")
+@pytest.mark.parametrize("name", ["complete", "trainer_state.json", WEIGHTS[0]])
+def test_a_pipe_in_a_checkpoint_is_not_waited_for(cut, name):
+    (cut / "checkpoint-2" / name).unlink()
+    os.mkfifo(cut / "checkpoint-2" / name)
+    assert RunFolder(cut, recipe(), True).checkpoint.name == "checkpoint-1"
 
 
 class Losing(TrainerCallback):

@@ -216,7 +216,8 @@ def fingerprint(model: Path) -> str:
 
     digest = hashlib.sha256()
     for folder in dict.fromkeys((model, base_directory(model))):
-        for file in sorted(one for one in folder.rglob("*") if one.suffix in DECIDES):
+        found = (one for one in folder.rglob("*") if one.suffix in DECIDES and one.is_file())
+        for file in sorted(found):
             digest.update(f"{file.relative_to(folder).as_posix()}\n".encode())
             digest.update(bytes.fromhex(files.sha256(file)))
     return digest.hexdigest()

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ class Run:
         if not notes.get("finished"):
             raise InputError(folder, "its run is not finished", "go on with --resume")
         with refusing(folder / LOG, "is damaged", AGAIN):
-            log = pd.read_csv(folder / LOG).apply(pd.to_numeric)
+            text = files.content(folder / LOG, AGAIN, "is damaged")
+            log = pd.read_csv(BytesIO(text)).apply(pd.to_numeric)
             if len(log) != notes["finished"]["steps"] or "seconds" not in log:
                 raise ValueError("steps are missing")
         return cls(folder, recipe, log, folder / ADAPTER)
@@ -187,7 +189,7 @@ class RunFolder:
 
     def _drop_checkpoints(self, but: Path | None = None) -> None:
         for path in self.out.glob("checkpoint-*"):
-            if path != but and _step(path) >= 0:
+            if path != but:
                 shutil.rmtree(path, ignore_errors=True)
 
 
@@ -210,8 +212,8 @@ def last_checkpoint(out: Path) -> Path | None:
     # Not transformers' `get_last_checkpoint`, which takes one that a crash cut off for the last.
     for checkpoint in sorted(_whole(out), key=_step, reverse=True):
         with suppress(OSError, ValueError, TypeError, KeyError):
-            sealed = json.loads((checkpoint / COMPLETE).read_bytes())
-            step = json.loads((checkpoint / STATE).read_bytes())["global_step"]
+            sealed = files.read_json(checkpoint / COMPLETE, AGAIN)
+            step = files.read_json(checkpoint / STATE, AGAIN)["global_step"]
             if sealed and step == _step(checkpoint) and not files.changed(checkpoint, sealed):
                 return checkpoint
     return None
@@ -240,7 +242,7 @@ def writing(out: Path) -> AbstractContextManager[None]:
 
 def _step(checkpoint: Path) -> int:
     said = checkpoint.name.removeprefix("checkpoint-")
-    return int(said) if said.isdecimal() else -1  # a copy by another name is somebody's own
+    return int(said) if said.isdecimal() else -1  # a copy under another name is none
 
 
 def notes_in(out: Path) -> dict[str, Any]:
