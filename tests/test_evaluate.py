@@ -152,7 +152,7 @@ def test_neighbours_are_alike(items, monkeypatch):
         runs = [list(run) for _, run in groupby(part, key=lambda t: (t.shown is None, t.style))]
         assert len(runs) == 6
         for run in runs:
-            lengths = [items._length(one.item) for one in run]
+            lengths = [items._lengths[one.item] for one in run]
             assert lengths == sorted(lengths)
 
 
