@@ -63,6 +63,12 @@ def test_an_endless_loop_is_given_up_and_ended(monkeypatch, capsys):
     assert threading.active_count() == before, "the loop still takes a processor"
 
 
+def test_a_function_that_waits_is_given_up(monkeypatch, capsys):
+    monkeypatch.setattr(exercise, "SECONDS", 0.05)
+    assert FABS(lambda x: time.sleep(5)) is math.fabs
+    assert "has not returned" in capsys.readouterr().out
+
+
 def test_a_function_cannot_change_the_arguments_of_the_next_case(capsys):
     numbers = [1, 2]
     added = Exercise("builtins:sum", (Case((numbers,), "plain"), Case((numbers,), "plain")))

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-SECONDS = 5.0  # of processor time for a call: on a busy machine a first import takes longer
+# Of processor time for a call, since on a busy machine a first import takes longer; one that waits
+# for something is given up after twelve times as long.
+SECONDS = 5.0
 KINDS: tuple[tuple[tuple[type, ...], str], ...] = (
     ((bool,), "True or False"),
     ((int, float), "a number"),
@@ -103,9 +105,9 @@ def _outcome(function: Function, arguments: tuple[Any, ...]) -> tuple[Any, BaseE
             outcome.append((None, error))
 
     thread = threading.Thread(target=work, daemon=True)
-    latest = time.process_time() + SECONDS
+    latest, given_up = time.process_time() + SECONDS, time.monotonic() + 12 * SECONDS
     thread.start()
-    while thread.is_alive() and time.process_time() < latest:
+    while thread.is_alive() and time.process_time() < latest and time.monotonic() < given_up:
         thread.join(0.1)
     if not thread.is_alive():
         return outcome[0]
