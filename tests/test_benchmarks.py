@@ -186,6 +186,20 @@ def test_family(tmp_path, monkeypatch):
     assert [run["group"] for run in runs[-2:]] == ["base", "teacher"]
     log = pd.read_parquet(tmp_path / "family.parquet")
     assert log.groupby(["group", "name"]).size().eq(1).all()
+    for _ in range(2):  # the second time it is replaced
+        assert family.main([*map(str, asked), "--teacher", BASE]) == 0
+    more = json.loads((tmp_path / "family.json").read_text())
+    assert more["larger teacher"]["taught"] == "little"
+    assert more["runs"][: len(runs)] == runs
+    assert [run.get("name", run["group"]) for run in more["runs"][len(runs) :]] == [
+        "distillation, larger teacher",
+        "larger teacher",
+    ]
+    grown = pd.read_parquet(tmp_path / "family.parquet")
+    pd.testing.assert_frame_equal(grown.iloc[: len(log)], log)
+    assert len(grown) == len(log) + 1
+    with pytest.raises(InputError, match="its steps is 1"):
+        family.main([*map(str, asked), "--teacher", BASE, "--steps", "2"])
 
 
 @pytest.mark.slow

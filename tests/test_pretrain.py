@@ -301,8 +301,33 @@ def test_the_command_goes_on_where_it_stopped_and_writes_a_model(tmp_path, monke
     assert command.main(taken) == 0
     half = load_policy(tmp_path / "half", device="cpu")[0].model.visual.state_dict()
     assert all(torch.equal(half[name], w) for name, w in first.model.visual.state_dict().items())
-    with pytest.raises(InputError, match="was made from seed 0"):
+    with pytest.raises(InputError, match="was made with --seed 0 --size tiny --medical little"):
         command.main(["--out", str(tmp_path / "other"), "--tower", str(tmp_path), "--seed", "2"])
+    larger = ["--out", str(tmp_path / "larger"), "--size", "larger", "--medical", "full"]
+    assert command.main(larger) == 0
+    made = json.loads((tmp_path / "larger" / "report.json").read_text())
+    assert made["medical"] == {"pictures": 40, "captions": 8, "questions": 8, "every": 1}
+    assert made["parameters"] > 1.5 * again["parameters"]
+    told = (tmp_path / "larger" / "README.md").read_text()
+    assert "--size larger --medical full --tower-steps 1 --language-steps 2`" in told
+    assert "medical accuracy in `no_think` is" in told
+
+
+def test_what_is_taught_to_the_full_has_no_other_options(tmp_path, capsys):
+    asked = ["--out", str(tmp_path), "--medical", "full", "--medical-captions", "8"]
+    with pytest.raises(SystemExit):
+        command.main(asked)
+    assert "--medical full leaves nothing" in capsys.readouterr().err
+
+
+def test_a_place_counts_as_told_in_either_domain(vlm, shown, monkeypatch):
+    words = attributes.word_vectors(vlm.model, vlm.tokenizer)
+    scenes = [scene for one in shown.values() for scene in one.scenes if scene.place]
+    wanted = attributes.targets(scenes)[:, -1]
+    seen = words[-1][wanted][:, None].expand(-1, 16, -1)
+    monkeypatch.setattr(tower, "encode", lambda _, rows: seen[rows])
+    one = pictures.Pictures(scenes, np.arange(len(scenes)))
+    assert tower.recognized(vlm.model.model.visual, words, one)["place"] == 1
 
 
 @pytest.mark.slow
@@ -311,7 +336,7 @@ def test_the_card_tells_the_report(vlm, seen, monkeypatch):
     monkeypatch.setattr(report, "TRIES", (1, 8))
     monkeypatch.setattr(card, "TRIES", (1, 8))
     found = {
-        "seed": 0, "parameters": 1,
+        "seed": 0, "size": "tiny", "taught": "little", "parameters": 1,
         "medical": {"pictures": 9, "captions": 2, "questions": 2, "every": 2},
         "steps": {"tower": 1, "language": 1}, "minutes": {"tower": 1, "language": 1},
         "hardware": "a chip", "date": "today",

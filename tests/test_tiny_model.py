@@ -1,10 +1,11 @@
 """The tiny model: the real architecture, small, the same from a seed, wired to look words up."""
 
 import policies
+import pytest
 import torch
 
 from medr1_lib.data.styles import listed
-from tools.pretrain.tiny import phrases, tiny_model
+from tools.pretrain.tiny import SIZES, phrases, tiny_model
 
 
 def test_it_is_small_and_follows_from_its_seed():
@@ -15,9 +16,10 @@ def test_it_is_small_and_follows_from_its_seed():
     assert sum(weight.numel() for weight in first.values()) * 4 < 20e6
 
 
-def test_a_written_word_finds_its_option_before_any_training():
+@pytest.mark.parametrize("size", SIZES)
+def test_a_written_word_finds_its_option_before_any_training(size):
     tokenizer = policies.processor().tokenizer
-    model = tiny_model(tokenizer)
+    model = tiny_model(tokenizer, size=size)
     model.set_attn_implementation("eager")
     words, hits = phrases(), []
     for start in range(0, len(words) - 4, 4):

@@ -1,4 +1,8 @@
-"""`python -m tools.pretrain`: make the tiny base from seeds, on one thread."""
+"""`python -m tools.pretrain`: make the tiny base from seeds, on one thread.
+
+With `--size larger --medical full` it makes a teacher of the base: larger, and as much at home in
+medical pictures as in general ones.
+"""
 
 import argparse
 import json
@@ -18,11 +22,11 @@ from medr1_lib.model.loading import load_policy
 from medr1_lib.provenance import hardware
 from tools.pretrain.attributes import codes, word_vectors
 from tools.pretrain.card import card
-from tools.pretrain.language import MEDICAL, MIXED, Rows, Schedule, Trainer
+from tools.pretrain.language import GENERAL, MEDICAL, MIXED, BatchMix, Rows, Schedule, Trainer
 from tools.pretrain.model import TinyVLM
 from tools.pretrain.pictures import Features, Pictures, drawn, features
 from tools.pretrain.report import report
-from tools.pretrain.tiny import PIXELS, tiny_model, tiny_processor
+from tools.pretrain.tiny import PIXELS, SIZES, tiny_model, tiny_processor
 from tools.pretrain.tower import finished, train_tower
 from tools.pretrain.validation import asked_about, validate_all
 
@@ -45,6 +49,10 @@ def main(arguments: list[str]) -> int:
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder of the model, its log and checkpoints")
     add("--seed", type=int, default=0, help="everything follows from it (default 0)")
+    add("--size", choices=SIZES, default="tiny", help="of the model (default tiny)")
+    much = "how much of the medical domain the language half is taught: little, as the next four "
+    much += "options say, or full, as much as of the general domain (default little)"
+    add("--medical", choices=("little", "full"), default="little", help=much)
     met = f"medical pictures per cell that the language half meets (default {MEDICAL_PICTURES})"
     add("--medical-pictures", type=int, default=MEDICAL_PICTURES, metavar="N", help=met)
     captions = f"captions of them in such a step (default {MEDICAL.described})"
@@ -52,13 +60,20 @@ def main(arguments: list[str]) -> int:
     default = MEDICAL.styles["no_think"]
     questions = f"questions about them in such a step and direct style (default {default})"
     add("--medical-questions", type=int, default=default, metavar="ROWS", help=questions)
-    steps = f"of the language half (default {LANGUAGE_STEPS})"
-    add("--language-steps", type=int, default=LANGUAGE_STEPS, metavar="N", help=steps)
     every = f"a step in so many has rows with medical pictures (default {MIXED.medical_every})"
     add("--medical-every", type=int, default=MIXED.medical_every, metavar="N", help=every)
-    tower = "take stage 1 from the finished model in this folder, of the same seed"
+    steps = f"of the tower (default {TOWER_STEPS})"
+    add("--tower-steps", type=int, default=TOWER_STEPS, metavar="N", help=steps)
+    steps = f"of the language half (default {LANGUAGE_STEPS})"
+    add("--language-steps", type=int, default=LANGUAGE_STEPS, metavar="N", help=steps)
+    tower = "take stage 1 from the finished model in this folder, of the same seed and kind"
     add("--tower", type=Path, metavar="DIR", help=tower)
     asked = parser.parse_args(arguments)
+    own = [name for name in vars(asked) if name.startswith("medical_")]
+    if asked.medical == "full" and any(
+        getattr(asked, name) != parser.get_default(name) for name in own
+    ):
+        parser.error("--medical full leaves nothing to the other options of --medical")
     asked.out.mkdir(parents=True, exist_ok=True)
     streams = logging.StreamHandler(), logging.FileHandler(asked.out / "pretrain.log")
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=streams)
@@ -82,19 +97,18 @@ def _make(asked: argparse.Namespace) -> None:
     """Stage by stage; what a stage has finished is taken from its checkpoint."""
     seed, out = asked.seed, asked.out
     processor = tiny_processor(tuple(DOMAINS))
-    model = tiny_model(processor.tokenizer, seed)
+    model = tiny_model(processor.tokenizer, seed, asked.size)
     tower, words = model.model.visual, word_vectors(model, processor.tokenizer)
-    seconds = {"tower": _tower(asked, tower, words)}
+    steps, spent = _tower(asked, tower, words)
+    seconds = {"tower": spent}
 
     model.set_attn_implementation("eager")  # the losses look at the attention
     vlm = TinyVLM(model, processor.tokenizer)
-    direct = dict.fromkeys(("no_think", "think_after"), asked.medical_questions)
-    rows = Rows(asked.medical_captions, direct)
-    mix = replace(MIXED, medical=rows, medical_every=asked.medical_every)
+    mix, per_cell = _medical(asked)
     schedule = Schedule(asked.language_steps, mix)
     met = [
         features(tower, _drawn(seed, "language", "general")),
-        features(tower, _drawn(seed, "language", "medical", asked.medical_pictures)),
+        features(tower, _drawn(seed, "language", "medical", per_cell)),
     ]
     trainer = Trainer(vlm, met[0], met[1], schedule, seed, out / "language.pt")
     held_out = {kind: features(tower, _drawn(seed, "validation", kind)) for kind in DOMAINS}
@@ -111,13 +125,15 @@ def _make(asked: argparse.Namespace) -> None:
     blank = features(tower, Pictures([], np.full((1, PIXELS, PIXELS, 3), 127, np.uint8)))
     found = {
         "seed": seed,
+        "size": asked.size,
+        "taught": asked.medical,
         "medical": {
             "pictures": len(met[1].scenes),
-            "captions": asked.medical_captions,
-            "questions": asked.medical_questions,
-            "every": asked.medical_every,
+            "captions": mix.medical.described,
+            "questions": mix.medical.styles["no_think"],
+            "every": mix.medical_every,
         },
-        "steps": {"tower": TOWER_STEPS, "language": schedule.steps},
+        "steps": {"tower": steps, "language": schedule.steps},
         "minutes": {stage: round(spent / 60, 1) for stage, spent in seconds.items()},
         "hardware": hardware(),
         "date": time.strftime("%Y-%m-%d"),
@@ -128,35 +144,50 @@ def _make(asked: argparse.Namespace) -> None:
     (out / "README.md").write_text(card(json.loads(json.dumps(found))))
 
 
+def _medical(asked: argparse.Namespace) -> tuple[BatchMix, int]:
+    """The rows of a step, and medical pictures per cell that it has."""
+    if asked.medical == "full":
+        return replace(MIXED, medical=GENERAL, medical_every=1), USES["language"]["general"]
+    direct = dict.fromkeys(("no_think", "think_after"), asked.medical_questions)
+    rows = Rows(asked.medical_captions, direct)
+    return replace(MIXED, medical=rows, medical_every=asked.medical_every), asked.medical_pictures
+
+
 def _tower(
     asked: argparse.Namespace,
     tower: Qwen2VisionTransformerPretrainedModel,
     words: list[torch.Tensor],
-) -> float:
-    """Train the tower, if that is not done; the seconds that it took."""
+) -> tuple[int, float]:
+    """Train the tower, if that is not done; its steps, and the seconds that they took."""
     if asked.tower:
-        return _taken(asked.tower, asked.seed, tower)
-    checkpoint = asked.out / "tower.pt"
-    spent = finished(tower, checkpoint, TOWER_STEPS)
+        return _taken(asked, tower)
+    checkpoint, steps = asked.out / "tower.pt", asked.tower_steps
+    spent = finished(tower, checkpoint, steps)
     if spent is None:
         train, held_out = (
             {kind: _drawn(asked.seed, use, kind) for kind in DOMAINS}
             for use in ("tower", "validation")
         )
-        written = codes(words, asked.seed)
-        train_tower(tower, written, train, held_out, TOWER_STEPS, asked.seed, checkpoint)
-        spent = finished(tower, checkpoint, TOWER_STEPS)
-    return spent or 0.0
+        written = words if asked.medical == "full" else codes(words, asked.seed)
+        train_tower(tower, written, train, held_out, steps, asked.seed, checkpoint)
+        spent = finished(tower, checkpoint, steps)
+    return steps, spent or 0.0
 
 
-def _taken(folder: Path, seed: int, tower: Qwen2VisionTransformerPretrainedModel) -> float:
-    """Take the tower of a finished model; the seconds that it took there."""
-    made = read_json(folder / "report.json", "name the folder of a finished model")
-    if made["seed"] != seed:
-        problem = f"was made from seed {made['seed']}, and its tower writes in that seed's words"
-        raise InputError(folder, problem, f"ask for --seed {made['seed']}")
-    tower.load_state_dict(load_policy(folder, device="cpu")[0].model.visual.state_dict())
-    return 60.0 * float(made["minutes"]["tower"])
+def _taken(
+    asked: argparse.Namespace, tower: Qwen2VisionTransformerPretrainedModel
+) -> tuple[int, float]:
+    """Take the tower of a finished model; its steps, and the seconds that they took there."""
+    made = read_json(asked.tower / "report.json", "name the folder of a finished model")
+    kind = {"seed": asked.seed, "size": asked.size, "medical": asked.medical}
+    found = {"seed": made["seed"], "size": made["size"], "medical": made["taught"]}
+    if found != kind:
+        same = " ".join(f"--{name} {value}" for name, value in found.items())
+        problem = f"was made with {same}, and its tower writes in the words of that model"
+        raise InputError(asked.tower, problem, "ask for the same")
+    policy, _ = load_policy(asked.tower, device="cpu")
+    tower.load_state_dict(policy.model.visual.state_dict())
+    return made["steps"]["tower"], 60.0 * float(made["minutes"]["tower"])
 
 
 def _log_validation(vlm: TinyVLM, held_out: dict[str, Features], step: int) -> None:

@@ -16,7 +16,7 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransforme
 
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import Scene, draw
-from tools.pretrain.tiny import PATCH, PIXELS, WIDTH
+from tools.pretrain.tiny import PATCH, PIXELS
 
 ROWS = PIXELS // PATCH  # patches per side; a token of the model merges two by two
 PATCHES = ROWS**2
@@ -80,7 +80,7 @@ def encode(tower: Qwen2VisionTransformerPretrainedModel, pixels: NDArray[np.uint
     grid = torch.tensor([[1, ROWS, ROWS]] * len(pixels))
     with _together(tower), torch.autocast("cpu", torch.bfloat16):
         output = tower(patches(pixels), grid_thw=grid)
-    return output.pooler_output.float().view(len(pixels), TOKENS, WIDTH)
+    return output.pooler_output.float().unflatten(0, (len(pixels), TOKENS))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ token found there. Left to chance it takes hours of training to appear; it knows
 import itertools
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -26,9 +27,20 @@ from medr1_lib.data.question import DOMAINS, LETTERS
 from medr1_lib.data.styles import STYLES, prompt
 from medr1_lib.model.loading import ImageOnlyQwen2VLProcessor
 
-WIDTH, LAYERS, HEADS = 192, 5, 6
-VISION_WIDTH, VISION_LAYERS, VISION_HEADS = 128, 4, 4
-HEAD = WIDTH // HEADS
+
+@dataclass(frozen=True)
+class Size:
+    """Widths and numbers of layers; each head has `HEAD` entries."""
+
+    width: int
+    layers: int
+    vision_width: int
+    vision_layers: int
+
+
+# The shipped weights and every recorded run are tiny; the larger one can be their teacher.
+SIZES = {"tiny": Size(192, 5, 128, 4), "larger": Size(256, 6, 192, 5)}
+HEAD = 32
 HALF = HEAD // 2  # rotary frequencies per head: entry i turns together with entry i + HALF
 ROTARY_BASE = 1e4
 FAST = 6  # the fast frequencies tell where a token stands, the slow half what it is
@@ -122,28 +134,42 @@ def tiny_processor(domains: Sequence[str] = MEDICAL) -> ImageOnlyQwen2VLProcesso
 
 
 def tiny_model(
-    tokenizer: PreTrainedTokenizerBase, seed: int = 0
+    tokenizer: PreTrainedTokenizerBase, seed: int = 0, size: str = "tiny"
 ) -> Qwen2VLForConditionalGeneration:
-    """Build the tiny model with fresh weights; everything follows from the seed.
-
-    The sizes are fixed: the shipped weights and every recorded run have them.
-    """
+    """Build a model of one of `SIZES` with fresh weights; everything follows from the seed."""
     ids: dict[str, int] = tokenizer.get_vocab()
-    across = HALF * 3 // 8
+    own, across = SIZES[size], HALF * 3 // 8
     sections = [HALF - 2 * across, across, across]
-    rope = {"rope_type": "default", "rope_theta": ROTARY_BASE, "mrope_section": sections}
-    sizes = {"vocab_size": len(tokenizer), "hidden_size": WIDTH, "intermediate_size": 2 * WIDTH}
-    heads = {"num_attention_heads": HEADS, "num_key_value_heads": HEADS}
-    layers = {"num_hidden_layers": LAYERS, "max_position_embeddings": 2048, "rope_parameters": rope}
     ends: dict[str, int] = {
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
-    rest = {"bos_token_id": None, "tie_word_embeddings": True}
-    tower = {"depth": VISION_LAYERS, "embed_dim": VISION_WIDTH, "num_heads": VISION_HEADS}
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": own.width,
+        "intermediate_size": 2 * own.width,
+        "num_attention_heads": own.width // HEAD,
+        "num_key_value_heads": own.width // HEAD,
+        "num_hidden_layers": own.layers,
+        "max_position_embeddings": 2048,
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": ROTARY_BASE,
+            "mrope_section": sections,
+        },
+        "bos_token_id": None,
+        "tie_word_embeddings": True,
+    }
+    vision = {
+        "depth": own.vision_layers,
+        "embed_dim": own.vision_width,
+        "num_heads": own.vision_width // HEAD,
+        "hidden_size": own.width,
+        "patch_size": PATCH,
+    }
     config = Qwen2VLConfig(
-        text_config=sizes | heads | layers | ends | rest,
-        vision_config=tower | {"hidden_size": WIDTH, "patch_size": PATCH},
+        text_config=text | ends,
+        vision_config=vision,
         image_token_id=ids["<|image_pad|>"],
         video_token_id=ids["<|video_pad|>"],
         vision_start_token_id=ids["<|vision_start|>"],
@@ -171,7 +197,7 @@ def _wire(model: Qwen2VLForConditionalGeneration) -> None:
     for head, distance in enumerate((2, 2, 1)):
         rows = slice(head * HEAD, (head + 1) * HEAD)
         back.q_proj.bias[rows], back.k_proj.bias[rows] = _look_back(distance)
-        read, slot = orthonormal(WIDTH, HEAD), orthonormal(WIDTH, HEAD)
+        read, slot = (orthonormal(words.shape[1], HEAD) for _ in range(2))
         back.v_proj.weight[rows], back.o_proj.weight[:, rows] = read, 0.25 * slot.T
         if distance == 2:
             slow = [head * HEAD + i for i in range(HEAD) if i % HALF >= HALF // 2]

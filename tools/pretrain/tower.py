@@ -21,12 +21,11 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import (
 from tools.pretrain.attributes import LESIONS, lesions, targets, vocabulary
 from tools.pretrain.optimizer import Optimizer, save_whole
 from tools.pretrain.pictures import Pictures, encode, patches
-from tools.pretrain.tiny import VISION_HEADS, VISION_WIDTH, WIDTH, orthonormal
+from tools.pretrain.tiny import HEAD, orthonormal
 
 BATCH = {"medical": 48, "general": 16}  # pictures per step
 SHARPNESS = 10.0  # logits per unit of agreement with a word vector of length one
 WARM_UP = 100
-HEAD = VISION_WIDTH // VISION_HEADS
 log = logging.getLogger(__name__)
 
 
@@ -42,13 +41,13 @@ def train_tower(
     """Teach the tower every attribute of a scene, in place; resumes from its checkpoint.
 
     The average of an image's 16 features is scored against the codes, attribute by attribute:
-    afterwards what a general picture shows lies in the space of the words for it, and what a
-    medical one shows in as many directions of its own. A head of its own, dropped afterwards, asks
-    every feature which lesion or object lies there.
+    afterwards what a picture shows lies in the space of the codes of its words. A head of its own,
+    dropped afterwards, asks every feature which lesion or object lies there.
 
     Args:
         tower: To be trained.
-        codes: For every attribute the vectors to write its words with (`attributes.codes`).
+        codes: For every attribute the vectors to write its words with (`attributes.codes`, or
+            the words' own).
         train: Pictures of each domain to learn from.
         held_out: Pictures of each domain to measure with.
         steps: Of training, all in all.
@@ -57,7 +56,7 @@ def train_tower(
     """
     torch.manual_seed(seed)
     prepare(tower, np.concatenate([shown.pixels[::60] for shown in train.values()]))
-    spots = nn.Linear(WIDTH, LESIONS)
+    spots = nn.Linear(tower.config.hidden_size, LESIONS)
     optimizer = Optimizer(tower.parameters(), spots.parameters())
     parts: list[Any] = [tower, spots, optimizer]
     done, before = _resume(checkpoint, parts)
@@ -137,31 +136,34 @@ def _losses(seen: Tensor, codes: Sequence[Tensor], wanted: Tensor) -> list[Tenso
 def recognized(
     tower: Qwen2VisionTransformerPretrainedModel, codes: Sequence[Tensor], shown: Pictures
 ) -> dict[str, float]:
-    """Share of pictures whose attribute the tower tells, among all words of both domains."""
+    """Share of pictures whose attribute the tower tells, among all words of both domains.
+
+    A place is the same word in both, and counts as told where its vector is the same, too.
+    """
     rows = np.array_split(np.arange(len(shown.scenes)), max(1, len(shown.scenes) // 100))
     written = torch.cat([encode(tower, shown.pixels[part]).mean(1) for part in rows])
     wanted = targets(shown.scenes)
     return {
-        name: _share((written @ table.T).argmax(1), wanted[:, k])
+        name: _share(table, (written @ table.T).argmax(1), wanted[:, k])
         for k, (name, table) in enumerate(zip(vocabulary(), codes, strict=True))
     }
 
 
-def _share(guess: Tensor, wanted: Tensor) -> float:
+def _share(table: Tensor, guess: Tensor, wanted: Tensor) -> float:
     asked = wanted >= 0
-    return float((guess == wanted)[asked].float().mean())
+    return float((table[guess[asked]] == table[wanted[asked]]).all(1).float().mean())
 
 
 @torch.no_grad()
 def prepare(tower: Qwen2VisionTransformerPretrainedModel, pixels: NDArray[np.uint8]) -> None:
     """Start from whitened patches and from heads that look at neighbours, as a convolution does.
 
-    The patch embedding begins as the 128 principal components of the patches, scaled to equal
+    The patch embedding begins as the first principal components of the patches, scaled to equal
     spread; without this the brightness of a patch drowns what is in it.
     """
-    sample = patches(pixels)
+    sample, width = patches(pixels), tower.config.embed_dim
     spread, axes = torch.linalg.eigh((sample.T @ sample / len(sample)).double())
-    spread, axes = spread.flip(0)[:VISION_WIDTH].float(), axes.flip(1)[:, :VISION_WIDTH].float()
+    spread, axes = spread.flip(0)[:width].float(), axes.flip(1)[:, :width].float()
     filters = (axes / (spread + 0.01 * spread[1]).sqrt()).T
     tower.patch_embed.proj.weight.copy_(filters.view_as(tower.patch_embed.proj.weight))
     attentions = [part for part in tower.modules() if isinstance(part, VisionAttention)]
@@ -172,14 +174,13 @@ def prepare(tower: Qwen2VisionTransformerPretrainedModel, pixels: NDArray[np.uin
 
 def _aim(attention: VisionAttention, head: int, down: int, across: int) -> None:
     """Make a head of the tower pass on what lies so many patches away."""
+    width, columns = attention.dim, slice(head * HEAD, (head + 1) * HEAD)
     query, key, value = (
-        slice(k * VISION_WIDTH + head * HEAD, k * VISION_WIDTH + (head + 1) * HEAD)
-        for k in range(3)
+        slice(k * width + columns.start, k * width + columns.stop) for k in range(3)
     )
     attention.qkv.bias[query], attention.qkv.bias[key] = _look_aside(down, across)
-    attention.qkv.weight[value] = orthonormal(VISION_WIDTH, HEAD)
-    columns = slice(head * HEAD, (head + 1) * HEAD)
-    attention.proj.weight[:, columns] = 0.5 * orthonormal(VISION_WIDTH, HEAD).T
+    attention.qkv.weight[value] = orthonormal(width, HEAD)
+    attention.proj.weight[:, columns] = 0.5 * orthonormal(width, HEAD).T
 
 
 def _look_aside(down: int, across: int, strength: float = 60.0) -> tuple[Tensor, Tensor]:
