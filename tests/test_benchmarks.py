@@ -9,6 +9,7 @@ import policies
 import pytest
 import torch
 import trainings
+from bitsandbytes.nn.modules import Linear4bit
 
 from benchmarks.speed import evaluate, gpu, parse_records, phantoms
 from benchmarks.study import (
@@ -26,6 +27,7 @@ from benchmarks.study import (
 )
 from medr1_lib.cli import exit_status
 from medr1_lib.data.dataset import read_split
+from medr1_lib.errors import InputError
 from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.train import training_questions
 
@@ -294,3 +296,5 @@ def test_gpu_changes_of_the_recipe_what_a_side_says(tmp_path):
         assert driven.args.activation_checkpointing == side.step.checkpointing
         assert driven.args.generation_batch_size == 64
         assert driven.args.per_device_train_batch_size == 8 * side.step.scored
+        packed = any(isinstance(layer, Linear4bit) for layer in driven.model.modules())
+        assert packed != side.step.unpacked

@@ -171,10 +171,10 @@ def test_a_member_is_a_row_and_no_other_thing():
     assert found.item() == pytest.approx(wanted.item())
 
 
-def test_the_loop_that_chapter_08_shows_is_the_library_s():
+def test_the_loop_that_chapter_08_shows_is_that_of_the_record():
     shown = (ROOT / "notebooks/_src/08_the_family.py").read_text(encoding="utf-8")
-    library = (ROOT / "medr1_lib/course/chapters/chapter_08.py").read_text(encoding="utf-8")
-    found = [ast.unparse(function_of(text, "distill").body[1:]) for text in (shown, library)]
+    recorded = (ROOT / "benchmarks/study/family.py").read_text(encoding="utf-8")
+    found = [ast.unparse(function_of(text, "distill").body[1:]) for text in (shown, recorded)]
     assert found[0] == found[1]
 
 

@@ -1,15 +1,17 @@
 """Sampling and scoring behind a shared prefix give what the plain way gives."""
 
 import sys
+from contextlib import nullcontext
 
 import policies
 import pytest
 import torch
+from bitsandbytes.nn.modules import Linear4bit
 from layouts import picture
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from transformers import GenerationConfig
 
-from medr1_lib.model.loading import base_model, load_policy
+from medr1_lib.model.loading import base_model, load_policy, unpack
 from medr1_lib.rl import generation
 from medr1_lib.rl.generation import (
     decode_group,
@@ -214,6 +216,38 @@ def test_a_merged_adapter_computes_the_same_and_leaves_no_trace(quantize):
         assert (base - plain).abs().max() > 1e-2
         assert torch.equal(model(**inputs).logits, plain)
     assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
+
+
+def test_unpacked_weights_give_the_same_tokens_and_log_probabilities(monkeypatch):
+    """Adapters are products of their own here, as on a GPU."""
+    monkeypatch.setattr(generation, "merged_lora", lambda _: nullcontext())
+    base, _ = load_policy(policies.saved(), "nf4", device="cpu")
+    torch.manual_seed(0)
+    model = get_peft_model(base, LoraConfig(r=4, target_modules=LORA, init_lora_weights=False))
+    kept = {name for name, _ in model.named_parameters()}
+    inputs, (tokens, mask) = prompts(0, 1), completions([5, 3, 4, 5])
+    config = GenerationConfig(max_new_tokens=12, **SAMPLED)
+
+    def found():
+        given = []
+        for loop in (decode_group, decode_recorded):
+            monkeypatch.setattr(generation, "decode_group", loop)
+            torch.manual_seed(3)
+            given.append(sample_group(model, inputs, 4, config))
+        logits = packed_outputs(model(**packed_inputs(model, inputs, tokens, mask)).logits, tokens)
+        logps = token_logps(logits, tokens, 0.9)
+        return given, logps.detach(), gradients(model, logps.sum())
+
+    given, logps, slopes = found()
+    adapter = get_peft_model_state_dict(model)
+    unpack(model)
+    assert not [layer for layer in model.modules() if isinstance(layer, Linear4bit)]
+    assert {name for name, _ in model.named_parameters()} == kept
+    again, same, alike = found()
+    assert all(torch.equal(one, other) for one, other in zip(given, again, strict=True))
+    torch.testing.assert_close(same, logps, atol=1e-5, rtol=0)
+    assert relative_error(alike, slopes) < 1e-5
+    assert get_peft_model_state_dict(model).keys() == adapter.keys()
 
 
 @pytest.mark.parametrize("change", [{"lora_dropout": 0.1}, {"use_dora": True}, {"lora_bias": True}])

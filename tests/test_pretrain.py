@@ -309,7 +309,7 @@ def test_the_command_goes_on_where_it_stopped_and_writes_a_model(tmp_path, monke
     assert made["medical"] == {"pictures": 40, "captions": 8, "questions": 8, "every": 1}
     assert made["parameters"] > 1.5 * again["parameters"]
     told = (tmp_path / "larger" / "README.md").read_text()
-    assert "--size larger --medical full --tower-steps 1 --language-steps 2`" in told
+    assert "--seed 0 --size larger --medical full`" in told
     assert "medical accuracy in `no_think` is" in told
 
 

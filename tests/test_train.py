@@ -235,6 +235,19 @@ def test_grpo_goes_on_where_supervised_training_ended(quantize, tmp_path):
     assert quantize_in_training(run.adapter) == quantize
 
 
+@pytest.mark.slow
+def test_unpacked_weights_train_the_adapter_of_the_packed_ones(tmp_path):
+    packed, unpacked = (
+        train(trainings.grpo(quantize=quantize), tmp_path / quantize)
+        for quantize in ("nf4", "nf4-unpacked")
+    )
+    same(unpacked, packed)
+    for kept in (unpacked.adapter, last_checkpoint(unpacked.folder)):
+        stored = load_file(kept / "adapter_model.safetensors")
+        assert all("lora_" in name for name in stored)
+    assert quantize_in_training(unpacked.adapter) == "nf4"
+
+
 def test_a_base_that_does_not_keep_the_form_gets_the_published_rules(tmp_path, monkeypatch, capsys):
     def by_rules(style, rules):
         seldom = trainings.named("format_reward", lambda completions, **_: [0.0] * len(completions))

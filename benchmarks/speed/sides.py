@@ -16,7 +16,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from medr1_lib.data import phantom_vqa
 from medr1_lib.data.phantoms import draw
 from medr1_lib.data.styles import prompt
-from medr1_lib.model.loading import ImageOnlyQwen2VLProcessor, Policy, load_policy
+from medr1_lib.model.loading import ImageOnlyQwen2VLProcessor, Policy, load_policy, unpack
 from medr1_lib.rl.recipe import Recipe, load_recipe
 from medr1_lib.rl.trainer import PolicyTrainer
 from tools.pretrain.tiny import tiny_model, tiny_processor
@@ -176,6 +176,8 @@ def trainer(
     for weight in made.model.parameters():
         if weight.requires_grad:
             weight.data = weight.data.float()  # TRL rounds them to bfloat16, ours does not
+    if recipe.quantize == "nf4-unpacked":
+        unpack(made.model)
     return made
 
 

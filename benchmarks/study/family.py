@@ -24,18 +24,22 @@ from typing import Any
 
 import pandas as pd
 import torch
+from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 
 from benchmarks.stamp import run_stamp
 from benchmarks.study.runs import score, train_and_score
 from medr1_lib.cli import exit_status
-from medr1_lib.course.chapters.chapter_08 import FAMILY, distill, trl_settings
+from medr1_lib.course.chapters.chapter_08 import FAMILY, reverse_kl, trl_settings
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation.evaluate import Settings
 from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.files import read_json, write_json
+from medr1_lib.model.loading import ImageOnlyQwen2VLProcessor as Processor
 from medr1_lib.model.loading import load_policy
 from medr1_lib.model.vision_cache import VisionCache
+from medr1_lib.rl.generation import packed_inputs, packed_outputs
+from medr1_lib.rl.loop import Config, Policy, encode, sample
 from medr1_lib.rl.recipe import Recipe, load_recipe
 from medr1_lib.rl.run import begun
 from medr1_lib.rl.train import grpo_rows, train
@@ -145,6 +149,28 @@ def by_teacher(recipe: Recipe, teacher: Path, out: Path) -> tuple[pd.DataFrame, 
         policy.save_pretrained(str(out))
         pd.DataFrame(rows).to_csv(kept, index=False)
     return pd.read_csv(kept), out
+
+
+def distill(
+    student: Policy, teacher: Policy, processor: Processor, rows: Dataset, config: Config
+) -> Iterator[float]:
+    """Bring the student nearer to the teacher on what the student itself writes."""
+    group, size = config.num_generations, config.per_device_train_batch_size
+    trained = [weight for weight in student.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(trained, config.learning_rate, weight_decay=0.0)
+    for step in range(config.max_steps):
+        first = step * size // group
+        inputs = encode(processor, rows[first : first + size // group])
+        tokens, mask = sample(student, processor, inputs, config)
+        packed = packed_inputs(student, inputs, tokens, mask)
+        with torch.no_grad():
+            wanted = packed_outputs(teacher(**packed).logits, tokens)
+        logits = packed_outputs(student(**packed).logits, tokens)
+        gap = (reverse_kl(logits, wanted) * mask).sum() / mask.sum()
+        optimizer.zero_grad()
+        gap.backward()
+        optimizer.step()
+        yield gap.item()
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:

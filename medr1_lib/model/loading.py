@@ -84,18 +84,19 @@ AGAIN = "copy or download the model again"
 ROOT = Path(__file__).parents[2]  # of the repository, where recipes name their models
 
 Policy: TypeAlias = "PreTrainedModel | PeftModel"
+Quantized: TypeAlias = Literal["nf4", "nf4-unpacked"]  # the second is `unpack`ed to be trained
 
 
 def load_policy(
     path: Path,
-    quantize: Literal["nf4"] | None = None,
+    quantize: Quantized | None = None,
     device: str | None = None,
     dtype: torch.dtype | None = None,
     trainable: bool = False,
 ) -> tuple[Policy, ImageOnlyQwen2VLProcessor]:
     """Load a model of one of `PROCESSORS`, or a LoRA adapter on one, and its processor.
 
-    `"nf4"` stores the linear layers of the language model in 4 bits (QLoRA, Dettmers et al. 2023).
+    With `quantize` the language model's linear layers take 4 bits (QLoRA, Dettmers et al. 2023).
     `device` is the GPU if torch finds one, else the CPU; `"auto"` spreads the model over all GPUs.
     `dtype`, of what is not quantized, is float32 on a CPU, bfloat16 on a GPU; one without bfloat16
     (T4) takes float32, and multiplies 4-bit weights in float16. Raises an `InputError` if the
@@ -139,7 +140,7 @@ def load_policy(
 
 def quantize_in_training(path: Path) -> Literal["nf4"] | None:
     """How the base of an adapter was stored while it was trained, as the recipe beside it says."""
-    return "nf4" if _noted(path, "recipe").get("quantize") == "nf4" else None
+    return "nf4" if "nf4" in str(_noted(path, "recipe").get("quantize")) else None
 
 
 def _noted(path: Path, name: str) -> dict[str, Any]:
@@ -186,6 +187,19 @@ def merge(path: Path, out: Path) -> None:
             if file.suffix in (".json", ".jinja", ".txt") and not known:
                 shutil.copyfile(file, unfinished / file.name)
         unfinished.rename(out)
+
+
+def unpack(model: nn.Module) -> None:
+    """Hold 4-bit weights as the numbers that they stand for, which each pass would unpack anew."""
+    from bitsandbytes.nn.modules import Linear4bit
+    from peft.utils.integrations import dequantize_module_weight
+
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, Linear4bit):
+            weight = dequantize_module_weight(layer).to(base_model(model).dtype)
+            plain = nn.Linear(*weight.T.shape, device="meta")
+            plain.weight, plain.bias = nn.Parameter(weight, requires_grad=False), layer.bias
+            model.set_submodule(name, plain)
 
 
 def shares_prompts(model: Any) -> bool:  # noqa: ANN401 - a model in any wrapping

@@ -67,7 +67,9 @@ class Recipe:
     modality: tuple[str, ...] = _key("only these", (), nargs="+", action="extend")
     question_type: tuple[str, ...] = _key("only these", (), nargs="+", action="extend")
     seed: int = 0  # of question order, LoRA initialization and sampling; TRL has this flag
-    quantize: Literal["nf4"] | None = _key("nf4 stores the base in 4 bits (QLoRA)", None)
+    quantize: Literal["nf4", "nf4-unpacked"] | None = _key(
+        "nf4 stores the base in 4 bits (QLoRA), nf4-unpacked holds the same numbers in 16", None
+    )
     lora_r: int = _key("rank of the adapter", 16, type=int, metavar="R")
     lora_alpha: int = _key("its updates are scaled by ALPHA / R", 32, type=int, metavar="ALPHA")
     lora_targets: str = _key("layers that it adapts", LANGUAGE_LINEAR, metavar="REGEX")

@@ -25,7 +25,7 @@ from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.rationale import rationale
 from medr1_lib.data.styles import ALL_STYLES, prompt
 from medr1_lib.errors import InputError, refusing
-from medr1_lib.model.loading import load_policy
+from medr1_lib.model.loading import load_policy, unpack
 from medr1_lib.provenance import environment
 from medr1_lib.rl.formula import formula
 from medr1_lib.rl.recipe import FILTERS, Recipe
@@ -189,6 +189,8 @@ def make_trainer(
     kinds = ValueError, ImportError, RuntimeError  # of `report_to` or `lora_targets`
     with refusing("recipe", "TRL refuses it", "correct the recipe", *kinds):
         trainer = kind(model=model, peft_config=lora, **given)
+    if recipe.quantize == "nf4-unpacked":
+        unpack(trainer.model)
     trainer.remove_callback(PrinterCallback)
     if further:
         further.trainer = trainer

@@ -632,7 +632,7 @@ temporary.cleanup()
 # | 12 GB | `--activation_checkpointing true`: less memory, a third more arithmetic |
 # | T4, or another without bfloat16 | `--recipe gpu-t4` |
 # | 24 GB | two prompts in a backward pass: `--per_device_train_batch_size 16 --gradient_accumulation_steps 4` |
-# | 80 GB | `--recipe gpu-large-card`: all prompts in one backward pass |
+# | 80 GB | `--recipe gpu-large-card`: all prompts in one backward pass, and the weights unpacked once |
 # | two cards | `torchrun --nproc_per_node 2 -m medr1_lib train grpo --recipe gpu --gradient_accumulation_steps 4 ...` |
 # | several cards and a base that is too large for one | `accelerate launch --config_file FSDP2 --num_processes 2 -m medr1_lib train grpo --recipe med-r1 ...`, unquantized; `FSDP2` is the file `accelerate_configs/fsdp2.yaml` in TRL's folder |
 # | rollouts by vLLM, 24 GB | `--recipe gpu-vllm`, unquantized: vLLM takes no adapter on 4-bit weights |

@@ -91,8 +91,7 @@ of 85 % or more.""",
     },
     "full": {
         "title": "A teacher of the tiny Qwen2-VL",
-        "options": " --size {size} --medical full --tower-steps {steps[tower]} "
-        "--language-steps {steps[language]}",
+        "options": " --size {size} --medical full",
         "home": """\
 It is at home in a general domain of everyday drawings and, as
 much, in the pictures of PhantomMedVQA: it reads, describes and answers in three styles.""",

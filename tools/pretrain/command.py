@@ -50,8 +50,8 @@ def main(arguments: list[str]) -> int:
     add("--out", type=Path, required=True, help="folder of the model, its log and checkpoints")
     add("--seed", type=int, default=0, help="everything follows from it (default 0)")
     add("--size", choices=SIZES, default="tiny", help="of the model (default tiny)")
-    much = "how much of the medical domain the language half is taught: little, as the next four "
-    much += "options say, or full, as much as of the general domain (default little)"
+    much = "what is taught of the medical domain: little, as the other options of that name say, "
+    much += "or full, as much as of the general domain (default little)"
     add("--medical", choices=("little", "full"), default="little", help=much)
     met = f"medical pictures per cell that the language half meets (default {MEDICAL_PICTURES})"
     add("--medical-pictures", type=int, default=MEDICAL_PICTURES, metavar="N", help=met)
@@ -60,12 +60,10 @@ def main(arguments: list[str]) -> int:
     default = MEDICAL.styles["no_think"]
     questions = f"questions about them in such a step and direct style (default {default})"
     add("--medical-questions", type=int, default=default, metavar="ROWS", help=questions)
-    every = f"a step in so many has rows with medical pictures (default {MIXED.medical_every})"
-    add("--medical-every", type=int, default=MIXED.medical_every, metavar="N", help=every)
-    steps = f"of the tower (default {TOWER_STEPS})"
-    add("--tower-steps", type=int, default=TOWER_STEPS, metavar="N", help=steps)
     steps = f"of the language half (default {LANGUAGE_STEPS})"
     add("--language-steps", type=int, default=LANGUAGE_STEPS, metavar="N", help=steps)
+    every = f"a step in so many has rows with medical pictures (default {MIXED.medical_every})"
+    add("--medical-every", type=int, default=MIXED.medical_every, metavar="N", help=every)
     tower = "take stage 1 from the finished model in this folder, of the same seed and kind"
     add("--tower", type=Path, metavar="DIR", help=tower)
     asked = parser.parse_args(arguments)
@@ -99,8 +97,7 @@ def _make(asked: argparse.Namespace) -> None:
     processor = tiny_processor(tuple(DOMAINS))
     model = tiny_model(processor.tokenizer, seed, asked.size)
     tower, words = model.model.visual, word_vectors(model, processor.tokenizer)
-    steps, spent = _tower(asked, tower, words)
-    seconds = {"tower": spent}
+    seconds = {"tower": _tower(asked, tower, words)}
 
     model.set_attn_implementation("eager")  # the losses look at the attention
     vlm = TinyVLM(model, processor.tokenizer)
@@ -133,7 +130,7 @@ def _make(asked: argparse.Namespace) -> None:
             "questions": mix.medical.styles["no_think"],
             "every": mix.medical_every,
         },
-        "steps": {"tower": steps, "language": schedule.steps},
+        "steps": {"tower": TOWER_STEPS, "language": schedule.steps},
         "minutes": {stage: round(spent / 60, 1) for stage, spent in seconds.items()},
         "hardware": hardware(),
         "date": time.strftime("%Y-%m-%d"),
@@ -157,37 +154,36 @@ def _tower(
     asked: argparse.Namespace,
     tower: Qwen2VisionTransformerPretrainedModel,
     words: list[torch.Tensor],
-) -> tuple[int, float]:
-    """Train the tower, if that is not done; its steps, and the seconds that they took."""
+) -> float:
+    """Train the tower, if that is not done; the seconds that it took."""
     if asked.tower:
         return _taken(asked, tower)
-    checkpoint, steps = asked.out / "tower.pt", asked.tower_steps
-    spent = finished(tower, checkpoint, steps)
+    checkpoint = asked.out / "tower.pt"
+    spent = finished(tower, checkpoint, TOWER_STEPS)
     if spent is None:
         train, held_out = (
             {kind: _drawn(asked.seed, use, kind) for kind in DOMAINS}
             for use in ("tower", "validation")
         )
         written = words if asked.medical == "full" else codes(words, asked.seed)
-        train_tower(tower, written, train, held_out, steps, asked.seed, checkpoint)
-        spent = finished(tower, checkpoint, steps)
-    return steps, spent or 0.0
+        train_tower(tower, written, train, held_out, TOWER_STEPS, asked.seed, checkpoint)
+        spent = finished(tower, checkpoint, TOWER_STEPS)
+    return spent or 0.0
 
 
-def _taken(
-    asked: argparse.Namespace, tower: Qwen2VisionTransformerPretrainedModel
-) -> tuple[int, float]:
-    """Take the tower of a finished model; its steps, and the seconds that they took there."""
+def _taken(asked: argparse.Namespace, tower: Qwen2VisionTransformerPretrainedModel) -> float:
+    """Take the tower of a finished model; the seconds that it took there."""
     made = read_json(asked.tower / "report.json", "name the folder of a finished model")
     kind = {"seed": asked.seed, "size": asked.size, "medical": asked.medical}
-    found = {"seed": made["seed"], "size": made["size"], "medical": made["taught"]}
+    found = {"seed": made["seed"], "size": made.get("size", "tiny")}
+    found["medical"] = made.get("taught", "little")
     if found != kind:
         same = " ".join(f"--{name} {value}" for name, value in found.items())
         problem = f"was made with {same}, and its tower writes in the words of that model"
         raise InputError(asked.tower, problem, "ask for the same")
     policy, _ = load_policy(asked.tower, device="cpu")
     tower.load_state_dict(policy.model.visual.state_dict())
-    return made["steps"]["tower"], 60.0 * float(made["minutes"]["tower"])
+    return 60.0 * float(made["minutes"]["tower"])
 
 
 def _log_validation(vlm: TinyVLM, held_out: dict[str, Features], step: int) -> None:

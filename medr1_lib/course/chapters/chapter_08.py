@@ -1,17 +1,12 @@
 """Chapter 08: the losses of 2026 as rows of one table, and the cases that check its exercises."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from datasets import Dataset
 from torch import Tensor, tensor
 
 from medr1_lib.course.exercise import Case
-from medr1_lib.model.loading import ImageOnlyQwen2VLProcessor as Processor
-from medr1_lib.rl.generation import packed_inputs, packed_outputs
 from medr1_lib.rl.grpo import LossKind, token_weights
-from medr1_lib.rl.loop import Config, Policy, encode, sample
 
 
 class Member(NamedTuple):
@@ -83,28 +78,6 @@ def reverse_kl(logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """At each token the divergence KL(student, teacher) of the next word; [B, T, V] to [B, T]."""
     logps, wanted = logits.log_softmax(-1), teacher_logits.log_softmax(-1)
     return (logps.exp() * (logps - wanted)).sum(-1)
-
-
-def distill(
-    student: Policy, teacher: Policy, processor: Processor, rows: Dataset, config: Config
-) -> Iterator[float]:
-    """Bring the student nearer to the teacher on what the student itself writes."""
-    group, size = config.num_generations, config.per_device_train_batch_size
-    trained = [weight for weight in student.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(trained, config.learning_rate, weight_decay=0.0)
-    for step in range(config.max_steps):
-        first = step * size // group
-        inputs = encode(processor, rows[first : first + size // group])
-        tokens, mask = sample(student, processor, inputs, config)
-        packed = packed_inputs(student, inputs, tokens, mask)
-        with torch.no_grad():
-            wanted = packed_outputs(teacher(**packed).logits, tokens)
-        logits = packed_outputs(student(**packed).logits, tokens)
-        gap = (reverse_kl(logits, wanted) * mask).sum() / mask.sum()
-        optimizer.zero_grad()
-        gap.backward()
-        optimizer.step()
-        yield gap.item()
 
 
 OLD, NEW = tensor([[-1.0, -2, -3], [-1, -1, 0]]), tensor([[-0.5, -2.5, -1], [-2, -0.2, -9]])

@@ -60,6 +60,7 @@ class Step:
     completion: int = 200  # tokens of a rollout
     shared: bool = True  # whether rollouts share the prefix of their prompt; not so in TRL
     checkpointing: bool = False  # whether activations are computed a second time instead of kept
+    unpacked: bool = False  # whether 4-bit weights are held as the numbers that they stand for
 
     def tokens(self, prompts: int) -> int:
         """Tokens that are read or written for some of the prompts."""
@@ -178,7 +179,7 @@ def memory(
     written = step.scored * step.rollouts * step.completion
     # A recorded step keeps its places from one sampling to the next.
     places = "recorded step: KV cache" if step.shared else "sampling: KV cache"
-    return weight_bytes(config, quantize) | {
+    return weight_bytes(config, quantize and not step.unpacked) | {
         "adapters": adapters,
         "gradients": adapters,
         "AdamW": 2 * adapters,
