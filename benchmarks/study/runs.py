@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from medr1_lib.evaluation.answers import AnswerLog
 from medr1_lib.evaluation.evaluate import Settings, evaluate
 from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.files import read_json
-from medr1_lib.model.loading import load_policy
+from medr1_lib.model.loading import Quantized, load_policy
 from medr1_lib.model.vision_cache import Features
 from medr1_lib.rl.recipe import Recipe
 from medr1_lib.rl.rewards import RewardFunction
@@ -43,7 +43,7 @@ def train_and_score(
 
 def score(
     model: Path,
-    quantize: Literal["nf4"] | None,
+    quantize: Quantized | None,
     items: EvalSet,
     settings: Settings,
     out: Path,

@@ -197,7 +197,7 @@ def unpack(model: nn.Module) -> None:
     for name, layer in list(model.named_modules()):
         if isinstance(layer, Linear4bit):
             weight = dequantize_module_weight(layer).to(base_model(model).dtype)
-            plain = nn.Linear(*weight.T.shape, device="meta")
+            plain = nn.Linear(layer.in_features, layer.out_features, device="meta")
             plain.weight, plain.bias = nn.Parameter(weight, requires_grad=False), layer.bias
             model.set_submodule(name, plain)
 
