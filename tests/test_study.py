@@ -10,17 +10,25 @@ import pandas as pd
 import pytest
 import trainings
 
-from benchmarks.study import described, join, learning, maps, positions, registered
+from benchmarks.study import (
+    described,
+    join,
+    learning,
+    maps,
+    outcomes,
+    positions,
+    registered,
+)
 from benchmarks.study.counterfactual import CounterfactualReward
 from benchmarks.study.positions import ARMS, FORMS, TERM, TRAININGS
 from benchmarks.study.runs import so_far
 from benchmarks.study.truth import claims_reward
 from medr1_lib.analysis import recorded
-from medr1_lib.analysis.gains import PARTS, read_all
+from medr1_lib.analysis.gains import PARTS
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.question import AXES
-from medr1_lib.data.styles import ALL_STYLES, read_strict, thought
+from medr1_lib.data.styles import ALL_STYLES, read_strict
 from medr1_lib.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -170,6 +178,28 @@ def test_verdict(low, high, said):
 # Positions
 
 
+@pytest.mark.parametrize(("form", "said"), [(0.49, "void"), (0.5, "open")])
+def test_a_prediction_is_void_if_an_arm_of_it_did_not_learn_its_form(form, said):
+    """In every prediction with that arm, and in no other; its seeds count alike."""
+    shares = {"after": [form - 0.3, form + 0.3], "none": [0.9, 0.1], "dummy": [1.0]}
+    runs = [
+        {"training": "lesson", "arm": arm, "form": one}
+        for arm, found in shares.items()
+        for one in found
+    ]
+    runs += [{"training": "course", "arm": "none", "form": 0.0}]
+    picture = {"model": 0, "item": range(40), "image_id": range(40)}
+    right = np.arange(40) % 2
+    read = {
+        ("course", arm, 0, arm): pd.DataFrame(picture | {"corrected": column, "thinks": 0.0})
+        for arm, column in (("after", right), ("none", 1 - right), ("dummy", right[::-1]))
+    }
+    found = positions.came_out(read, runs).set_index("prediction")["outcome"]
+    assert found["after minus none"] == found["after minus dummy"] == said
+    assert found["dummy minus none"] == "held"
+    assert found["reason minus after"] == "not run"
+
+
 def test_the_predictions_name_arms_forms_and_trainings():
     for one in registered.registered()["sections"]["positions"]["predictions"]:
         for term in one["terms"]:
@@ -285,16 +315,11 @@ def test_two_records_of_one_plan_are_joined(tmp_path):
 @pytest.mark.slow
 def test_the_outcomes_of_the_record_follow_from_its_answers():
     """Chapter 11 shows them; every seed that the record has counts."""
-    folder, tables = ROOT / "data/recorded/positions", {}
-    answers = pd.read_parquet(folder / "answers.parquet")
-    for (*label, seed), rows in answers.groupby(["training", "arm", "asked", "seed"]):
-        thinks = [float(bool(thought(said))) for said in rows["completion"]]
-        real = read_all(rows.assign(thinks=thinks, model=seed))
-        tables.setdefault(tuple(label), []).append(real)
-    read = {label: pd.concat(parts) for label, parts in tables.items()}
-    found = registered.outcomes("positions", lambda one: positions.measured(one, read))
-    kept = pd.DataFrame(json.loads((folder / "positions.json").read_text())["outcomes"])
-    assert found["outcome"].tolist() == kept["outcome"].tolist()
+    folder = ROOT / "data/recorded/positions"
+    told = json.loads((folder / "positions.json").read_text())
+    found, kept = outcomes.from_record(folder, told["runs"]), pd.DataFrame(told["outcomes"])
+    write_again = "run `python -m benchmarks.study.outcomes`, and build chapter 11"
+    assert found["outcome"].tolist() == kept["outcome"].tolist(), write_again
     assert found["value"].tolist() == pytest.approx(kept["value"].astype(float), nan_ok=True)
 
 

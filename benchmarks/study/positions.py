@@ -28,7 +28,7 @@ import re
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ from tqdm import tqdm
 
 from benchmarks.stamp import run_stamp
 from benchmarks.study.learning import CHANGES, CONTROLS, KEPT, minutes, summary
-from benchmarks.study.registered import PICTURE, fingerprint, outcomes
+from benchmarks.study.registered import PICTURE, VOID, fingerprint, outcomes
 from benchmarks.study.runs import score, so_far, train_and_score, write_answers
 from medr1_lib.analysis.gains import read_all
 from medr1_lib.analysis.recorded import ANSWERS
@@ -163,11 +163,7 @@ class Study:
 
     def outcomes(self) -> pd.DataFrame:
         """The predictions of `positions` beside what came out."""
-        parts: dict[tuple[str, ...], list[pd.DataFrame]] = {}
-        for (training, arm, _, form), rows in self.read.items():
-            parts.setdefault((training, arm, form), []).append(rows)
-        tables = {label: pd.concat(some) for label, some in parts.items()}
-        return outcomes("positions", lambda one: measured(one, tables))
+        return came_out(self.read, self.runs.values())
 
     def record(self) -> None:
         """Write down everything so far."""
@@ -188,6 +184,31 @@ def understood(label: tuple[Any, ...], answers: pd.DataFrame) -> pd.DataFrame:
     return read_all(answers.assign(thinks=thinking, model=label[2]))[
         [*PICTURE, "corrected", "thinks"]
     ]
+
+
+def came_out(
+    read: dict[tuple[Any, ...], pd.DataFrame], runs: Iterable[dict[str, Any]]
+) -> pd.DataFrame:
+    """Each prediction with its outcome, from what `understood` gives of each of the `runs`."""
+    parts: dict[tuple[str, ...], list[pd.DataFrame]] = {}
+    for (training, arm, _, form), rows in read.items():
+        parts.setdefault((training, arm, form), []).append(rows)
+    tables = {label: pd.concat(some) for label, some in parts.items()}
+    void = failed(runs)
+    return outcomes(
+        "positions",
+        lambda one: measured(one, tables),
+        lambda one: any(TERM.sub(r"\1", term) in void for term in one["terms"]),
+    )
+
+
+def failed(runs: Iterable[dict[str, Any]]) -> set[str]:
+    """The arms whose lesson did not teach their form: a share below `VOID` is in form after it."""
+    shares: dict[str, list[float]] = {}
+    for run in runs:
+        if run["training"] == "lesson":
+            shares.setdefault(run["arm"], []).append(run["form"])
+    return {arm for arm, found in shares.items() if sum(found) < VOID * len(found)}
 
 
 def measured(

@@ -13,6 +13,7 @@ from medr1_lib.analysis.stats import mean_table
 
 PREDICTIONS = Path(__file__).with_name("predictions.yaml")
 PICTURE = ["model", "item", "image_id"]
+VOID = 0.5  # share in form below which an arm has not learned its form
 
 
 def registered() -> dict[str, Any]:
@@ -41,17 +42,22 @@ def verdict(expected: Sequence[float], low: float, high: float) -> str:
     return "refuted" if high < expected[0] or low > expected[1] else "open"
 
 
-def outcomes(section: str, measured: Callable[[dict[str, Any]], pd.DataFrame]) -> pd.DataFrame:
+def outcomes(
+    section: str,
+    measured: Callable[[dict[str, Any]], pd.DataFrame],
+    void: Callable[[dict[str, Any]], bool] = lambda one: False,
+) -> pd.DataFrame:
     """Each prediction of a section with what came out, in points.
 
     `measured` gives the `value` of a prediction for each picture of each model, with the columns
-    `PICTURE`; none if it was not run.
+    `PICTURE`; none if it was not run. `void` says of a prediction whether one of its arms failed.
     """
     rows = []
     for one in registered()["sections"][section]["predictions"]:
         table = mean_table(measured(one), ["value"])
         found = {name: 100 * float(table[name].iloc[0]) for name in ("value", "low", "high")}
         outcome = verdict(one["expected"], found["low"], found["high"])
+        outcome = "void" if outcome != "not run" and void(one) else outcome
         told = {"prediction": one["id"], "expected": one["expected"]}
         rows.append(told | {name: round(x, 2) for name, x in found.items()} | {"outcome": outcome})
     return pd.DataFrame(rows)
