@@ -34,6 +34,7 @@ STYLE = sns.axes_style("ticks") | {
 VALUE = ["value", "low", "high"]
 CHANCE = 25.0  # of four options
 LIMIT = 25.0  # points, to either side: noise is to look like noise
+TOP = 75.0  # percent, the brightest color of a map unless a value is above it
 SMOOTHED = 10  # steps in a running mean
 # title of a panel: the columns of `log.csv` in it
 PANELS = {
@@ -84,7 +85,7 @@ def canvas(width: float, height: float, title: str) -> Axes:
 
 
 def draw_map(shown: pd.DataFrame, title: str, cmap: str, vmin: float, vmax: float) -> Axes:
-    """A heatmap of `value` with its interval in each cell, in the order of the table."""
+    """A heatmap of `value`, in the order of the table, which has the intervals."""
     rows, columns = (list(dict.fromkeys(shown[name])) for name in ("train", "test"))
     axes = canvas(2.6 + 0.95 * len(columns), 1.4 + 0.42 * len(rows), title)
     texts = shown.assign(text=[_cell(row) for row in shown.to_dict("records")])
@@ -93,12 +94,12 @@ def draw_map(shown: pd.DataFrame, title: str, cmap: str, vmin: float, vmax: floa
         for name in ("value", "text")
     )
     look = {"cmap": cmap, "vmin": vmin, "vmax": vmax, "linewidths": 0.5}
-    small = {"fontsize": "x-small", "linespacing": 0.95}
-    sns.heatmap(values, annot=words.fillna(""), fmt="", annot_kws=small, ax=axes, **look)
+    sns.heatmap(values, annot=words.fillna(""), fmt="", ax=axes, **look)
     fills = np.asarray(axes.collections[0].get_facecolor())[values.notna().to_numpy().ravel()]
     for text, fill in zip(axes.texts, fills, strict=True):  # seaborn's own choice is hard to read
         text.set_color("black" if relative_luminance(fill) > EVEN else "white")
-    axes.set(ylabel="trained on", xlabel=f"tested on ({sizes(shown)})")
+    said = sizes(shown.drop(columns="low", errors="ignore"))
+    axes.set(ylabel="trained on", xlabel=f"tested on ({said})")
     names = [str(name).replace(" ", "\n") for name in columns]
     axes.set_xticks(axes.get_xticks(), names, rotation=0)
     axes.tick_params(length=0)
@@ -107,10 +108,8 @@ def draw_map(shown: pd.DataFrame, title: str, cmap: str, vmin: float, vmax: floa
 
 
 def _cell(row: dict[Any, Any]) -> str:
-    star = _star(row)
-    if not {"low", "high"} <= row.keys() or row["low"] == row["high"]:
-        return f"{row['value']:.1f}{star}".replace("-0.0", "0.0")
-    return f"{row['value']:.0f}{star}\n{row['low']:.0f} to {row['high']:.0f}"
+    digits = 0 if row.get("low") != row.get("high") else 1
+    return f"{row['value']:z.{digits}f}{_star(row)}"
 
 
 def _star(row: dict[Any, Any]) -> str:
@@ -174,10 +173,11 @@ def heatmap(
     """A map (`transfer.matrix`), and under it, in the same colors, its `blind_baselines`."""
     both = table if controls is None else pd.concat([table, controls])
     shown = percent(both)[["train", "test", "n", "seeds", *VALUE]]
-    axes = draw_map(shown, title, "cividis", vmin=CHANCE, vmax=100)
+    axes = draw_map(shown, title, "cividis", vmin=0, vmax=max(TOP, float(shown["value"].max())))
     if controls is not None:
         axes.axhline(table["train"].nunique(), color="white", linewidth=6)
-        axes.set(ylabel="", xlabel=f"tested on ({sizes(table)}; controls: one seed)")
+        said = sizes(table[["n", "seeds"]])
+        axes.set(ylabel="", xlabel=f"tested on ({said}; controls: one seed)")
     return axes, shown
 
 

@@ -405,7 +405,9 @@ print(table.round(2).to_string())
 #
 # The next cell shows two ways to change them. In TRL, every rollout goes through the backward pass with its
 # own copy of the prompt. *Activation checkpointing* keeps only the input of each layer, and computes the rest
-# a second time. So it needs less memory and more time.
+# a second time. So it needs less memory and more time. The sum leaves out some parts, see below. With
+# checkpointing the other terms are small, so what is left out weighs more there: take that line as a lower
+# bound.
 
 # %% tags=["nbval-check-output"]
 alone, again = Step(shared=False), Step(checkpointing=True)
@@ -416,17 +418,25 @@ for name, step in (("a prompt each", alone), ("checkpointing", again)):
 # These numbers are computed. `benchmarks/speed/gpu.py` measured some of them on a card, with the recipe
 # `gpu`, a model of the true size with random weights, and prompts of 244 tokens. CUDA itself takes about one
 # gigabyte more. The row `ours` was measured with an older version of our code, which kept a copy of the
-# prompt's keys for each rollout. The code of today has not been run on a GPU yet.
+# prompt's keys for each rollout. The code of today has not been run on a GPU yet. Look at the last column: in
+# which row does the computed number fall short?
 
 # %% tags=["nbval-check-output"]
 recorded = tiers.material("recorded/gpu.json").read_text()
 gpu = pd.DataFrame(json.loads(recorded)).T
 card = gpu[["expected_bytes", "peak_bytes"]].astype(float) / 1e9
 print(gpu["gpu"].iloc[0], gpu["date"].iloc[0])
-print(card.round(1).set_axis(["computed GB", "measured GB"], axis=1).to_string())
+card["missing"] = card["peak_bytes"] - card["expected_bytes"]
+names = ["computed GB", "measured GB", "missing GB"]
+print(card.round(1).set_axis(names, axis=1).to_string())
 print(gpu["seconds"].astype(float).round().to_dict(), "s per step")
 
 # %% [markdown]
+# In the row `TRL`, with checkpointing, the sum falls clearly short. It leaves out what CUDA itself takes, what
+# the allocator cannot use, a matrix that is being unpacked from four bits, the work of the vision tower, and
+# tensors that only pass through a layer. We do not know which of these makes the difference. So do not plan a
+# 6 GB card by the line with checkpointing above.
+#
 # ## 6 Where the seconds go
 #
 # A step took half a minute. By the data sheet of the card, the same arithmetic should take about half a
@@ -453,12 +463,16 @@ with torch.no_grad(), Operations() as asked_for:
     policy(input_ids=torch.tensor([[9]]))
 calls = asked_for.count
 print(f"{calls} operations for one token, {calls // len(layers)} a layer")
-print(f"28 layers: about {28 * calls // len(layers):,}, for each of 200 tokens")
+large = 28 * calls // len(layers)
+print(f"28 layers: about {large:,}, for each of 200 tokens")
+waits = [large * 200 * start / 1e6 for start in (10, 25)]  # microseconds a start
+print("200 tokens at 10 and 25 microseconds:", *(f"{s:.0f} s" for s in waits))
 
 # %% [markdown]
 # A desktop computer starts an operation from Python in about 10 microseconds, a rented virtual machine in
-# about 25. So 200 tokens take 10 to 25 seconds, for one rollout as for sixty-four. In such a step, the amount
-# of arithmetic hardly matters. Three changes save time, and none of them changes the policy:
+# about 25. The last line says what this makes for 200 tokens. It is the same for one rollout as for sixty-four.
+# In such a step, the amount of arithmetic hardly matters. Three changes save time, and none of them changes the
+# policy:
 #
 # - **Read once.** An image is encoded once, a prompt once for its whole group.
 # - **Record.** A decoding step is recorded once as a *CUDA graph*, with all its kernels, and played again for

@@ -49,7 +49,7 @@ from medr1_lib.course.sketch import sketch
 from medr1_lib.data import phantom_vqa, phantoms
 from medr1_lib.data.question import LETTERS
 from medr1_lib.data.rationale import KNOWN, claims, rationale as true_rationale
-from medr1_lib.data.styles import STYLES, before_letter, thought
+from medr1_lib.data.styles import STYLES, before_letter, read_strict, thought
 from medr1_lib.evaluation.ask import Asker, shared_edge
 from medr1_lib.evaluation.items import GREY
 from medr1_lib.model.loading import load_policy
@@ -337,6 +337,9 @@ tests["p_holm"], tests["points"] = holm(tests["p"]), told(tests)
 tests[["what", "style", "minus", "points", "p_holm"]].round(3)
 
 # %% [markdown]
+# In the record: after Holm's correction, {styles.apart} of the three pairs of styles differ in knowledge gained,
+# and {styles.apart.accuracy} of them differ in accuracy.
+#
 # Now compare with a second record, the one of chapter 06 with 150 steps. If the order of the styles changes
 # from one record to the other, the order is not a finding.
 
@@ -368,8 +371,6 @@ answers = pd.read_parquet(FOLDER / "answers.parquet").assign(style=None)
 keys = ["training", "arm", "asked", "seed"]
 by = {key: gains.read_all(one) for key, one in answers.groupby(keys)}
 ARMS = [arm for arm in study["arms"] if ("course", arm) in {key[:2] for key in by}]
-
-# %%
 rows, n, seeds = {}, answers["item"].nunique(), len({key[3] for key in by})
 for arm in ARMS:
     after = {k[3]: v for k, v in by.items() if k[:3] == ("course", arm, arm)}
@@ -389,7 +390,9 @@ pd.DataFrame(rows, [*gains.PARTS, *LOOKS]).T
 # The study's own predictions were registered in `benchmarks/study/predictions.yaml` before it ran. Each is a
 # range in points. A prediction *held* if the whole 95 % interval lies inside its range. It is *refuted* if
 # interval and range do not overlap. In all other cases it is *open*. (In the names of the predictions, *less*
-# means minus.)
+# means minus.) There is one exception, which we added when the record was made. A prediction is *void* if one of
+# its arms did not learn its form: if after the lesson less than half of its completions in the test are in
+# form. Then the arm does not test what the prediction is about.
 
 # %%
 outcomes = pd.DataFrame(study["outcomes"])
@@ -399,8 +402,8 @@ outcomes["came out"] = np.where(
 )
 outcomes[["prediction", "expected", "came out", "outcome"]]
 
-# %% tags=["headline", "nbval-check-output"] mystnb={"image": {"alt": "One row for each registered prediction that was run. A grey bar is the registered range in points, a dot with a line is what came out with its 95 percent interval. The color of the dot and a word behind the name say whether the prediction held, is open or is refuted. The table above has the same numbers."}}
-COLORS = {"held": "C2", "open": "0.4", "refuted": "C3"}
+# %% tags=["headline", "nbval-check-output"] mystnb={"image": {"alt": "One row for each registered prediction that was run. A grey bar is the registered range in points, a dot with a line is what came out with its 95 percent interval. The color of the dot and a word behind the name say whether the prediction held, is open, is refuted or is void. The table above has the same numbers."}}
+COLORS = {"held": "C2", "open": "0.4", "refuted": "C3", "void": "0.75"}
 shown = outcomes[ran][::-1].reset_index(drop=True)
 _, axis = plt.subplots(figsize=(9, 1 + 0.32 * len(shown)), layout="constrained")
 for place, row in shown.iterrows():
@@ -417,12 +420,37 @@ print("registered predictions:", ", ".join(f"{k} {v}" for k, v in counts.items()
 
 # %% [markdown]
 # *Open* means that the data do not decide. For *held*, the whole line has to lie inside the bar, not only its
-# dot. There is one seed, so be careful with *held* and *refuted*.
+# dot. Look at the number of seeds below the figure: with one, be careful with *held* and *refuted*.
 #
-# **One arm failed: `reason`.** Its lesson did not teach the form, and all its completions in the test reach the limit of
-# 64 tokens (see `tokens` above). In training the limit was 32 tokens. There, GRPO learned nonsense that has the
-# right form when it is cut after 32 tokens. This is reward hacking, as in chapter 03. So the prediction
-# `reason minus after` says nothing about words and tags.
+# In the record: {arms.held} predictions held, {arms.open} are open, {arms.refuted} refuted and {arms.void} void;
+# the arms that did not learn their form: {arms.failed}.
+#
+# How does an arm fail? The next cell shows completions of `reason` in the test, one after the lesson and one
+# after GRPO. In the test a completion may have 64 tokens. In training, the limit was 32. The last two lines say
+# how many completions after GRPO are in form, as they are and cut after 32 tokens. **Predict** the second number.
+
+# %%
+own = answers.query("arm == 'reason' and asked == 'reason' and control == 'none'")
+for training, some in own.groupby("training", sort=False):
+    kept = some["format_ok"].mean()
+    print(f"{training}: {some['completion'].iloc[0]!r}; in form: {kept:.0%}")
+
+
+def cut(text, tokens=32):
+    """The beginning of a completion, as long as one may be in training."""
+    ids = processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+    return processor.tokenizer.decode(ids[:tokens], skip_special_tokens=True)
+
+
+short = own.query("training == 'course'")["completion"].map(cut)
+kept = np.mean([read_strict(text, "reason_after") is not None for text in short])
+print(f"after GRPO, cut after 32 tokens: {short.iloc[0]!r}; in form: {kept:.0%}")
+
+# %% [markdown]
+# After the lesson, the model stopped behind the tag that opens the rationale. Then GRPO found a text that is in
+# form exactly if it is cut where training cuts it. Its rationale is nonsense, since no reward reads it. This is
+# reward hacking, as in chapter 03. In the test nothing is cut there, and the form is lost. So `reason minus after`
+# says nothing about words and tags.
 #
 # ## 4 Training or answering?
 #
@@ -432,7 +460,7 @@ print("registered predictions:", ", ".join(f"{k} {v}" for k, v in counts.items()
 # a form, its letters in this form can be near chance. Look at the column `empty`, and at the column `before`
 # for models that were trained in other forms.
 
-# %% mystnb={"image": {"alt": "A heatmap of accuracy in percent. Rows are the form that a model was trained in, columns the form that it was asked in, the last one with an empty rationale. Each cell has its 95 percent interval. Colors go from 25 to 100."}}
+# %% mystnb={"image": {"alt": "A heatmap of accuracy in percent. Rows are the form that a model was trained in, columns the form that it was asked in, the last one with an empty rationale. Colors go from 0 to 75. The table below has the intervals."}}
 crossed = pd.concat(
     [
         one.assign(train=key[1], test=key[2], model=key[3])
@@ -444,11 +472,14 @@ forms = list(dict.fromkeys([*study["arms"], *answers["asked"]]))
 forms = pd.CategoricalDtype(forms, ordered=True)
 cells = crossed.astype({"train": forms, "test": forms})
 table = stats.rate_table(cells, ["train", "test"], {"all": ("corrected", None)})
+ends = table.assign(points=told(table, "")).pivot(
+    index="train", columns="test", values="points"
+)
 table = table.rename(columns={"value": "accuracy"}).assign(n=n, seeds=seeds)
 axes, _ = plots.heatmap(table, title="Corrected accuracy in %")
-_ = axes.set(
-    ylabel="trained in", xlabel=f"asked in ({n} questions; 95 % intervals)"
-)
+axes.set(ylabel="trained in", xlabel=f"asked in ({n} questions, {seeds} seed(s))")
+plt.show()
+ends
 
 # %% [markdown]
 # ### Exercise 2: made in training, or in answering?
@@ -515,6 +546,9 @@ for first, second in [pair for pair in PAIRS if {*pair} <= {*ARMS}]:
 pd.DataFrame(rows, sides).T
 
 # %% [markdown]
+# In the record: `after` minus `none` is {made.distance} points: {made.training} made in training and
+# {made.answering} in answering.
+#
 # If no part is clear of zero, the effect of the position is not larger than the ends of the intervals. Two
 # parts can also be large and have opposite signs. Then the distance is small and hides both. A large part
 # does not mean that one model knows more. Each model may simply have learned its own form, and do badly in a
@@ -585,7 +619,10 @@ table = table.assign(points=told(table, ""))
 table.set_index(["style", "method", "measure"])["points"].unstack()[columns]
 
 # %% [markdown]
-# If *agreement* is low, rationale and letter do not fit together. Then the rationale is no explanation of the
+# In the record: GRPO takes false claims from {false.think_before.base} to {false.think_before.grpo} % in
+# `think_before`, and from {false.think_after.base} to {false.think_after.grpo} % in `think_after`.
+#
+# Where *agreement* is low, rationale and letter do not fit together. Then the rationale is no explanation of the
 # letter.
 #
 # Now take the image away. Does training teach a model to describe a blank image in good form?
@@ -621,8 +658,8 @@ pd.DataFrame(theirs["values"], theirs["columns"]).T
 # comes from training or from the prompt.
 
 # %% tags=["nbval-check-output"]
-print("evidence: points of knowledge after GRPO")
-for row in tests[tests["gain"]].itertuples():
+print("evidence: points of accuracy after GRPO, corrected reader")
+for row in tests[~tests["gain"]].itertuples():
     print(f"{row.style} minus {row.minus}: {row.points}, p_holm {row.p_holm:.2f}")
 for style, most in at_letter.items():
     print(f"{style}: an edit moves the letter:", "yes" if most > 0.01 else "no")

@@ -536,7 +536,7 @@ ledger.settle({claim: verdict(gaps) for claim, gaps in found.items()})
 #
 # | you have | use | because |
 # |---|---|---|
-# | right answers, and nothing to explain | SFT on the answers | it needs no sampling; with more time it gained more here (chapter 10) |
+# | right answers, and nothing to explain | SFT on the answers | it needs no sampling; with four times the updates and labels it gained more here (chapter 10) |
 # | right answers, and the model should explain first | rejection sampling, then SFT | it needs no written rationales; GRPO gained little more here (chapters 06 and 10) |
 # | a rule that checks an answer, and a model that is right sometimes | GRPO | it learns from right and wrong completions, and from what the model writes now (chapters 04 to 06) |
 # | a better model with the same vocabulary | on-policy distillation | it gives a signal at every token instead of one number for each completion (chapter 08) |
