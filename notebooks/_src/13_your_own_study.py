@@ -52,7 +52,8 @@ tier = tiers.start(13)
 temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-13-")
 home, mine = Path.cwd(), tiers.own_data()  # a relative path counts from here
 os.chdir(temporary.name)
-Path("base").symlink_to(tier.model_path)
+PLACES = {"BASE": str(tier.model_path)}  # what commands below call it
+DATA = Path(mine or "data").as_posix()
 
 # %% [markdown]
 # ## 1 A folder and a table
@@ -144,24 +145,25 @@ table.groupby("kind").agg(tiles=("file", "size"), patients=("patient", "nunique"
 # beside the data maps each question back to its file.
 #
 # To use your own data, import them once in a terminal and set `MEDR1_DATA` to the folder. Then the chapter
-# skips this import and uses your data.
+# skips this import and uses your data. In the commands of this chapter, `BASE` stands for the folder of the
+# untrained model.
 
 
 # %%
 def command(line):
-    """Run a command of the library as a terminal would."""
+    """Run a command of the library as a terminal would; `BASE` stands for a folder."""
     print(f"$ python -m medr1_lib {line}")
-    with contextlib.redirect_stderr(io.StringIO()) as errors:
-        status = main(shlex.split(line))
+    errors, said = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(said):
+        status = main([PLACES.get(word, word) for word in shlex.split(line)])
     assert status == 0, errors.getvalue()
+    print(said.getvalue().replace(PLACES["BASE"], "BASE"), end="")
 
 
 # %%
 how = '--columns image=file,label=kind --question "What does the image show?"'
-if mine:
-    Path("data").symlink_to(mine)
-else:
-    command(f"data import --table labels.csv --root tiles --out data {how}")
+if not mine:
+    command(f"data import --table labels.csv --root tiles --out {DATA} {how}")
 
 # %% [markdown]
 # ## 3 Audit before anything
@@ -174,7 +176,7 @@ else:
 # model can learn this rule and ignore the images.
 
 # %%
-command("data audit data --json audit.json")
+command(f"data audit {shlex.quote(DATA)} --json audit.json")
 
 # %% [markdown]
 # What would an ordinary random split have done? It shuffles images and does not know patients. The next cell
@@ -255,16 +257,23 @@ pairs_needed = checks.pairs_needed(pairs_needed)
 
 # %% [markdown]
 # The curve below helps you to plan a study. Small gains are expensive: half the gain needs four times as many
-# questions. The dotted line is the number of test questions that you have. It crosses the curve at the
-# smallest gain that you can expect to find. If you expect a smaller gain, collect more questions, or say now
-# that your study only explores and proves nothing. Ours is such a study.
+# questions. Where 30 % of the answers differ, no gain can be above 30 points. The dotted line is the number of
+# test questions that you have. The dashed line is what they are worth by exercise 1, for three tiles of a
+# patient that are half alike. It counts: where it crosses the curve is the smallest gain that you can expect to
+# find. Ours lies below the whole curve, so with these tiles you can expect to find none. If your gain is too
+# small, collect more *patients*, or say now that your study only explores and proves nothing. Ours is such a
+# study. For your own data, set `PER_PATIENT` and `ALIKE`.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Line chart on logarithmic axes: questions needed against the gain to be found, from two to thirty points, falling as the gain grows; about two hundred for ten points where thirty percent of answers differ. A dotted line marks the number of test questions of this chapter, far below most of the curve."}}
-questions = len(dataset.read(Path("data"))["test"])
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Line chart on logarithmic axes: questions needed against the gain to be found, from two to thirty points, falling as the gain grows; about two hundred for ten points where thirty percent of answers differ. A dotted line marks the number of test questions of this chapter, far below most of the curve. A dashed line, lower still and below the whole curve, marks how many independent questions they are worth."}}
+PER_PATIENT, ALIKE = 3, 0.5
+questions = len(dataset.read(Path(DATA))["test"])
+worth = effective_n(questions, PER_PATIENT, ALIKE)
 gains = np.linspace(0.02, 0.3, 60)
-plt.figure(figsize=(6, 3))
+plt.figure(figsize=(6, 3), layout="constrained")
 plt.loglog(100 * gains, [pairs_needed(gain, 0.3) for gain in gains])
-plt.axhline(questions, linestyle=":", color="grey")
+plt.axhline(questions, linestyle=":", color="grey", label=f"test questions: {questions}")
+plt.axhline(worth, linestyle="--", color="C3", label=f"they are worth: {worth:.0f}")
+plt.legend(frameon=False)
 plt.xticks([2, 5, 10, 20, 30], [2, 5, 10, 20, 30])
 plt.minorticks_off()
 plt.xlabel("gain to be found (points)")
@@ -309,10 +318,11 @@ print(f"{len(form)} entries; the hash: {digest[:12]}")
 # its gain is a gain in form. It does not show that the model sees more.
 
 # %%
-asked = "--data data --style no_think --max-new-tokens 24"
+there = f"--data {shlex.quote(DATA)}"
+asked = f"{there} --style no_think --max-new-tokens 24"
 asked += " --quantize nf4" * (tier.name == "gpu")  # base and adapter alike
 controls = "--controls blank shuffled --json base.json"
-command(f"evaluate --model base --out said-base {asked} {controls}")
+command(f"evaluate --model BASE --out said-base {asked} {controls}")
 
 # %% [markdown]
 # A rule that sees no image is the other baseline. The next cell takes the most frequent right letter of the
@@ -322,12 +332,12 @@ command(f"evaluate --model base --out said-base {asked} {controls}")
 # `prediction`. Questions without an answer count as wrong, and the command prints how many there are.
 
 # %%
-splits = dataset.read(Path("data"))
+splits = dataset.read(Path(DATA))
 letter = pd.Series(splits["train"]["answer"]).mode()[0]
 ids = splits["test"]["id"]
 pd.DataFrame({"id": ids, "prediction": letter}).to_csv("letter.csv", index=False)
 out = "--out said-letter --json letter.json"
-command(f"evaluate --answers letter.csv --data data {out}")
+command(f"evaluate --answers letter.csv {there} {out}")
 
 # %% [markdown]
 # ## 7 GRPO or SFT?
@@ -346,7 +356,8 @@ print("GRPO can work here:", found["format_rate"] > 0.5 and found["accuracy"] > 
 # %%
 TRAINS = tier.name != "replay"
 recipe = "gpu-sft" if tier.name == "gpu" else "course-sft"
-changes = {"model": "base", "data": "data", "style": "no_think", "max_steps": 15}
+changes = {"model": PLACES["BASE"], "data": DATA, "style": "no_think"}
+changes["max_steps"] = 15
 if TRAINS:  # where nothing is trained, TRL is not loaded
     from medr1_lib.rl.recipe import load_recipe
     from medr1_lib.rl.train import train
@@ -367,7 +378,7 @@ against = "--compare said-base --json result.json"
 if TRAINS:
     command(f"evaluate --model run/adapter --out said-sft {asked} {against}")
 else:
-    command(f"evaluate --answers letter.csv --data data {against}")
+    command(f"evaluate --answers letter.csv {there} {against}")
 
 # %% tags=["headline"]
 result = json.loads(Path("result.json").read_text(encoding="utf-8"))
@@ -405,7 +416,7 @@ if TRAINS and not mine:
     command(f"data import --table no-patients.csv --root tiles --out leaky {how}")
     careless = load_recipe(recipe, **changes | {"data": "leaky"}, save_steps=15)
     train(careless, Path("run-leaky"))
-    leaky = asked.replace("--data data", "--data leaky") + " --json leaky.json"
+    leaky = asked.replace(there, "--data leaky") + " --json leaky.json"
     command(f"evaluate --model run-leaky/adapter --out said-leaky {leaky}")
     for name in ("result", "leaky"):
         one = json.loads(Path(f"{name}.json").read_text(encoding="utf-8"))
@@ -425,7 +436,7 @@ if TRAINS and not mine:
 # has a card with questions that only you can answer.
 
 # %%
-command("data export data --to vlmevalkit --out vlmevalkit")
+command(f"data export {shlex.quote(DATA)} --to vlmevalkit --out vlmevalkit")
 with contextlib.redirect_stdout(io.StringIO()):  # the names of logs hold the time
     command("data export said-base --to inspect --out inspect")
 print("logs for Inspect:", len(list(Path("inspect").glob("*.json"))))
