@@ -5,7 +5,8 @@ is, and is to be run only where values are meant to change:
 
     python -m tests.test_golden --write            # or only some: --write study blocks
 
-- `study.json`: every figure of book/results.md, as printed there; writing it fills that page too.
+- `study.json`: every figure of book/results.md and of the sentences of chapters that begin with "In
+  the record:", as printed there; writing it fills the page and the sources of the chapters too.
 - `chapters.json`: the tables of chapters 10, 11 and 12 that come from records.
 - `blocks.json`: maps, summaries, tests and rates of each recorded block.
 - `base.json`: the language half of the shipped base after a few steps of teaching.
@@ -30,15 +31,18 @@ from unittest import mock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import jupytext
 import matplotlib as mpl
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from matplotlib import pyplot as plt
 from safetensors.torch import load_file
 
+from benchmarks.study.positions import failed
 from medr1_lib.analysis import gains, plots, rationale, stats, transfer
 from medr1_lib.analysis.recorded import LETTER_PROBS, LOGS, load, notes, with_letter_probs
 from medr1_lib.analysis.reliance import reliance
@@ -303,13 +307,14 @@ def figure(drawn):
 # --- 1 the page of results ----------------------------------------------------------------------
 
 WORDS = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-PARTS = {1: "as much", 2: "half", 3: "a third", 4: "a quarter", 10: "a tenth", 13: "a thirteenth"}
+PARTS = {3: "a third", 4: "a quarter", 10: "a tenth", 13: "a thirteenth"}
 # Texts of the page, with the values that are held in their places.
 TEXTS = [
     "takes {step.112} (112 px) or {step.224} (224 px) of the time",
     "{speed.112} and {speed.224} times faster",
     "takes {evaluation.think_before} (`think_before`) or {evaluation.no_think} (`no_think`)",
-    "have ended, {stopped.think_before} and {stopped.no_think} (",
+    "stop when all their completions have ended, it is {stopped.think_before} and {stopped.no_think}"
+    " times as fast (",
     "100 steps, {maps.items} unseen questions, {maps.seeds}, 95 % intervals",
     *(
         f"gains {{maps.{axis}.grpo.home}} there and {{maps.{axis}.grpo.away}} in the {others}"
@@ -323,14 +328,16 @@ TEXTS = [
     *(f"| updates, `{s}` | {{methods.{s}}} |" for s in (BEFORE, NONE, AFTER)),
     "| labels, `think_before` ({methods.labels.steps} updates, seeds: {methods.labels.seeds}) |"
     " {methods.labels} |",
-    "| time, `no_think` | {methods.time} |",
+    "| SFT with 4 times the updates, `no_think` | {methods.time} |",
     "| learning rate, `no_think` | {methods.rate} |",
     "| as published, `no_think` | {methods.published} |",
     "({styles.steps} steps of GRPO, {styles.n} questions, {styles.seeds})",
     "adds {knowledge.think_before} points of knowledge in `think_before`, {knowledge.no_think} in"
     " `no_think` and {knowledge.think_after} in `think_after`.",
     "{styles.apart} of the three pairs of styles differ in knowledge gained",
-    "{arms.held} held, {arms.open} are open, {arms.refuted} refuted and {arms.missing} not run",
+    "{arms.held} held, {arms.open} are open, {arms.refuted} refuted, {arms.void} void and"
+    " {arms.missing} not run",
+    "form after its lesson: {arms.failed}.",
     "({arms.seeds}, {arms.n} questions)",
     "`after` minus `none` is {made.distance} points: {made.training} made in training and"
     " {made.answering} in answering.",
@@ -339,6 +346,13 @@ TEXTS = [
     "takes {gpu.ours} GB where TRL's own takes {gpu.trl}, or {gpu.checkpointing} with",
     "({gpu.seconds} seconds)",
 ]
+# Before each sentence of `statements.yaml` in its chapter.
+CLAIMED = "In the record:"
+STATEMENTS = yaml.safe_load((GOLDEN / "statements.yaml").read_text(encoding="utf-8"))
+AGAIN = (
+    "run `python -m tests.test_golden --write study chapters`, read what changed, and"
+    " `python -m notebooks.tools.build 10 11 12 --keep-outputs`"
+)
 # Numbers of the account that are no result: dates, sizes of pictures, the level of confidence ...
 NO_RESULT = {"25", "95", "112", "224", "256", "2026-11-28", "2", "24", "150", "60", "0", "4"}
 
@@ -365,8 +379,8 @@ def speeds():
         said |= {f"speed.{size}": f"{faster:.1f}", f"step.{size}": PARTS[round(faster)]}
     for style in (BEFORE, NONE):
         seconds = {k: v["all"] for k, v in recorded(f"evaluate_{style}")["seconds"].items()}
-        for name, way in (("evaluation", "to 256"), ("stopped", "stopped")):
-            said[f"{name}.{style}"] = PARTS[round(seconds[way] / seconds["ours"])]
+        said[f"evaluation.{style}"] = PARTS[round(seconds["to 256"] / seconds["ours"])]
+        said[f"stopped.{style}"] = f"{seconds['stopped'] / seconds['ours']:.1f}"
     ways = {"ours": "ours", "trl": "TRL, no checkpointing", "checkpointing": "TRL"}
     said |= {f"gpu.{k}": f"{gpu[way]['peak_bytes'] / 1e9:.1f}" for k, way in ways.items()}
     *first, last = (f"{gpu[way]['seconds']:.0f}" for way in ways.values())
@@ -386,12 +400,33 @@ def account_of_maps():
         pooled = transfer.compare_pooled(sides).set_index("part")
         less = pooled.loc["elsewhere", ["difference", "low", "high"]]
         said[f"maps.{axis}.less"] = interval(less, "+")
+        for part, short in (("at home", "lead"), ("elsewhere", "behind")):
+            value, low, high = 100 * pooled.loc[part, ["difference", "low", "high"]]
+            said[f"maps.{axis}.{short}"] = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+            words = ("SFT gains more", "GRPO gains more", "open")
+            said[f"maps.{axis}.{short}.word"] = words[0 if low > 0 else 1 if high < 0 else 2]
+        carried = [transfer.index(sides["grpo"])[name] for name in ("index", "low", "high")]
+        said[f"index.{axis}.value"] = f"{carried[0]:.2f}"
+        said[f"index.{axis}"] = "{:.2f} [{:.2f}, {:.2f}]".format(*carried)
+    kinds = gains_elsewhere()
+    clear = [kind for kind, row in kinds.items() if row["low"].iloc[0] > 0]
+    said["kinds.clear"] = ", ".join(clear) or "none"
     ends = span(seeds) if len(seeds) > 1 else WORDS[max(seeds)]
     said["maps.seeds"] = "one seed" if seeds == {1} else f"{ends} seeds"
     said["maps.items"] = f"{map_answers()['item'].nunique():,}"
     blind = load(RECORDED / "maps").query("control != 'none'")
     said["maps.blind"] = span(100 * blind.groupby(["style", "control"])["correct"].mean())
     return said
+
+
+def gains_elsewhere():
+    """What GRPO gains in modalities that it was not trained on, by type of question."""
+    base = map_answers().query("method == 'base' and style == @NONE")
+    away = map_answers().query("method == 'grpo' and style == @NONE and axis == 'modality'")
+    away = away[away["train"] != away["modality"]]
+    known = base.set_index("item")["corrected"]
+    away = away.assign(gain=away["corrected"] - away["item"].map(known))
+    return {kind: stats.mean_table(of, ["gain"]) for kind, of in away.groupby("question_type")}
 
 
 @cache
@@ -417,10 +452,12 @@ def account_of_positions():
     said["arms.seeds"] = in_seeds(key[3] for key in positions()[1])
     for style in STYLES:
         said[f"knowledge.{style}"] = signed(method_parts()["grpo", style].loc["knowledge"])
-    gained = style_tests().query("gain")
-    said["styles.apart"] = WORDS[int((gained["p_holm"] < 0.05).sum())]
+    apart = style_tests().query("p_holm < 0.05")["gain"]
+    said["styles.apart"] = WORDS[int(apart.sum())]
+    said["styles.apart.accuracy"] = WORDS[int((~apart).sum())]
+    said["arms.failed"] = ", ".join(f"`{arm}`" for arm in sorted(failed(study["runs"]))) or "none"
     outcomes = [one["outcome"] for one in study["outcomes"]]
-    for verdict in ("held", "open", "refuted", "not run"):
+    for verdict in ("held", "open", "refuted", "void", "not run"):
         name = verdict.replace("not run", "missing")
         said[f"arms.{name}"] = counted(outcomes.count(verdict))
     for part, row in made_in("after", "none").iterrows():
@@ -457,9 +494,18 @@ def account_of_methods():
     pairs["methods.time"] = grpo, budget_arm("4 times the updates")
     pairs["methods.rate"] = taught_by("grpo", rate=1e-4), taught_by("sft", rate=1e-4)
     pairs["methods.published"] = grpo, budget_arm("as published")
+    pairs["methods.labels.no_think"] = learning_arm("grpo", NONE), learning_arm("sft", NONE)
+    pairs["methods.rft"] = learning_arm("grpo", BEFORE), learning_arm("rft", BEFORE)
     for name, pair in pairs.items():
         value, low, high = parts_between(*pair).loc["knowledge", ["value", "low", "high"]]
         said[name] = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+        said[f"{name}.word"] = "ahead" if low > 0 else "behind" if high < 0 else "open"
+    models["rate"] = [recipe["learning_rate"] for recipe in models["recipe"]]
+    kind = models.query("style == @NONE and rate == rate.max()")
+    logs = pd.read_parquet(RECORDED / "methods" / LOGS).merge(kind[["model", "method"]])
+    spent = logs.groupby("method")["seconds"].sum() / len(grpo)
+    said["methods.spent"] = f"{4 * spent['sft']:.0f} s"
+    said["methods.spent.grpo"] = f"{spent['grpo']:.0f} s"
     said["methods.labels.steps"] = str(recorded("learning/learning")["steps"])
     said["methods.labels.seeds"] = str(len(pairs["methods.labels"][0]))
     return said
@@ -491,9 +537,23 @@ def absent(values, texts, written):
     return [text for text in told if text not in spaced(written)]
 
 
-def refilled(written, before, after):
-    """The page with new values in the places of those that it holds now; lines break as before."""
-    for text in TEXTS:
+def source(chapter):
+    (path,) = (ROOT / "notebooks/_src").glob(f"{chapter}_*.py")
+    return path
+
+
+def claimed(chapter):
+    return [f"{CLAIMED} {text}" for text in STATEMENTS[chapter]]
+
+
+def prose(chapter):
+    cells = jupytext.read(source(chapter), fmt="py:percent").cells
+    return "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
+
+def refilled(written, before, after, texts=TEXTS):
+    """A page with new values in the places of those that it holds now; lines break as before."""
+    for text in texts:
         parts = re.split(r"(\{[\w.]+\})", text)
         held = "".join(
             f"({loose(before[part[1:-1]])})" if part[:1] == "{" else loose(part) for part in parts
@@ -508,13 +568,13 @@ def refilled(written, before, after):
 
 
 def loose(text):
-    """A pattern for a text that may break its lines anywhere between words."""
-    return r"\s+".join(map(re.escape, re.split(r"\s+", text)))
+    """A pattern for a text that may break its lines between words, also as a comment."""
+    return r"(?:\n# |\s)+".join(map(re.escape, re.split(r"\s+", text)))
 
 
 @pytest.mark.slow
 def test_every_figure_of_the_study_follows_from_the_records():
-    assert differences(study(), golden("study")) == []
+    assert differences(study(), golden("study")) == [], AGAIN
 
 
 def test_the_account_of_the_study_has_these_figures():
@@ -522,8 +582,28 @@ def test_the_account_of_the_study_has_these_figures():
 
 
 def test_every_value_of_the_study_stands_in_a_text():
-    named = {key for text in TEXTS for key in re.findall(r"\{([\w.]+)\}", text)}
+    texts = [*TEXTS, *(text for chapter in STATEMENTS for text in STATEMENTS[chapter])]
+    named = {key for text in texts for key in re.findall(r"\{([\w.]+)\}", text)}
     assert named == set(golden("study"))
+
+
+@pytest.mark.parametrize("chapter", STATEMENTS)
+def test_what_a_chapter_says_of_the_record_is_so(chapter):
+    said = prose(chapter)
+    assert absent(golden("study"), claimed(chapter), said) == [], AGAIN
+    assert said.count(CLAIMED) == len(STATEMENTS[chapter]), "a sentence that no test holds"
+    other = {key: f"{value}!" for key, value in golden("study").items()}
+    assert len(absent(other, claimed(chapter), said)) == len(STATEMENTS[chapter])
+
+
+@pytest.mark.parametrize("chapter", STATEMENTS)
+def test_the_source_of_a_chapter_takes_new_values(chapter):
+    old, text = golden("study"), source(chapter).read_text(encoding="utf-8")
+    assert refilled(text, old, old, claimed(chapter)) == text
+    new = {key: f"<{key}>" for key in old}
+    written = refilled(text, old, new, claimed(chapter))
+    said = " ".join(re.sub(r"\n# ", "\n", written).split())
+    assert absent(new, claimed(chapter), said) == []
 
 
 def test_no_figure_of_the_account_is_left_out():
@@ -638,12 +718,7 @@ def chapter_12():
         sides = {method: corrected_map(method, axis) for method in ("grpo", "sft")}
         kept[f"SFT less GRPO, {axis}"] = transfer.compare_pooled(sides)
     kept["readers"] = base[list(gains.READERS)].mean()
-    away = map_answers().query("method == 'grpo' and style == @NONE and axis == 'modality'")
-    away = away[away["train"] != away["modality"]]
-    known = base.set_index("item")["corrected"]
-    away = away.assign(gain=away["corrected"] - away["item"].map(known))
-    kinds = {kind: stats.mean_table(of, ["gain"]) for kind, of in away.groupby("question_type")}
-    kept["elsewhere, by question type"] = pd.concat(kinds).reset_index()
+    kept["elsewhere, by question type"] = pd.concat(gains_elsewhere()).reset_index()
     theirs = paper.no_think_minus_think("modality")
     counts = dict(zip(theirs["test"], theirs["n"], strict=True))
     turned = theirs.assign(n=theirs["train"].map(counts))
@@ -1010,5 +1085,9 @@ if __name__ == "__main__":
         if part == "study":
             results = refilled(page(), golden("study"), study())
             (ROOT / "book/results.md").write_text(results, encoding="utf-8")
+            for chapter in STATEMENTS:
+                text = source(chapter).read_text(encoding="utf-8")
+                text = refilled(text, golden("study"), study(), claimed(chapter))
+                source(chapter).write_text(text, encoding="utf-8")
         (GOLDEN / f"{part}.json").write_text(text_of(WRITERS[part]()))
         print(f"tests/golden/{part}.json")

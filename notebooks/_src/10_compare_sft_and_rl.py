@@ -119,12 +119,16 @@ curves = json.loads(tiers.material("paper/training_curves.json").read_text())
 last = pd.Series(curves["last_step"], name="GRPO")
 audit = json.loads((RECORDED / "omnimedvqa_audit.json").read_text())["files"]
 tests = {Path(path).name: of["records"] for path, of in audit.items()}
-asked = [sum(n for k, n in tests.items() if k.startswith(one)) for one in last.index]
+asked = [
+    sum(n for k, n in tests.items() if k.startswith(one)) for one in last.index
+]
 counted = pd.DataFrame({"questions": 4 * np.array(asked), "GRPO": last})
 counted["a step"] = (counted["questions"] / counted["GRPO"]).round(1)
 counted["SFT"] = [updates(n, 4, 16, 2) for n in counted["questions"]]
 print(counted.to_string())
-print(f"updates of GRPO for one of SFT: {(counted['GRPO'] / counted['SFT']).mean():.0f}")
+print(
+    f"updates of GRPO for one of SFT: {(counted['GRPO'] / counted['SFT']).mean():.0f}"
+)
 
 # %% [markdown]
 # GRPO read about four questions for a step, in every row. SFT read 128. So SFT got one update for about every
@@ -406,9 +410,9 @@ table = {s: {p: said(*pair, p) for p in PARTS} for s, pair in pairs.items()}
 pd.DataFrame(table).T
 
 # %% [markdown]
-# In the record: with true rationales for SFT, GRPO's knowledge minus SFT's is {methods.think_before} points in
-# `think_before` ({methods.think_before.word}), {methods.no_think} in `no_think` ({methods.no_think.word}) and
-# {methods.think_after} in `think_after` ({methods.think_after.word}). Does this agree with your prediction?
+# In the record: with true rationales for SFT, GRPO's knowledge minus SFT's is -5.9 [-12.2, +0.0] points in
+# `think_before` (open), -0.5 [-5.1, +3.9] in `no_think` (open) and -1.8 [-5.2, +1.4] in `think_after` (open).
+# Does this agree with your prediction?
 #
 # Now give both sides equal labels in every style. A second record has GRPO, and SFT on *letters alone*, whose
 # targets have an empty rationale. It also has rejection sampling and the two rewards of chapter 06 that know
@@ -434,9 +438,9 @@ pd.DataFrame(table).loc[list(STYLES)]
 # column of SFT, both sides have the same labels. In `think_before`, nobody wrote a rationale, and only GRPO can
 # use one of the model's own. In the last column, rejection sampling also uses the model's own rationales.
 #
-# In the record: at equal labels, GRPO's knowledge minus SFT's is {methods.labels} points in `think_before`
-# ({methods.labels.word}) and {methods.labels.no_think} in `no_think` ({methods.labels.no_think.word}). Over
-# rejection sampling it is {methods.rft} in `think_before` ({methods.rft.word}).
+# In the record: at equal labels, GRPO's knowledge minus SFT's is +4.8 [+1.2, +8.3] points in `think_before`
+# (ahead) and +2.3 [-0.6, +5.0] in `no_think` (open). Over rejection sampling it is +1.7 [-0.5, +3.9] in
+# `think_before` (open).
 #
 # A lead in `think_before` that is open in `no_think` comes from the model's own rationale, and not from a better
 # use of the letters. Where the lead over rejection sampling is open, pushing wrong rollouts down has not been
@@ -485,11 +489,11 @@ for part in PARTS:
     print(f"{part}:", said(grpo, arms["4 times the updates"], part))
 
 # %% [markdown]
-# In the record: {methods.spent} of training for SFT stand against {methods.spent.grpo} for GRPO, and GRPO's
-# knowledge minus SFT's is {methods.time} points ({methods.time.word}).
+# In the record: 219 s of training for SFT stand against 124 s for GRPO, and GRPO's
+# knowledge minus SFT's is -12.4 [-16.3, -8.4] points (behind).
 #
-# This is not equal time. SFT had more updates, more labels and another time at once, so the line cannot say
-# which of them mattered. It does say what more labelled questions give SFT.
+# This is not equal time. Updates, labels and time all differ at once, so the line cannot say which of them
+# mattered. It does say what more training on more labelled questions gives SFT.
 #
 # ## 6 Equal learning rate
 #
@@ -537,11 +541,12 @@ plt.show()
 # The color is the rate, and the shape is the method. If points of one color lie together, the rate matters
 # more than the method.
 #
-# In the record: GRPO's knowledge minus SFT's is {methods.rate} points at the lower rate ({methods.rate.word}) and
-# {methods.no_think} at the higher ({methods.no_think.word}).
+# In the record: GRPO's knowledge minus SFT's is +1.4 [-0.7, +3.5] points at the lower rate (open) and
+# -0.5 [-5.1, +3.9] at the higher (open).
 #
-# If the printed line says "open", these runs do not show that the lead depends on the rate. If a paper compares one method at one rate with the other method at another rate, a difference of
-# rates can look like a difference of methods. So report all four combinations.
+# If the printed line says "open", these runs do not show that the lead depends on the rate. If a paper compares
+# one method at one rate with the other method at another rate, a difference of rates can look like a difference
+# of methods. So report all four combinations.
 #
 # ## 7 As published
 #
@@ -578,9 +583,9 @@ verdict = said(grpo, arms["as published"], "strict").split()[-1]
 print("as published, GRPO is", verdict)
 
 # %% [markdown]
-# In the record: against SFT as published, GRPO's knowledge minus SFT's is {methods.published} points
-# ({methods.published.word}). Compare this with the first line of section 3. A lead that is here and not there
-# comes from updates and targets, and not from the method.
+# In the record: against SFT as published, GRPO's knowledge minus SFT's is +6.1 [+2.8, +9.5] points
+# (ahead). Compare this with *knowledge* in section 3. A lead that is here and not there comes from updates and
+# targets, and not from the method.
 #
 # *Fewer updates* has normal targets, and *targets with None* has normal updates. Which of the two does the
 # harm? With so few updates, the model hardly learned to write `None`: look at the row `format_ok`. A large

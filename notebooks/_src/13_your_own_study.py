@@ -271,7 +271,9 @@ worth = effective_n(questions, PER_PATIENT, ALIKE)
 gains = np.linspace(0.02, 0.3, 60)
 plt.figure(figsize=(6, 3), layout="constrained")
 plt.loglog(100 * gains, [pairs_needed(gain, 0.3) for gain in gains])
-plt.axhline(questions, linestyle=":", color="grey", label=f"test questions: {questions}")
+plt.axhline(
+    questions, linestyle=":", color="grey", label=f"test questions: {questions}"
+)
 plt.axhline(worth, linestyle="--", color="C3", label=f"they are worth: {worth:.0f}")
 plt.legend(frameon=False)
 plt.xticks([2, 5, 10, 20, 30], [2, 5, 10, 20, 30])
