@@ -313,8 +313,7 @@ TEXTS = [
     "takes {step.112} (112 px) or {step.224} (224 px) of the time",
     "{speed.112} and {speed.224} times faster",
     "takes {evaluation.think_before} (`think_before`) or {evaluation.no_think} (`no_think`)",
-    "stop when all their completions have ended, it is {stopped.think_before} and {stopped.no_think}"
-    " times as fast (",
+    "completions have ended, it is {stopped.think_before} and {stopped.no_think} times as fast (",
     "100 steps, {maps.items} unseen questions, {maps.seeds}, 95 % intervals",
     *(
         f"gains {{maps.{axis}.grpo.home}} there and {{maps.{axis}.grpo.away}} in the {others}"
