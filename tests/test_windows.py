@@ -52,3 +52,9 @@ def test_a_chapter_that_cleans_up_takes_mapped_files_for_what_they_are():
 def test_scripts_keep_their_line_ends():
     attributes = (ROOT / ".gitattributes").read_text(encoding="utf-8")
     assert "* text=auto eol=lf" in attributes
+
+
+def test_no_chapter_makes_a_link():
+    """Ordinary accounts on Windows may not, without Developer Mode."""
+    texts = {path.name: path.read_text() for path in (ROOT / "notebooks/_src").glob("[0-9]*.py")}
+    assert [name for name, text in texts.items() if "symlink" in text or "hardlink" in text] == []

@@ -439,7 +439,7 @@ if TRAINS and not mine:
 
 # %%
 command(f"data export {shlex.quote(DATA)} --to vlmevalkit --out vlmevalkit")
-with contextlib.redirect_stdout(io.StringIO()):  # the names of logs hold the time
+with contextlib.redirect_stdout(io.StringIO()):  # names of logs hold the time
     command("data export said-base --to inspect --out inspect")
 print("logs for Inspect:", len(list(Path("inspect").glob("*.json"))))
 
