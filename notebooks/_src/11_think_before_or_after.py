@@ -479,7 +479,7 @@ table = table.rename(columns={"value": "accuracy"}).assign(n=n, seeds=seeds)
 axes, _ = plots.heatmap(table, title="Corrected accuracy in %")
 axes.set(ylabel="trained in", xlabel=f"asked in ({n} questions, {seeds} seed(s))")
 plt.show()
-ends
+ends.loc[study["arms"], forms.categories]
 
 # %% [markdown]
 # ### Exercise 2: made in training, or in answering?
