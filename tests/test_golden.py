@@ -42,6 +42,7 @@ import yaml
 from matplotlib import pyplot as plt
 from safetensors.torch import load_file
 
+from benchmarks.study import described, registered
 from benchmarks.study.positions import failed
 from medr1_lib.analysis import gains, plots, rationale, stats, transfer
 from medr1_lib.analysis.recorded import LETTER_PROBS, LOGS, load, notes, with_letter_probs
@@ -340,6 +341,11 @@ TEXTS = [
     "({arms.seeds}, {arms.n} questions)",
     "`after` minus `none` is {made.distance} points: {made.training} made in training and"
     " {made.answering} in answering.",
+    "names the right option in {bases.captions.described} % of the questions instead of"
+    " {bases.captions.plain} %",
+    "by {bases.described} points after GRPO ({bases.untrained} before it), and by {bases.plain} on"
+    " the shipped base; the difference is {bases.apart} ({bases.seeds}, 640 questions)",
+    "truer by {bases.truer} points on the shipped base",
     "from {false.think_before.base} to {false.think_before.grpo} % in `think_before` and from"
     " {false.think_after.base} to {false.think_after.grpo} % in `think_after`",
     "takes {gpu.ours} GB where TRL's own takes {gpu.trl}, or {gpu.checkpointing} with",
@@ -467,6 +473,30 @@ def account_of_positions():
     return said
 
 
+def account_of_bases():
+    """When reasoning first helps: two bases, whose captions are weak and strong."""
+    block = RECORDED / "described"
+    told = described.read(pd.read_parquet(block / "answers.parquet"))
+    of = recorded("described/predictions")["outcomes"]
+    said = {"bases.seeds": in_seeds(set(told["seed"]) - {described.UNTRAINED})}
+    for number, name in enumerate(("apart", "described", "plain")):
+        one = registered.registered()["sections"]["described"]["predictions"][number]
+        row = in_points(stats.mean_table(described.measured(one, told), ["value"])).iloc[0]
+        said[f"bases.{name}"] = signed(row)
+        assert [round(row[end], 2) for end in ("value", "low", "high")] == [
+            of[number][end] for end in ("value", "low", "high")
+        ], "run benchmarks.study.described again"
+    before = described.gap_of(told, "described", "before", "none", trained=False)
+    table = before.rename("value").reset_index()
+    said["bases.untrained"] = signed(in_points(stats.mean_table(table, ["value"])).iloc[0])
+    for base in described.BASES.values():
+        rows = recorded(f"described/oracle_{base}")["rows"]
+        right = sum(row["accuracy"] * row["n"] for row in rows) / sum(row["n"] for row in rows)
+        said[f"bases.captions.{'plain' if 'tiny' in base else base}"] = f"{100 * right:.0f}"
+    said["bases.truer"] = signed(pd.Series(of[4]))
+    return said
+
+
 def in_seeds(seeds):
     """How many there are."""
     found = len({*seeds})
@@ -513,7 +543,7 @@ def account_of_methods():
 @cache
 def study():
     """Every figure of the account, as printed."""
-    accounts = speeds, account_of_maps, account_of_methods, account_of_positions
+    accounts = speeds, account_of_maps, account_of_methods, account_of_positions, account_of_bases
     return {key: value for part in accounts for key, value in part().items()}
 
 

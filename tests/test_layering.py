@@ -19,7 +19,7 @@ ROOMS = {
 }
 SHARED = {"errors", "files", "provenance"}
 FUNCTION = 60  # lines of one function at most, its docstring not counted
-LIBRARY = 10612  # lines under medr1_lib/ at most, blank lines and docstrings counted
+LIBRARY = 10600  # lines under medr1_lib/ at most, blank lines and docstrings counted
 HEAVY = {"torch", "transformers", "trl", "peft"}  # seconds to import, and tables need none of them
 
 

@@ -46,15 +46,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--block", type=Path, default=Path("data/recorded/described"))
     asked = parser.parse_args(arguments)
-    read = judged(pd.read_parquet(asked.block / ANSWERS), scenes(asked.data))
-    found = outcomes("described", lambda one: measured(one, read))
+    told = judged(pd.read_parquet(asked.block / ANSWERS), scenes(asked.data))
+    found = outcomes("described", lambda one: measured(one, told))
     print(found.to_string(index=False))
-    shown = table(read)
+    shown = table(told)
     print(shown.round(3).to_string(index=False))
     rows = {"outcomes": found, "table": shown}
-    told = {name: of.replace({np.nan: None}).to_dict("records") for name, of in rows.items()}
+    report = {name: of.replace({np.nan: None}).to_dict("records") for name, of in rows.items()}
     stamp = run_stamp(threads=1) | {"registered": fingerprint("described")}
-    write_json(asked.block / "predictions.json", stamp | told)
+    write_json(asked.block / "predictions.json", stamp | report)
     return 0
 
 
@@ -65,18 +65,19 @@ def scenes(data: Path) -> dict[str, Scene]:
 
 
 def judged(answers: pd.DataFrame, shown: dict[str, Scene]) -> pd.DataFrame:
-    """The answers about real pictures, read, with the share of `true` claims of each thought."""
+    """The answers as `read` gives them, with the share of `true` claims of each thought."""
     if not set(answers["image_id"]) <= shown.keys():
         raise InputError("described", "pictures of the record are not in the data", "see --help")
+    found = read(answers)
+    said = zip(found["completion"], found["image_id"], strict=True)
+    return found.assign(true=[true_share(one, shown[picture]) for one, picture in said])
+
+
+def read(answers: pd.DataFrame) -> pd.DataFrame:
+    """The answers about real pictures, read by all readers; a seed is a model."""
     by = answers.groupby(["base", "style", "seed"])
-    read = pd.concat(read_all(one) for _, one in by)
-    return read.assign(
-        model=read["seed"],
-        true=[
-            true_share(said, shown[picture])
-            for said, picture in zip(read["completion"], read["image_id"], strict=True)
-        ],
-    )
+    found = pd.concat(read_all(one) for _, one in by)
+    return found.assign(model=found["seed"])
 
 
 def true_share(completion: str, scene: Scene) -> float:
@@ -86,40 +87,43 @@ def true_share(completion: str, scene: Scene) -> float:
     return float(np.mean(right)) if right else np.nan
 
 
-def measured(prediction: dict[str, Any], read: pd.DataFrame) -> pd.DataFrame:
+def measured(prediction: dict[str, Any], told: pd.DataFrame) -> pd.DataFrame:
     """The value of a prediction for each picture of each model; none if it was not run."""
     named = NAMED.fullmatch(prediction["id"])
     assert named
     if "measure" in prediction:
         after, before = (
-            part(read, named["base"], named["arm"], "true", trained).reset_index()
+            part(told, named["base"], named["arm"], "true", trained).reset_index()
             for trained in (True, False)
         )
         pairs = after.merge(before, on=PICTURE[1:], suffixes=("", "_before")).set_index(PICTURE)
         gap = pairs["true"] - pairs["true_before"]
     else:
-        gap = gap_of(read, named["base"], named["arm"], named["less"])
+        gap = gap_of(told, named["base"], named["arm"], named["less"])
         if named["other"]:
-            gap = gap - gap_of(read, named["other"], named["arm"], named["less"])
+            gap = gap - gap_of(told, named["other"], named["arm"], named["less"])
     return gap.dropna().rename("value").reset_index()
 
 
-def gap_of(read: pd.DataFrame, base: str, arm: str, less: str) -> "pd.Series[float]":
+def gap_of(
+    told: pd.DataFrame, base: str, arm: str, less: str, trained: bool = True
+) -> "pd.Series[float]":
     """What one arm is better by than another, on one base."""
-    return part(read, base, arm, "corrected") - part(read, base, less, "corrected")
+    first, second = (part(told, base, one, "corrected", trained) for one in (arm, less))
+    return first - second
 
 
 def part(
-    read: pd.DataFrame, base: str, arm: str, column: str, trained: bool = True
+    told: pd.DataFrame, base: str, arm: str, column: str, trained: bool = True
 ) -> "pd.Series[float]":
     """One column of the models of an arm on a base, by model and picture."""
-    own = read[(read["base"] == BASES[base]) & (read["style"] == STYLES[arm])]
+    own = told[(told["base"] == BASES[base]) & (told["style"] == STYLES[arm])]
     own = own[(own["seed"] != UNTRAINED) == trained]
     found: pd.Series[float] = own.set_index(PICTURE)[column]
     return found
 
 
-def table(read: pd.DataFrame) -> pd.DataFrame:
+def table(told: pd.DataFrame) -> pd.DataFrame:
     """Accuracy and share of true claims of each base in each style, before and after training."""
     rows = []
     for base in BASES:
@@ -127,7 +131,7 @@ def table(read: pd.DataFrame) -> pd.DataFrame:
             for trained in (False, True):
                 names = {"base": base, "arm": arm, "trained": trained}
                 for column in ("corrected", "true"):
-                    own = part(read, base, arm, column, trained).reset_index()
+                    own = part(told, base, arm, column, trained).reset_index()
                     if own[column].notna().any():
                         found = mean_table(own, [column]).rename_axis("measure").reset_index()
                         rows.append(found.assign(**names, models=own["model"].nunique()))

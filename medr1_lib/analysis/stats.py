@@ -179,9 +179,7 @@ def holm(p: Sequence[float] | pd.Series) -> np.ndarray:
     values = np.asarray(p, dtype=float)
     order = np.argsort(values)
     steps = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
-    corrected = np.empty_like(values)
-    corrected[order] = np.minimum(1.0, steps)
-    return corrected
+    return np.minimum(1.0, steps)[np.argsort(order)]  # back in the order of `p`
 
 
 def rate_table(answers: pd.DataFrame, by: list[str], measures: Measures) -> pd.DataFrame:

@@ -753,9 +753,8 @@ for theirs, ours in (*zip(KINDS, KINDS, strict=True), ("dapo", "grpo")):
 # %% [markdown]
 # From here on the course uses TRL, through the library's `train`. The objective is the one that you wrote. In
 # addition you get a run that can be interrupted and resumed, a log of every step, memory-saving parts,
-# several GPUs, and other losses by name. Whole trainings by both ways, with six seeds on the base of the
-# first edition, are compared in `data/recorded/loop.json`: it has the difference in accuracy with its
-# interval.
+# several GPUs, and other losses by name. Whole trainings by both ways, with six seeds on the base of this
+# course, are compared in `data/recorded/loop.json`: it has the difference in accuracy with its interval.
 #
 # Note one more default. If you set only `beta`, TRL's `use_bias_correction_kl` multiplies the penalty by the
 # ratio. In the first update the ratio is 1, so the value stays the same, but the gradient changes. Without

@@ -525,7 +525,9 @@ ARMS = {"format": "format only", "random": "random", "sft": "SFT on letters"}
 ARMS |= {"rft": "rejection + SFT", "grpo": "GRPO"}
 COLORS = {"form": "C1", "habit": "C0", "knowledge": "C2"}
 record = json.loads((LEARNING / "learning.json").read_text())
-table = pd.DataFrame(record["table"]).query("over == 'seed'")  # of the first base
+table = pd.DataFrame(record["table"]).query(
+    "over == 'seed'"
+)  # on the base that all share
 table[["value", "low", "high"]] *= 100  # points
 styles = ["no_think", "think_before", "think_after"]
 runs, n = record["runs"], record["questions"]

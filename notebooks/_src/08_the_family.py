@@ -642,7 +642,7 @@ def distill(student, teacher, processor, rows, config):
 # here the teacher is the base itself after 40 steps of supervised fine-tuning with true rationales (100 steps
 # in the record). It has the size of the student. So this section shows how distillation works. It does not
 # show how far a small student can follow a large teacher. You can try that:
-# `python -m tools.pretrain --size larger --medical full` makes a larger model that knows the medical pictures, and
+# `python -m tools.pretrain --size larger --medical full` makes a larger model that knows the medical images, and
 # `benchmarks.study.family --teacher` distills from it. This has not been recorded yet.
 
 # %% tags=["headline", "nbval-check-output"]

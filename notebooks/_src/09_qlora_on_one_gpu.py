@@ -529,12 +529,10 @@ _ = sketch(
 def packed_row(length, count, steps):
     """Who sees whom in a packed row, (tokens, tokens), and the positions, (tokens,)."""
     # solution
-    behind = torch.arange(count * steps)
-    owner = torch.cat([torch.full((length - 1,), -1), behind // steps])
+    place = torch.arange(1 - length, count * steps)  # the prompt is below 0
+    owner = torch.where(place < 0, -1, place // steps)
     visible = ((owner == -1) | (owner == owner[:, None])).tril()
-    return visible, torch.cat(
-        [torch.arange(length - 1), length - 1 + behind % steps]
-    )
+    return visible, length - 1 + torch.where(place < 0, place, place % steps)
     # end solution
 
 

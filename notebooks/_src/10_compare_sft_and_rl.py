@@ -260,6 +260,17 @@ def lead(second, first):
     return told(pair.difference, *interval)
 
 
+def by_seed(rows):
+    """The answers of each seed, read in all four ways; the base has the seed -1."""
+    return {seed: gains.read_all(one) for seed, one in rows.groupby("seed")}
+
+
+def credit(runs):
+    """What every reader finds, as an array of (seeds, questions)."""
+    rows = [one.sort_values("item") for one in runs.values()]
+    return {name: np.array([one[name] for one in rows]) for name in gains.READERS}
+
+
 # %% tags=["headline"]
 print("GRPO minus SFT (points):", lead(answers["grpo"], answers["sft"]))
 
@@ -275,11 +286,6 @@ print("GRPO minus SFT (points):", lead(answers["grpo"], answers["sft"]))
 
 
 # %%
-def by_seed(rows):
-    """The answers of each seed, read in all four ways; the base has the seed -1."""
-    return {seed: gains.read_all(one) for seed, one in rows.groupby("seed")}
-
-
 def runs(method, style=STYLE, rate=FAST):
     """All models of a kind in the record."""
     kind = "method == @method and style == @style and rate == @rate"
@@ -332,14 +338,7 @@ def method_gap(first, second, seeds, questions):
 # %%
 method_gap = checks.method_gap(method_gap)
 
-
 # %%
-def credit(runs):
-    """What every reader finds, as an array of (seeds, questions)."""
-    rows = [one.sort_values("item") for one in runs.values()]
-    return {name: np.array([one[name] for one in rows]) for name in gains.READERS}
-
-
 draws = [np.random.default_rng(0).integers(k, size=(1000, k)) for k in (count, n)]
 for part, found in method_gap(credit(sft), credit(grpo), *draws).items():
     print(f"{part}, GRPO minus SFT (points):", told(*found))

@@ -21,7 +21,7 @@
 # - compare several methods without mistaking luck for a result,
 # - read a registered prediction: held, refuted or open,
 # - split the distance between two models into a part made in training and a part made in answering,
-# - compute how many claims of a rationale are false.
+# - compute how many claims of a rationale are false, and say when a rationale helps.
 #
 # ## What you will need
 #
@@ -49,7 +49,7 @@ from medr1_lib.course.sketch import sketch
 from medr1_lib.data import phantom_vqa, phantoms
 from medr1_lib.data.question import LETTERS
 from medr1_lib.data.rationale import KNOWN, claims, rationale as true_rationale
-from medr1_lib.data.styles import STYLES, before_letter, read_strict, thought
+from medr1_lib.data.styles import STYLES, before_letter, read_strict
 from medr1_lib.evaluation.ask import Asker, shared_edge
 from medr1_lib.evaluation.items import GREY
 from medr1_lib.model.loading import load_policy
@@ -299,9 +299,7 @@ def holm(p):
     values = np.asarray(p, dtype=float)
     order = np.argsort(values)
     steps = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
-    corrected = np.empty_like(values)
-    corrected[order] = np.minimum(1.0, steps)
-    return corrected
+    return np.minimum(1.0, steps)[np.argsort(order)]  # back in the order of `p`
     # end solution
 
 
@@ -496,7 +494,7 @@ ends.loc[study["arms"], forms.categories]
 #
 # <details><summary>Hint</summary>
 #
-# List `right[first, form] - right[second, form]` for both forms, and take `np.mean(..., axis=0)`. The two parts add up to
+# List `right[first, form] - right[second, form]` for both forms, and take `np.mean(..., 0)`. The two parts add up to
 # the distance.
 #
 # </details>
@@ -509,10 +507,7 @@ def split_distance(right, first, second):
     both = first, second
     trained = [right[first, form] - right[second, form] for form in both]
     asked = [right[arm, first] - right[arm, second] for arm in both]
-    return {
-        "training": np.mean(trained, axis=0),
-        "answering": np.mean(asked, axis=0),
-    }
+    return {"training": np.mean(trained, 0), "answering": np.mean(asked, 0)}
     # end solution
 
 
@@ -595,25 +590,16 @@ def claimed(rationale):
 claimed = checks.claimed(claimed)
 
 # %% [markdown]
-# Here is your function on one completion of a trained model. The library's `score` does this for all
-# completions.
+# The library's `score` applies this function to all completions. *Hallucination* is the share of claims that
+# are false. *Agreement* is the share of answers whose rationale names the chosen option. No reward read a
+# rationale. But in `think_before` a false claim can lead to a wrong letter. Training can avoid this in two ways:
+# the rationales become truer, or the letter depends less on them. Compare `base` and `grpo`: does
+# *hallucination* fall, or *agreement*?
 
 # %%
 scored = rationale.score(records)
-one = scored.query("method == 'grpo' and control == 'none'").iloc[0]
-truth = json.loads(one["scene"])
-for name, value in claimed(thought(one["completion"]))[0]:
-    print(f"{name}: {value} ({'true' if truth[name] == value else 'false'})")
-
-# %% [markdown]
-# *Hallucination* is the share of claims that are false. *Agreement* is the share of answers whose rationale
-# names the chosen option. No reward read a rationale. But in `think_before` a false claim can lead to a wrong
-# letter. Training can avoid this in two ways: the rationales become truer, or the letter depends less on
-# them. Compare `base` and `grpo`: does *hallucination* fall, or *agreement*?
-
-# %%
-columns = ["hallucination", "right about what is asked", "agreement"]
 own = scored[scored["control"] == "none"]
+columns = ["hallucination", "right about what is asked", "agreement"]
 table = rationale.summary(own, ["style", "method"]).query("measure in @columns")
 table = table.assign(points=told(table, ""))
 table.set_index(["style", "method", "measure"])["points"].unstack()[columns]
@@ -638,7 +624,37 @@ table.set_index(["style", "method", "measure"])["points"].unstack()
 # No reward pays for "I see nothing". So a rationale in good form does not show that a model has looked at the
 # image.
 #
-# ## 6 Beside the published claims
+# ## 6 When does a rationale help?
+#
+# Med-R1 suspects that what a model learned to say in another field misleads it in this one. Our base describes medical images
+# badly. So we made a second base, `described`. It was made as the first one, but its language half also met captions of
+# medical images. We chose their number so that `described` answers *without* a rationale about as well as the first
+# base. Both were trained by GRPO in all three styles. In the table, `corrected` is the accuracy of the corrected
+# reader, and `true` the share of claims that are true. **Predict**: in which style are better captions of use?
+
+# %%
+bases = json.loads(
+    tiers.material("recorded/described/predictions.json").read_text()
+)
+seen = pd.DataFrame(bases["table"])
+seen = seen.assign(points=told(seen, ""))
+seen = seen.set_index(["measure", "base", "trained", "arm"])["points"]
+print(seen.unstack().to_string())
+pd.DataFrame(bases["outcomes"]).set_index("prediction")
+
+# %% [markdown]
+# In the record: captions name the right option in 21 % of the questions on the shipped base, and in
+# 52 % on the described one. After GRPO, `think_before` is +12.4 [+3.8, +21.5] points from
+# `no_think` on the described base and +2.2 [-4.2, +8.7] on the shipped one. The difference is +10.2 [+4.0, +16.1]
+# (two seeds).
+#
+# So a rationale in front of the letter helps on the base that describes medical images well, and we see no such
+# help on the other one. The registered explanation fits: what a true claim says can be used for the letter after it. Where claims
+# are weak, there is little to use. A rationale behind the letter comes too late on either base. There are limits.
+# Each base is a single pretraining, and the better captions come from pretraining, not from GRPO. The last two
+# predictions ask whether GRPO itself makes claims truer, although no reward reads them.
+#
+# ## 7 Beside the published claims
 #
 # In Med-R1's abstract, think-after is best, then no-think, then think-before. Its maps have one run per cell.
 # We found no number for think-after in it. A companion paper has such numbers, from one seed and without

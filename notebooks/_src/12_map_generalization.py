@@ -109,13 +109,10 @@ else:
 
     temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-12-")
     folder = Path(temporary.name)
-    parts = {"train": 80, "test": 12}
-    parts = {
-        name: [*phantom_vqa.questions(name, per_cell=n)]
-        for name, n in parts.items()
-    }
-    parts["train"] = [one for one in parts["train"] if one.modality == CHOSEN]
-    phantom_vqa.write(folder / "data", parts, {})
+    train = phantom_vqa.questions("train", per_cell=80)
+    train = [one for one in train if one.modality == CHOSEN]
+    test = [*phantom_vqa.questions("test", per_cell=12)]
+    phantom_vqa.write(folder / "data", {"train": train, "test": test}, {})
     recipe = "gpu" if tier.name == "gpu" else "course"
     how = {"model": str(tier.model_path), "max_steps": STEPS, "save_steps": STEPS}
     base = Grid(recipe, (STYLE,), changes=how, untrained=True)
@@ -192,7 +189,7 @@ def arranged(method, axis, reader="corrected"):
 def with_ends(table):
     """The gains of a map with their intervals, in points."""
     said = [
-        "{:+.0f} [{:+.0f}, {:+.0f}]".format(*row)
+        "{:+z.0f} [{:+z.0f}, {:+z.0f}]".format(*row).replace("+0", "0")
         for row in 100 * table[GAIN].to_numpy()
     ]
     table = table.assign(gain=said)
@@ -417,14 +414,9 @@ if RERUN.is_dir():
     found = rate_table(drawn, [*CELL, "record"], {"": ("correct", None)})
     display(in_points(found, "value", "low", "high"))
     if grpo["modality"].right["CT"].shape[1] > 1:
-        ends = transfer.prediction_intervals(
-            arranged("grpo", "modality", "tolerant")
-        )
-        ends = ends[
-            ends[["train", "test"]]
-            .apply(tuple, axis=1)
-            .isin({c[1:] for c in CELLS[1:]})
-        ]
+        tolerant = arranged("grpo", "modality", "tolerant")
+        ends = transfer.prediction_intervals(tolerant).set_index(["train", "test"])
+        ends = ends.loc[[cell[1:] for cell in CELLS if cell[0] == STYLE]]
         display(in_points(ends, "accuracy", "low", "high"))
 else:
     print("the three cells: no record yet")

@@ -504,6 +504,7 @@ RECORDED = tiers.material("recorded")
 os.chdir(home)  # where your ledger lies
 
 
+# %%
 def corrected(name):
     """Answers of a recorded block, `corrected` as the corrected reader has them."""
     told = recorded.with_letter_probs(RECORDED / name)

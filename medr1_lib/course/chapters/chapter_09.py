@@ -98,10 +98,10 @@ def packed_row(length: int, count: int, steps: int) -> tuple[Tensor, Tensor]:
     A row holds a prompt without its last token, then `count` completions of `steps` tokens, which
     begin with that one; see `rl.generation.packed_inputs`.
     """
-    behind = torch.arange(count * steps)
-    owner = torch.cat([torch.full((length - 1,), -1), behind // steps])
+    place = torch.arange(1 - length, count * steps)  # the prompt is below 0
+    owner = torch.where(place < 0, -1, place // steps)
     visible = ((owner == -1) | (owner == owner[:, None])).tril()
-    return visible, torch.cat([torch.arange(length - 1), length - 1 + behind % steps])
+    return visible, length - 1 + torch.where(place < 0, place, place % steps)
 
 
 def kv_cache_bytes(layers: int, kv_heads: int, head_size: int, tokens: int, size: int = 2) -> int:

@@ -13,7 +13,7 @@ def split_distance(right: Mapping[tuple[str, str], Any], first: str, second: str
     both = first, second
     trained = [right[first, form] - right[second, form] for form in both]
     asked = [right[arm, first] - right[arm, second] for arm in both]
-    return {"training": np.mean(trained, axis=0), "answering": np.mean(asked, axis=0)}
+    return {"training": np.mean(trained, 0), "answering": np.mean(asked, 0)}
 
 
 TRAINED = {("a", "a"): 1, ("a", "b"): 1, ("b", "a"): 0, ("b", "b"): 0}
