@@ -25,7 +25,7 @@ from benchmarks.study.runs import so_far
 from benchmarks.study.truth import claims_reward
 from medr1_lib.analysis import recorded
 from medr1_lib.analysis.gains import PARTS
-from medr1_lib.data.phantom_vqa import questions
+from medr1_lib.data.phantom_vqa import STEMS, questions
 from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.question import AXES
 from medr1_lib.data.styles import ALL_STYLES, read_strict
@@ -148,10 +148,19 @@ def test_each_prediction_of_the_two_bases_is_measured_by_its_words():
 
 def test_a_thought_is_as_true_as_its_claims():
     scene = Scene("CT", "head", "mass", "mild", "upper left", "bone window", "scanner 1", 7)
-    said = {"CT, finding: mass": 1.0, "CT, finding: mild": 0.5, "something": math.nan}
-    for words, share in said.items():
-        found = described.true_share(f"<think>{words}</think><answer>A</answer>", scene)
-        assert found == pytest.approx(share, nan_ok=True)
+    told = {
+        "finding: mass": (1.0, 1.0),
+        "CT, finding: mild": (0.5, 0.0),
+        "something": (math.nan, 0),
+    }
+    asked = {"base": "b", "style": "think_before", "seed": 0, "control": "none", "image_id": "i"}
+    asked |= {"question": STEMS["medical"]["finding"][0], "answer": "A", "correct": True}
+    asked |= {"format_ok": True, "letter_probs": [0.7, 0.1, 0.1, 0.1]}
+    for words, (share, named) in told.items():
+        answer = asked | {"completion": f"<think>{words}</think><answer>A</answer>", "item": 0}
+        found = described.judged(pd.DataFrame([answer]), {"i": scene}).iloc[0]
+        assert found["true"] == pytest.approx(share, nan_ok=True)
+        assert found["asked"] == named
 
 
 def test_the_predictions_beside_the_recorded_maps_are_those_of_the_record():

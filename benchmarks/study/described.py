@@ -20,6 +20,7 @@ import pandas as pd
 from benchmarks.stamp import run_stamp
 from benchmarks.study.registered import PICTURE, fingerprint, outcomes
 from medr1_lib.analysis.gains import read_all
+from medr1_lib.analysis.rationale import ASKED
 from medr1_lib.analysis.recorded import ANSWERS
 from medr1_lib.analysis.stats import mean_table
 from medr1_lib.cli import exit_status
@@ -65,12 +66,23 @@ def scenes(data: Path) -> dict[str, Scene]:
 
 
 def judged(answers: pd.DataFrame, shown: dict[str, Scene]) -> pd.DataFrame:
-    """The answers as `read` gives them, with the share of `true` claims of each thought."""
+    """The answers as `read` gives them, with the share of `true` claims of each thought.
+
+    `asked` is whether its claim about what was asked is true; one that does not name it is not.
+    """
     if not set(answers["image_id"]) <= shown.keys():
         raise InputError("described", "pictures of the record are not in the data", "see --help")
     found = read(answers)
-    said = zip(found["completion"], found["image_id"], strict=True)
-    return found.assign(true=[true_share(one, shown[picture]) for one, picture in said])
+    pairs = zip(found["completion"], found["image_id"], strict=True)
+    claims = [true_claims(said, shown[picture]) for said, picture in pairs]
+    asked = found["question"].map(ASKED)
+    return found.assign(
+        true=[np.mean([*one.values()]) if one else np.nan for one in claims],
+        asked=[
+            float(one.get(name, False)) if STYLES["none"] != style else np.nan
+            for one, name, style in zip(claims, asked, found["style"], strict=True)
+        ],
+    )
 
 
 def read(answers: pd.DataFrame) -> pd.DataFrame:
@@ -80,11 +92,9 @@ def read(answers: pd.DataFrame) -> pd.DataFrame:
     return found.assign(model=found["seed"])
 
 
-def true_share(completion: str, scene: Scene) -> float:
-    """The share of true claims in a thought, not a number if it claims nothing."""
-    made = claimed(thought(completion))[0]
-    right = [getattr(scene, name) == value for name, value in made]
-    return float(np.mean(right)) if right else np.nan
+def true_claims(completion: str, scene: Scene) -> dict[str, bool]:
+    """Whether each claim of a thought is true, by the attribute that it names."""
+    return {name: getattr(scene, name) == value for name, value in claimed(thought(completion))[0]}
 
 
 def measured(prediction: dict[str, Any], told: pd.DataFrame) -> pd.DataFrame:
@@ -124,13 +134,13 @@ def part(
 
 
 def table(told: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy and share of true claims of each base in each style, before and after training."""
+    """Accuracy and true claims of each base in each style, before and after training."""
     rows = []
     for base in BASES:
         for arm in STYLES:
             for trained in (False, True):
                 names = {"base": base, "arm": arm, "trained": trained}
-                for column in ("corrected", "true"):
+                for column in ("corrected", "true", "asked"):
                     own = part(told, base, arm, column, trained).reset_index()
                     if own[column].notna().any():
                         found = mean_table(own, [column]).rename_axis("measure").reset_index()

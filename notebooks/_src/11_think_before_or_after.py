@@ -626,11 +626,12 @@ table.set_index(["style", "method", "measure"])["points"].unstack()
 #
 # ## 6 When does a rationale help?
 #
-# Med-R1 suspects that what a model learned to say in another field misleads it in this one. Our base describes medical images
-# badly. So we made a second base, `described`. It was made as the first one, but its language half also met captions of
-# medical images. We chose their number so that `described` answers *without* a rationale about as well as the first
-# base. Both were trained by GRPO in all three styles. In the table, `corrected` is the accuracy of the corrected
-# reader, and `true` the share of claims that are true. **Predict**: in which style are better captions of use?
+# Med-R1 suspects that what a model learned to say in another field misleads it in this one. Our base describes
+# medical images badly. So we made a second base, `described`. It was made as the first one, but its language half
+# also met captions of medical images. We chose their number so that `described` answers *without* a rationale about
+# as well as the first base. Both were trained by GRPO in all three styles. In the table, `corrected` is the accuracy of the corrected
+# reader, `true` the share of claims that are true, and `asked` how often the claim about what is asked is true.
+# **Predict**: in which style are better captions of use? Does GRPO make claims truer, although no reward reads them?
 
 # %%
 bases = json.loads(
@@ -640,7 +641,7 @@ seen = pd.DataFrame(bases["table"])
 seen = seen.assign(points=told(seen, ""))
 seen = seen.set_index(["measure", "base", "trained", "arm"])["points"]
 print(seen.unstack().to_string())
-pd.DataFrame(bases["outcomes"]).set_index("prediction")
+print(pd.DataFrame(bases["outcomes"]).to_string(index=False))
 
 # %% [markdown]
 # In the record: captions name the right option in 21 % of the questions on the shipped base, and in
@@ -649,10 +650,10 @@ pd.DataFrame(bases["outcomes"]).set_index("prediction")
 # (two seeds).
 #
 # So a rationale in front of the letter helps on the base that describes medical images well, and we see no such
-# help on the other one. The registered explanation fits: what a true claim says can be used for the letter after it. Where claims
-# are weak, there is little to use. A rationale behind the letter comes too late on either base. There are limits.
-# Each base is a single pretraining, and the better captions come from pretraining, not from GRPO. The last two
-# predictions ask whether GRPO itself makes claims truer, although no reward reads them.
+# help on the other one. Look at `asked`. In `before`, the letter is right about as often as this claim, and GRPO
+# raises both: a better claim leads to a better letter, so it is rewarded. In `after`, the letter becomes better and
+# the claim stays as it was. There are limits: each base is a single pretraining, with two trainings in each style,
+# and the better captions come from pretraining, not from GRPO.
 #
 # ## 7 Beside the published claims
 #
