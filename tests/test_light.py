@@ -14,8 +14,8 @@ from notebooks.tools import kernel, sources
 ROOT = kernel.ROOT
 # What data, rewards, analysis and exercises need, in the versions of the lock.
 LIGHT = """numpy scipy pandas pyarrow pillow scikit-image scikit-learn pydicom imagehash tqdm psutil
-    packaging pyyaml datasets matplotlib seaborn ipywidgets nbformat nbclient jupytext ipykernel
-    pytest hypothesis"""
+    packaging pyyaml jinja2 datasets matplotlib seaborn ipywidgets nbformat nbclient jupytext
+    ipykernel pytest hypothesis"""
 TESTS = ("question", "styles", "stats", "exercise", "images", "reward_bench")
 # Executed where torch is not installed: every exercise whose chapter needs none.
 EXERCISES = """
