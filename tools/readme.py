@@ -39,8 +39,6 @@ def filled(page: str) -> str:
         return f"{match[1]}| {runs.get(match[2], '-')} | {works[match[2]]} |"
 
     page = ROW.sub(row, page)
-    total = round(sum(runs.get(number, 0) for number in works))
-    page = re.sub(r"up to \d+ minutes$", f"up to {total} minutes", page, flags=re.M)
     minutes, hours = sorted(works.values()), round(sum(works.values()) / 60)
     page = re.sub(
         r"\d+ chapters of about \d+ to \d+ minutes each; an estimated \d+ hours",

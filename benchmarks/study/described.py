@@ -11,6 +11,7 @@ the scene of its picture in `--data`. Run it again when the block has changed.
 import argparse
 import re
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -136,15 +137,13 @@ def part(
 def table(told: pd.DataFrame) -> pd.DataFrame:
     """Accuracy and true claims of each base in each style, before and after training."""
     rows = []
-    for base in BASES:
-        for arm in STYLES:
-            for trained in (False, True):
-                names = {"base": base, "arm": arm, "trained": trained}
-                for column in ("corrected", "true", "asked"):
-                    own = part(told, base, arm, column, trained).reset_index()
-                    if own[column].notna().any():
-                        found = mean_table(own, [column]).rename_axis("measure").reset_index()
-                        rows.append(found.assign(**names, models=own["model"].nunique()))
+    measures = ("corrected", "true", "asked")
+    for base, arm, trained, measure in product(BASES, STYLES, (False, True), measures):
+        own = part(told, base, arm, measure, trained).reset_index()
+        if own[measure].notna().any():
+            found = mean_table(own, [measure]).rename_axis("measure").reset_index()
+            models = own["model"].nunique()
+            rows.append(found.assign(base=base, arm=arm, trained=trained, models=models))
     return pd.concat(rows)[
         ["base", "arm", "trained", "models", "measure", "n", "value", "low", "high"]
     ]
