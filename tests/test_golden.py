@@ -389,6 +389,9 @@ def speeds():
     ways = {"ours": "ours", "trl": "TRL, no checkpointing", "checkpointing": "TRL"}
     said |= {f"gpu.{k}": f"{gpu[way]['peak_bytes'] / 1e9:.1f}" for k, way in ways.items()}
     *first, last = (f"{gpu[way]['seconds']:.0f}" for way in ways.values())
+    gap = recorded("loop")["difference"]
+    low, high = gap["interval"]
+    said["loop.gap"] = f"{gap['points']:+.1f} [{low:+.1f}, {high:+.1f}]"
     return said | {"gpu.seconds": f"{', '.join(first)} and {last}"}
 
 

@@ -146,7 +146,7 @@ Math(formula(config))
 
 # %% [markdown]
 # Three rows change the *objective*: `loss_type`, `beta` and `use_bias_correction_kl`. The formula below the
-# table is computed from this configuration. Compare it with chapter 05. Each batch of rollouts is used for
+# table is computed from this configuration. Compare it with equations (4) to (6) of chapter 05. Each batch of rollouts is used for
 # one update, so the ratio is 1 and the clip never acts.
 #
 # Other rows set sizes: one step has 16 prompts with eight rollouts each.
@@ -217,7 +217,7 @@ for rate in (1e-3, 1e-6):
 # One call trains the model. It loads the base, adds an adapter to the language model, and leaves the vision
 # tower frozen. First it samples some groups without learning. This check is the *pre-flight*: it refuses to
 # start if no group has spread. In the figure, pale lines are single steps, and strong lines are the mean of
-# the last ten. While you wait: which curves should rise, which should not, and which one is missing?
+# the last ten, drawn from step 10 on. While you wait: which curves should rise, which should not, and which one is missing?
 
 # %% mystnb={"image": {"alt": "Six panels over the steps of the run, pale for single steps and strong for the running mean: reward, its two parts accuracy and format, KL from the base, completion length in tokens, entropy, and gradient norm."}}
 from medr1_lib.analysis.plots import curves
@@ -239,24 +239,37 @@ else:
 # step is luck. The running mean is no test either: it is about training questions, and the completions are
 # drawn at random.
 #
-# The pre-flight counted the groups without spread. The next two cells look inside the groups of training, in
-# each third of the run. There are two kinds of groups without spread. If all rollouts are right, the question
-# is solved. If all are equally *wrong*, the reward teaches nothing about this question any more.
+# The pre-flight sampled 16 groups only, those of step 1. So few groups cannot tell its accuracy from the 41 % that
+# chapter 02 measured by sampling.
 
 # %%
 notes = json.loads((run.folder / "recipe.json").read_text())
 print("pre-flight:", notes["preflight"]["text"])
 rollouts = run.rollouts
 rollouts["points"] = rollouts["format_reward"] + rollouts["accuracy_reward"]
-third = run.log["step"].max() / 3
-rollouts["third"] = (1 + (rollouts["step"] - 1) // third).astype(int)
+
+
+def thirds(table):
+    """Which third of the run each row belongs to."""
+    length = run.log["step"].max() / 3
+    return (1 + (table["step"] - 1) // length).astype(int).rename("third")
+
+
+rollouts["third"] = thirds(rollouts)
+
+# %% [markdown]
+# How many groups had spread later? Groups with spread are called *mixed*. There are two kinds without. A question whose
+# rollouts are all right is *solved*. If all are equally wrong, the group is *stuck*: the reward teaches nothing about this
+# question any more. The log counts the mixed groups of all prompts. Solved and stuck are counted in the rollouts that the
+# run keeps, those of a few prompts, so take them as a rough sample.
 
 # %%
 points = rollouts.groupby(["third", "step", "image_id"])["points"]
-low, high = points.min(), points.max()
-kinds = pd.DataFrame({"with spread": low < high, "all right": low == 2})
-kinds["all wrong"] = ~kinds.any(axis=1)
-kinds.groupby("third").mean().map("{:.0%}".format)
+solved = points.min()[points.min() == points.max()] == 2
+kinds = {"mixed": 1 - run.log.groupby(thirds(run.log))["zero_std_groups"].mean()}
+kinds["solved, of those without spread"] = solved.groupby("third").mean()
+table = pd.DataFrame(kinds).map("{:.0%}".format)
+table.assign(groups=solved.groupby("third").size())
 
 # %% [markdown]
 # ## 4 Look into a group
@@ -480,9 +493,9 @@ print("the library's values are yours:", agree)
 # | bar | what it does | what it shows |
 # |---|---|---|
 # | base | nothing | where everything starts |
-# | corrected base | form given, letter habit removed, no training | what no training has to teach |
+# | corrected base | form given, letter habit removed, no training | what you can have without training |
 # | format only | GRPO, a reward that never looks at the answer | what the form is worth |
-# | random | GRPO, format and a coin | what mere training does |
+# | random | GRPO, format and a coin | what updates in a random direction do |
 # | SFT on letters | imitates the right letter | what the labels give without reinforcement |
 # | rejection sampling + SFT | samples, keeps right rollouts, imitates them | what the model's own good rollouts give |
 # | GRPO | the recipe | the method |
@@ -563,7 +576,7 @@ for style in styles:
 # %% [markdown]
 # Read the bars in this order.
 #
-# *Format only* and *random* know no answer. What they gain, GRPO gains too, without any answer. **In the record:** neither
+# *Format only* and *random* know no answer. GRPO can gain the same without reading an answer. So subtract it first. **In the record:** neither
 # adds knowledge in any style. In `no_think`, *random* is below zero. A random reward moves the policy in a random
 # direction, and this can cost accuracy.
 #
