@@ -9,8 +9,8 @@
 # ## What you will do
 #
 # You will say how far you believe three claims of a paper, check your machine, look at one question
-# as a model will see it, and measure the worst participant of the course: a guesser. The measuring
-# tools of this chapter are used in every later one.
+# as a model will see it, and measure how often a guesser is right. The measuring tools of this chapter
+# are used in every later one.
 #
 # ## What you will learn
 #
@@ -254,7 +254,8 @@ wilson = checks.wilson(wilson)
 # %% [markdown]
 # We write an interval in brackets after the number. The interval of our guesser should contain 25 %.
 # In the long run, about 95 of 100 such intervals contain the true value and 5 do not. Later chapters
-# compare two intervals: one for a model before training and one for the same model after it.
+# compare two models that answered the same questions, and put an interval around their *difference*.
+# Two intervals that overlap do not show that two models are equal (chapter 06).
 
 # %% tags=["nbval-check-output", "headline"]
 low, high = wilson(right, len(test))
@@ -343,15 +344,20 @@ for half_width in (0.10, 0.05, 0.03, 0.01):
 # binomial: the probability of exactly `right` is
 # $\binom{n}{\text{right}}\, \text{truth}^{\text{right}} (1 - \text{truth})^{n - \text{right}}$.
 # The *coverage* is the total probability of all numbers of right answers for which the interval
-# contains `truth`, ends included. `interval` is a function such as `wilson`.
+# contains `truth`, ends included. Write it as a function. `interval` is a function such as `wilson`.
 #
-# Before you run the cell after the check, write down what you expect: is the textbook interval
-# $\hat p \pm z \sqrt{\hat p (1 - \hat p)/n}$ as good as Wilson's when only 20 questions are asked?
+# Then use it. The textbook interval is $\hat p \pm z \sqrt{\hat p (1 - \hat p)/n}$. Write it as
+# `textbook(right, n)` in a cell of your own after the check. **Predict before you compute.** (1) Is it
+# as good as Wilson's when only 20 questions are asked? (2) The true accuracy is 90 %. What is the
+# smallest number of questions, from 5 on, with which the textbook interval covers it with at least 94 %?
+# (3) Does the coverage stay above 94 % from there on? If not, what is the largest number up to 1,000 with
+# which it is lower? (4) How low does Wilson's interval fall in the same range? Compute all four. Then run
+# the two cells below it, which have our results, and explain why (2) and (3) have different answers.
 #
 # <details><summary>Hint</summary>
 #
-# Go through `right` from 0 to `n`, both included. `math.comb(n, right)` is the binomial coefficient.
-# Add the probability only if `low <= truth <= high`.
+# No answer right is a possible outcome, and so is every answer right. For (2) to (4), a dictionary from
+# `n` to coverage takes a second or two.
 #
 # </details>
 
@@ -393,9 +399,29 @@ plt.legend(loc="lower center")
 plt.show()
 
 # %% [markdown]
-# Explain what you see. The textbook interval breaks its promise with few questions, most of all where a
-# model is nearly always right. If all 20 answers are right, its width is zero: it claims certainty
-# after 20 questions. Wilson's interval stays near 95 %. So the course uses Wilson's.
+# The textbook interval breaks its promise with few questions, most of all where a model is nearly
+# always right. If all 20 answers are right, its width is zero: it claims certainty after 20 questions.
+# The next cell has the answers to (2), (3) and (4).
+
+# %% tags=["hide-input", "nbval-check-output"]
+for name, interval in (("Wilson", wilson), ("textbook", textbook)):
+    covered = {n: coverage(interval, 0.9, n) for n in range(5, 1001)}
+    first = min(n for n in covered if covered[n] >= 0.94)
+    last = max(n for n in covered if covered[n] < 0.94)
+    print(f"{name:>8}: at least 94 % first with {first} questions,", end=" ")
+    print(f"less with up to {last}; lowest {min(covered.values()):.0%}")
+
+# %% [markdown]
+# <details><summary>What came out, and why</summary>
+#
+# The number of right answers is a whole number. If one question is added, each end of the intervals moves a
+# little. From time to time, one of them passes the true value, and a whole outcome is counted or is not
+# counted any more. So the coverage jumps up and down: 28 is a lucky number of questions, and 30 is not. The
+# textbook interval breaks its promise in this way up to 645 questions, and with 5 questions it covers the
+# truth in only 40 % of the tests. Wilson's interval jumps too, but its lowest coverage is 92 %. So the
+# course uses Wilson's. What is true of one `n` need not be true of the next: look at a range.
+#
+# </details>
 
 # %% [markdown]
 # ## Quiz

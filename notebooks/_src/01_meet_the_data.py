@@ -29,7 +29,7 @@
 
 # %%
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -213,10 +213,15 @@ ranges = {
     "bone": (-200, 1300),
 }
 show_row([window(hounsfield, *ends) for ends in ranges.values()], ranges)
+for name, (low, high) in ranges.items():
+    apart = 256 * (50 - -100) / (high - low)
+    print(f"{name}: fat and muscle are {apart:.0f} of 256 grey levels apart")
 
 # %% [markdown]
 # Look at the first of the three images again. The file opened without an error, and you could have trained a
-# model on it. But the difference between the tissues was lost before training began.
+# model on it. Most of the difference between fat and muscle is still in the file, but it is small: 13 grey
+# levels, where the soft tissue window gives 96. A model has to learn from examples what the window gives for
+# free. A vision tower that is frozen in training, as in this course, cannot learn it at all.
 #
 # ## 5 Records as Med-R1 released them
 #
@@ -387,6 +392,9 @@ for path, found in recorded["files"].items():
         rows.append({"file": file} | baselines)
         rows[-1]["n"] = found["records"]
 table = pd.DataFrame(rows).set_index("file")
+worst, mean = table.option_ratio.idxmin(), table.drop(columns="n").mean()
+print("mean of the eight files, %:", mean.round(1).to_dict())
+print(f"hardest without images: {worst}, {table.option_ratio[worst]:.1f} %")
 table.round(1)
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Horizontal bars of the accuracy in percent of guessing and of the image-blind option ratio on the eight OmniMedVQA test files. Guessing lies between 25 and 31 percent; the option ratio reaches 83 percent on ultrasound and 94 to 100 percent on the other seven. 95 percent intervals are drawn and are at most about two points wide on either side."}}
@@ -408,14 +416,6 @@ axis.legend(
     ncol=2,
 )
 plt.show()
-
-# %%
-macro = table[
-    ["uniform", "letter_majority", "most_frequent_text", "option_ratio"]
-].mean()
-print("mean of the eight files, %:", macro.round(1).to_dict())
-worst = table.option_ratio.idxmin()
-print(f"hardest without images: {worst}, {table.option_ratio[worst]:.1f} %")
 
 # %% [markdown]
 # A rule that sees no image passes this test. So if a model was trained on questions of the same kind,
@@ -450,10 +450,10 @@ share = leak_share(*([q.image_id for q in split] for split in leaky))
 print(f"leaky phantoms: {share:.1%} of the test questions show a training image")
 
 # %% [markdown]
-# ### Exercise 4: split by image
-# *hard, 40 minutes*
+# ### Exercise 4: repair both faults
+# *hard, 45 minutes*
 #
-# Write the split that the released files should have had. `image_ids` holds the image of each
+# First write the split that the released files should have had. `image_ids` holds the image of each
 # question. Return a list with one truth value for each question: `True` if it belongs to the test
 # split. All questions about one image go to the same side. Take the different images in sorted
 # order, shuffle them with `np.random.default_rng(seed).permutation`, and put one after the other
@@ -462,11 +462,11 @@ print(f"leaky phantoms: {share:.1%} of the test questions show a training image"
 #
 # Before you run the cell after the check, write down two predictions for the leaky phantoms: which
 # share of the new test questions will show a training image, and how well will the option ratio do?
+# The second part of the exercise comes after that cell.
 #
 # <details><summary>Hint</summary>
 #
-# Count the questions of each image with a `Counter`. Check *before* you add an image whether the test
-# split is large enough. At the end, one list comprehension over `image_ids` gives the result.
+# Check *before* you add an image whether the test split is large enough, and count questions, not images.
 #
 # </details>
 
@@ -501,6 +501,54 @@ print(f"option ratio: {option_ratio(train, asked):.1%} right without images")
 # %% [markdown]
 # No image is on both sides any more, and the image-blind rule is as good as before. The two faults are
 # independent: the split repairs one of them and not the other. So an audit has to look for both.
+#
+# **Second part: repair the options.** Give each question three new wrong options, drawn from texts that are
+# right elsewhere in `pool`, and leave the right one at its letter. There are two ways: draw them from the
+# right texts of the same modality and question type, or from all right texts. Try both, in a cell of your
+# own. `replace(q, options=...)` makes a changed copy. Measure two rules on the split from above: the
+# option ratio, and *known here*, which takes an option that was right in training in the same modality
+# and question type (if there are several, they share the credit). **Predict all four accuracies first.**
+# Then run the next cell, which has our way, and explain each number that surprises you.
+
+# %% tags=["hide-input"]
+def kind(q):
+    return q.modality, q.question_type
+
+
+def with_new_options(pool, place):
+    """Questions whose wrong options are right elsewhere in the same `place`."""
+    rng, right = np.random.default_rng(0), defaultdict(set)
+    for q in pool:
+        right[place(q)].add(q.answer_text)
+    for q in pool:
+        wrong = sorted(right[place(q)] - {q.answer_text})
+        texts = [str(text) for text in rng.permutation(wrong)[:3]]
+        texts.insert("ABCD".index(q.answer), q.answer_text)
+        yield replace(q, options=tuple(texts))
+
+
+known = {(*kind(q), q.answer_text) for q in train}
+for name, place in (("the same kind", kind), ("all questions", lambda q: "all")):
+    new = [*zip(with_new_options(pool, place), in_test, strict=True)]
+    fit, asked = ([q for q, held in new if held == side] for side in (False, True))
+    here = accuracy(asked, lambda q: [(*kind(q), o) in known for o in q.options])
+    print(f"options from {name}: ratio {option_ratio(fit, asked):.1%}", end=", ")
+    print(f"known here {here:.1%}, n = {len(asked)}")
+
+# %% [markdown]
+# <details><summary>What came out, and why</summary>
+#
+# *Options from all questions.* The option ratio falls by half, and you might think that the fault is nearly
+# repaired. But most wrong options do not fit the question: *macula* is no answer for a CT image. The rule
+# *known here* notices that and is nearly always right. An audit finds only the faults that its rules look for.
+#
+# *Options from the same kind.* Now every option is right somewhere in its kind, so *known here* can only
+# guess. The option ratio falls *below* 25 %. In the pool, all answers of a kind are equally frequent. So an answer
+# that the split put into training more often is right less often in the test, and the rule prefers
+# exactly those. Only a divided pool has this effect. In the standard phantoms of section 6, training and test are
+# balanced each for itself, and the option ratio is right in 25.0 %.
+#
+# </details>
 #
 # One more check: can a quick glance at the image give the answer away? We give a linear classifier an
 # 8 x 8 thumbnail of each OCT phantom. It should read what a glance can tell, the anatomy, and be close
@@ -559,12 +607,12 @@ for attribute in ("anatomy", "finding"):
 # </details>
 # <details><summary>B. The model learns the right window by itself</summary>
 #
-# Wrong. Fat and muscle are about 13 of 256 grey levels apart; noise of that size hides them.
+# Wrong. A frozen tower cannot learn it, and a trained one spends examples on what a window gives for free.
 #
 # </details>
 # <details><summary>C. Soft tissues become nearly the same grey</summary>
 #
-# Right. The difference is lost before the first training step, so no training can bring it back.
+# Right. Fat and muscle differ by 13 grey levels in place of 96. A model has to work with this small difference.
 #
 # </details>
 #
@@ -591,7 +639,7 @@ for attribute in ("anatomy", "finding"):
 # ## What you saw
 #
 # - A phantom is drawn from a scene. Its questions are balanced by construction, and counting proves it.
-# - Reading an image can fail without an error. The CT image without a window is the example.
+# - Reading an image can go wrong without an error. The CT image without a window is the example.
 # - On the released OmniMedVQA test files, a rule that sees no image is right on 95.5 % of the
 #   questions, averaged over the eight files. High accuracy there does not show that a model looks.
 # - Images in both splits are found by counting. A split by image removes them, and leaves the fault in

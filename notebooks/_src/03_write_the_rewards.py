@@ -356,8 +356,10 @@ for rules in ("published", "strict"):
 
 # %% [markdown]
 # How much does each kind of trick earn? The figure sorts the bench by kind. It counts how many points the
-# published rules give more than the strict ones. The columns on the right are holes. The column on
-# the left, minus one, counts completions in the right form that get a point too few.
+# published rules give more than the strict ones. In the column +2 the published rules pay in full for what
+# the strict rules reject; seven of these twelve are wrong in evaluation. In the column +1 they pay one point
+# more, and two thirds of these completions are right answers in another form: section 9 comes back to
+# them. The column -1 counts completions in the right form that get a point too few.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Grid of counts: thirteen kinds of completions by how many points the published rules pay more than the strict ones, from minus 1 to plus 2. Two points more are paid for 7 of 12 completions with several answer blocks, and for a few with an answer in the thinking, broken tags or a missing block; one point less for 6 letters in lower case or on a line of their own and for 4 completions with a line break at an end. The form asked for and rationales without value are paid alike."}}
 extra = bench.published - bench.strict
@@ -392,13 +394,17 @@ plt.show()
 # Strings of the same number of pieces come in the order of `itertools.product(pieces, repeat=number)`.
 # Return `None` if there is no hack.
 #
-# Before you run the cell after the check, predict: how many pieces does the shortest hack of the published
-# rules need, and is there one for the strict rules?
+# Then use it, in `no_think` and with five pieces: both answer tags, `A`, `C` and a line break. Write three careless
+# versions of the strict rules. Each pays 2 points for a C and leaves out one guard: (1) `search` in place of `fullmatch`,
+# (2) more letters may follow the first one, which counts, (3) the closing tag may be missing. **Predict for each,
+# for the published rules and for the strict rules:** is there a hack of at most 6 pieces, and how many does the
+# shortest one need? Then run the cell, which has our versions. If the strict rules have no hack, that may be
+# because six pieces are too few. Find one with other or more pieces, or argue that none of any length exists.
 #
 # <details><summary>Hint</summary>
 #
-# Two loops: `number` from 1 to `longest`, and inside it the tuples of `itertools.product`. `"".join(...)`
-# makes a string of a tuple. Return as soon as you find a hack.
+# `"".join(...)` makes a string of a tuple. For the argument: which strings does the pattern of `no_think`
+# accept, and how many answer blocks does the tolerant reader find in such a string?
 #
 # </details>
 
@@ -426,19 +432,36 @@ def paying(form, accuracy):
     return lambda said: form(said, "no_think") + accuracy(said, "C", "no_think")
 
 
+def careless(match, pattern):
+    """The points of rules that want a C where a pattern has its group."""
+    return lambda said: 2 * ((match(pattern, said) or ["", ""])[1] == "C")
+
+
 pieces = ["<answer>", "</answer>", "A", "C", "\n"]
-pairs = {
+rules = {
     "published": paying(format_published, accuracy_published),
+    "search": careless(re.search, r"<answer>\s*([A-D])\s*</answer>"),
+    "more letters": careless(re.fullmatch, r"<answer>\s*([A-D])[A-D\s]*</answer>"),
+    "no closing tag": careless(re.fullmatch, r"<answer>\s*([A-D])\s*(</answer>)?"),
     "strict": paying(format_strict, accuracy_strict),
 }
-for rules, pays in pairs.items():
+for name, pays in rules.items():
     found = shortest_hack(pays, lambda said: read(said, OPTIONS), "C", pieces, 6)
-    print(f"{rules} rules, up to 6 pieces: {found!r}")
+    print(f"{name:>14}, up to 6 pieces: {found!r}")
 
 # %% [markdown]
-# Explain the first hack with the two published rules: which of them reads the first block, and which one accepts
-# the rest? That the program finds nothing against the strict rules is no proof. It means that no hack exists
-# with these pieces and this length. The tests of the library search further.
+# <details><summary>What came out, and why</summary>
+#
+# With the published rules, the accuracy rule reads the first block, and the format rule accepts the rest. *Search*
+# has the same hole. *More letters* pays for two letters at once, which evaluation reads as none. Without the closing
+# tag, evaluation finds no block and no clear answer. Each guard of the strict rules closes a hole of its own.
+#
+# That the program finds nothing against the strict rules is no proof, but here is one, for `no_think`. The pattern
+# must cover the whole string: white space, one opening tag, one letter, one closing tag. So there is one block, and
+# the tolerant reader reads its only letter. No hack of any length exists. This holds for a hack as defined here,
+# where rule and reader disagree. It says nothing about what both accept: see the next section.
+#
+# </details>
 #
 # ## 9 What no rule here sees
 #

@@ -332,9 +332,10 @@ pd.DataFrame(rows, ["mean of the estimates", "their spread (s.d.)"]).T.round(2)
 
 # %% [markdown]
 # All four means are equal to two digits. The spreads differ by a factor of four. With only four letters, we
-# can also compute the spread exactly: the variance of one sample is a parabola in $b$.
+# can also compute the spread exactly: the variance of one sample, summed over the four logits, is a parabola
+# in $b$.
 
-# %% mystnb={"image": {"alt": "Variance of the gradient of one sample against the baseline b from 0 to 2.5, a parabola. It is highest at both ends. Two vertical lines mark the expected reward, 1.1, and the lowest point of the parabola, slightly to its right."}}
+# %% mystnb={"image": {"alt": "Variance of the gradient of one sample, summed over the four logits, against the baseline b from 0 to 2.5, a parabola. It is highest at both ends. Two vertical lines mark the expected reward, 1.1, and the lowest point of the parabola, slightly to its right."}}
 score = torch.eye(4) - start  # [letter, logit]
 levels = torch.linspace(0, 2.5, 251)
 weights = (rewards - levels[:, None])[..., None] * score  # [level, letter, logit]
@@ -346,7 +347,7 @@ mean = expected_reward(logits, rewards)
 plt.axvline(mean, color="black", linestyle="--", label="expected reward")
 plt.axvline(best, color="black", linestyle=":", label="lowest variance")
 plt.xlabel("baseline b (points)")
-plt.ylabel("variance, one sample")
+plt.ylabel("variance of one sample,\nsum over the four logits")
 _ = plt.legend()
 
 # %% [markdown]
@@ -404,7 +405,7 @@ plt.xticks(list(groups), list(groups))
 plt.yticks([0.1, 0.2, 0.4], [0.1, 0.2, 0.4])
 plt.minorticks_off()
 plt.xlabel("samples of the question (G)")
-plt.ylabel("spread of the gradient (s.d.)")
+plt.ylabel("spread of the gradient\n(s.d., all four logits)")
 _ = plt.legend(bbox_to_anchor=(1, 1), loc="upper left", frameon=False)
 
 # %% [markdown]
@@ -453,8 +454,10 @@ pd.DataFrame(rows, columns, dtype=float).T.rename_axis("P(C) now").round(2)
 # *clip* in chapter 05 does that.
 #
 # In the first row the policy has not moved, and every ratio is exactly 1. If you draw fresh samples for every
-# step, you are always in that row. Still, the ratio has to stay in the loss. Its *value* is 1, but its
-# gradient is the gradient of the log-probability. Without it, the loss would have no gradient.
+# step, you are always in that row. Still, do not replace the ratio by its value 1: the loss would be a
+# constant. Its value is 1, but its gradient is the gradient of the log-probability. So with fresh samples you
+# can write advantage times ratio or, as in section 3, advantage times log-probability. Both have the same
+# gradient.
 
 # %%
 leaf = logits.clone().requires_grad_()
@@ -468,14 +471,16 @@ print("gradient is the policy gradient:", same)
 # ## 8 When GRPO cannot help
 #
 # If all samples of a group earn the same, every advantage is zero and the question teaches nothing. A
-# question that is right with probability $p$ gives a group *with* spread with probability $1 - p^G - (1 - p)^G$.
+# question that is right with probability $p$ gives a *mixed* group, one with spread, with probability
+# $1 - p^G - (1 - p)^G$. It gives a *solved* group, all right, with $p^G$ and a *stuck* one, all wrong, with
+# $(1 - p)^G$.
 
-# %% mystnb={"image": {"alt": "Share of groups with spread against the probability of a right answer, for groups of 2, 4, 8 and 16. Each curve is zero at both ends and highest in the middle. Larger groups have a wider plateau near 1; for 2 the maximum is one half."}}
+# %% mystnb={"image": {"alt": "Share of mixed groups against the probability of a right answer, for groups of 2, 4, 8 and 16. Each curve is zero at both ends and highest in the middle. Larger groups have a wider plateau near 1; for 2 the maximum is one half."}}
 p = torch.linspace(0, 1, 201)
 for size, line in ((2, ":"), (4, "-."), (8, "-"), (16, "--")):
     plt.plot(p, 1 - p**size - (1 - p) ** size, line, label=f"G = {size}")
 plt.xlabel("probability of the right answer")
-plt.ylabel("groups with spread")
+plt.ylabel("share of mixed groups")
 _ = plt.legend()
 
 # %% [markdown]
@@ -498,7 +503,7 @@ history = reinforce(
 chance = 1 - known**8 - (1 - known) ** 8
 columns = {
     "P(right) before": known,
-    "groups with spread, before": chance,
+    "mixed groups, before": chance,
     "P(right) after": history[-1] - 1,
 }
 pd.DataFrame(columns).round(3)
@@ -520,15 +525,15 @@ pd.DataFrame(columns).round(3)
 # ### Exercise 4: habit or knowledge?
 # *hard, 45 minutes*
 #
-# First the function. In each step, draw `group` letters for all questions from `habit + own`, take the advantages (reward
-# minus the mean of the group, not scaled), and compute the policy gradient of each question. The objective is the *mean* over the $Q$
-# questions, so each question's row of `own` moves by `rate` times its gradient divided by $Q$. The chain rule gives
-# `habit` the *sum* of those. Return `habit` and `own`.
+# First the function. In each step, draw `group` letters for all questions from `habit + own`, and take the advantages
+# (reward minus the mean of the group, not scaled). The objective is the *mean* of the expected reward over the $Q$
+# questions. Estimate its gradient with `policy_gradient`, and move `habit` and `own` by `rate` times their own parts of
+# it, both from the same letters. Return `habit` and `own`.
 #
 # <details><summary>Hint</summary>
 #
-# Let `slope = policy_gradient(habit + own, letters, advantages) / len(own)`, of the shape `[Q, 4]`. Then
-# `own` follows `slope`, and `habit` follows `slope.sum(0)`. Compute `slope` once and use it for both.
+# The chain rule: how does the objective change if one number that only one question uses moves? And how, if one
+# number that all questions share moves?
 #
 # </details>
 
@@ -558,8 +563,7 @@ train_shared = checks.train_shared(train_shared)
 # It trains on 40 questions, ten for each right letter. The test has 4,000 *other* questions. They use the
 # same habit, and their own numbers are fresh: no training has changed them.
 #
-# **Predict before you run.** Write down: (1) After 20 steps, which share of the way to 1 has P(right) made on the training
-# questions? (2) On the new questions, does P(right) rise at all, and when does it stop? (3) What becomes of the habit? (4) Would a policy that
+# **Predict before you run.** Write down: (1) What is P(right) on the training questions after 20 steps? (2) On the new questions, does P(right) rise at all, and when does it stop? (3) What becomes of the habit? (4) Would a policy that
 # sees nothing (`seen=0`) gain on new questions? Then run the cell and explain each difference in a sentence or two.
 
 
@@ -663,7 +667,7 @@ learn_and_test(seen=0.0).set_index("step").round(2)
 # </details>
 # <details><summary>C. Its value is 1, but its gradient is that of the log-probability</summary>
 #
-# Right. Without the ratio the loss would be a constant, and a constant has no gradient.
+# Right. If you put the number 1 in its place, the loss is a constant, and a constant has no gradient.
 #
 # </details>
 
