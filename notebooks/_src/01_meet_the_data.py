@@ -510,6 +510,7 @@ print(f"option ratio: {option_ratio(train, asked):.1%} right without images")
 # and question type (if there are several, they share the credit). **Predict all four accuracies first.**
 # Then run the next cell, which has our way, and explain each number that surprises you.
 
+
 # %% tags=["hide-input"]
 def kind(q):
     return q.modality, q.question_type

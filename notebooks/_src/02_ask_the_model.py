@@ -350,7 +350,7 @@ plt.show()
 # What should a control score? This benchmark is balanced, so a control should score 25 %. One interval in
 # twenty misses the true value by luck, so an interval that just misses 25 % proves nothing. On real data,
 # controls often score far more, as chapter 01 showed. Then only the distance to the controls counts. Report
-# the controls beside every accuracy.
+# them beside every accuracy.
 #
 # ## 8 Does it know more than it says?
 #
@@ -387,11 +387,10 @@ claims = checks.claims(claims)
 # %% [markdown]
 # The *caption oracle* chooses the option that agrees with the model's own caption. A large model describes in
 # words of its own; there an option counts if its caption holds that one alone. The oracle measures what the
-# model can describe, without asking for a letter. Its chance level is not 25 %: a caption is free to name any value,
-# or none. If it is far above the accuracy of a style, the model
-# can improve a lot without learning to see anything new. If it is far below, the model gets its letters in
-# some other way than through the words of a caption. The table asks: how often is the letter right where
-# the caption is right, and where it is wrong? A letter can be right by a guess, in one case of four.
+# model can describe. Its chance level is not 25 %: a caption is free to name any value, or none. If the oracle is far
+# above the accuracy of a style, the model can improve a lot without learning to see anything new. If it is far
+# below, the model gets its letters in some other way than through the words of a caption. How often is the letter
+# right where the caption is right, and where it is wrong?
 
 
 # %%
@@ -424,11 +423,11 @@ pd.crosstab(letter.map(marks), caption, margins=True)
 # %% [markdown]
 # With the tiny model, 77 % of the letters are right where the caption is right (48 of 62). Where it is wrong, 39 %
 # are right (101 of 258), which is more than the 25 % of a guess. So the letters do not come through the words of a
-# caption alone. The model has more knowledge than its captions show.
+# caption alone.
 #
 # Now we write down what you saw as sentences that can be false. One interval is above another if its low
 # end is above the high end of the other. This test is strict: two intervals can overlap although the
-# difference is real. The last two sentences exclude each other, and both can be false.
+# difference is real.
 
 # %% tags=["nbval-check-output"]
 own = records[records["control"] == "none"]
@@ -565,8 +564,7 @@ probs = gains.letter_matrix(own[own["style"] == "no_think"])
 print("factors of A to D in no_think:", letter_constants(probs).round(2))
 
 # %% [markdown]
-# Compare the columns in each row. Where all four agree within a point or two, form and letters are in order,
-# and a later gain cannot come from them. Chapter 06 splits every gain into these parts.
+# Where all four columns agree within a point or two, form and letters are in order, and a later gain cannot come from them. Chapter 06 splits every gain into these parts.
 #
 # ## 11 Ask more than once
 #
@@ -625,7 +623,7 @@ pass_at = checks.pass_at(pass_at)
 # A curve that rises to 80 % within eight samples looks like hidden skill. Compare it with somebody who
 # knows nothing. A guesser who keeps the form is right at least once with probability $1 - (3/4)^k$. This
 # is the dashed line. The bars are 95 % intervals. They come from drawing the 80 questions again a thousand
-# times, with replacement. So they stay below 100 %, which a mean plus 1.96 standard errors may not.
+# times, with replacement, so they stay below 100 %.
 #
 # The last column of the table counts groups of eight that are *mixed*: some of their completions are right
 # and some are wrong. In GRPO, the method of chapter 05, a group whose rewards are all equal says nothing
