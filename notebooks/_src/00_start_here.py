@@ -502,7 +502,7 @@ for name, interval in (("Wilson", wilson), ("textbook", textbook)):
 # | 02 Ask the model | ask a small Qwen2-VL in three styles, and read its answers in four ways |
 # | 03 Write the rewards | score form and answer, then break your own rules |
 # | 04 Reinforce a bandit | derive why RL raises the expected reward, on four letters |
-# | 05 GRPO by hand | follow completions from reward to gradient, and write the training loop |
+# | 05 GRPO by hand | follow completions from reward to gradient, and write the training step |
 # | 06 Train with GRPO | watch accuracy rise on your own machine, and find out where the gain came from |
 # | 07 Read the curves | recognise runs that fail, and repair one |
 # | 08 The family | from REINFORCE to GSPO, each a change of a line or two |
