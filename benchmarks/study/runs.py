@@ -14,7 +14,7 @@ from medr1_lib.errors import InputError
 from medr1_lib.evaluation.answers import AnswerLog
 from medr1_lib.evaluation.evaluate import Settings, evaluate
 from medr1_lib.evaluation.items import EvalSet
-from medr1_lib.files import read_json
+from medr1_lib.files import atomic_write, read_json
 from medr1_lib.model.loading import Quantized, load_policy
 from medr1_lib.model.vision_cache import Features
 from medr1_lib.rl.recipe import Recipe
@@ -86,4 +86,5 @@ def write_answers(parts: Iterable[pd.DataFrame], path: Path) -> None:
     probs = [np.array([f"{p:.4g}" for p in one], np.float32) for one in rows["letter_probs"]]
     rows["letter_probs"] = pd.Series(probs, rows.index)
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows.to_parquet(path, index=False, compression="zstd", compression_level=9)
+    content = rows.to_parquet(index=False, compression="zstd", compression_level=9)
+    atomic_write(path, content)  # a record that a kill cut short could not be added to
