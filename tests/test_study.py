@@ -310,7 +310,7 @@ def test_two_records_of_one_plan_are_joined(tmp_path):
     assert join.main(folders) == 0
     after = json.loads((tmp_path / "first" / recorded.MODELS).read_text())
     assert {one["model"] for one in after["models"]} == {one["model"] for one in told["models"]}
-    assert after["joined"] == [{name: told[name] for name in ("command", "recorded")}]
+    assert after["joined"] == [{name: told[name] for name in ("command", "plan", "recorded")}]
     by = ["model", "item", "control"]
     joined, kept = (
         recorded.with_letter_probs(one).sort_values(by).drop(columns="letter_probs")

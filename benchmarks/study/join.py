@@ -42,8 +42,8 @@ def join(more: Path, block: Path) -> int:
     questions = (pd.read_parquet(one / recorded.QUESTIONS) for one in (block, more))
     if not next(questions).equals(next(questions)):
         raise InputError(more, f"its questions are not those of {block}", "sweep on the same tests")
-    joined = [*told.get("joined", []), {name: added[name] for name in ("command", "recorded")}]
-    told |= {"joined": joined, "models": told["models"] + added["models"]}
+    how = {name: added[name] for name in ("command", "plan", "recorded")}
+    told |= {"joined": [*told.get("joined", []), how], "models": told["models"] + added["models"]}
     both = {name: [pd.read_parquet(one / name) for one in (block, more)] for name in TABLES}
     recorded.write(block, both, told)
     return len(told["models"])
