@@ -652,7 +652,7 @@ print(pd.DataFrame(bases["outcomes"]).to_string(index=False))
 # So a rationale in front of the letter helps on the base that describes medical images well, and we see no such
 # help on the other one. Look at `asked`. In `before`, the letter is right about as often as this claim, and GRPO
 # raises both: a better claim leads to a better letter, so it is rewarded. In `after`, the letter becomes better and
-# the claim stays as it was. There are limits: each base is a single pretraining, with two trainings in each style,
+# the claim hardly changes. There are limits: each base is a single pretraining, with five trainings in each style,
 # and the better captions come from pretraining, not from GRPO.
 #
 # ## 7 Beside the published claims
