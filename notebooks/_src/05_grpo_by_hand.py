@@ -62,10 +62,9 @@ warnings.filterwarnings("ignore", category=FutureWarning)
 # model itself, seen as the rule that chooses the next token. A **rollout** is one completion that the policy
 # sampled for a prompt.
 #
-# The figure shows all six stages. Sections, equations and the comments in `medr1_lib/rl/grpo.py` use the same
+# The figure shows all six stages; sections, equations and `medr1_lib/rl/grpo.py` use the same
 # numbers. The upper path computes how good a rollout was, without the model. The lower path computes how
-# probable it was, without the right answer. The gradient flows back along the lower path only. For it,
-# rewards and advantages are constants.
+# probable it was, without the right answer. The gradient flows back along the lower path only.
 
 # %% mystnb={"image": {"alt": "Flow chart with six numbered stages. Rollouts lead to 1 reward and on to 2 advantage. Rollouts also lead to 3 log-probability, and from there to 4 ratio and clip and to 5 KL. The advantage enters stage 4 as well. Stages 4 and 5 lead to 6, the loss. The boxes that the gradient passes through have another color than rewards and advantages."}}
 GROUP, MAX_LENGTH, TEMPERATURE, CLIP, BETA = 4, 32, 1.0, 0.2, 0.04
@@ -88,8 +87,7 @@ plt.show()
 # %% [markdown]
 # ## 1 Reward
 #
-# We ask one question about one phantom. In training the model samples a group of completions. Here we write
-# them ourselves, so that we know what each deserves. The first is right and short. The second is right and
+# We ask one question about one phantom, and write the group of completions ourselves, so that we know what each deserves. The first is right and short. The second is right and
 # longer than needed. The third is as short as the first, and wrong. The fourth has the right letter in the
 # wrong form. With the strict rules of chapter 03 the reward is
 #
@@ -181,23 +179,16 @@ sheet.round(2)
 #
 # ## 3 Log-probability
 #
-# In chapter 04 an action was one letter. Here it is a whole completion, written token by token. Each token depends on
-# the question $q$ and on the tokens before it, so the probabilities multiply, and the logarithm turns the product into
-# a sum:
-#
-# $$ \log \pi(o_i \mid q) = \sum_t \log \pi(o_{i,t} \mid q, o_{i,<t}) . $$
-#
-# So the policy gradient of chapter 04 becomes $A_i \sum_t \nabla \log \pi(o_{i,t} \mid q, o_{i,<t})$: every token gets
-# the advantage of its rollout. In the words of textbooks, the *state* is the prompt with the tokens so far, the
-# *action* is the next token, and the *episode* is the completion.
+# In chapter 04 an action was one letter. Here it is a whole completion, written token by token, and each token depends on
+# question, image and the tokens before it. So the probabilities multiply, and their logarithms add up:
+# $\log\pi(o_i) = \sum_t \log\pi(o_{i,t})$, where $o_{i,t}$ is the token of rollout $i$ at place $t$. The policy gradient of
+# chapter 04 becomes $A_i \sum_t \nabla \log\pi(o_{i,t})$: every token gets the advantage of its rollout. (In textbooks, the
+# *state* is the text so far, the *action* is the next token, the *episode* is the completion.)
 #
 # At every place a language model gives a logit $z$ to each of the $V$ words of its vocabulary. Softmax turns
-# them into probabilities. We need the probability of $o_{i,t}$, the token that rollout $i$ has at place $t$:
+# them into probabilities:
 #
 # $$ \log \pi(o_{i,t}) = \frac{z_{o_{i,t}}}{\tau} - \log \sum_v \exp\frac{z_v}{\tau} \tag{3} $$
-#
-# Short as it is, $\pi(o_{i,t})$ is a *conditional* probability: the logits come from the question, the image and all
-# tokens before place $t$.
 #
 # The temperature $\tau$ must be the one of sampling. A rollout sampled at 0.9 and scored at 1.0 is scored
 # under a policy that did not write it. The result is in **nats**, the unit of the natural logarithm: one nat
@@ -269,8 +260,8 @@ print("our rollouts:", [round(x, 1) for x in per_token.tolist()])
 # J_{i,t} = \min\left(\rho_{i,t} A_i,\ \text{clip}(\rho_{i,t}, 1 - \varepsilon, 1 + \varepsilon) A_i\right) \tag{4} $$
 #
 # As long as every batch of rollouts is used for *one* update, all ratios are 1 and the clip does nothing.
-# What is left is the policy gradient of chapter 04 with a group as baseline and two weights: each question is
-# divided by its spread (stage 2), and each rollout by its length (stage 6). The clip matters when a batch
+# What is left is the policy gradient of chapter 04 with a group as baseline, divided by spread (stage 2) and
+# length (stage 6). The clip matters when a batch
 # is used again (section 8). Then a token of a good rollout is pushed until it is 20 % more probable than when
 # it was sampled, and a token of a bad one until it is 20 % less probable. Beyond that the objective is
 # constant and has no gradient. The minimum makes sure that a token that moved in the *wrong* direction is
@@ -287,17 +278,13 @@ def clipped_objective(ratio, advantages, clip):
 # %% [markdown]
 # ## 5 KL
 #
-# A reward sees little. A policy that moves far from its base can find completions that earn the reward and are useless
-# (chapter 03). So GRPO makes it pay for its distance from the **reference**, the model at the start of training. The
-# distance is the KL divergence,
-#
-# $$ \text{KL}(\pi, \pi_\text{ref}) = \mathbb{E}_{o \sim \pi} \left[ \log \pi(o) - \log \pi_\text{ref}(o) \right] : $$
-#
-# on average, how much likelier is a text under the policy that wrote it than under the reference? It is zero only if both
-# agree on all texts. There are too many texts to add up, so it is estimated from the sampled tokens. The plain estimate
-# $\log\pi - \log\pi_\text{ref}$ is right on average, but it is often negative, although no divergence is.
-# Schulman's third estimator, called k3, adds $\pi_\text{ref} / \pi - 1$ and is never negative. The term has mean zero,
-# because the mean of $\pi_\text{ref} / \pi$ under $\pi$ is $\sum_o \pi(o)\, \pi_\text{ref}(o) / \pi(o) = 1$:
+# A policy that moves far from its base can find completions that earn the reward and are useless (chapter 03). So GRPO
+# makes it pay for its distance from the **reference**, the model at the start of training. The distance is the KL
+# divergence, the mean of $\log\pi(o) - \log\pi_\text{ref}(o)$ over texts $o$ that the policy writes: how much likelier is a
+# text under the policy than under the reference? It is zero only if both agree. There are too many texts to add up, so
+# it is estimated from the sampled tokens. The plain estimate, $\log\pi - \log\pi_\text{ref}$ itself, is right on average,
+# but often negative, although no divergence is. Schulman's third estimator, called k3, adds $\pi_\text{ref} / \pi - 1$,
+# whose mean is zero, because the probabilities under the reference add up to 1. It is never negative:
 #
 # $$ k_{i,t} = e^{d} - 1 - d, \qquad d = \log\pi_\text{ref}(o_{i,t}) - \log\pi(o_{i,t}) \tag{5} $$
 #
@@ -327,8 +314,8 @@ def kl_k3(logps, reference_logps):
 kl_k3 = checks.kl_k3(kl_k3)
 
 # %% [markdown]
-# How good is it? With five words everything can be computed exactly. A policy moves away from its reference
-# step by step, and for each distance we compute the spread of both estimates for one token. Both have the
+# How good is it? With five words everything can be computed exactly. For each distance of a policy from its reference
+# we compute the spread of both estimates for one token. Both have the
 # right mean. Near the reference k3 is far more precise. Far away it is worse: if a sampled word is likely
 # under the reference and unlikely under the policy, $e^d$ is huge. So a spike in a KL curve, in a run that
 # has gone far, may come from one rare token. Chapter 07 shows such a run.
@@ -360,8 +347,7 @@ plt.show()
 # $$ L = \sum_{i,t} w_{i,t} \left(\beta\, k_{i,t} - J_{i,t}\right), \tag{6} $$
 #
 # and four published losses differ in nothing but the weights $w$. Let $|o_i|$ be the number of tokens of
-# rollout $i$, $B$ the number of rollouts, and $N$ the number of tokens of all of them. (The names are TRL's.
-# DAPO is also the paper that made the mean over tokens known.)
+# rollout $i$, $B$ the number of rollouts, and $N$ the number of tokens of all of them. (The names are TRL's.)
 #
 # | loss | weight of a token of rollout $i$ | in words |
 # |---|---|---|
@@ -443,7 +429,7 @@ def grpo_loss(
 
 
 # %% [markdown]
-# Three helpers. `our_loss` runs stages 3 to 6 for the four rollouts, with `model` as old policy and as reference.
+# `our_loss` runs stages 3 to 6 for the four rollouts, with `model` as old policy and as reference.
 # `our_gradient` gives the gradient of a loss as one long row. `down` takes a step of plain gradient descent.
 
 
@@ -469,8 +455,7 @@ def down(policy):
 
 
 # %% [markdown]
-# Look at both columns: how large is each loss before the first update, and how large is its gradient? The last line is a group in which
-# all rewards are equal.
+# How large is each loss before the first update, and how large is its gradient? In the last line all rewards are equal.
 
 # %% tags=["nbval-check-output"]
 no_spread = torch.zeros(GROUP)
@@ -510,13 +495,11 @@ for stage, values in (("4 ratio", ratio), ("5 KL", kl)):
 sheet[["1 reward", "2 advantage", "4 ratio", "5 KL"]].round(3)
 
 # %% [markdown]
-# Both right rollouts became more probable, and the one without tags less. The wrong rollout has a negative
-# advantage and still became more probable. The next figure shows why, token by token. A word that stands in
-# several rollouts is pushed by all of them, because random weights hardly tell the places apart. The wrong
-# rollout shares most of its tokens with the right ones, so they go up. `mass` and `B` go down: they also
+# The wrong rollout has a negative advantage and still became more probable. The next figure shows why, token by token.
+# A word that stands in several rollouts is pushed by all of them, because random weights hardly tell the places apart.
+# The wrong rollout shares most of its tokens with the right ones, so they go up. `mass` and `B` go down: they also
 # stand in the rollout without tags, whose few tokens have the largest weights. GRPO does not know which token
-# was to blame. It can tell tokens apart only where the rollouts of a group differ, and four rollouts are too
-# few for that.
+# was to blame. It can tell tokens apart only where the rollouts of a group differ.
 
 # %% mystnb={"image": {"alt": "Heat map of the change of each token's log-probability after one step, one row for each rollout, the token written in its cell. Most tokens of the two right rollouts and of the wrong one are blue, more probable than before. Red, less probable, are all five tokens of the rollout without tags, and in the right rollouts the words that it has as well: mass, B and the end of the turn. A space is written as an open box."}}
 shift = 100 * (logps - old).where(mask == 1, torch.nan)
@@ -560,18 +543,15 @@ ledger.page(5, thinking=None)
 # | `task.logps(tokens, mask)` | log-probability of each token under the policy, with gradient, $[B, T]$ |
 # | `task.reference_logps(tokens, mask)` | the same under the reference: the adapter is switched off |
 #
-# What do they take care of? Read them in `medr1_lib/rl/loop.py`, where each is a few lines. Four mistakes would raise no
-# error there:
+# Read them in `medr1_lib/rl/loop.py`: each has a few lines. Four mistakes there would raise no error:
 #
-# 1. Qwen2-VL's own settings ask for `top_k` 1 and temperature 0.01. If you do not set yours, all rollouts of a group
-#    are equal.
-# 2. The mask is 1 up to and with the *first* token that ends the turn: `ended.cumsum(1) - ended == 0`.
-# 3. `batch_decode` needs `skip_special_tokens=True`. Otherwise no completion is in form, and every reward is 0.
-# 4. The right answers are repeated once for each rollout, in the order of the rollouts.
+# 1. Qwen2-VL's own settings ask for `top_k` 1. If you keep them, all rollouts of a group are equal.
+# 2. The mask is 1 up to and with the *first* end of the turn: `ended.cumsum(1) - ended == 0`.
+# 3. Decode with `skip_special_tokens=True`. Otherwise no completion is in form.
+# 4. Repeat the right answers once for each rollout, in their order.
 #
-# The recipe is `course`, as in chapter 06. Here it has half as many prompts per step and about a quarter of
-# the steps, so that you wait less than a minute. It asks 40 questions, one for each pair of modality and
-# question type. They come back every five steps.
+# The recipe is `course`, as in chapter 06, with half as many prompts per step and fewer steps. It asks 40 questions,
+# one for each pair of modality and question type. They come back every five steps.
 
 
 # %% tags=["hide-input"]
@@ -606,7 +586,7 @@ def fresh(kind=loop.Task):
 # *hard, 60 minutes*
 #
 # Write the step with `task`, the optimizer and the functions of this chapter. Sample rollouts and score them.
-# Turn the rewards into advantages. Get token weights of the kind `task.loss_type`, and the reference
+# Get advantages, token weights of the kind `task.loss_type`, and reference
 # log-probabilities. Then update `iterations` times on the same rollouts: log-probabilities, loss,
 # `zero_grad`, `backward`, clip the gradient norm to `task.max_norm`, step. The old log-probabilities are
 # those of the first update, detached. Return a dictionary with `reward`, the mean reward of the rollouts, and
@@ -687,11 +667,10 @@ _ = earned.rolling(10).mean().plot(color="C0", xlabel="step", ylabel="mean rewar
 print(f"ten steps: first {earned[:10].mean():.2f}, last {earned[-10:].mean():.2f}")
 
 # %% [markdown]
-# You have trained a vision-language model by reinforcement learning, with a step that you wrote. (At the replay tier
-# you made two steps, and the curve is that of the recorded run in chapter 06, by the trainer.) The curve is
+# You have trained a vision-language model with a step that you wrote. (At the replay tier
+# you made two steps, and the curve is that of the recorded run in chapter 06.) The curve is
 # noisy, because each step asks other questions. So compare the means of the first and the last ten
-# steps. The 40 questions come back, so the model may have learned them by heart. To find out whether it
-# became *better*, you need new questions. Chapter 06 asks them.
+# steps. The 40 questions come back, so the model may have learned them by heart. Chapter 06 asks new ones.
 #
 # ## 8 When the clip acts
 #
@@ -728,11 +707,10 @@ print("share of tokens whose ratio is outside 0.8 to 1.2, mean of all steps")
 print(outside.map("{:.1%}".format).to_string())
 
 # %% [markdown]
-# At the first update the rollouts are fresh, so no token is outside. Each further update moves the policy
-# away from the one that sampled them. If a push has moved a token outside the clip, the token loses its
-# gradient, and the push ends. The clip does not bring the token back. Only the penalty pulls towards the
-# reference. In the rest of the course each batch is used once. Chapter 08 comes back to reuse, because the
-# algorithms of the family differ there.
+# At the first update no token is outside. Each further update moves the policy
+# away from the one that sampled the rollouts. If a push has moved a token outside the clip, the token loses its
+# gradient, and the push ends. The clip does not bring the token back; only the penalty pulls towards the
+# reference. Chapter 08 comes back to reuse, because the algorithms of the family differ there.
 #
 # ## 9 The same in TRL
 #
@@ -741,9 +719,9 @@ print(outside.map("{:.1%}".format).to_string())
 # reference. Then `_compute_loss` gives its loss, and autograd the gradient.
 #
 # The first printed lines are TRL's defaults: `dapo` without a penalty. This is neither the GRPO of the paper
-# nor that of Med-R1, so always state these settings. Then come the comparisons. Equal means that the losses
+# nor that of Med-R1, so always state these settings. In the comparisons, equal means that the losses
 # differ by less than 0.000001, and the gradients by less than a hundred thousandth of their length. The last
-# line compares two different losses, to show that the comparison can say no.
+# must say no.
 
 # %% tags=["headline", "nbval-check-output"]
 from datasets import Dataset
@@ -787,23 +765,16 @@ for theirs, ours in (*zip(KINDS, KINDS, strict=True), ("dapo", "grpo")):
     print(f"TRL's {theirs:>7} is our {ours:>7}: loss {value}, gradient {slope}")
 
 # %% [markdown]
-# From here on the course uses TRL, through the library's `train`. The objective is the one that you wrote. In
-# addition you get a run that can be interrupted and resumed, a log of every step, memory-saving parts,
-# several GPUs, and other losses by name. Do whole trainings agree as well?
+# From here on the course uses TRL, through the library's `train`. The objective is the one that you wrote, and a run
+# can be interrupted and resumed, is logged, and can use several GPUs. Do whole trainings agree as well?
 # `data/recorded/loop.json` has six seeds of both on the base of this course, 60 steps in `no_think` with 640 test
 # questions.
 #
 # In the record: the loop's accuracy minus the trainer's is +0.1 [-2.0, +2.2] points.
 #
-# <details><summary>One more default: the bias correction of the KL</summary>
-#
-# If you set only `beta`, TRL's `use_bias_correction_kl` multiplies the penalty by the
-# ratio. In the first update the ratio is 1, so the value stays the same, but the gradient changes. Without
-# the factor, k3 estimates $\text{KL}(\pi, \pi_\text{ref})$, and its gradient descends
-# $\text{KL}(\pi_\text{ref}, \pi)$. With it, value and gradient belong to the same divergence. In our loss
-# that is `corrected_kl=True`; `tests/test_grpo.py` proves the claim on a vocabulary of three words.
-#
-# </details>
+# Note one more default. If you set `beta`, TRL multiplies the penalty by the ratio (`use_bias_correction_kl`, our
+# `corrected_kl`). This changes the gradient, so that it belongs to the divergence that k3 estimates;
+# `tests/test_grpo.py` proves it.
 
 # %% [markdown]
 # ## Quiz
@@ -872,15 +843,13 @@ for theirs, ours in (*zip(KINDS, KINDS, strict=True), ("dapo", "grpo")):
 # - Six stages, six short functions, and the same loss and gradient as TRL's trainer.
 # - With one update per batch, GRPO is the policy gradient with a group as baseline, weighted by spread and length. The clip acts only when rollouts are used again.
 # - The loss of `grpo` begins at zero whatever happens. A group without spread has no reward gradient, and the penalty still pulls.
-# - Every token of a rollout gets the same advantage. GRPO tells tokens apart only where rollouts differ.
-# - k3 is precise near the reference and unreliable far from it.
+# - GRPO tells tokens apart only where rollouts differ.
 # - A training step needs about twenty lines. Sampling, mask and decoding have traps that raise no error.
 #
 # ## Where to go next
 #
 # Chapter 06 trains longer, tests before and after, and asks where the gain comes from. To go deeper: Z. Shao
 # et al., *DeepSeekMath* (arXiv 2402.03300), has the algorithm; Z. Liu et al., *Understanding R1-Zero-like
-# training* (arXiv 2503.20783), the two biases and Dr. GRPO; Q. Yu et al., *DAPO* (arXiv 2503.14476), token
-# weights and a wider clip upwards; J. Schulman, *Approximating KL divergence* (2020), the estimators of
-# stage 5. To play: give the rollout without tags its format point, and find out which tokens change color.
-# Tomorrow, write the loop again without looking.
+# training* (arXiv 2503.20783), the two biases and Dr. GRPO; J. Schulman, *Approximating KL divergence* (2020), the
+# estimators of stage 5. To play: give the rollout without tags its format point, and find out which tokens change color.
+# Tomorrow, write the step again without looking.

@@ -149,7 +149,7 @@ Math(formula(config))
 # table is computed from this configuration. Compare it with equations (4) to (6) of chapter 05. Each batch of rollouts is used for
 # one update, so the ratio is 1 and the clip never acts.
 #
-# Other rows set sizes: one step has 16 prompts with eight rollouts each.
+# One step has 16 prompts with eight rollouts each.
 #
 # Now compare the **learning rate** with TRL's default: it is far higher. To see why, look at what Adam does
 # with the rate. Adam divides the moving average of the gradient by the root of the moving average of its
@@ -235,12 +235,10 @@ else:
 # %% [markdown]
 # The loss is missing. Its reward part is zero in every step (chapter 05), so it does not show progress.
 #
-# A single step asks a few questions, and the next step asks others. So the curve jumps, and the best single
-# step is luck. The running mean is no test either: it is about training questions, and the completions are
-# drawn at random.
+# Every step asks other questions. So the curve jumps, and the best single step is luck. The running mean is no test either: its questions are those of training, and
+# completions are drawn at random.
 #
-# The pre-flight sampled 16 groups only, those of step 1. So few groups cannot tell its accuracy from the 41 % that
-# chapter 02 measured by sampling.
+# The pre-flight sampled 16 groups only, those of step 1. So few groups tell little about accuracy.
 
 # %%
 notes = json.loads((run.folder / "recipe.json").read_text())
@@ -258,10 +256,9 @@ def thirds(table):
 rollouts["third"] = thirds(rollouts)
 
 # %% [markdown]
-# How many groups had spread later? Groups with spread are called *mixed*. There are two kinds without. A question whose
-# rollouts are all right is *solved*. If all are equally wrong, the group is *stuck*: the reward teaches nothing about this
-# question any more. The log counts the mixed groups of all prompts. Solved and stuck are counted in the rollouts that the
-# run keeps, those of a few prompts, so take them as a rough sample.
+# Groups with spread are *mixed*. A group whose rollouts are all right is *solved*. If all are equally wrong, it is
+# *stuck*: the reward teaches nothing about this question any more. The log counts the mixed groups of all prompts. Solved
+# and stuck are counted in the few groups whose rollouts the run keeps (`groups`): a rough sample.
 
 # %%
 points = rollouts.groupby(["third", "step", "image_id"])["points"]
@@ -576,7 +573,7 @@ for style in styles:
 # %% [markdown]
 # Read the bars in this order.
 #
-# *Format only* and *random* know no answer. GRPO can gain the same without reading an answer. So subtract it first. **In the record:** neither
+# *Format only* and *random* know no answer. What they gain needs none, so subtract it first. **In the record:** neither
 # adds knowledge in any style. In `no_think`, *random* is below zero. A random reward moves the policy in a random
 # direction, and this can cost accuracy.
 #
@@ -589,8 +586,8 @@ for style in styles:
 # `think_before` it gains about half as much.
 #
 # *Rejection sampling + SFT* never pushes a wrong rollout down. This is the main difference from GRPO. **In the record:**
-# it gains in every style, and its intervals overlap with those of GRPO. So this figure does not show that pushing wrong
-# rollouts down adds anything.
+# it gains in every style, and its intervals overlap with those of GRPO. So the figure does not show that pushing wrong
+# ones down adds anything.
 #
 # GRPO has the highest bar in every style, but where intervals overlap, the bars do not rank two methods. Chapter 10 compares
 # them question by question, which is more precise. `data/tiny-qwen2-vl/README.md` says how the base was made.
@@ -663,12 +660,11 @@ found.index = [run["style"] for run in captions["runs"]]
 # interval is over the drawings. An interval below zero would be *forgetting*: the model lost a skill while it gained
 # accuracy. **In the record:** all three intervals contain zero, so no loss was seen. A loss of a point or two, as the
 # lower ends say, is still possible. The KL penalty does not prevent forgetting. It holds the policy near the
-# reference only on texts that are sampled in training, and captions are not sampled there. So before you call
+# reference only on texts that are sampled in training. So before you call
 # a training a success, test something that you did not train.
 #
-# What does this chapter say about the claims in your ledger? The second claim is about styles with and
-# without a rationale: compare the panels of section 7. The third claim says that reinforcement can make up
-# for size. The course cannot test it: you see only how much reinforcement added to one small model.
+# Now your ledger. The second claim is about styles with and without a rationale: compare the panels of section 7. The
+# third claim says that reinforcement can make up for size. You see only how much it added to one small model.
 
 # %%
 ledger.page(6, thinking=None, size=None)  # your new probability in place of None
