@@ -91,3 +91,4 @@ def test_each_wrong_answer_has_its_own_line(name, capsys):
         EXERCISES[name](answer)
     lines = capsys.readouterr().out.splitlines()
     assert len(set(lines)) == len(WRONG[name])
+    assert not any(inside in line for line in lines for inside in ("Parameter Group", " at 0x"))

@@ -183,6 +183,14 @@ def rule_shown_code_is_the_library_s(notebook):
                 assert statements(node) in library[node.name], f"{node.name} differs"
 
 
+def rule_a_training_can_be_run_again_and_watched(notebook):
+    """A finished run is never trained over, so the folder must be a new one each time."""
+    for cell in code(notebook):
+        if re.search(r"(?<![.\w])train\(", cell.source):
+            assert re.search("mkdtemp|afresh", cell.source), "refused the second time"
+            assert "callbacks=" in cell.source, "no progress is shown"
+
+
 def rule_no_marks_are_left(notebook):
     for cell in notebook.cells:
         assert not sources.MARKER.search(cell.source), cell.source
@@ -342,6 +350,8 @@ FAULTS = [
     ("a_headline_is_marked", retagged(1)),
     ("a_lax_chapter_prints_a_verdict", retagged(1, "headline")),
     ("shown_code_is_the_library_s", replaced(".lower()", "")),
+    ("a_training_can_be_run_again_and_watched", reading(3, "train(x, p, callbacks=[live()])")),
+    ("a_training_can_be_run_again_and_watched", reading(3, "train(x, tempfile.mkdtemp())")),
     ("no_marks_are_left", reading(3, "def f():\n    # solution\n    return 1")),
 ]
 

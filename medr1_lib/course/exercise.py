@@ -66,7 +66,8 @@ class Exercise:
             got, error = _outcome(theirs, case.arguments)
             if got is ... or isinstance(error, NotImplementedError):
                 return "not solved yet"
-            problems.append(_problem(ours, case, got, error, first=not problems))
+            problem = _problem(ours, case, got, error, first=not problems)
+            problems.append(problem or _wrong_slope(theirs, ours, case))
             if isinstance(error, TimeoutError):  # each further case would take as long
                 break
         score = f"not right yet, right in {problems.count('')} of {len(self.cases)} cases"
@@ -90,8 +91,29 @@ def _problem(
         return f"{call} gives None: each way through it has to end in `return`"
     # A wrong form shows at once; one that shows later has to do with what this case is about.
     form = _form(got, expected)
+    first = first or _same(got, expected)  # only the gradient is missing
     why = form if form and first else "; ".join(filter(None, (form, case.missed)))
     return f"{call} gives {_line(_plain(got))}, not {_line(_plain(expected))}: {why}"
+
+
+def _wrong_slope(theirs: Function, ours: Function, case: Case) -> str:
+    """What is wrong with the gradient of a result whose value is right; empty if nothing is."""
+    wanted = _slopes(ours, case)
+    if not any(slope is not None for slope in wanted) or _same(_slopes(theirs, case), wanted):
+        return ""
+    call = f"{ours.__name__}({', '.join(map(_line, case.arguments))})"
+    return f"{call} has the right value and a wrong gradient: {case.missed}"
+
+
+def _slopes(function: Function, case: Case) -> list[object]:
+    """The gradient of a result by each argument; empty if none is a tensor that asks for one."""
+    arguments = copy.deepcopy(case.arguments)
+    if not any(getattr(argument, "requires_grad", False) for argument in arguments):
+        return []
+    result = function(*arguments)
+    if result.requires_grad:
+        result.sum().backward()
+    return [getattr(argument, "grad", None) for argument in arguments]
 
 
 def _outcome(function: Function, arguments: tuple[Any, ...]) -> tuple[Any, BaseException | None]:
@@ -139,6 +161,7 @@ def _form(got: object, expected: object) -> str:
     """What is wrong with keys, shape, kind or unit of a result; empty if nothing is."""
     if hasattr(expected, "requires_grad") and not hasattr(got, "requires_grad"):
         return "a tensor is asked for"
+    arrays = hasattr(expected, "tolist") and hasattr(got, "tolist")
     got, expected = _plain(got), _plain(expected)
     if _same(got, expected):
         return "right, but cut off from its gradient: leave out `detach`, `no_grad` and numpy"
@@ -150,7 +173,7 @@ def _form(got: object, expected: object) -> str:
     if isinstance(expected, tuple):
         if not isinstance(got, list | tuple) or len(got) != len(expected):
             return f"{len(expected)} results are asked for"
-    elif isinstance(expected, list) and isinstance(got, list | tuple):
+    elif isinstance(expected, list) and (arrays or isinstance(got, list | tuple)):
         shape, asked = _shape(got), _shape(expected)
         if shape != asked:
             return f"its shape is {shape}, not {asked}"

@@ -40,6 +40,7 @@ import seaborn as sns
 import torch
 from matplotlib import pyplot as plt
 from torch.nn.utils import clip_grad_norm_
+from tqdm.auto import trange
 
 from medr1_lib.course import checks, ledger, tiers
 from medr1_lib.course.sketch import sketch
@@ -644,7 +645,7 @@ grpo_step = checks.grpo_step(grpo_step)
 ours, task = [], fresh()
 optimizer = torch.optim.Adam(task.weights, config.learning_rate)
 falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, STEPS)
-for _ in range(STEPS):
+for _ in trange(STEPS, desc="steps"):
     ours.append(grpo_step(task, optimizer))
     falling.step()
 
@@ -696,7 +697,7 @@ class Watched(loop.Task):
 
 watched, rounds = fresh(Watched), []
 optimizer = torch.optim.Adam(watched.weights, config.learning_rate)
-for _ in range(2 if tier.name == "replay" else 4):
+for _ in trange(2 if tier.name == "replay" else 4, desc="steps"):
     grpo_step(watched, optimizer, iterations=4)
     ratios = [(logps - watched.seen[0]).exp() for logps in watched.seen]
     rounds.append([((r - 1).abs() > CLIP).float().mean().item() for r in ratios])

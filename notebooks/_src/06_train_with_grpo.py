@@ -223,10 +223,11 @@ for rate in (1e-3, 1e-6):
 from medr1_lib.analysis.plots import curves
 from medr1_lib.course.live import live
 from medr1_lib.rl.run import Run
-from medr1_lib.rl.train import train
+from medr1_lib.rl.train import Progress, train
 
 if TRAINS:
-    run = train(recipe, folder / "run", callbacks=[live()])
+    out = Path(tempfile.mkdtemp(dir=folder))  # a new one each time the cell runs
+    run = train(recipe, out, callbacks=[live()])
 else:
     run = Run.load(RECORDED / "course_run")
     display(curves(run.log))
@@ -616,8 +617,9 @@ WHAT, SHORT = {"rules": "format"}, 20
 
 def trained_parts(changes):
     """The parts of the gain of a short training with a changed recipe."""
-    out = Path(tempfile.mkdtemp(dir=folder)) / "run"
-    run = train(recipe.replace(max_steps=SHORT, **changes), out, force=True)
+    out = Path(tempfile.mkdtemp(dir=folder))
+    short = recipe.replace(max_steps=SHORT, **changes)
+    run = train(short, out, force=True, callbacks=[Progress()])
     found = gains.read_all(tested(run.adapter))[[*gains.READERS]].mean()
     return gain_parts(means["before"].to_dict(), found.to_dict())
 

@@ -534,7 +534,8 @@ def watched(name, recipe, steps, instead):
     """The log of a live run, drawn while it trains; at the replay tier a recorded one."""
     if TRAINS:
         recipe = Recipe.from_dict(recipe | {"max_steps": steps})
-        return train(recipe, folder / name, force=True, callbacks=[live()]).log
+        out = Path(tempfile.mkdtemp(prefix=name, dir=folder))
+        return train(recipe, out, force=True, callbacks=[live()]).log
     display(curves(instead))
     plt.close()
     return instead

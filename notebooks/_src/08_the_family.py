@@ -47,6 +47,7 @@ from medr1_lib.course import checks, tiers
 tier = tiers.start(8)
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
+from tqdm.auto import tqdm
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from medr1_lib.course.chapters.chapter_08 import FAMILY, trl_settings
@@ -62,7 +63,7 @@ from medr1_lib.rl.grpo import group_advantages, token_logps, token_weights
 from medr1_lib.rl.loop import encode, sample
 from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.rewards import points, rewards
-from medr1_lib.rl.train import grpo_rows, train
+from medr1_lib.rl.train import Progress, grpo_rows, train
 
 warnings.filterwarnings("ignore", category=FutureWarning)
 STYLE, GROUP, MAX_LENGTH, TEMPERATURE = "think_before", 4, 32, 1.0
@@ -238,8 +239,7 @@ pd.DataFrame(ratios, length.tolist()).astype(float).round(2)
 # Turn the advantages into a column with `advantages[:, None]`. Then all shapes fit, also a ratio of shape
 # `[B, 1]`. For the left objective start from `clipped_objective` of chapter 05.
 #
-# The check compares values, and a missing `detach()` does not change a value. Section 5 compares gradients:
-# if the line of CISPO says `gradient False` there, look for `detach()`.
+# The check compares values and gradients. A missing `detach()` changes only the gradient.
 #
 # </details>
 
@@ -649,12 +649,15 @@ def distill(student, teacher, processor, rows, config):
 LIVE = tier.name == "laptop"
 if LIVE:
     lesson = load_recipe("course-sft", style=STYLE, max_steps=40, **paths)
-    teacher, _ = load_policy(train(lesson, root / "lesson").adapter, device="cpu")
+    out = Path(tempfile.mkdtemp(dir=root))
+    taught = train(lesson, out, callbacks=[Progress()])
+    teacher, _ = load_policy(taught.adapter, device="cpu")
     torch.manual_seed(0)
     lora = LoraConfig(r=16, lora_alpha=32, target_modules=recipe.lora_targets)
     student = get_peft_model(copy.deepcopy(base), lora)
     config.max_steps = 10
-    gaps = pd.Series(list(distill(student, teacher, words, rows, config)))
+    distilling = distill(student, teacher, words, rows, config)
+    gaps = pd.Series(list(tqdm(distilling, total=config.max_steps)))
 else:  # the same from the record, seed 0
     gaps = steps[(steps["name"] == "distillation") & (steps["seed"] == 0)]["gap"]
 closer = gaps.tail(3).mean() < gaps.head(3).mean()

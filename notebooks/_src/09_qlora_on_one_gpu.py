@@ -584,7 +584,8 @@ recipe = load_recipe("course-qlora", **paths, max_steps=30)
 if tier.name == "replay":
     print("Nothing is trained at the replay tier.")
 else:
-    run = train(recipe, folder / "run", callbacks=[live()])
+    out = Path(tempfile.mkdtemp(dir=folder))  # a new one each time the cell runs
+    run = train(recipe, out, callbacks=[live()])
 
 # %% tags=["nbval-check-output"]
 if tier.name != "replay":
@@ -616,7 +617,9 @@ print(f"5 seconds a step, ours today, expected: {5 * 300 / 3600:.1f}")
 if tier.name == "gpu":
     paths = {"model": str(tier.model_path), "data": str(data)}
     torch.cuda.reset_peak_memory_stats()
-    train(load_recipe("gpu", **paths, max_steps=2), folder / "large", force=True)
+    large = load_recipe("gpu", **paths, max_steps=2)
+    out = Path(tempfile.mkdtemp(dir=folder))
+    train(large, out, force=True, callbacks=[live()])
     print(f"peak: {torch.cuda.max_memory_allocated() / 1e9:.1f} GB")
 gc.collect()  # closes the data set's file, which Windows would not delete
 temporary.cleanup()

@@ -163,7 +163,7 @@ if LIVE:
     from medr1_lib.evaluation.items import EvalSet
     from medr1_lib.model.loading import load_policy
     from medr1_lib.rl.recipe import load_recipe
-    from medr1_lib.rl.train import sft_target, train
+    from medr1_lib.rl.train import Progress, sft_target, train
 
     temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-10-")
     folder = Path(temporary.name)
@@ -183,8 +183,9 @@ def trained(recipe, target=None, **changes):
     """The adapter of a short training."""
     settings = {"style": STYLE, "max_steps": STEPS, "save_steps": STEPS}
     one = load_recipe(recipe, **where, **settings | changes)
-    out = Path(tempfile.mkdtemp(dir=folder)) / "run"
-    return train(one, out, target=target or sft_target).adapter
+    out = Path(tempfile.mkdtemp(dir=folder))
+    target = target or sft_target
+    return train(one, out, target=target, callbacks=[Progress()]).adapter
 
 
 def tested(model):

@@ -36,6 +36,7 @@ import json
 import math
 import os
 import shlex
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -49,8 +50,11 @@ from medr1_lib.course.sketch import sketch
 from medr1_lib.data import dataset, images
 
 tier = tiers.start(13)
+if "home" not in globals():  # else the cell runs once more, from another folder
+    home = Path.cwd()
+os.chdir(home)
+mine = tiers.own_data()  # a relative path counts from here
 temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-13-")
-home, mine = Path.cwd(), tiers.own_data()  # a relative path counts from here
 os.chdir(temporary.name)
 PLACES = {"BASE": str(tier.model_path)}  # what commands below call it
 DATA = Path(mine or "data").as_posix()
@@ -124,7 +128,7 @@ def tiles(picture, part, rng, count=3):
 
 # %%
 rng, rows = np.random.default_rng(0), []
-Path("tiles").mkdir()
+Path("tiles").mkdir(exist_ok=True)
 for kind, picture in pictures.items():
     for part in range(9):
         for tile in tiles(picture, part, rng):
@@ -160,9 +164,16 @@ def command(line):
     print(said.getvalue().replace(PLACES["BASE"], "BASE"), end="")
 
 
+def afresh(*folders):
+    """Remove what a cell wrote when it ran before."""
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 # %%
 how = '--columns image=file,label=kind --question "What does the image show?"'
 if not mine:
+    afresh("data")
     command(f"data import --table labels.csv --root tiles --out {DATA} {how}")
 
 # %% [markdown]
@@ -362,9 +373,11 @@ changes = {"model": PLACES["BASE"], "data": DATA, "style": "no_think"}
 changes["max_steps"] = 15
 if TRAINS:  # where nothing is trained, TRL is not loaded
     from medr1_lib.rl.recipe import load_recipe
-    from medr1_lib.rl.train import train
+    from medr1_lib.rl.train import Progress, train
 
-    run = train(load_recipe(recipe, **changes, save_steps=15), Path("run"))
+    settings = load_recipe(recipe, **changes, save_steps=15)
+    afresh("run", "said-sft")
+    run = train(settings, Path("run"), callbacks=[Progress()])
     print(f"{len(run.log)} steps")
 
 # %% [markdown]
@@ -415,9 +428,10 @@ print(f"completions without an answer: {before} before, {after} after")
 # %%
 table.drop(columns="patient").to_csv("no-patients.csv", index=False)
 if TRAINS and not mine:
+    afresh("leaky", "run-leaky", "said-leaky")
     command(f"data import --table no-patients.csv --root tiles --out leaky {how}")
     careless = load_recipe(recipe, **changes | {"data": "leaky"}, save_steps=15)
-    train(careless, Path("run-leaky"))
+    train(careless, Path("run-leaky"), callbacks=[Progress()])
     leaky = asked.replace(there, "--data leaky") + " --json leaky.json"
     command(f"evaluate --model run-leaky/adapter --out said-leaky {leaky}")
     for name in ("result", "leaky"):
@@ -438,6 +452,7 @@ if TRAINS and not mine:
 # has a card with questions that only you can answer.
 
 # %%
+afresh("vlmevalkit", "inspect")
 command(f"data export {shlex.quote(DATA)} --to vlmevalkit --out vlmevalkit")
 with contextlib.redirect_stdout(io.StringIO()):  # names of logs hold the time
     command("data export said-base --to inspect --out inspect")

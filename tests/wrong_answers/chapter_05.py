@@ -75,6 +75,9 @@ WRONG = {
             reference > logps, grpo.kl_k3(reference, logps), grpo.kl_k3(logps, reference)
         ),
         "cut off from its gradient": lambda logps, reference: grpo.kl_k3(logps.detach(), reference),
+        "the right value and a wrong gradient": lambda logps, reference: (
+            grpo.kl_k3(logps.detach(), reference) + 0 * logps
+        ),
         "nothing is averaged": lambda logps, reference: (
             grpo.kl_k3(logps, reference).mean() if logps.ndim > 1 else grpo.kl_k3(logps, reference)
         ),

@@ -48,6 +48,15 @@ def uncut(member, *arguments):
     return chapter_08.policy_loss(member._replace(**limits), *arguments)
 
 
+def attached(member, logps, old_logps, advantages, mask, longest):
+    """A `policy_loss` whose ratio, where it should only weigh, has a gradient of its own."""
+    if member.low is not None:
+        return chapter_08.policy_loss(member, logps, old_logps, advantages, mask, longest)
+    ratio = chapter_08.importance_ratio(logps, old_logps, mask, member.ratio)
+    objective = ratio.clamp(max=member.high) * advantages[:, None] * logps
+    return -(chapter_08.token_weights(mask, member.weights, longest) * objective).sum()
+
+
 def kl(logps, wanted):
     return (logps.exp() * (logps - wanted)).sum(-1)
 
@@ -78,6 +87,7 @@ WRONG = {
         "that the member names": always_by_token,
         "the weights are those": always_by_rollout,
         "at most `high`": uncut,
+        "the right value and a wrong gradient": attached,
         "a tensor is asked for": lambda *arguments: chapter_08.policy_loss(*arguments).item(),
     },
     "reverse_kl": {

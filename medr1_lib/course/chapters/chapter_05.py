@@ -36,9 +36,14 @@ class _Table:
         return f"task(beta={self.beta}, max_norm={self.max_norm})"
 
 
+class _Descent(torch.optim.SGD):
+    def __repr__(self) -> str:
+        return f"SGD(lr={self.defaults['lr']})"
+
+
 def _stand_in(beta: float, rate: float, max_norm: float = 100.0) -> tuple[Any, ...]:
     table = _Table(beta, max_norm)
-    return table, torch.optim.SGD(table.weights, lr=rate)
+    return table, _Descent(table.weights, lr=rate)
 
 
 FULL, ENDED = tensor([[1, 1], [1, 1]]), tensor([[1, 1], [1, 0]])  # masks of two rollouts

@@ -103,10 +103,10 @@ CASES = {
         Case((FAMILY["DAPO"], *WRITTEN), "limits are 1 - low, 1 + high; weights are the member's"),
         Case((FAMILY["RLOO"], *WRITTEN), "the ratio is the one that the member names"),
         Case((FAMILY["Dr. GRPO"], *WRITTEN), "the weights are those that the member names"),
-        Case((FAMILY["CISPO"], *WRITTEN), "no `low`: ratio, at most `high`, by advantage by logps"),
+        Case((FAMILY["CISPO"], *WRITTEN), "a detached ratio, at most `high`, times A and logps"),
     ),
     "reverse_kl": (
-        Case((EVEN, EVEN), "zero where both agree"),
+        Case((EVEN, EVEN.detach()), "zero where both agree"),
         Case((EVEN, LEANING), "the sum over words of p times (log p - log q), p the student's"),
         Case((EVEN, LEANING + 1), "logits that differ by a constant are the same teacher"),
     ),

@@ -16,8 +16,9 @@ def split_distance(right: Mapping[tuple[str, str], Any], first: str, second: str
     return {"training": np.mean(trained, 0), "answering": np.mean(asked, 0)}
 
 
-TRAINED = {("a", "a"): 1, ("a", "b"): 1, ("b", "a"): 0, ("b", "b"): 0}
-ASKED = TRAINED | {("a", "b"): 0, ("b", "a"): 1}
+BOTH, NONE = np.array([1, 1]), np.array([0, 0])  # of two questions
+TRAINED = {("a", "a"): BOTH, ("a", "b"): BOTH, ("b", "a"): NONE, ("b", "b"): NONE}
+ASKED = TRAINED | {("a", "b"): NONE, ("b", "a"): BOTH}
 MIXED = dict(zip(TRAINED, np.array([[1, 1, 0], [0, 1, 1], [0, 1, 0], [0, 0, 1]]), strict=True))
 
 CASES = {
