@@ -2,6 +2,7 @@
 
 import itertools
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +18,7 @@ from medr1_lib.course.chapters.chapter_07 import brier, group_kinds, mend
 from medr1_lib.course.chapters.chapter_12 import power
 from medr1_lib.course.tiers import material
 from medr1_lib.rl.recipe import load_recipe
+from notebooks.tools import kernel
 
 
 @pytest.mark.parametrize(("truth", "n"), [(0.25, 20), (0.5, 7), (0.9, 40), (1.0, 5)])
@@ -174,3 +176,14 @@ def test_power_is_how_often_simulated_studies_find_the_gap(gap, seeds, seed_sd):
     bound = t.ppf(0.975, (items + spread) ** 2 / parts)
     found = (measured > bound * np.sqrt(items + spread)).mean()
     assert power(gap, questions, seeds, seed_sd, discordant) == pytest.approx(found, abs=0.05)
+
+
+@pytest.mark.slow
+def test_each_cell_that_writes_files_can_be_run_twice():
+    """Chapter 13 works in a folder of its own, by commands that refuse a folder in use."""
+    path = next(kernel.NOTEBOOKS.glob("13_*.ipynb"))
+    notebook = nbformat.read(path, as_version=4)
+    codes = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    notebook.cells = [nbformat.v4.new_code_cell(code) for code in codes for _ in range(2)]
+    kernel.execute(notebook, "replay")
+    assert all(cell.execution_count for cell in notebook.cells)

@@ -40,7 +40,6 @@ import seaborn as sns
 import torch
 from matplotlib import pyplot as plt
 from torch.nn.utils import clip_grad_norm_
-from tqdm.auto import trange
 
 from medr1_lib.course import checks, ledger, tiers
 from medr1_lib.course.sketch import sketch
@@ -557,6 +556,7 @@ ledger.page(5, thinking=None)
 
 # %% tags=["hide-input"]
 from peft import LoraConfig, get_peft_model
+from tqdm.auto import trange
 
 from medr1_lib.model.vision_cache import VisionCache
 from medr1_lib.rl.train import grpo_rows
