@@ -95,8 +95,8 @@ print(f"{full['model'].nunique()} models, {full['item'].nunique()} images each")
 
 # %% [markdown]
 # Now train one row. A *plan* lists groups of models, and the base is one of them. `sweep` trains and tests
-# what is not done yet, so it can continue after an interruption. **Predict** before you run it: in which
-# other modalities will training on `CHOSEN` help?
+# what is not done yet, so it can continue after an interruption. Its bar counts whole trainings, so it stays at 0
+# until the only one is done. **Predict** before you run it: in which other modalities will training on `CHOSEN` help?
 
 # %%
 CHOSEN, STEPS = "MRI", 60
