@@ -22,13 +22,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from playwright.sync_api import Locator, Page, sync_playwright
-from site_check import FLAGS, listen
+from site_check import FLAGS, SLOW, listen
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 SOLUTIONS = NOTEBOOKS / "solutions"
 CHAPTERS = "03,06,12"  # a text to type and dropdowns; a slider; a map of buttons
-PATIENCE = 300_000  # milliseconds that a chapter may take on a busy machine
 SETTINGS = {"@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"}}
 EXERCISE = re.compile(r"^(\w+) = checks\.\1\(\1\)$")
 STUB = "return ...  # your code instead of this line"
@@ -88,7 +87,7 @@ class Lab:
 
     def wait(self) -> None:
         """Until it answers; a server that ended is told at once."""
-        for _ in range(PATIENCE // 500):
+        for _ in range(SLOW // 500):
             if self._server.poll() is not None:
                 raise SystemExit("JupyterLab ended before it answered")
             try:
@@ -246,7 +245,7 @@ def main() -> int:
             browser = playwright.chromium.launch(executable_path=options.browser, args=FLAGS)
             for chapter in chapters:
                 page, faults = browser.new_page(viewport={"width": 1400, "height": 1000}), []
-                page.set_default_timeout(PATIENCE)
+                page.set_default_timeout(SLOW)
                 listen(page, lab.base, faults)
                 faults += work_through(page, lab.base, chapter, options.shots)
                 page.close()

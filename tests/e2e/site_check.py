@@ -36,6 +36,7 @@ FLAGS = [
     "--disable-sync",
 ]
 PATIENCE = 20  # half seconds
+SLOW = 300_000  # milliseconds that a page or a chapter may take on a busy machine
 VIEWS = {"wide": (1300, 900), "phone": (320, 860)}
 LINKED = ("glossary.html", "troubleshooting.html", "references.html")  # from every chapter
 # Rules of axe-core that the theme, docutils and ipywidgets break, not the course.
@@ -163,6 +164,7 @@ def check(site: Site, path: str, view: str, mode: str) -> list[str]:
     """Load one page in one view and colour scheme; return its faults and leave a screenshot."""
     width, height = VIEWS[view]
     page = site.browser.new_page(viewport={"width": width, "height": height}, color_scheme=mode)
+    page.set_default_timeout(SLOW)
     faults: list[str] = []
     listen(page, site.base, faults)
     page.goto(site.base + path, wait_until="networkidle")
@@ -181,7 +183,7 @@ def check(site: Site, path: str, view: str, mode: str) -> list[str]:
         faults += [f"axe: {n} x {rule}: {html}" for rule, n, html in found if rule not in THEIRS]
     if site.shots:
         name = f"{path.replace('/', '-')}-{view}-{mode}.png"
-        page.screenshot(path=site.shots / name, full_page=True, timeout=PATIENCE * 10_000)
+        page.screenshot(path=site.shots / name, full_page=True)
     page.close()
     return faults
 
