@@ -47,11 +47,11 @@ def test_the_published_loss_reads_as_published():
     loss, advantage, ratio, divergence = written().splitlines()[1:-1]
     assert r"-\frac{1}{B}\sum_{i=1}^{B}\frac{1}{|o_i|}\sum_{t=1}^{|o_i|}" in loss
     assert "0.8, 1.2" in loss
-    assert r"- 0.04\, D_{i,t}" in loss
+    assert r"- 0.04\, k_{i,t}" in loss
     assert r"\mathrm{std}" in advantage
     assert "groups of 4" in advantage
     assert "one update per rollout" in ratio
-    assert divergence.startswith(r"D_{i,t} &= \frac{\pi_{\mathrm{ref}}")
+    assert divergence.startswith(r"k_{i,t} &= \frac{\pi_{\mathrm{ref}}")
     assert "one update per rollout" not in written(num_iterations=2)
 
 
@@ -64,10 +64,10 @@ def test_an_objective_that_is_not_written_here_is_refused(change):
 
 PARTS = {
     "GRPO": [r"\frac{1}{|o_i|}", "0.8, 1.2", r"\mathrm{std}", r"\pi_{\mathrm{old}}(o_{i,t})"],
-    "Dr. GRPO": [r"\frac{1}{B\,4}", "R_i - "],
-    "DAPO": ["i=1}^{N}", "0.8, 1.28"],
+    "Dr. GRPO": [r"\frac{1}{B\,4}", "r_i - "],
+    "DAPO": ["i=1}^{S}", "0.8, 1.28"],
     "GSPO": ["0.9997, 1.0004", r"\prod", "^{1/|o_i|}"],
-    "CISPO": ["i=1}^{N}", r"\mathrm{sg}\big[\min(\rho_{i,t}, 5)\big]", r"\log \pi_\theta(o_{i,t})"],
+    "CISPO": ["i=1}^{S}", r"\mathrm{sg}\big[\min(\rho_{i,t}, 5)\big]", r"\log \pi_\theta(o_{i,t})"],
 }
 
 
@@ -84,7 +84,7 @@ def test_rloo_is_written_too():
     found = formula(RLOOConfig("out", beta=0.0, **plain))
     loss, advantage, ratio = found.splitlines()[1:-1]
     assert r"\frac{1}{B}\sum_{i=1}^{B} \min" in loss
-    assert r"R_i - \frac{1}{3}\sum_{j \ne i} R_j" in advantage
+    assert r"r_i - \frac{1}{3}\sum_{j \ne i} r_j" in advantage
     assert r"\rho_i &= \prod" in ratio
     assert r"0.05 \sum" in formula(RLOOConfig("out", beta=0.05, **plain))
     with pytest.raises(InputError, match=r"normalize_advantages=True.* is not supported"):

@@ -121,3 +121,16 @@ def test_the_line_that_stands_out_is_the_running_mean():
     assert set(single.get_ydata()) == {0, 2}
     assert mean.get_ydata()[-1] == 1
     assert axes.get_xlim() == (0, 40)
+
+
+def test_the_running_mean_does_not_begin_with_the_first_step_alone():
+    log = pd.DataFrame({"step": range(1, 41), "accuracy": [0.0] + 39 * [1.0], "format": 1.0})
+    (axes,) = curves(log, base=0.4).axes
+    _, mean, *_, base = axes.lines
+    shown = pd.Series(mean.get_ydata()).dropna()
+    assert (len(shown), shown.iloc[0]) == (31, pytest.approx(0.9))
+    assert set(base.get_ydata()) == {0.4}
+    _, short, *_ = curves(log.head(7)).axes[0].lines  # a short run has a shorter window
+    assert pd.Series(short.get_ydata()).count() == 6
+    reward = log[["step", "accuracy"]].rename(columns={"accuracy": "reward"})
+    assert len(curves(reward, base=0.4).axes[0].lines) == 2

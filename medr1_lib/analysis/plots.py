@@ -196,8 +196,11 @@ def difference_heatmap(
     return axes, shown[kept]
 
 
-def curves(log: pd.DataFrame, steps: int | None = None) -> Figure:
-    """The log of a run, as in `Run.log`, as panels; `steps` if the run is to go on."""
+def curves(log: pd.DataFrame, steps: int | None = None, base: float | None = None) -> Figure:
+    """The log of a run, as in `Run.log`, as panels; `steps` if the run is to go on.
+
+    `base`, the accuracy before training, is a dotted line.
+    """
     shown = {
         title: columns
         for title, columns in PANELS.items()
@@ -210,16 +213,20 @@ def curves(log: pd.DataFrame, steps: int | None = None) -> Figure:
     )
     for axes in panels.flat[len(shown) :]:
         axes.remove()
+    # Whole windows only: a mean that begins with the first step alone seems to rise or fall.
+    window = min(SMOOTHED, max(1, len(log) // 3))
     for axes, (title, columns) in zip(panels.flat, shown.items(), strict=False):
         axes.set(title=title, xlabel="step", xlim=(0, steps or log["step"].max()))
         axes.title.set_fontsize("small")
         axes.locator_params(axis="x", integer=True)
         for column, color, style in zip(columns, COLORS, ("-", "--"), strict=False):
-            mean = log[column].rolling(SMOOTHED, min_periods=1).mean()
+            mean = log[column].rolling(window).mean()
             axes.plot(log["step"], log[column], color=color, alpha=0.3, linewidth=1)
             axes.plot(log["step"], mean, color=color, linestyle=style, label=column)
         if columns[0] in SHARES:
             axes.set_ylim(-0.02, 1.02)
+        if base is not None and "accuracy" in columns:
+            axes.axhline(base, color="black", linestyle=":", label="accuracy, base")
         if len(columns) > 1:
             axes.legend(fontsize="small", frameon=False)
     return figure

@@ -29,9 +29,9 @@ WRITTEN |= dict.fromkeys(UNSET, (None,)) | dict.fromkeys(OFF, (False,))
 def formula(config: GRPOConfig | RLOOConfig) -> str:
     """The loss as LaTeX, with the numbers of this configuration in it.
 
-    B rollouts share a micro-batch and N an optimizer step, whose loss is the mean of its
-    micro-batches. Probabilities are at the temperature; standard deviations divide by one less than
-    the count; sg passes no gradient. An objective that is not written in `FORM` is refused.
+    r is a reward, k a divergence; B rollouts share a micro-batch and S an optimizer step, whose
+    loss is the mean of its micro-batches. Probabilities are at the temperature; standard deviations
+    divide by one less than the count; sg passes no gradient. What is not in `FORM` is refused.
     """
     for name, known in WRITTEN.items():
         value = getattr(config, name, known[0])  # RLOO has fewer fields

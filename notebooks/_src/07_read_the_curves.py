@@ -65,19 +65,20 @@ HALF, LATE = notes["steps"] // 2, notes["steps"] - 10
 # %% [markdown]
 # ## 1 A run that goes well
 #
-# Look at a healthy run first. The pale line is a single step, the strong line is a running mean. Single steps
-# are noisy, because every step asks other questions. In so few steps, even a healthy run gains no more than
-# the reward jumps from one step to the next. So many people compare the two ends of a run: the mean of its first
+# Look at a healthy run first. The pale line is a single step, the strong line is the mean of the last ten. Single steps
+# are noisy, because every step asks other questions. In so few steps, even a healthy run gains less than the
+# reward changes between two steps. So many people compare the two ends of a run: the mean of its first
 # five steps and the mean of its last five. You will see both below.
 #
 # The first lines say how good the base is. The pre-flight asked only 16 questions, those of step 1, and they happen to
-# be hard for the base. Its report has many more questions. So a curve that begins at step 1 begins too low.
+# be hard for the base. Its report has many more questions. So a curve that begins at step 1 begins too low. The dotted
+# line is the accuracy of the base in its report, also of sampled completions.
 
-# %% mystnb={"image": {"alt": "Six panels of the healthy run, pale for single steps and strong for the running mean: reward, its parts accuracy and format, KL from the base, completion length, entropy, and gradient norm. The next cell prints the values at both ends."}}
+# %% mystnb={"image": {"alt": "Six panels of the healthy run, pale for single steps and strong for the running mean: reward, its parts accuracy and format, KL from the base, completion length, entropy, and gradient norm. A dotted line marks the accuracy of the base. The next cell prints the values at both ends."}}
 print(f"{len(logs)} runs of {notes['steps']} steps, recorded {notes['date']};")
 print("pre-flight:", notes["runs"]["healthy"]["preflight"]["text"])
 print(f"the base's report: {BASE:.0%} of 5,120 completions right, 320 questions")
-display(curves(logs["healthy"]))
+display(curves(logs["healthy"], base=BASE))
 plt.close()
 
 
@@ -117,8 +118,8 @@ print("healthy minus it, last 20 steps:", gain)
 #
 # - **reward**, the sum of accuracy and format, is what training raises. A rising reward can also come from a
 #   cheat (chapter 03). A part that is at its maximum already cannot rise.
-# - **zero_std_groups** is the share of groups in which all rollouts earn the same. Such a group has no reward
-#   gradient. Section 2 looks inside such groups.
+# - **zero_std_groups** is the share of groups *without spread*: all rollouts of such a group earn the same, so it has
+#   no reward gradient. Section 2 looks inside such groups.
 # - **truncated** is the share of completions that were cut off at the limit of tokens.
 # - **kl** says how much the policy has changed from the base. It is in *nats per token*, where a nat is
 #   a unit of information (about 1.44 bits).
@@ -127,7 +128,8 @@ print("healthy minus it, last 20 steps:", gain)
 #   same, and learning stops.
 # - **grad_norm** is the length of the gradient before it is clipped. At zero nothing is learned. A sudden peak
 #   says that one batch pulled hard.
-# - **loss** says nothing about progress. With one update per batch it is `beta` times the KL (chapter 05).
+# - **loss** says nothing about progress. With `loss_type` `grpo` and one update per batch it is
+#   `beta` times the KL (chapter 05).
 #
 # The reward of the run that stands still rises by nearly as much. It has learned nothing: the last questions
 # were easier. So the two ends of a run say little. Subtract what the base earns on the same questions, step by step. In
@@ -138,7 +140,7 @@ print("healthy minus it, last 20 steps:", gain)
 # Read the columns of a run in the order of the next figure. Go on to the next question only if the answer to the one before
 # is yes.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "A chain of five boxes with arrows. First: is there spread? If no, the signal is dead. Second: do completions end? If no, they are cut off. Third: are KL and gradient in bounds? If no, the rate is wrong. Fourth: is the reward above that of the base on the same questions? Fifth: do the rollouts deserve it? If no, the reward is cheated."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "A chain of five boxes with arrows. First: is there spread? If no, the signal is dead. Second: do completions end? If no, they are cut off. Third: are KL and gradient in bounds? If no, the rate is wrong. Fourth: is the reward above that of the base on the same questions? If no, the run has learned nothing yet. Fifth: do the rollouts deserve it? If no, the reward is cheated."}}
 from medr1_lib.course.sketch import sketch
 
 ASKED = {
@@ -148,14 +150,12 @@ ASKED = {
     "reward": "4 more reward\nthan the base, same\nquestions?",
     "read": "5 do rollouts\ndeserve it?\nread five",
 }
-FAULTS = ("no spread", "cut off", "too slow,\ntoo fast", "healthy?", "cheated")
+FAULTS = ("no spread", "cut off", "too slow,\ntoo fast", "learned\nnothing yet")
+FAULTS += ("cheated",)
 boxes = {name: (1.5 * x, 0, text) for x, (name, text) in enumerate(ASKED.items())}
 boxes |= {fault: (1.5 * x, -1, fault) for x, fault in enumerate(FAULTS)}
 arrows = [(a, b, "yes") for a, b in zip(ASKED, list(ASKED)[1:], strict=False)]
-arrows += [
-    (a, b, "no") for a, b in zip(ASKED, FAULTS, strict=True) if a != "reward"
-]
-del boxes["healthy?"]
+arrows += [(a, b, "no") for a, b in zip(ASKED, FAULTS, strict=True)]
 sketch(boxes, arrows, tints=dict.fromkeys(FAULTS, "orange"), size=(11, 3.2))
 plt.show()
 
@@ -197,15 +197,22 @@ def group_kinds(rewards, group_size):
 group_kinds = checks.group_kinds(group_kinds)
 
 # %% [markdown]
-# The record keeps the rollouts of two prompts per step. Here is the second half of the healthy run.
+# The record keeps the rollouts of two prompts per step. Here is the second half of the healthy run. The last line is
+# from the log of the same steps, which counts all groups.
 
 # %% tags=["nbval-check-output"]
 own = rollouts[(rollouts["name"] == "healthy") & (rollouts["step"] > HALF)]
 for kind, part in group_kinds(own["reward"].tolist(), GROUP).items():
     print(f"{kind:>6}: {part:.0%} of {len(own) // GROUP} groups")
+flat = logs["healthy"].query("step > @HALF")["zero_std_groups"]
+groups = len(flat) * notes["recipe"]["per_device_train_batch_size"] // GROUP
+print(f"by the log, mixed: {1 - flat.mean():.0%} of {groups} groups")
 
 # %% [markdown]
-# Compare the last two lines. This run is healthy, and still its groups without spread are of both kinds. So a
+# The two shares of mixed groups are not the same, because two prompts of a step are a rough sample. Use the rollouts to
+# compare solved with stuck, and the log for the share of mixed groups.
+#
+# Now compare `solved` and `stuck`. This run is healthy, and still its groups without spread are of both kinds. So a
 # rising `zero_std_groups` is no proof of success. Chapter 08 shows what you can do about stuck groups.
 #
 # ## 3 What a KL means
@@ -254,26 +261,35 @@ CHOSEN = {
 VERDICTS = ("healthy", "no spread", "cut off", "too slow", "too fast", "cheated")
 shuffled = random.Random(8).sample(list(CHOSEN), len(CHOSEN))
 unnamed = dict(zip("ABCDEFGH", shuffled, strict=True))
+PANELS = {
+    "reward": "reward\n(points of 2)",
+    "zero_std_groups": "without spread\n(share)",
+    "truncated": "cut off\n(share)",
+    "completion_length": "length\n(tokens)",
+    "kl": "KL\n(nats/token)",
+    "entropy": "entropy\n(nats/token)",
+    "grad_norm": "gradient\nnorm",
+}
 
 
 # %% tags=["hide-input"]
-PANELS = ("reward", "zero_std_groups", "truncated", "completion_length")
-PANELS += ("kl", "entropy", "grad_norm")
-
-
 def charts(log_of):
     """A column of panels for each run, on one scale for each row."""
     shape = len(PANELS), len(log_of)
-    plots = {"figsize": (13, 10), "layout": "constrained"}
+    plots = {"figsize": (13, 11), "layout": "constrained"}
     _, grid = plt.subplots(*shape, sharex=True, sharey="row", **plots)
     for column, (name, log) in zip(grid.T, log_of.items(), strict=True):
-        column[0].set_title(name, fontsize="medium")
-        column[-1].set_xlabel("step", fontsize="small")
+        column[0].set_title(name)
+        column[-1].set_xlabel("step")
         for axes, field in zip(column, PANELS, strict=True):
             axes.plot(log["step"], log[field].rolling(3, min_periods=1).mean())
     for axes, field in zip(grid[:, 0], PANELS, strict=True):
-        axes.set_ylabel(field, fontsize="x-small")
-        if field in PANELS[4:]:  # one run is far from the others
+        axes.set_ylabel(PANELS[field])
+        if field in (
+            "kl",
+            "entropy",
+            "grad_norm",
+        ):  # one run is far from the others
             axes.set_yscale("symlog", linthresh=0.1)
 
 
@@ -321,11 +337,10 @@ def look(letter, step):
 # **Your verdicts**
 #
 # *hard, 40 minutes*: give each run a verdict from the table and your confidence that it is right, from 0
-# to 1. The comment in the next cell shows how. Until you change it, the cell holds a pure guess: `healthy`
-# everywhere, with a confidence of one in six.
+# to 1. The comment in the next cell shows how. Verdicts are scored when all eight runs have one.
 
 # %%
-mine = dict.fromkeys("ABCDEFGH", ("healthy", 1 / 6))
+mine = {}
 # mine["A"] = ("too slow", 0.7)
 
 # %% [markdown]
@@ -371,8 +386,10 @@ def scored(name, verdicts):
     )
 
 
-scored("you", mine)
-scored("pure chance", dict.fromkeys("ABCDEFGH", ("healthy", 1 / 6)))
+if mine.keys() >= unnamed.keys():
+    scored("you", mine)
+else:
+    print("Write a verdict and a confidence for each of A to H first.")
 
 # %% [markdown]
 # Compare the share that is right with your mean confidence. If the confidence is higher, you were
@@ -381,15 +398,16 @@ scored("pure chance", dict.fromkeys("ABCDEFGH", ("healthy", 1 / 6)))
 #
 # ## 5 What they were
 #
-# Open your table beside the next output before you read on.
+# Open your table beside the next output before you read on. The last line scores a table that needs no curves:
+# `healthy` everywhere, with the confidence of a guess. If you draw one of the six verdicts at random for each run, you
+# are right in 1.3 of 8 on average.
 
 # %% tags=["nbval-check-output"]
 for letter, name in unnamed.items():
-    changes = notes["runs"][name]["changes"]
-    told = (
-        ", ".join(f"{key} {value}" for key, value in changes.items()) or "nothing"
-    )
+    changes = notes["runs"][name]["changes"].items()
+    told = ", ".join(f"{key} {value}" for key, value in changes) or "nothing"
     print(f"{letter}: {CHOSEN[name]:>9} ({name}; changed: {told})")
+scored("`healthy` everywhere", dict.fromkeys(unnamed, ("healthy", 1 / 6)))
 
 
 # %%
@@ -403,9 +421,9 @@ table.round(2)
 # **Two runs without a signal.** `one answer` samples with temperature 0.01 and `top_k=1`. Qwen2-VL's own
 # `generation_config` asks for such values. TRL overrides that file, but a plain `generate` follows it. All
 # rollouts of a prompt are the same. Entropy and gradient are zero, and the KL stays at zero. Its reward still
-# goes up and down, because each step asks other questions. So a moving reward alone proves nothing. Minus
-# the base it is as good as the healthy run, but from the first step on: if you always take the likeliest token, you are
-# right more often than if you sample. So ask questions 1 to 3 before question 4. `all cut
+# goes up and down, because each step asks other questions. So a moving reward alone proves nothing. Compared
+# with the base, this run earns as much as the healthy one, but it does so from the first step. It has learned nothing:
+# the likeliest token is right more often than a sampled one. So ask questions 1 to 3 before question 4. `all cut
 # off` allows six tokens, and no completion reaches its answer.
 #
 # **Cut short.** A limit of 11 tokens is a little too short for most completions of the base. What does the
@@ -465,6 +483,9 @@ pd.DataFrame(
 ).T.round(2)
 
 # %% [markdown]
+# Without the penalty the KL is more than three times as large, and the reward hardly differs. So in these 60 steps the
+# penalty costs nothing, and it holds the policy near the base.
+#
 # **Cheated.** Two runs started from a base with a bad habit. The style `no_think` asks for a letter only. But
 # half of the completions of this base were `<answer>`, a line break, a rationale, and only then
 # `<answer>B</answer>`. Under the published rules of chapter 03 this earns both points. The dot of the format

@@ -72,8 +72,8 @@ STYLE, GROUP, MAX_LENGTH, TEMPERATURE = "think_before", 4, 32, 1.0
 # ## 1 Four choices
 #
 # Every loss of the family answers four questions about a rollout. What is its reward compared with? How much
-# more likely has it become since it was sampled? From which point on does a further change count no more? How
-# much weight does each token get?
+# more likely has it become since it was sampled? How far may it change before the loss stops pushing? How much weight
+# does each token get?
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Four boxes in a row with arrows between them: 1 baseline, compared with whom; 2 ratio, how much likelier now; 3 limit, where does it stop; 4 weight, how much a token counts. Below each box stand the choices: batch, others, group; none, token, sequence, product; clip, wider clip upwards, weight only; rollout, token, constant. The first and the last box are blue, they act always. The two in the middle are orange, they act only on old rollouts."}}
 asked = {
@@ -102,12 +102,17 @@ pd.DataFrame(FAMILY, index=["advantage", "ratio", "low", "high", "weights"]).T
 # | name | paper | what it changes |
 # |---|---|---|
 # | REINFORCE | Williams 1992 | the starting point: advantage times log-probability |
+# | PPO | Schulman et al., arXiv 1707.06347 | the parent of the rows below: their ratio and clip come from it. A second network, the *critic*, predicts the reward at every token, and the advantage is reward minus prediction |
 # | RLOO | Ahmadian et al., arXiv 2402.14740 | the baseline is the mean of the *other* rollouts |
 # | GRPO | Shao et al., arXiv 2402.03300 | baseline and scale of the group, a ratio and a clip for each token |
 # | Dr. GRPO | Liu et al., arXiv 2503.20783 | no division by the spread or by the length |
 # | DAPO | Yu et al., arXiv 2503.14476 | a wider clip upwards, and every token weighs the same |
 # | GSPO | Zheng et al., arXiv 2507.18071 | one ratio for a whole rollout, with very narrow limits |
 # | CISPO | MiniMax, arXiv 2506.13585 | the ratio only weighs; no token ever loses its gradient |
+#
+# PPO is not in the table of the cell, since it needs a critic. The others take the rollouts of the batch in its place.
+# DPO (arXiv 2305.18290) is in neither table: it samples nothing while it trains, and learns from pairs of completions
+# that people compared.
 #
 # ## 2 Compared with whom?
 #
@@ -449,8 +454,8 @@ for same in (alike, {}):
     display(pd.DataFrame(found).round(3))
 
 # %% [markdown]
-# In the first column of the upper table all cosines are 1: **with one update per batch, the members are one
-# method.** In the other columns, the policy has moved away from its rollouts, and the members differ. Look at
+# In the first column of the upper table all cosines are 1: **with one update per batch, ratio and limit change
+# nothing.** Members with the same baseline and the same weights are then one method. In the other columns, the policy has moved away from its rollouts, and the members differ. Look at
 # GSPO after one step: its limits are so narrow that every rollout is outside them. The rollouts that moved in
 # the right direction lose their gradient. Only those that moved in the wrong direction keep it, so the cosine
 # is negative.
@@ -461,6 +466,7 @@ for same in (alike, {}):
 # update per batch as all recipes of this course do, it changes nothing.
 #
 # `formula` of the library writes any row as an equation. Here is CISPO, with four updates per batch.
+# $S$ is the number of rollouts in an optimizer step; the other letters are those of chapter 05.
 
 # %%
 reused = load_recipe("course", num_iterations=4, **trl_settings(FAMILY["CISPO"]))
@@ -468,20 +474,22 @@ Math(formula(reused.trl_config(Path(folder.name))))
 
 # %% [markdown]
 # **Do the differences matter for the result?** The next table is from a record. All its arms have the same
-# base, the same questions and the same six batches of rollouts. Five members make four updates for each batch
-# of rollouts. One more arm is GRPO with one update. Each arm has three seeds. The
+# base and sample rollouts for the same six batches of questions. Five members make four updates for each batch,
+# 24 in all. One more arm is GRPO with one update per batch, six in all. Each arm has three seeds. The
 # table has the accuracy on 640 test questions, and the difference from GRPO of the same seed with a 95 % interval
-# over seeds (Student's t with two degrees of freedom).
+# over seeds (Student's t with two degrees of freedom). The row `base` is the model before training.
 
 # %%
 RECORDED = tiers.material("recorded")
 runs = pd.DataFrame(json.loads((RECORDED / "family.json").read_text())["runs"])
 runs["accuracy"] = 100 * runs["right"] / runs["items"]
+alone = runs[runs["seed"].isna()].set_index("group")["accuracy"]
 
 
 def against(group, first):
     """Mean accuracy of each arm, and its difference to the first one, by seed."""
     table = runs[runs["group"] == group].pivot_table("accuracy", "seed", "name")
+    table["base"] = alone["base"]
     gaps = table.sub(table[first], axis=0)
     middle, half = gaps.mean(), 4.303 * gaps.sem()
     found = {"accuracy": table.mean(), "difference": middle}
@@ -491,9 +499,11 @@ def against(group, first):
 against("reuse", "GRPO").round(1)
 
 # %% [markdown]
+# First compare the base with the rest. All arms are only a few points above it, so there is little to rank.
+#
 # Read the intervals before the means. The row GRPO is compared with itself, so its interval has no width. If
 # another interval contains 0, three seeds of so short a run cannot tell the two members apart. This does not
-# prove that they are equal. If one of five intervals just misses 0, remember that you looked at five: luck has
+# prove that they are equal. If one of the five other arms just misses 0, remember that you looked at five: luck has
 # five chances (chapter 11 corrects for this). Many papers compare such algorithms with a single seed. Then
 # nobody can know how wide the interval is.
 #
@@ -567,8 +577,8 @@ print(f"{len(full)} mixed groups took {taken} groups: {price}")
 # Rewards for right completions make the policy surer. So the entropy falls (chapter 07), and the next groups
 # have less spread. DAPO's wider clip upwards is meant to slow this down: it lets rare tokens grow further.
 # TRL also has `entropy_coef`, a bonus for entropy. It has to be tuned with care, because too much of it
-# rewards noise. The record has the entropy at the first and at the last update, 23 updates apart. Compare
-# DAPO with the other rows: do the ranges overlap?
+# rewards noise. The record has the entropy at the first and at the last update: 23 updates apart, and 5 for
+# GRPO with one update per batch. Compare DAPO with the other rows: do the ranges overlap?
 
 # %%
 steps = pd.read_parquet(RECORDED / "family.parquet")
@@ -577,6 +587,8 @@ ends = reuse["entropy"].agg(["first", "last"])
 ends.groupby("name").agg(["mean", "min", "max"]).round(2)
 
 # %% [markdown]
+# The ranges overlap, and the entropy of DAPO is not the highest. So 24 updates show no effect of the wider clip.
+#
 # ## 9 A dense signal: on-policy distillation
 #
 # A reward is one number for a whole rollout. A *teacher* is a model that is better at the task. At every
@@ -611,7 +623,8 @@ def reverse_kl(logits, teacher_logits):
 reverse_kl = checks.reverse_kl(reverse_kl)
 
 # %% [markdown]
-# This divergence is exact, because it is a sum over all words. It is not an estimate like k3.
+# This divergence is exact, because it is a sum over all words. It is not an estimate like k3. It is called *reverse*
+# because the student's own distribution gives the weights.
 # `tests/test_family.py` compares its loss and gradient with TRL's `DistillationTrainer`, on rollouts about
 # images. The loop is that of chapter 05 with another loss:
 
@@ -671,9 +684,8 @@ print("the student writes more as the teacher would:", "yes" if closer else "no"
 
 # %%
 seconds = runs[runs["group"] == "signal"].groupby("name")["seconds"].median()
-display(against("signal", "GRPO").assign(seconds=seconds).round(1))
-alone = runs[runs["group"].isin(["base", "teacher"])].set_index("group")["accuracy"]
-print(alone.round(1).to_dict())
+display(against("signal", "GRPO").assign(seconds=seconds).fillna(0).round(1))
+print(f"teacher: {alone['teacher']:.1f}")
 
 # %% [markdown]
 # Longer imitation is far ahead here. But it needs a true rationale for every question, and reinforcement does

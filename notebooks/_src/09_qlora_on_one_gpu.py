@@ -21,7 +21,7 @@
 # - write LoRA as one line, count its parameters, and explain why training starts exactly at the base,
 # - say what fills the memory of a card, what takes the time of a step, and whether a change saves memory or
 #   time,
-# - start a training of Qwen2-VL-2B on a card of 16 to 24 GB, and know its cost before you start.
+# - compute whether a training of Qwen2-VL-2B fits your card, and what it costs.
 #
 # ## What you will need
 #
@@ -52,6 +52,7 @@ from medr1_lib.course.chapters.chapter_09 import (
     TAIL,
     Step,
     linear_shapes,
+    lora_parameters,
     memory,
     peak,
 )
@@ -108,8 +109,8 @@ print(*(f"{level:.2f}" for level in levels()))
 # The weights themselves do not lie between -1 and 1. So 64 weights in a row form a *block*. A block has one
 # *scale*: the largest absolute value in it. Every weight is divided by the scale of its block. Then it is
 # replaced by the nearest of the sixteen values. The figure shows all weights of the matrix after this
-# division, the sixteen values of NF4, and fifteen evenly spaced values. (Sixteen even values would not
-# contain zero.) The values of NF4 are dense where the weights are dense.
+# division, the sixteen values of NF4, and fifteen evenly spaced values. (Sixteen even values do not contain zero.
+# Section 2 tries them too.) The values of NF4 are dense where the weights are dense.
 
 # %% mystnb={"image": {"alt": "Histogram of the weights of one matrix, each divided by the largest of its block of 64, from -1 to 1: a bell around zero with two thin bars at the ends. Below it two rows of ticks. Those of NF4 are dense around zero and far apart at the ends; the even ones ignore the bell."}}
 even = torch.arange(-7, 8) / 7
@@ -198,18 +199,21 @@ def error(weights, size, grid):
 
 spoiled = matrix.clone()
 spoiled[0, 0] = 2.0
+grids = {"NF4": levels(), "15 even": even, "16 even": torch.linspace(-1, 1, 16)}
 rows = {
-    (name, f"a scale for {size}"): [error(w, size, g) for g in (levels(), even)]
+    (name, f"a scale for {size}"): [error(w, size, g) for g in grids.values()]
     for name, w in (("the matrix", matrix), ("with one outlier", spoiled))
     for size in (64, matrix.numel())
 }
-pd.DataFrame(rows, ["NF4", "even"]).T.map("{:.1%}".format)
+pd.DataFrame(rows, list(grids)).T.map("{:.1%}".format)
 
 # %% [markdown]
-# With a scale for each block, the error of NF4 is about nine percent, and that of even values a little more.
-# With one scale for the whole matrix both are worse, because few weights come near the largest one. The
+# With a scale for each block, the error of NF4 is about nine percent, and that of even values a little more. A part of
+# this difference is the sixteenth value, the rest is where the values lie. With one scale for the whole matrix all are
+# worse, because few weights come near the largest one. The
 # outlier ruins all weights that share its scale. With blocks these are 63 weights. Without blocks it is the
-# whole matrix. So four bits work only with blocks.
+# whole matrix. So four bits work only with blocks. The last column shows why NF4 contains zero: without it, a weight
+# near zero becomes a fifteenth of the scale, and beside an outlier that is more than the weight itself.
 #
 # ## 3 What is quantized, and what is not
 #
@@ -219,7 +223,7 @@ pd.DataFrame(rows, ["NF4", "even"]).T.map("{:.1%}".format)
 # The figure shows how each part is stored, and where the gradient goes: back through the frozen layers, into
 # the adapters.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Five boxes from left to right: image; vision tower, bf16, frozen; language layers, NF4, frozen; head, bf16, frozen; loss. Above the language layers a sixth box: adapters, float32, trained, with an arrow to and from the layers. An arrow leads from the loss back to the adapters: gradient."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Five boxes from left to right: image; vision tower, bf16, frozen; language layers, NF4, frozen; head, bf16, frozen; loss. Below them, from right to left, the way of the gradient: from the loss back through the head, back through the layers, to the adapters, float32, trained. An arrow leads from the adapters to the language layers: added."}}
 _ = sketch(
     {
         "image": (0, 0, "image"),
@@ -227,7 +231,9 @@ _ = sketch(
         "layers": (2.2, 0, "language layers\nNF4 in blocks of 64\nfrozen"),
         "head": (3.4, 0, "head\nbf16, frozen"),
         "loss": (4.4, 0, "loss"),
-        "lora": (2.2, 1, "adapters A and B\nfloat32, trained"),
+        "back": (3.7, -1, "gradient, back\nthrough the head"),
+        "down": (2.5, -1, "gradient, back\nthrough the layers"),
+        "lora": (1.2, -1, "adapters A and B\nfloat32, trained"),
     },
     [
         ("image", "tower", ""),
@@ -235,10 +241,12 @@ _ = sketch(
         ("layers", "head", ""),
         ("head", "loss", ""),
         ("lora", "layers", "added"),
-        ("loss", "lora", "gradient"),
+        ("loss", "back", ""),
+        ("back", "down", ""),
+        ("down", "lora", ""),
     ],
     tints={"layers": "blue", "lora": "orange"},
-    size=(9, 3),
+    size=(9, 3.4),
 )
 
 # %% [markdown]
@@ -342,33 +350,9 @@ for moment in ("at the start", "later"):
     B.data.fill_(0.01)
 
 # %% [markdown]
-# ### Exercise 2: parameters of an adapter
-# *easy, 5 minutes*
-#
-# `shapes` lists the inputs and outputs of every layer that is adapted. Return how many numbers are
-# trained at a given rank.
-#
-# <details><summary>Hint</summary>
-#
-# The equation above has the shapes of $A$ and $B$. Neither has a bias.
-#
-# </details>
-
-
-# %% tags=["exercise"]
-def lora_parameters(shapes, rank):
-    """Trainable numbers of an adapter."""
-    # solution
-    return sum(rank * (inputs + outputs) for inputs, outputs in shapes)
-    # end solution
-
-
-# %%
-lora_parameters = checks.lora_parameters(lora_parameters)
-
-# %% [markdown]
-# Now count the parameters for Qwen2-VL-2B. Its configuration is public. On the *meta device* of PyTorch, a
-# model has all layers and shapes but no numbers, so it fits into any laptop.
+# By the shapes of $A$ and $B$, an adapter trains $r$ numbers for each input and each output of its layer.
+# `lora_parameters` counts them for Qwen2-VL-2B. On the
+# *meta device* of PyTorch, a model has all layers and shapes but no numbers, so it fits into any laptop.
 
 # %% tags=["nbval-check-output"]
 config = qwen2_vl_2b()
@@ -384,10 +368,46 @@ print(f"share: {trained / total:.2%}")
 # parts are there only for a time. During sampling, every token leaves a key and a value in every layer: the
 # *KV cache*. During scoring, the forward pass keeps what the backward pass needs: the *activations*.
 #
+# ### Exercise 2: the KV cache
+# *medium, 15 minutes*
+#
+# In every layer, a token leaves one key and one value for each of `kv_heads` heads. A key has `head_size` numbers, a value
+# too, and a number has `size` bytes. Return the bytes that `tokens` tokens leave in all `layers` layers.
+#
+# **Predict first**, on paper: Qwen2-VL-2B has 28 layers and 2 such heads of 128 numbers in bfloat16. How many gigabytes do
+# 64 rollouts of 516 tokens take? Six of its 12 query heads share one of these heads. How many would it be if none
+# shared?
+#
+# <details><summary>Hint</summary>
+#
+# Count the numbers that one token leaves in one layer first.
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def kv_cache_bytes(layers, kv_heads, head_size, tokens, size=2):
+    """Bytes of the keys and values of all tokens."""
+    # solution
+    return 2 * layers * kv_heads * head_size * tokens * size
+    # end solution
+
+
+# %%
+kv_cache_bytes = checks.kv_cache_bytes(kv_cache_bytes)
+
+# %% tags=["nbval-check-output"]
+for heads in (2, 12):
+    cache = kv_cache_bytes(28, heads, 128, tokens=64 * 516) / 1e9
+    print(f"KV cache with {heads} heads: {cache:.2f} GB")
+
+# %% [markdown]
 # `memory` adds up all terms for one step of the recipe `gpu`: 8 prompts of about 316 tokens, 196 of them from
 # the image at 384 pixels, and 8 rollouts of 200 tokens each. Its parts are short functions in
 # `medr1_lib/course/chapters/chapter_09.py`, each with its source. Tests check every term that a CPU can
-# measure. Before you run the cell, guess: which term is the largest?
+# measure. A term of `sampling` or `scoring` is there only in that part of a step. The others are there all the time. The
+# cache is one of them, because its place in memory is kept for the next step (section 6). Before you run the cell, guess: which term is the
+# largest?
 
 # %% tags=["headline", "nbval-check-output"]
 shared = Step()
@@ -400,7 +420,8 @@ print(table.round(2).to_string())
 # %% [markdown]
 # To train all weights in mixed precision takes 16 bytes for each weight: for the weight itself, its gradient
 # and the optimizer. LoRA saves most of that, because only the adapters have gradients. Four bits then save
-# about two gigabytes more. The activations are the largest term, although the recipe keeps those of one
+# 2.6 GB more: 1.9 of the weights, and 0.7 of the activations, because without four bits peft keeps copies of what goes into
+# the adapters. The activations are the largest term, although the recipe keeps those of one
 # prompt at a time.
 #
 # The next cell shows two ways to change them. In TRL, every rollout goes through the backward pass with its
@@ -440,7 +461,9 @@ print(gpu["seconds"].astype(float).round().to_dict(), "s per step")
 # ## 6 Where the seconds go
 #
 # A step took half a minute. By the data sheet of the card, the same arithmetic should take about half a
-# second. The rest of the time, the card waits for Python. The next cell counts the operations for one token,
+# second: 64 rollouts of 444 tokens, 1.5 billion weights that each token passes, two operations for each weight and about five
+# passes make $4 \cdot 10^{14}$ operations, and the card does $10^{15}$ in a second. Most of the rest of the time, the card waits
+# for Python. The next cell counts the operations for one token,
 # in the tiny model in four bits with its adapters. Each operation is a call from Python. On a GPU it starts
 # one or more *kernels*, programs that run for a few microseconds. Qwen2-VL-2B has 28 layers.
 
@@ -471,6 +494,7 @@ print("200 tokens at 10 and 25 microseconds:", *(f"{s:.0f} s" for s in waits))
 # %% [markdown]
 # A desktop computer starts an operation from Python in about 10 microseconds, a rented virtual machine in
 # about 25. The last line says what this makes for 200 tokens. It is the same for one rollout as for sixty-four.
+# This is not the whole half minute: scoring starts operations too.
 # In such a step, the amount of arithmetic hardly matters. Three changes save time, and none of them changes the
 # policy:
 #
@@ -563,9 +587,10 @@ print("the same logits:", torch.allclose(packed.view_as(apart), apart, atol=1e-4
 #
 # The recipe `course-qlora` is that of chapter 06 with one more line, `quantize: nf4`. It runs here on a CPU,
 # with the same classes, the same 4-bit layers and the same trainer. Two details matter. First, TRL casts
-# adapters on a quantized base to bfloat16, and there a small step can be lost by rounding. Ours stay in
-# float32. Second, our adapters have no dropout. With dropout, the policy that is scored would differ by noise
-# from the policy that sampled, and from the reference.
+# adapters on a quantized base to bfloat16, and there a small step can be lost by rounding, as the first line of the output
+# shows. Ours stay in float32. (You lose updates in the same way if you *merge* an adapter early: add
+# $\frac{\alpha}{r} B A$ to weights in bfloat16.) Second, our adapters have no dropout. With dropout, the policy that is
+# scored would differ by noise from the policy that sampled, and from the reference.
 
 # %%
 from medr1_lib.course.live import live
@@ -573,6 +598,9 @@ from medr1_lib.data import phantom_vqa
 from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.train import train
 
+weight = torch.tensor(0.02, dtype=torch.bfloat16)
+gap = torch.nextafter(weight, torch.ones_like(weight)) - weight
+print(f"spacing near 0.02: {gap:.5f}; 0.00001 is lost: {weight + 1e-5 == weight}")
 temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
 folder = Path(temporary.name)
 data = folder / "phantoms"
@@ -684,9 +712,9 @@ temporary.cleanup()
 # ### Question 2
 # An adapter is merged into weights in bfloat16 after ten steps, to make sampling faster. What can go wrong?
 #
-# <details><summary>A. Its updates are smaller than the spacing of bfloat16, so the rollouts come from the base</summary>
+# <details><summary>A. Updates below the spacing of bfloat16 are lost, so the rollouts can come from the base</summary>
 #
-# Right. Near 0.02 two numbers in bfloat16 are 0.0001 apart. An early update is ten times smaller.
+# Right. Near 0.02 two numbers in bfloat16 are 0.0001 apart, and an update below half of that is rounded away (section 7).
 #
 # </details>
 # <details><summary>B. Nothing: addition is exact if both numbers are small</summary>

@@ -38,10 +38,19 @@ WRONG = {
             values=torch.cat([torch.linspace(-1, 0, 8), torch.linspace(0, 1, 9)[1:]])
         ),
     },
-    "lora_parameters": {
-        "A has one row": lambda shapes, rank: sum(i * o for i, o in shapes),
-        "grows with the rank": lambda shapes, rank: sum(i + o for i, o in shapes),
-        "all of them count": lambda shapes, rank: rank * sum(shapes[0]),
+    "kv_cache_bytes": {
+        "a key and a value": lambda layers, heads, width, tokens, size=2: (
+            layers * heads * width * tokens * size
+        ),
+        "`size` bytes": lambda layers, heads, width, tokens, size=1: (
+            2 * layers * heads * width * tokens
+        ),
+        "in each layer": lambda layers, heads, width, tokens, size=2: (
+            2 * heads * width * tokens * size
+        ),
+        "for each head": lambda layers, heads, width, tokens, size=2: (
+            2 * layers * width * tokens * size
+        ),
     },
     "packed_row": {
         "sees itself and all before": lambda length, count, steps: (

@@ -178,7 +178,7 @@ def memory(
     rows = step.prompts * step.rollouts
     written = step.scored * step.rollouts * step.completion
     # A recorded step keeps its places from one sampling to the next.
-    places = "recorded step: KV cache" if step.shared else "sampling: KV cache"
+    places = "KV cache" if step.shared else "sampling: KV cache"
     return weight_bytes(config, quantize and not step.unpacked) | {
         "adapters": adapters,
         "gradients": adapters,
@@ -209,10 +209,10 @@ CASES = {
         Case((tensor([[1.0, -0.04]]),), "the nearest level is wanted, not the next one below"),
         Case((tensor([[-1.0, -0.76]]),), "levels are those of NF4, which are not evenly spaced"),
     ),
-    "lora_parameters": (
-        Case(([(4, 6)], 1), "A has one row as long as the input, B one column as the output"),
-        Case(([(4, 6)], 2), "each of the two matrices grows with the rank"),
-        Case(([(4, 6), (6, 4)], 2), "every layer has an adapter, and all of them count"),
+    "kv_cache_bytes": (
+        Case((1, 1, 3, 1, 1), "a token leaves a key and a value, each of `head_size` numbers"),
+        Case((1, 1, 3, 1), "a number has `size` bytes, two if nothing is said"),
+        Case((4, 2, 3, 5), "every token leaves them for each head, in each layer"),
     ),
     "packed_row": (
         Case((3, 1, 3), "in one completion a token sees itself and all before it, the prompt too"),
