@@ -73,7 +73,7 @@ def _press_again(error: "sys.UnraisableHookArgs") -> None:
 
 def _usage() -> str:
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {TEXTS['commands'][name]}" for name in COMMANDS]
+    lines = [f"  {name:<{width}}  {TEXTS[name]['about']}" for name in COMMANDS]
     return "usage: python -m medr1_lib <command> [--help]\n\n" + "\n".join(lines)
 
 
@@ -111,26 +111,24 @@ def _window(text: str) -> tuple[float, float]:
     return low, high
 
 
-READERS: dict[str | None, Callable[[str], Any]] = {
+TYPES: dict[str | None, Callable[[str], Any]] = {
     **dict.fromkeys(("DIR", "FILE", "DIR|ZIP", "FILE|DIR"), Path),
     **{"N": positive, "PX": positive, "S": natural, "SEED": int},
     **{"STRENGTH": float, "SHARE": float, "image=NAME,...": _pairs, "C,W": _window},
 }
-OPTIONS, TEXTS = (
-    tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
-    for name in ("options", "texts")
-)
+TEXTS = tomllib.loads(Path(__file__).with_name("commands.toml").read_text(encoding="utf-8"))
+OPTIONS: dict[str, dict[str, Any]] = {name: TEXTS[name].get("options", {}) for name in TEXTS}
 
 
 def _add(parser: argparse._ActionsContainer, command: str) -> None:
     for name, settings in OPTIONS[command].items():
-        reader = READERS.get(settings.get("metavar"))
-        typed: dict[str, Any] = {"type": reader} if reader else {}
+        kind = TYPES.get(settings.get("metavar"))
+        typed: dict[str, Any] = {"type": kind} if kind else {}
         parser.add_argument(name, **settings, **typed)
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
-    what = f"{TEXTS['commands'][command]}."
+    what = f"{TEXTS[command]['about']}."
     parser = argparse.ArgumentParser(prog=f"python -m medr1_lib {command}", description=what)
     _add(parser, command)
     return parser
@@ -168,7 +166,7 @@ def data(arguments: list[str]) -> int:
     parser = _parser("data")
     commands = parser.add_subparsers(dest="command", required=True)
     for name in DATA:
-        what = TEXTS["data commands"][name]
+        what = TEXTS[f"data {name}"]["about"]
         command = commands.add_parser(name, help=what, description=what)
         _add(command, f"data {name}")
         command.add_argument("--json", type=Path, metavar="FILE", help="write the report here too")
@@ -193,18 +191,18 @@ def data(arguments: list[str]) -> int:
 def _build(options: argparse.Namespace) -> tuple[str, Report]:
     from medr1_lib.data import phantom_vqa
 
-    named = ("seed", "per_cell", "leaky", "domain")
-    splits = phantom_vqa.build(options.out, **{name: getattr(options, name) for name in named})
-    report = {"out": str(options.out), "records": splits.num_rows}
-    return _written(options.out, splits.num_rows), report
+    asked = options.seed, options.per_cell, options.leaky, options.domain
+    splits = phantom_vqa.build(options.out, *asked)
+    counts = splits.num_rows
+    return _written(options.out, counts), {"out": str(options.out), "records": counts}
 
 
 def _import(options: argparse.Namespace) -> tuple[str, Report]:
     from medr1_lib.data import audit, omnimedvqa, tables
-    from medr1_lib.data.importing import Settings
+    from medr1_lib.data.importing import ImportSettings
 
     flags = options.strict, options.allow_leaks, options.drop_leaks, options.again
-    settings = Settings(options.size, options.window, *flags)
+    settings = ImportSettings(options.size, options.window, *flags)
     if table := options.table:
         root = options.root or (table if table.is_dir() else table.parent)
         how = options.columns, options.modality, options.question
@@ -213,8 +211,8 @@ def _import(options: argparse.Namespace) -> tuple[str, Report]:
         given = options.root, options.out, options.splits, options.by
         done = omnimedvqa.import_data(*given, settings)
     audited = audit.of_data_set(options.out)
-    lines = [_written(options.out, done["records"])]
-    for name, what in TEXTS["told by data import"].items():
+    lines = [f"{_written(options.out, done['records'])} ({done['split_rule']})"]
+    for name, what in TEXTS["data import"]["told"].items():
         if found := done.get(name):
             listed = found if isinstance(found, list) else []
             lines += [f"{len(listed) or found} {what}", *_shown(listed)]
@@ -266,7 +264,7 @@ def train(arguments: list[str]) -> int:
     """Train, with a line of progress, and say what came out; `--resume` goes on."""
     if not arguments or arguments[0] in ("-h", "--help"):
         known = (path.stem for path in (Path(__file__).parent / "rl" / "recipes").glob("*.yaml"))
-        print(TEXTS["usage"]["train"], f"Presets: {', '.join(sorted(known))}", sep="\n")
+        print(TEXTS["train"]["usage"], f"Presets: {', '.join(sorted(known))}", sep="\n")
         return 0
     if "LOCAL_RANK" not in os.environ:  # not started by torchrun: one process, and so one GPU
         first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]

@@ -29,7 +29,7 @@ def test_this_machine_can_run_the_course(tmp_path, capsys):
 
 
 def test_the_status_says_that_the_laptop_tier_cannot_run(monkeypatch, capsys):
-    bad = doctor.Item("memory", "FAIL", "1 GiB", ("laptop", "gpu"))
+    bad = doctor.Check("memory", "FAIL", "1 GiB", ("laptop", "gpu"))
     monkeypatch.setattr(doctor, "examine", lambda: [bad])
     assert main(["doctor"]) == 1
     assert capsys.readouterr().out.endswith("can run: replay\n")

@@ -44,7 +44,7 @@ from safetensors.torch import load_file
 
 from benchmarks.study import described, registered
 from benchmarks.study.positions import failed
-from medr1_lib.analysis import gains, plots, rationale, stats, transfer
+from medr1_lib.analysis import gains, grounding, plots, stats, transfer
 from medr1_lib.analysis.recorded import LETTER_PROBS, LOGS, load, notes, with_letter_probs
 from medr1_lib.analysis.reliance import reliance
 from medr1_lib.analysis.stats import compare, paired_interval, share
@@ -259,8 +259,8 @@ def made_in(first, second):
 @cache
 def claims_table():
     """How true the rationales of the models of `methods` are, about the real image and a blank."""
-    reasoned = rationale.score(methods()[0])
-    return in_points(rationale.summary(reasoned, ["control", "style", "method"]))
+    reasoned = grounding.score(methods()[0])
+    return in_points(grounding.summary(reasoned, ["control", "style", "method"]))
 
 
 @cache
@@ -890,8 +890,8 @@ def of_block(name):
     thinks = own["style"].isin([BEFORE, AFTER])
     if thinks.any():
         some = own[thinks & own["item"].mod(8).eq(0)]
-        kept["reasons"] = rationale.summary(
-            rationale.score(some), ["method", "style", "mark", "control"]
+        kept["reasons"] = grounding.summary(
+            grounding.score(some), ["method", "style", "mark", "control"]
         )
     logs = gathered([RECORDED / name], LOGS, "step")
     if len(logs):

@@ -10,7 +10,7 @@ import pytest
 from layouts import REAL, needs_real, picture, qa_record, split_record, write_qa, write_splits
 
 from medr1_lib.data import dataset, images, importing, omnimedvqa
-from medr1_lib.data.importing import Settings, opened
+from medr1_lib.data.importing import ImportSettings, opened
 from medr1_lib.data.question import Question
 from medr1_lib.errors import InputError
 
@@ -62,7 +62,7 @@ def test_the_split_does_not_change_with_the_order_of_the_records(tmp_path):
 
 def test_the_card_says_how_the_data_was_split_and_what_was_skipped(tmp_path):
     root = write_qa(tmp_path / "data", [qa_record(0), qa_record(1, gt_answer="Foot"), qa_record(2)])
-    omnimedvqa.import_data(root, tmp_path / "out", settings=Settings(side=64))
+    omnimedvqa.import_data(root, tmp_path / "out", settings=ImportSettings(side=64))
     card = json.loads((tmp_path / "out" / dataset.CARD).read_text())
     assert "one image in five" in card["split_rule"]
     assert card["longest_side_px"] == 64

@@ -193,7 +193,7 @@ def test_an_adapter_without_its_base_or_weights_is_named(tmp_path):
 
 def test_loading_a_model_imports_nothing_of_phantoms():
     folder = Path(medr1_lib.model.__file__).parent
-    for module in ("loading", "vision_cache", "qwen2b"):
+    for module in ("loading", "vision_cache", "memory"):
         assert "medr1_lib.data" not in (folder / f"{module}.py").read_text(), module
 
 

@@ -12,10 +12,9 @@ from bitsandbytes.nn.modules import Linear4bit
 from peft import LoraConfig, get_peft_model
 from transformers import DynamicCache, Qwen2VLForConditionalGeneration
 
-from medr1_lib.course.chapters import chapter_09 as memory
-from medr1_lib.course.chapters.chapter_09 import Step
+from medr1_lib.model import memory
 from medr1_lib.model.loading import load_policy
-from medr1_lib.model.qwen2b import on_meta, qwen2_vl_2b
+from medr1_lib.model.memory import Step, on_meta, qwen2_vl_2b
 from medr1_lib.rl.recipe import LANGUAGE_LINEAR
 
 RANK = 4
@@ -177,10 +176,9 @@ def test_a_shared_prefix_is_read_once():
 
 
 def test_checkpointing_keeps_the_inputs_of_layers():
-    config, plan = qwen2_vl_2b(), {"shared": False}
-    everything = memory.activation_bytes(config, Step(**plan), 16, quantize=True)
-    little = memory.activation_bytes(config, Step(**plan, checkpointing=True), 16, quantize=True)
-    tokens = 8 * (120 + 196 + 200)
+    config, tokens = qwen2_vl_2b(), 8 * (120 + 196 + 200)
+    everything = memory.activation_bytes(config, tokens, 16, quantize=True)
+    little = memory.activation_bytes(config, tokens, 16, quantize=True, checkpointing=True)
     assert little == everything / 28 + 28 * tokens * 1536 * 2
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from bitsandbytes import functional
 
-from medr1_lib.course.chapters.chapter_09 import BLOCK, levels, quantize_blocks
+from medr1_lib.course.chapters.chapter_09 import levels, quantize_blocks
+from medr1_lib.model.memory import BLOCK
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from medr1_lib.rl.run import (
     last_checkpoint,
     log_table,
     notes_in,
+    saving,
     seal,
-    writing,
 )
 
 NOTES = {"command": "test", "date": "2026-01-01", "questions": 20, "hardware": "a processor"}
@@ -183,7 +183,7 @@ def test_a_folder_in_which_no_run_begins_is_taken_back(tmp_path):
 )
 def test_a_failed_write_is_told_in_one_line(tmp_path, error):
     words = r"\((No space left on device|writing failed at line 1)\); make room .*--resume"
-    with pytest.raises(InputError, match=words), writing(tmp_path):
+    with pytest.raises(InputError, match=words), saving(tmp_path):
         raise error
 
 

@@ -211,9 +211,9 @@ def test_questions_on_one_image_or_patient_are_not_independent():
     assert by_image["interval"] == list(wilson(3, 6))
     assert by_patient["effective_n"] == pytest.approx(12 / (8 / 3))
     assert "all worth 6 independent questions" in stats.summary_table(by_image)
-    assert stats.effective_n([1, 1, 1, 1], "aabb") == 2
-    assert stats.effective_n([1, 0, 1, 0], "abcd") == 4
-    assert stats.effective_n([1, 0, 1, 0], "aabb") == 4  # never more than there are
+    assert stats.design_effect([1, 1, 1, 1], "aabb") == 2
+    assert stats.design_effect([1, 0, 1, 0], "abcd") == 1
+    assert stats.design_effect([1, 0, 1, 0], "aabb") == 1  # never more than there are
 
 
 def test_the_design_effect_keeps_the_interval_s_promise():
@@ -221,7 +221,7 @@ def test_the_design_effect_keeps_the_interval_s_promise():
     for _ in range(200):
         skill = np.repeat(rng.beta(2, 2, 60), 5)  # 60 patients with 5 slices each
         right = (rng.random(300) < skill).astype(int)
-        worth = stats.effective_n(right, [f"p{n // 5}" for n in range(300)])
+        worth = 300 / stats.design_effect(right, [f"p{n // 5}" for n in range(300)])
         low, high = wilson(right.mean() * worth, worth)
         held += low <= 0.5 <= high
     assert held / 200 > 0.9

@@ -12,7 +12,7 @@ from layouts import REAL, needs_real, picture
 
 from medr1_lib.cli import main
 from medr1_lib.data import audit, dataset, images, tables
-from medr1_lib.data.importing import Settings, held_out, letter_of
+from medr1_lib.data.importing import ImportSettings, held_out, letter_of
 from medr1_lib.data.question import Question
 from medr1_lib.errors import InputError
 
@@ -287,7 +287,7 @@ def test_what_was_left_out_is_told_by_line(tmp_path):
             tmp_path / "t.csv",
             tmp_path / "pictures",
             tmp_path / "x",
-            settings=Settings(strict=True),
+            settings=ImportSettings(strict=True),
         )
 
 
@@ -342,6 +342,12 @@ def test_rare_labels_are_held_out_where_they_can_be():
     test = held_out(groups)
     assert len(test) == 6
     assert sum(("x", "rare") in groups[name] for name in test) == 1
+    rare = {f"{n:03}": {("x", f"rare {n // 3}"), "x", ""} for n in range(90)}
+    many = {f"{n}": {("x", "often"), "x", ""} for n in range(100, 400)}
+    test = held_out(rare | many)
+    assert len(test) == 78  # a fifth of all, although a third of each rare label
+    assert len(test & rare.keys()) == 30
+    assert len(held_out(rare)) == 30
     assert held_out({"a": {""}, "b": {""}}) == {"a"}
     assert held_out({"a": {""}}) == set()
 
@@ -354,9 +360,9 @@ def test_a_patient_on_both_sides_of_a_given_split_is_refused_with_both_lines(tmp
         InputError, match=r"line 2: patient p1 is in train, and in test at .*line 4"
     ):
         imported(tmp_path, LEAKY)
-    _, card = imported(tmp_path, LEAKY, settings=Settings(allow_leaks=True))
+    _, card = imported(tmp_path, LEAKY, settings=ImportSettings(allow_leaks=True))
     assert card["records"] == {"train": 1, "val": 1, "test": 1}
-    again = Settings(drop_leaks=True, again=True)
+    again = ImportSettings(drop_leaks=True, again=True)
     _, card = imported(tmp_path, LEAKY, settings=again)
     assert card["records"] == {"val": 1, "test": 1}
     assert card["dropped_leaks"] == 1
@@ -381,7 +387,7 @@ def test_a_split_without_test_is_drawn_and_val_is_kept(tmp_path):
             tmp_path,
             "image,label,split\na.png,x,left\nb.png,y,left\n",
             name="u.csv",
-            settings=Settings(again=True),
+            settings=ImportSettings(again=True),
         )
 
 
@@ -436,7 +442,7 @@ def test_again_replaces_an_import_and_converts_only_what_is_new(tmp_path, monkey
     loaded, load = [], images.load
     monkeypatch.setattr(images, "load", lambda *a, **k: loaded.append(a[2]) or load(*a, **k))
     picture(9).save(tmp_path / "pictures/gone.png")
-    splits, card = imported(tmp_path, text, settings=Settings(again=True))
+    splits, card = imported(tmp_path, text, settings=ImportSettings(again=True))
     assert loaded == ["gone.png"]
     assert card["skipped"] == []
     assert len(everything(splits)) == 3
@@ -454,7 +460,7 @@ def test_again_replaces_an_import_and_converts_only_what_is_new(tmp_path, monkey
             tmp_path / "pictures",
             tmp_path / "mine",
             question=ASK,
-            settings=Settings(again=True),
+            settings=ImportSettings(again=True),
         )
 
 

@@ -4,6 +4,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +21,9 @@ from transformers.integrations import integration_utils
 from medr1_lib.data.styles import STYLES
 from medr1_lib.errors import InputError
 from medr1_lib.model.loading import load_policy, quantize_in_training
+from medr1_lib.model.memory import on_meta, qwen2_vl_2b
 from medr1_lib.rl import train as module
+from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.rewards import rewards
 from medr1_lib.rl.run import Run, last_checkpoint
 from medr1_lib.rl.train import train
@@ -248,6 +251,47 @@ def test_unpacked_weights_train_the_adapter_of_the_packed_ones(tmp_path):
     assert quantize_in_training(unpacked.adapter) == "nf4"
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "gigabytes", "needed"),
+    [
+        ("gpu", {}, 14, None),
+        ("gpu-large-card", {}, 70, None),
+        ("gpu-large-card", {}, 22, "46.0"),  # a card of 24 GB
+        ("gpu-large-card", {}, 48, None),
+        ("gpu", {"per_device_train_batch_size": 64}, 22, "44.1"),  # the rollouts of a pass alone
+        ("gpu", {"quantize": "nf4-unpacked"}, 7, "7.5"),  # 5.5 without unpacked weights
+        ("gpu", {}, 7, None),
+        ("gpu-sft", {"quantize": "nf4-unpacked"}, 1, "1.9"),
+    ],
+)
+def test_what_a_card_has_no_room_for_is_refused(
+    name, changes, gigabytes, needed, tmp_path, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(
+        torch.cuda,
+        "mem_get_info",
+        lambda on: asked.append(on) or (int(gigabytes * 1e9), 80 * 10**9),
+    )
+    here = {"model": "a", "data": "b", "use_cpu": True, "bf16": False}
+    recipe = load_recipe(name, **here | changes)
+    base = on_meta(qwen2_vl_2b()).bfloat16()
+    words = f"a pass takes {needed} GB, and {gigabytes}.0 GB are free; take the recipe gpu"
+    with pytest.raises(InputError, match=words) if needed else nullcontext():
+        module.check_room(recipe, recipe.trl_config(tmp_path), base, prompt=316)
+    assert asked == [torch.device("meta")]
+
+
+def test_the_room_is_looked_at_before_the_base_is_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda on: (1000, 2000))
+    monkeypatch.setattr(module, "unpack", lambda model: pytest.fail("unpacked"))
+    recipe = trainings.grpo(quantize="nf4-unpacked")
+    config = recipe.trl_config(tmp_path)
+    config.use_cpu = False
+    with pytest.raises(InputError, match="per_device_train_batch_size"):
+        module.make_trainer(recipe, config)
+
+
 def test_a_base_that_does_not_keep_the_form_gets_the_published_rules(tmp_path, monkeypatch, capsys):
     def by_rules(style, rules):
         seldom = trainings.named("format_reward", lambda completions, **_: [0.0] * len(completions))
@@ -310,6 +354,7 @@ import torch
 import trainings
 import trl
 import yaml
+from contextlib import nullcontext
 from pathlib import Path
 from transformers import TrainerCallback
 from medr1_lib.rl import train as module
@@ -336,6 +381,7 @@ import trl
 import yaml
 from accelerate import PartialState
 from accelerate.utils import DistributedType
+from contextlib import nullcontext
 from pathlib import Path
 from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback

@@ -15,7 +15,7 @@ from transformers.integrations.bitsandbytes import replace_with_bnb_linear
 
 from medr1_lib.cli import exit_status
 from medr1_lib.errors import InputError
-from medr1_lib.model import qwen2b
+from medr1_lib.model import memory
 from medr1_lib.model.loading import NOT_QUANTIZED, load_policy
 from medr1_lib.rl.recipe import load_recipe
 from tools import fake_2b
@@ -28,14 +28,14 @@ def count(module) -> int:
 
 @pytest.fixture(scope="module")
 def quantized():
-    model = qwen2b.on_meta(qwen2b.qwen2_vl_2b())
+    model = memory.on_meta(memory.qwen2_vl_2b())
     # What else a quantization is told changes no shape.
     replace_with_bnb_linear(model, NOT_QUANTIZED, BitsAndBytesConfig(load_in_4bit=True))
     return model
 
 
 def test_it_has_the_published_size():
-    model = qwen2b.on_meta(qwen2b.qwen2_vl_2b())
+    model = memory.on_meta(memory.qwen2_vl_2b())
     assert {weight.device.type for weight in model.parameters()} == {"meta"}
     assert count(model) == 2_208_985_600
     assert count(model.model.visual) == 665_271_296
@@ -65,7 +65,7 @@ def test_the_gpu_recipe_trains_18_million_weights(quantized):
 def small():
     """The published configuration, but for its sizes."""
     sizes = {"hidden_size": 128, "intermediate_size": 192, "num_hidden_layers": 2}
-    config = qwen2b.qwen2_vl_2b()
+    config = memory.qwen2_vl_2b()
     for name, value in sizes.items():
         setattr(config.text_config, name, value)
     config.text_config.layer_types = config.text_config.layer_types[:2]

@@ -16,7 +16,7 @@ from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 from medr1_lib.cli import exit_status
 from medr1_lib.errors import InputError
 from medr1_lib.files import require_free
-from medr1_lib.model.qwen2b import on_meta, qwen2_vl_2b
+from medr1_lib.model.memory import on_meta, qwen2_vl_2b
 from tools.pretrain.tiny import tiny_processor
 
 SPARE = 2**26  # bytes on the disk for everything that is not a weight

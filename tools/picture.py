@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser("python -m tools.picture", description=__doc__)
     parser.add_argument("--out", type=Path, default=OUT, metavar="FILE", help="PNG file to write")
     out = parser.parse_args(arguments).out
-    with kernel.writing(out):
+    with kernel.writing_out(out):
         out.write_bytes(images.png(picture()))
     print(f"wrote {out}")
     return 0

@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
     """Fill both pages and say so."""
     argparse.ArgumentParser("python -m tools.readme", description=__doc__).parse_args(arguments)
     for path, fill in ((README, filled), (RESULTS, marked)):
-        with kernel.writing(path):
+        with kernel.writing_out(path):
             path.write_text(fill(path.read_text(encoding="utf-8")), encoding="utf-8")
         print(f"filled {path}")
     return 0

@@ -21,7 +21,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from tqdm.auto import tqdm
 
-from medr1_lib.analysis import plots, rationale, recorded, transfer
+from medr1_lib.analysis import grounding, plots, recorded, transfer
 from medr1_lib.analysis.plots import Drawn
 from medr1_lib.analysis.stats import holm
 from medr1_lib.analysis.transfer import Maps, TransferAnswers, maps, matrix, on_diagonal
@@ -262,8 +262,8 @@ def _reasons(records: pd.DataFrame) -> pd.DataFrame:
     """Share of false claims of the bases and of models trained on everything."""
     plain = records["control"].eq("none") & records["mark"].eq("random")
     kept = records[plain & records["axis"].eq("all") & records["shortcut"].eq(0)]
-    scored = rationale.score(kept.dropna(subset="scene"))
-    rates = rationale.summary(scored, ["method", "style"])
+    scored = grounding.score(kept.dropna(subset="scene"))
+    rates = grounding.summary(scored, ["method", "style"])
     rates = rates[rates["measure"] == "hallucination"].dropna(subset="value")
     return rates.assign(group=rates["method"] + ", " + rates["style"], share=rates["value"])
 

@@ -32,11 +32,10 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from benchmarks.speed.sides import trainer
 from medr1_lib.cli import exit_status
-from medr1_lib.course.chapters.chapter_09 import Step, memory, peak
 from medr1_lib.errors import InputError
 from medr1_lib.files import check_writable, write_json
 from medr1_lib.model.loading import base_model, load_policy
-from medr1_lib.model.qwen2b import qwen2_vl_2b
+from medr1_lib.model.memory import Step, memory, peak, qwen2_vl_2b
 from medr1_lib.provenance import LIBRARIES, hardware
 from medr1_lib.rl import generation, graph
 from medr1_lib.rl.recipe import load_recipe

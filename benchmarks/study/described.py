@@ -21,7 +21,7 @@ import pandas as pd
 from benchmarks.stamp import run_stamp
 from benchmarks.study.registered import PICTURE, fingerprint, outcomes
 from medr1_lib.analysis.gains import read_all
-from medr1_lib.analysis.rationale import ASKED
+from medr1_lib.analysis.grounding import ASKED
 from medr1_lib.analysis.recorded import ANSWERS
 from medr1_lib.analysis.stats import mean_table
 from medr1_lib.cli import exit_status

@@ -39,7 +39,7 @@ from medr1_lib.model.loading import ImageOnlyQwen2VLProcessor as Processor
 from medr1_lib.model.loading import load_policy
 from medr1_lib.model.vision_cache import VisionCache
 from medr1_lib.rl.generation import packed_inputs, packed_outputs
-from medr1_lib.rl.loop import Config, Policy, encode, sample
+from medr1_lib.rl.loop import Adapted, Config, encode, sample
 from medr1_lib.rl.recipe import Recipe, load_recipe
 from medr1_lib.rl.run import begun
 from medr1_lib.rl.train import grpo_rows, train
@@ -152,7 +152,7 @@ def by_teacher(recipe: Recipe, teacher: Path, out: Path) -> tuple[pd.DataFrame, 
 
 
 def distill(
-    student: Policy, teacher: Policy, processor: Processor, rows: Dataset, config: Config
+    student: Adapted, teacher: Adapted, processor: Processor, rows: Dataset, config: Config
 ) -> Iterator[float]:
     """Bring the student nearer to the teacher on what the student itself writes."""
     group, size = config.num_generations, config.per_device_train_batch_size

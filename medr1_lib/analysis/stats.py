@@ -46,19 +46,17 @@ def share(records: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def effective_n(credit: Iterable[float], clusters: Iterable[str]) -> float:
-    """How many independent questions these are worth: n over the design effect.
+def design_effect(credit: Iterable[float], clusters: Iterable[str]) -> float:
+    """How many questions in clusters tell as much as one independent question: 1 or more.
 
-    Questions about one image, or about the images of one patient, are a cluster.
-
-    Source: Kish 1965, "Survey Sampling", 5.4.
+    Questions about one image, or about the images of one patient, are a cluster (Kish 1965, 5.4).
     """
     off = pd.Series([*credit], dtype=float)
     off -= off.mean()
     alone, together = (off**2).sum(), off.groupby(list(clusters)).sum()
     if len(together) == len(off) or not alone:
-        return float(len(together))
-    return float(len(off) / max(1.0, (together**2).sum() / alone))
+        return len(off) / len(together)
+    return float(max(1.0, (together**2).sum() / alone))
 
 
 def clusters(records: pd.DataFrame) -> pd.Series:
@@ -71,13 +69,13 @@ def summary(records: pd.DataFrame) -> dict[str, Any]:
     """The shares of one style of an evaluation: overall, by group, and of the controls.
 
     Replies that name no option are `unread` and count as wrong. Where questions share a `patient`
-    or an image, they count as `effective_n` independent ones in the interval.
+    or an image, they count as `effective_n` independent ones in the interval: by the design effect.
     """
 
     def shares(group: pd.DataFrame) -> dict[str, Any]:
         found = share(group) | {"unread": float(group["parsed"].isna().mean())}
         if (shared := clusters(group)).duplicated().any():
-            worth: Any = effective_n(group["correct"], shared)
+            worth: Any = len(group) / design_effect(group["correct"], shared)
             found["effective_n"] = worth
             found["interval"] = list(wilson(found["accuracy"] * worth, worth))
         return found
@@ -147,7 +145,7 @@ def paired(first: pd.Series, second: pd.Series, shared: pd.Series | None = None)
     n, both = len(first), int((first & second).sum())
     lost, won = int((first & ~second).sum()), int((~first & second).sum())
     gained = second.astype(int) - first
-    worth = float(n) if shared is None else effective_n(gained, shared)
+    worth = n / (1 if shared is None else design_effect(gained, shared))
     interval = paired_interval(lost * worth / n, won * worth / n, worth)
     if shared is not None and shared.duplicated().any():
         sums = gained.groupby(shared).sum()

@@ -20,12 +20,12 @@ from medr1_lib.errors import InputError
 CELL = ["train", "test", "n", "seeds", "accuracy", "low", "high"]
 GAIN = ["gain", "gain_low", "gain_high"]
 TEST = ["difference", "low", "high", "p"]
-RULES = {
+BLIND_RULES = {
     "chance": audit.uniform,
     "letter majority": audit.letter_majority,
     "option prior": audit.option_ratio,
 }
-IMAGES = {"blank image": "blank", "shuffled image": "shuffled"}
+BLIND_IMAGES = {"blank image": "blank", "shuffled image": "shuffled"}
 
 Names = Iterable[str]
 Noise = Sequence[tuple[float, int]]  # variances of an accuracy, with their degrees of freedom
@@ -288,12 +288,12 @@ def blind_baselines(
     for test in dict.fromkeys(asked[column]):
         known = [q for q in train if axis == "all" or getattr(q, column) == test]
         posed = [q for q in questions if getattr(q, column) == test]
-        for name, rule in RULES.items():
+        for name, rule in BLIND_RULES.items():
             share, n = rule(known, posed), len(posed)
             interval = (share, share) if name == "chance" else wilson(round(share * n), n)
             rows.append((name, test, n, 1, share, *interval))
     tables = [pd.DataFrame(rows, columns=CELL)]
-    for name, control in IMAGES.items():
+    for name, control in BLIND_IMAGES.items():
         if len(select(records, method, style, axis, control)):
             shown = matrix(transfer_answers(records, method, style, axis, control))
             own = on_diagonal(shown) | shown["train"].eq("none")

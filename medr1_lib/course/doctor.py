@@ -24,8 +24,8 @@ BROKEN = (ImportError, OSError, RuntimeError)  # what a damaged package raises
 
 
 @dataclass(frozen=True)
-class Item:
-    """One thing that was looked at."""
+class Check:
+    """One thing that was checked."""
 
     name: str
     status: str  # `OK`, `WARN` (the laptop tier runs without it) or `FAIL`
@@ -33,25 +33,25 @@ class Item:
     stops: tuple[str, ...] = ()  # the tiers that cannot run because of it
 
 
-def examine(models: bool = True) -> list[Item]:
+def examine(models: bool = True) -> list[Check]:
     """Look at everything that the course needs; without `models`, at nothing that needs torch."""
     there = [*machine(sys.version_info[:3]), writable(HERE / "_output"), packages(), kernel()]
     return [*there, at_work(), gpu()] if models else there
 
 
-def runnable(items: list[Item]) -> list[str]:
+def runnable(items: list[Check]) -> list[str]:
     """The tiers that no item stops."""
     stopped = {tier for item in items for tier in item.stops}
     return [tier for tier in TIERS if tier not in stopped]
 
 
-def _judge(name: str, good: bool, found: str, remedy: str, stops: tuple[str, ...] = EVERY) -> Item:
+def _judge(name: str, good: bool, found: str, remedy: str, stops: tuple[str, ...] = EVERY) -> Check:
     if good:
-        return Item(name, "OK", found)
-    return Item(name, "FAIL" if "laptop" in stops else "WARN", f"{found}; {remedy}", stops)
+        return Check(name, "OK", found)
+    return Check(name, "FAIL" if "laptop" in stops else "WARN", f"{found}; {remedy}", stops)
 
 
-def machine(version: tuple[int, int, int]) -> list[Item]:
+def machine(version: tuple[int, int, int]) -> list[Check]:
     """The interpreter (all is tested on 3.11, what needs no torch to 3.13), memory, free disk."""
     found = ".".join(map(str, version))
     memory, disk = _memory() / GIB, shutil.disk_usage(HERE).free / GIB
@@ -73,22 +73,22 @@ def _memory() -> int:
     return min([psutil.virtual_memory().total, *(int(one) for one in limits if one.isdigit())])
 
 
-def writable(folder: Path) -> Item:
+def writable(folder: Path) -> Check:
     """Whether runs can be written, here or at least elsewhere."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
-            return Item("output", "OK", f"{folder.name}/ can be written")
+            return Check("output", "OK", f"{folder.name}/ can be written")
     except OSError as error:
         problem = str(error)
     try:
         with tempfile.TemporaryFile():
-            return Item("output", "WARN", f"{problem}; choose another folder with --out")
+            return Check("output", "WARN", f"{problem}; choose another folder with --out")
     except OSError:
         return _judge("output", False, problem, "make the course's folder writable")
 
 
-def packages() -> Item:
+def packages() -> Check:
     """Whether each package is there and fits the others, by `pip check`."""
     check = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
     problem = " ".join((check.stdout + check.stderr).split()) if check.returncode else ""
@@ -99,7 +99,7 @@ def packages() -> Item:
     return _judge("packages", not problem, found, "run `make setup`")
 
 
-def kernel() -> Item:
+def kernel() -> Check:
     """The Jupyter kernel `python3`, which must be this Python and no other."""
     from jupyter_client.kernelspec import KernelSpecManager
 
@@ -111,7 +111,7 @@ def kernel() -> Item:
     return _judge("Jupyter kernel", ours, found, "run `python -m ipykernel install --sys-prefix`")
 
 
-def at_work() -> Item:
+def at_work() -> Check:
     """torch and bitsandbytes pack weights to 4 bits on the CPU and back."""
     try:
         import torch
@@ -127,27 +127,27 @@ def at_work() -> Item:
     return _judge("torch and bitsandbytes at work", good, found, remedy, TRAINING)
 
 
-def gpu() -> Item:
+def gpu() -> Check:
     """The first NVIDIA GPU and its memory, or what keeps torch from it."""
     try:
         import torch
 
         if not torch.cuda.is_available():
-            return Item("GPU", "WARN", _unused_gpu(torch.version.cuda), ("gpu",))
+            return Check("GPU", "WARN", _unused_gpu(torch.version.cuda), ("gpu",))
         card = torch.cuda.get_device_properties(0)
     except BROKEN as error:
-        return Item("GPU", "WARN", str(error), ("gpu",))
+        return Check("GPU", "WARN", str(error), ("gpu",))
     found = f"{card.name}, {card.total_memory / GIB:.0f} GiB"
     more = torch.cuda.device_count() - 1
     found += f", the first of {more + 1}; one is used unless torchrun starts more" if more else ""
     power = card.major + card.minor / 10
     if power < 7.5:
-        return Item("GPU", "WARN", f"{found}; this torch has no kernels for it", ("gpu",))
+        return Check("GPU", "WARN", f"{found}; this torch has no kernels for it", ("gpu",))
     if card.total_memory < GPU_MEMORY * GIB:
-        return Item("GPU", "WARN", f"{found}; the gpu tier needs {GPU_MEMORY} GiB", ("gpu",))
+        return Check("GPU", "WARN", f"{found}; the gpu tier needs {GPU_MEMORY} GiB", ("gpu",))
     if power < 8:
-        return Item("GPU", "WARN", f"{found}; it has no bfloat16: train with --recipe gpu-t4")
-    return Item("GPU", "OK", found)
+        return Check("GPU", "WARN", f"{found}; it has no bfloat16: train with --recipe gpu-t4")
+    return Check("GPU", "OK", found)
 
 
 def _unused_gpu(cuda: str | None) -> str:

@@ -30,9 +30,9 @@ from medr1_lib.errors import InputError, refusing
 MADE_BY = "python -m medr1_lib data import"
 TEST_EVERY = 5  # one group in five is for testing, where the data has no split of its own
 SAMPLE = 32  # images whose size tells how much disk all will need
-DRAWN = "one image in five is test, with all its questions, stratified by answer"
-DRAWN_PATIENTS = "one patient in five is test, with all images, stratified by answer"
-SPLITS = ("train", "val", "test")
+DRAWN = "one image in five is test, with all its questions, and more where answers are rare"
+DRAWN_PATIENTS = "one patient in five is test, with all images, and more where answers are rare"
+SIDES = ("train", "val", "test")
 DROP = "correct the record or drop it"
 MAX_BYTES = 2**30  # no image or JSON file of OmniMedVQA comes near one gibibyte
 _AGAIN = "download the zip file again"
@@ -169,7 +169,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ImportSettings:
     """How an import goes about it."""
 
     side: int = images.SIDE  # the longest that an image keeps, in pixels
@@ -180,7 +180,7 @@ class Settings:
     again: bool = False  # replace what an import wrote before
 
 
-DEFAULT = Settings()
+DEFAULT = ImportSettings()
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def image_id(path: str) -> str:
     return hashlib.sha256(path.encode()).hexdigest()[:16]
 
 
-def text(record: Mapping[str, Any], key: str) -> str:
+def cell(record: Mapping[str, Any], key: str) -> str:
     """A field as text without white space around it; an `InputError` if there is none."""
     found = record.get(key)
     if isinstance(found, int | float) and not isinstance(found, bool) and abs(found) < 1e15:
@@ -214,7 +214,7 @@ def text(record: Mapping[str, Any], key: str) -> str:
 
 def image_path(record: Mapping[str, Any], key: str) -> str:
     """The path of an image in a field; an `InputError` if it leads out of the data."""
-    path = text(record, key).replace("\\", "/")  # as programs on Windows write it
+    path = cell(record, key).replace("\\", "/")  # as programs on Windows write it
     if is_outside(path) or not path.isprintable():
         raise InputError("record", f"its image {path!r} points outside the data", DROP)
     return str(PurePosixPath(path))
@@ -247,7 +247,7 @@ def write(
     out: Path,
     rule: str,
     about: Mapping[str, Any],
-    settings: Settings = DEFAULT,
+    settings: ImportSettings = DEFAULT,
 ) -> dict[str, Any]:
     """Convert the images of records, split the records, and write them as a data set.
 
@@ -273,7 +273,7 @@ def write(
             problem = f"{bad[0].problem} ({len(bad)} of {len(bad) + len(items)} records are bad)"
             raise InputError(bad[0].where, problem, bad[0].remedy)
         sides = _apart(items, done, settings) if rule else _drawn(items, done)
-        parts = {name: [one for one in sides if one.split == name] for name in SPLITS}
+        parts = {name: [one for one in sides if one.split == name] for name in SIDES}
         parts = {name: part for name, part in parts.items() if part}  # an empty one cannot be read
         patients = {item.patient for item in sides} - {""}
         card = {
@@ -306,7 +306,7 @@ def write(
 
 
 def _convert_all(
-    source: Source, items: list[Item], converted: Path, out: Path, settings: Settings
+    source: Source, items: list[Item], converted: Path, out: Path, settings: ImportSettings
 ) -> dict[str, Converted | InputError]:
     """Convert all images, but first a few, which tell whether the disk has room for the rest."""
     paths = sorted({item.image for item in items})
@@ -324,7 +324,7 @@ def _convert_all(
 
 
 def convert(
-    source: Source, paths: Sequence[str], folder: Path, settings: Settings = DEFAULT
+    source: Source, paths: Sequence[str], folder: Path, settings: ImportSettings = DEFAULT
 ) -> dict[str, Converted | InputError]:
     """Convert images to PNG files, in parallel, or say what is wrong; `folder` may hold some."""
 
@@ -384,7 +384,7 @@ def _keys(item: Item, done: Mapping[str, Converted]) -> list[Key]:
     return [image, ("patient", item.patient)] if item.patient else [image]
 
 
-def _apart(items: list[Item], done: Mapping[str, Converted], settings: Settings) -> list[Item]:
+def _apart(items: list[Item], done: Mapping[str, Converted], how: ImportSettings) -> list[Item]:
     """The records of a given split, which is refused or cut down where its sides share something.
 
     Of the sides, that of test is kept, then that of `val`.
@@ -394,19 +394,19 @@ def _apart(items: list[Item], done: Mapping[str, Converted], settings: Settings)
         for key in _keys(item, done):
             sides[key].setdefault(item.split, item)
     crossing = [key for key in sorted(sides) if len(sides[key]) > 1]
-    if crossing and not (settings.allow_leaks or settings.drop_leaks):
+    if crossing and not (how.allow_leaks or how.drop_leaks):
         (kind, name), (one, other) = crossing[0], [*sides[crossing[0]].values()][:2]
         what = f"patient {name}" if kind == "patient" else "an image of the same pixels"
         problem = f"{what} is in {one.split}, and in {other.split} at {other.where}"
         remedy = f"move one of them, or use --drop-leaks or --allow-leaks ({len(crossing)} such)"
         raise InputError(one.where, problem, remedy)
-    if not settings.drop_leaks:
+    if not how.drop_leaks:
         return items
-    last = {key: max(map(SPLITS.index, side)) for key, side in sides.items()}
+    last = {key: max(map(SIDES.index, side)) for key, side in sides.items()}
     return [
         item
         for item in items
-        if all(SPLITS.index(item.split) == last[key] for key in _keys(item, done))
+        if all(SIDES.index(item.split) == last[key] for key in _keys(item, done))
     ]
 
 
@@ -438,20 +438,25 @@ def _drawn(items: list[Item], done: Mapping[str, Converted]) -> list[Item]:
 def held_out(groups: Mapping[str, set[Hashable]]) -> set[str]:
     """The names of the groups for testing: one in five of each label, rare labels first.
 
-    A label of fewer than three groups has none of its own there, but counts among coarser ones.
+    A label of three groups or more has one there at least. What that is more than its fifth, the
+    more frequent labels of its modality have less. One of fewer counts among coarser labels only.
     """
     members = defaultdict(list)
     for name in sorted(groups):
         for label in groups[name]:
             members[label].append(name)
     test, train = set[str](), set[str]()
+    over = defaultdict[str | None, float](float)  # by modality: groups in `test` beyond a fifth
     for label in sorted(members, key=lambda one: (len(members[one]), repr(one))):
-        share = (len(members[label]) + TEST_EVERY // 2) // TEST_EVERY  # to the nearest
-        missing = max(0, share - len(test.intersection(members[label])))
-        free = [name for name in members[label] if name not in test | train]
-        if share:
+        modality = label[0] if isinstance(label, tuple) else None
+        names, fifth = members[label], len(members[label]) / TEST_EVERY
+        if share := max(round(fifth) - max(0, int(over[modality])), len(names) >= 3):
+            missing = max(0, share - len(test.intersection(names)))
+            free = [name for name in names if name not in test | train]
             test.update(free[:missing])
             train.update(free[missing:])
+            if modality:
+                over[modality] += len(test.intersection(names)) - fifth
     return test or set(sorted(groups)[: len(groups) > 1])
 
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from medr1_lib.data import importing
-from medr1_lib.data.importing import DROP, Item, Settings, image_id, image_path, letter_of, text
+from medr1_lib.data.importing import DROP, Item, cell, image_id, image_path, letter_of
 from medr1_lib.data.question import ALL_LETTERS, Question, canonical
 from medr1_lib.errors import InputError, refusing
 
@@ -112,7 +112,7 @@ def _parse(
             if not isinstance(record, dict):
                 raise InputError(where, "is not a JSON object", DROP)
             question, image = read(record)
-            patient = next((text(record, key) for key in PATIENT if record.get(key)), "")
+            patient = next((cell(record, key) for key in PATIENT if record.get(key)), "")
             file.items.append(Item(question, image, where, patient, file.split))
         except InputError as error:
             file.bad.append(InputError(where, error.problem, error.remedy))
@@ -145,8 +145,8 @@ def parse_problem(problem: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _from_split(record: dict[str, Any], modality: str, question_type: str) -> tuple[Question, str]:
-    image, solution = image_path(record, "image"), text(record, "solution")
-    stem, options = parse_problem(text(record, "problem"))
+    image, solution = image_path(record, "image"), cell(record, "solution")
+    stem, options = parse_problem(cell(record, "problem"))
     answer = _SOLUTION.fullmatch(solution)
     if answer is None:
         remedy = "write it as `<answer> B </answer>`"
@@ -158,16 +158,16 @@ def _from_split(record: dict[str, Any], modality: str, question_type: str) -> tu
 
 
 def _from_qa(record: dict[str, Any]) -> tuple[Question, str]:
-    image, stem = image_path(record, "image_path"), text(record, "question")
+    image, stem = image_path(record, "image_path"), cell(record, "question")
     keys = sorted(key for key in record if key.startswith("option_"))
-    options = tuple(text(record, key) for key in keys if record[key] is not None)
-    letter = letter_of(text(record, "gt_answer"), options)
+    options = tuple(cell(record, key) for key in keys if record[key] is not None)
+    letter = letter_of(cell(record, "gt_answer"), options)
     # one record of the release (in `Chest CT Scan.json`) calls the field `modality`
     named = "modality_type" if "modality_type" in record else "modality"
-    modality = canonical("modality", text(record, named))
-    question_type = canonical("question_type", text(record, "question_type"))
-    labels = modality, question_type, image_id(image), text(record, "dataset")
-    given = text(record, "question_id") if record.get("question_id") else ""
+    modality = canonical("modality", cell(record, named))
+    question_type = canonical("question_type", cell(record, "question_type"))
+    labels = modality, question_type, image_id(image), cell(record, "dataset")
+    given = cell(record, "question_id") if record.get("question_id") else ""
     return Question(stem, options, letter, *labels, id=given), image
 
 
@@ -176,7 +176,7 @@ def import_data(
     out: Path,
     splits: Path | None = None,
     by: str = "modality",
-    settings: Settings = importing.DEFAULT,
+    settings: importing.ImportSettings = importing.DEFAULT,
 ) -> dict[str, Any]:
     """Import OmniMedVQA, or anything laid out like it; see `importing.write`.
 

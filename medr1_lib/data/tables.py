@@ -17,7 +17,7 @@ import yaml
 
 from medr1_lib import files
 from medr1_lib.data import importing
-from medr1_lib.data.importing import DROP, Item, Settings, image_id, image_path, letter_of, text
+from medr1_lib.data.importing import DROP, Item, cell, image_id, image_path, letter_of
 from medr1_lib.data.question import ALL_LETTERS, Question, canonical
 from medr1_lib.errors import InputError, refusing
 
@@ -44,7 +44,7 @@ def import_data(
     columns: Mapping[str, str] | None = None,
     modality: str = "unknown",
     question: str = "",
-    settings: Settings = importing.DEFAULT,
+    settings: importing.ImportSettings = importing.DEFAULT,
 ) -> dict[str, Any]:
     """Import a table of questions or of labels as a data set; see `read` and `importing.write`.
 
@@ -164,8 +164,8 @@ class _Reader:
         self, name: str, rows: Rows, columns: Mapping[str, str], modality: str, stem: str
     ) -> None:
         self._name, self._rows, self._columns = name, rows, columns
-        self._modality = canonical("modality", text({"--modality": modality}, "--modality"))
-        self._stem = stem and text({"--question": stem}, "--question")
+        self._modality = canonical("modality", cell({"--modality": modality}, "--modality"))
+        self._stem = stem and cell({"--question": stem}, "--question")
         self.pictures: dict[str, bytes] = {}  # those that the table holds itself
         self.left_open = 0  # questions whose answer is free text, which nothing here can score
         self._labels: dict[str, dict[str, str]] = defaultdict(dict)  # modality, plain: as spelled
@@ -204,7 +204,7 @@ class _Reader:
         name = self._columns.get(key)
         if default is not None and (name is None or row.get(name) in (None, "")):
             return default
-        return text(row, name or key)
+        return cell(row, name or key)
 
     def _modality_of(self, row: Row) -> str:
         return canonical("modality", self._told(row, "modality", self._modality))
@@ -214,7 +214,7 @@ class _Reader:
         modality = self._modality_of(row)
         stem = self._told(row, "question", self._stem)
         if "label" in self._columns:
-            options, letter = self._of_label(text(row, self._columns["label"]), modality, image)
+            options, letter = self._of_label(cell(row, self._columns["label"]), modality, image)
         else:
             options = self._options(row)
             answer = self._told(row, "answer")
@@ -274,7 +274,7 @@ class _Reader:
         else:
             cells = [row.get(self._columns.get(letter, "")) for letter in ALL_LETTERS]
             given = [cell for cell in cells if cell not in (None, "")]
-        told = [text({"option": one}, "option") for one in given]
+        told = [cell({"option": one}, "option") for one in given]
         marked = [re.fullmatch(r"([A-H])\s*[:.)]\s*(.+)", one, re.DOTALL) for one in told]
         pairs = zip(marked, ALL_LETTERS, strict=False)
         if all(mark and mark[1] == letter for mark, letter in pairs):

@@ -35,7 +35,7 @@ from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.model.loading import base_directory, load_policy
 from medr1_lib.model.vision_cache import Features
 from medr1_lib.provenance import hardware
-from medr1_lib.rl.recipe import FILTERS, Loader, Recipe, fits, load_recipe
+from medr1_lib.rl.recipe import FILTERS, Loader, Recipe, load_recipe, of_kind
 from medr1_lib.rl.run import LOG, begun
 from medr1_lib.rl.train import train
 
@@ -58,7 +58,7 @@ def _check(plan: "Grid | Plan") -> None:
     for name, kind in get_type_hints(type(plan)).items():
         given = getattr(plan, name)
         values = given if isinstance(given, tuple) else (given,)
-        sound = fits(given, kind) and (given or name not in NEEDED)
+        sound = of_kind(given, kind) and (given or name not in NEEDED)
         if not sound or (name in COUNTS and given < 1):
             raise InputError("plan", f"{name} is {given!r}", "write a sound type and size")
         allowed = ALLOWED.get(name, values)

@@ -19,7 +19,7 @@ from medr1_lib.rl.grpo import group_advantages, grpo_loss, token_logps, token_we
 from medr1_lib.rl.rewards import RewardFunction
 
 Rewards: TypeAlias = Sequence[RewardFunction]
-Policy: TypeAlias = Any  # a Qwen2-VL with a LoRA adapter
+Adapted: TypeAlias = Any  # a Qwen2-VL with a LoRA adapter
 Inputs: TypeAlias = Any  # what its processor makes of a batch
 Config: TypeAlias = Any  # TRL's `GRPOConfig`, of whose many settings those are read that stand here
 
@@ -57,7 +57,7 @@ class Task:
     """What a step needs of policy, `train.grpo_rows` and rewards, as some of TRL's settings say."""
 
     def __init__(
-        self, policy: Policy, processor: Processor, rows: Dataset, rewards: Rewards, config: Config
+        self, policy: Adapted, processor: Processor, rows: Dataset, rewards: Rewards, config: Config
     ) -> None:
         self.policy, self.processor, self.config = policy, processor, config
         self.group, self.max_length = config.num_generations, config.max_completion_length
@@ -113,7 +113,7 @@ def encode(processor: Processor, batch: Mapping[str, list[Any]]) -> Inputs:
 
 
 def sample(
-    policy: Policy, processor: Processor, inputs: Inputs, config: Config
+    policy: Adapted, processor: Processor, inputs: Inputs, config: Config
 ) -> tuple[Tensor, Tensor]:
     """G rollouts of each prompt, [B, T], and 1 at each token up to and with its end, [B, T]."""
     # What is left out, `generate` takes from the model's own settings. With Qwen2-VL's (temperature

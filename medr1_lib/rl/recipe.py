@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from importlib.resources import files
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
@@ -28,12 +27,12 @@ from medr1_lib.rl.rewards import NULL_WEIGHTS, RULES
 
 CONFIGS: dict[str, type[GRPOConfig] | type[SFTConfig]] = {"grpo": GRPOConfig, "sft": SFTConfig}
 FILTERS = ("modality", "question_type")
-PRESETS = files("medr1_lib.rl") / "recipes"
+PRESETS = Path(__file__).with_name("recipes")
 # The language model's linear layers. PEFT's "all-linear" would adapt the vision tower as well, and
 # TRL refuses an adapter on `lm_head`, whose product it fuses with the loss.
 LANGUAGE_LINEAR = r".*(language|text)_model.*\.([qkvo]_proj|gate_proj|up_proj|down_proj)"
 # What a recipe cannot set, what it calls by another name, and the bounds of numbers.
-TRL = yaml.safe_load((files("medr1_lib.rl") / "trl.yaml").read_text(encoding="utf-8"))
+TRL = yaml.safe_load(Path(__file__).with_name("trl.yaml").read_text(encoding="utf-8"))
 FIXED = {method: TRL["fixed"]["both"] | TRL["fixed"][method] for method in CONFIGS}
 LEAST = {name: least for least, names in TRL["least"].items() for name in names}
 LARGEST = 2**31 - 1  # of any number, in either direction
@@ -172,7 +171,7 @@ def _check_gpu(config: GRPOConfig | SFTConfig) -> None:
 def _check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 - a type, as declared
     """Refuse a value of another kind, one out of bounds, and what JSON cannot hold."""
     try:
-        sound = fits(value, kind) and json.dumps(value, allow_nan=False)
+        sound = of_kind(value, kind) and json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
         sound = False
     if not sound:
@@ -191,17 +190,17 @@ def _check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 - a typ
             raise _refused(f"{name} is {value!r:.80}", remedy)
 
 
-def fits(value: object, kind: Any) -> bool:  # noqa: ANN401 - a type, as declared
+def of_kind(value: object, kind: Any) -> bool:  # noqa: ANN401 - a type, as declared
     """Whether a value from YAML is of a declared type; a text may stand for an enum's name."""
     origin = get_origin(kind)
     if origin in (Union, UnionType):
         kinds = get_args(kind)
         names = [one for one in kinds if isinstance(one, type) and issubclass(one, Enum)]
-        return any(fits(value, one) for one in names or kinds)  # a name is declared as text, too
+        return any(of_kind(value, one) for one in names or kinds)  # a name is declared as text, too
     if origin is Literal:
         return value in get_args(kind)
     if origin is tuple:
-        return isinstance(value, tuple) and all(fits(one, get_args(kind)[0]) for one in value)
+        return isinstance(value, tuple) and all(of_kind(one, get_args(kind)[0]) for one in value)
     plain = origin or kind
     if not isinstance(plain, type):  # `Any`
         return True
@@ -245,7 +244,7 @@ class RecipeParser(TrlParser):
 
 def presets() -> list[str]:
     """The names of the recipes that come with the library."""
-    return sorted(entry.name.removesuffix(".yaml") for entry in PRESETS.iterdir())
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
 def load_recipe(source: str | Path, **changes: object) -> Recipe:
@@ -279,7 +278,7 @@ Loader.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+012345
 
 def _values(source: str | Path) -> tuple[dict[str, Any], object]:
     """The mapping behind a name, what it extends included, and the name for errors."""
-    file = Path(f"{PRESETS}/{source}.yaml" if source in presets() else source)
+    file = PRESETS / f"{source}.yaml" if source in presets() else Path(source)
     where = source if source in presets() else file
     if "\0" in str(file):
         raise InputError(repr(str(file))[:80], "is no path", "name a file")

@@ -163,7 +163,7 @@ class RunFolder:
     def note(self, notes: dict[str, Any]) -> None:
         """Write something more into `recipe.json`."""
         text = json.dumps(notes_in(self.out) | notes, indent=1) + "\n"
-        with writing(self.out):
+        with saving(self.out):
             files.atomic_write(self.out / RECIPE, text.encode())
 
     def finish(self) -> None:
@@ -172,7 +172,7 @@ class RunFolder:
         last = last_checkpoint(self.out)
         assert last is not None
         log = log_table(TrainerState.load_from_json(str(last / STATE)).log_history)
-        with writing(self.out), refusing(self.out / RECIPE, "was changed", AGAIN, UndefinedError):
+        with saving(self.out), refusing(self.out / RECIPE, "was changed", AGAIN, UndefinedError):
             (self.out / ADAPTER).mkdir(exist_ok=True)
             for name in ADAPTER_FILES:
                 shutil.copyfile(last / name, self.out / ADAPTER / name)
@@ -234,7 +234,7 @@ def is_last(checkpoint: Path, max_steps: int) -> bool:
     return state.global_step >= (max_steps if max_steps > 0 else state.max_steps)
 
 
-def writing(out: Path) -> AbstractContextManager[None]:
+def saving(out: Path) -> AbstractContextManager[None]:
     """Tell in one line of a full disk or a lack of permission, whatever a library makes of it."""
     remedy = "make room or choose another folder; --resume goes on from a checkpoint"
     return refusing(out, "cannot be written", remedy, OSError, RuntimeError, SafetensorError)

@@ -25,9 +25,11 @@ from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.rationale import rationale
 from medr1_lib.data.styles import ALL_STYLES, prompt
 from medr1_lib.errors import InputError, refusing
-from medr1_lib.model.loading import load_policy, unpack
+from medr1_lib.model.loading import Policy, base_model, load_policy, shares_prompts, unpack
+from medr1_lib.model.memory import activation_bytes, linear_shapes, nf4_bytes
 from medr1_lib.provenance import environment
 from medr1_lib.rl.formula import formula
+from medr1_lib.rl.loop import encode
 from medr1_lib.rl.recipe import FILTERS, Recipe
 from medr1_lib.rl.rewards import RewardFunction, rewards
 from medr1_lib.rl.run import COLUMNS, Run, RunFolder, is_last, last_checkpoint, notes_in
@@ -174,6 +176,8 @@ def make_trainer(
     # doubles their memory, and the adapter freezes the base anyway.
     device = str(config.device)
     model, processor = load_policy(Path(recipe.model), recipe.quantize, device, trainable=True)
+    if not config.use_cpu:
+        check_room(recipe, config, model, encode(processor, data[:1])["input_ids"].shape[1])
     # Dropout stays 0: TRL samples and scores in training mode, where it would make the ratio and
     # the KL noisy.
     rank, alpha, targets = recipe.lora_r, recipe.lora_alpha, recipe.lora_targets
@@ -195,6 +199,26 @@ def make_trainer(
     if further:
         further.trainer = trainer
     return trainer
+
+
+def check_room(recipe: Recipe, config: GRPOConfig | SFTConfig, model: Policy, prompt: int) -> None:
+    """Refuse what the GPU has no room for beside the base; `prompt` counts the tokens of one."""
+    base, need = base_model(model), 0
+    if recipe.quantize == "nf4-unpacked":
+        weights = [inputs * outputs for inputs, outputs in linear_shapes(base.config)]
+        need = sum(base.dtype.itemsize * count - nf4_bytes(count) for count in weights)
+    if isinstance(config, GRPOConfig):
+        rows, group = config.per_device_train_batch_size, config.num_generations or 1
+        prompts = rows // group if shares_prompts(model) else rows
+        tokens = prompts * prompt + rows * (config.max_completion_length or 0)
+        how = recipe.lora_r, bool(recipe.quantize), bool(config.activation_checkpointing)
+        need += activation_bytes(base.config, tokens, *how)
+    torch.cuda.empty_cache()  # what loading has left is free, too
+    free, _ = torch.cuda.mem_get_info(model.device)
+    if need > free:
+        told = f"beside the base a pass takes {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free"
+        remedy = "take the recipe gpu, or lower per_device_train_batch_size"
+        raise InputError("the GPU's memory", told, remedy)
 
 
 def _rewards(recipe: Recipe, rules: str) -> list[RewardFunction]:

@@ -21,7 +21,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 from medr1_lib.model.loading import base_model, shares_prompts
 from medr1_lib.model.vision_cache import VisionCache
 from medr1_lib.rl.generation import merged_lora, packed_inputs, packed_outputs, sample_group
-from medr1_lib.rl.run import seal, writing
+from medr1_lib.rl.run import saving, seal
 
 IGNORED = -100
 TEXT = ("input_ids", "attention_mask", "mm_token_type_ids")
@@ -57,12 +57,12 @@ class TrainerMixin(Trainer):
 
     def log(self, *args: Untyped, **kwargs: Untyped) -> None:
         """TRL's, which also writes the completions of the step into a file."""
-        with writing(Path(str(self.args.output_dir))):
+        with saving(Path(str(self.args.output_dir))):
             super().log(*args, **kwargs)
 
     def _save_checkpoint(self, *args: Untyped) -> None:
         out = Path(str(self.args.output_dir))
-        with writing(out):
+        with saving(out):
             super()._save_checkpoint(*args)
             self.accelerator.wait_for_everyone()
             if self.is_world_process_zero():

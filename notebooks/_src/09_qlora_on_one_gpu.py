@@ -48,19 +48,13 @@ from bitsandbytes.nn import Linear4bit
 from peft import LoraConfig, get_peft_model
 from transformers import BitsAndBytesConfig, Qwen2VLForConditionalGeneration
 
-from medr1_lib.course.chapters.chapter_09 import (
-    TAIL,
-    Step,
-    linear_shapes,
-    lora_parameters,
-    memory,
-    peak,
-)
+from medr1_lib.course.chapters.chapter_09 import TAIL
 from medr1_lib.course.sketch import sketch
 from medr1_lib.data.phantom_vqa import questions
 from medr1_lib.data.phantoms import draw
 from medr1_lib.model.loading import load_policy
-from medr1_lib.model.qwen2b import on_meta, qwen2_vl_2b
+from medr1_lib.model.memory import Step, linear_shapes, lora_parameters
+from medr1_lib.model.memory import memory, on_meta, peak, qwen2_vl_2b
 from medr1_lib.rl.recipe import LANGUAGE_LINEAR
 
 warnings.filterwarnings("ignore", category=FutureWarning)
@@ -404,7 +398,7 @@ for heads in (2, 12):
 # %% [markdown]
 # `memory` adds up all terms for one step of the recipe `gpu`: 8 prompts of about 316 tokens, 196 of them from
 # the image at 384 pixels, and 8 rollouts of 200 tokens each. Its parts are short functions in
-# `medr1_lib/course/chapters/chapter_09.py`, each with its source. Tests check every term that a CPU can
+# `medr1_lib/model/memory.py`, each with its source. Tests check every term that a CPU can
 # measure. A term of `sampling` or `scoring` is there only in that part of a step. The others are there all the time. The
 # cache is one of them, because its place in memory is kept for the next step (section 6). Before you run the cell, guess: which term is the
 # largest?

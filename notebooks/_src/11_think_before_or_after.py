@@ -42,7 +42,7 @@ from PIL import Image
 from medr1_lib.course import checks, ledger, tiers
 
 tier = tiers.start(11)
-from medr1_lib.analysis import gains, plots, rationale, recorded, stats, transfer
+from medr1_lib.analysis import gains, grounding, plots, recorded, stats, transfer
 from medr1_lib.analysis.reliance import reliance
 from medr1_lib.course.chapters.chapter_12 import no_think_minus_think, published
 from medr1_lib.course.sketch import sketch
@@ -597,10 +597,10 @@ claimed = checks.claimed(claimed)
 # *hallucination* fall, or *agreement*?
 
 # %%
-scored = rationale.score(records)
+scored = grounding.score(records)
 own = scored[scored["control"] == "none"]
 columns = ["hallucination", "right about what is asked", "agreement"]
-table = rationale.summary(own, ["style", "method"]).query("measure in @columns")
+table = grounding.summary(own, ["style", "method"]).query("measure in @columns")
 table = table.assign(points=told(table, ""))
 table.set_index(["style", "method", "measure"])["points"].unstack()[columns]
 

@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, default=OUT, metavar="ZIP", help="file to write")
     out = parser.parse_args(arguments).out
     entries = contents(kernel.ROOT)
-    with kernel.writing(out):
+    with kernel.writing_out(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
             for name in sorted(entries):

@@ -65,14 +65,14 @@ def environment(tier: str) -> Iterator[dict[str, str]]:
             raise OnlineError(f"the {tier} tier runs offline, but something asked for {hosts}")
 
 
-def writing(path: Path) -> AbstractContextManager[None]:
+def writing_out(path: Path) -> AbstractContextManager[None]:
     """Tell in one line what cannot be written, as in a checkout that is read-only."""
     return files.writing(path, "choose another folder with --out")
 
 
 def write(path: Path, text: str) -> None:
     """Write a text in UTF-8 with plain line ends, whatever the system; make its folder."""
-    with writing(path):
+    with writing_out(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
 

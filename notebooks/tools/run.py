@@ -116,7 +116,7 @@ def course(
     """
     results: list[Result] = []
     failed: list[str] = []
-    with kernel.writing(out):
+    with kernel.writing_out(out):
         (out / "figures").mkdir(parents=True, exist_ok=True)
     stop = threading.Event()
 

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medr1_lib.analysis import rationale
+from medr1_lib.analysis import grounding
 from medr1_lib.data.phantom_vqa import ATTRIBUTES, questions
 from medr1_lib.data.question import LETTERS
+from medr1_lib.data.rationale import claimed
 from medr1_lib.data.rationale import rationale as true_rationale
 from medr1_lib.data.styles import STYLES
 from medr1_lib.errors import InputError
@@ -33,7 +34,7 @@ def record(item, thought, letter=None, **columns):
 
 
 def scored(*records):
-    return rationale.score(pd.DataFrame(list(records)))
+    return grounding.score(pd.DataFrame(list(records)))
 
 
 def about(question_type):
@@ -82,7 +83,7 @@ def test_a_grade_of_a_lesion_that_is_not_there_is_false():
     ],
 )
 def test_claims_are_told_from_the_rest(text, claims, rest):
-    assert rationale.claimed(text) == (claims, rest)
+    assert claimed(text) == (claims, rest)
 
 
 def test_agreement_is_with_the_letter_answered_right_or_wrong():
@@ -103,7 +104,7 @@ def test_agreement_is_with_the_letter_answered_right_or_wrong():
     assert found["agrees"].tolist() == [True, False, True, False, False, False, False]
     assert found["asked_true"].tolist() == [False, False, False, False, True, True, False]
     assert found["has_letter"].tolist() == [True, True, True, True, True, False, True]
-    table = rationale.summary(found, ["model"]).set_index("measure")
+    table = grounding.summary(found, ["model"]).set_index("measure")
     assert table.loc["agreement", ["n", "value"]].tolist() == [6, 2 / 6]
     assert table.loc["right about what is asked", ["n", "value"]].tolist() == [6, 2 / 6]
 
@@ -118,7 +119,7 @@ def test_rates_over_claims_weigh_claims_and_styles_without_reasons_are_left_out(
         record(item, said, style="no_think"),
     )
     assert len(found) == 2
-    table = rationale.summary(found, ["style"]).set_index("measure")
+    table = grounding.summary(found, ["style"]).set_index("measure")
     assert table.loc["hallucination", ["n", "value"]].tolist() == [4, 0.25]
     assert table.loc["names anatomy", "value"] == 0.5
 
