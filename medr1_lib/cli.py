@@ -30,19 +30,25 @@ NOT_CLINICAL = "teaching and research; not for clinical use"
 
 def main(arguments: list[str]) -> int:
     """Run one command and return its exit status: 0 done, 1 found a problem, 2 bad input."""
+    return exit_status(_command, arguments)
+
+
+def _command(arguments: list[str]) -> int:
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(_usage())
         return 0
     if arguments[0] not in COMMANDS:
         print(f"error: no command {arguments[0]!r}\n\n{_usage()}", file=sys.stderr)
         return 2
-    return exit_status(COMMANDS[arguments[0]], arguments[1:])
+    return COMMANDS[arguments[0]](arguments[1:])
 
 
 def exit_status(command: Callable[[list[str]], int], arguments: list[str]) -> int:
     """Run a command; bad input is one line on stderr. The tools and benchmarks use it too."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a code page may lack letters of a help text
-        sys.stdout.reconfigure(errors="replace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A code page may lack letters of a help text. A full disk refuses a line when it is
+        # printed, and not when Python ends, where nobody can tell of it.
+        sys.stdout.reconfigure(errors="replace", line_buffering=True)
     sys.unraisablehook = _press_again
     try:
         return command(arguments)
@@ -53,14 +59,17 @@ def exit_status(command: Callable[[list[str]], int], arguments: list[str]) -> in
         print("interrupted; what was finished is kept", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader, `head` for example, has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 141  # as a shell says of what ends so; it may have had more to do
     except OSError as error:  # of a path that the system refuses, whatever the command wanted there
-        problem, where = error.strerror or str(error), error.filename or arguments[0]
+        problem, where = error.strerror or str(error), error.filename or [*arguments, "stdout"][0]
         print(f"error: {InputError(where, problem, 'choose another path')}", file=sys.stderr)
         return 2
     finally:
         sys.unraisablehook = sys.__unraisablehook__
+        try:
+            print(end="", flush=True)
+        except OSError:  # what stdout did not take would be tried again when Python ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _press_again(error: "sys.UnraisableHookArgs") -> None:
@@ -182,9 +191,9 @@ def data(arguments: list[str]) -> int:
     for written in filter(None, (options.json, getattr(options, "pairs", None))):
         check_writable(written)
     text, report = DATA[options.command](options)
-    print(text)
     if options.json:
         write_json(options.json, report)
+    print(text)  # last, for stdout may be closed or full
     return 1 if report.get("skipped") else 0
 
 

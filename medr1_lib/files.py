@@ -57,10 +57,11 @@ def one_writer(folder: Path) -> Iterator[None]:
             lock.seek(0)
             problem = f"is being written by {lock.read().strip() or 'another process'}"
             raise InputError(folder, problem, "wait for it or choose another folder") from error
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        lock.flush()
+        who = f"process {os.getpid()} on {socket.gethostname()}\n"
         try:
+            with writing(folder, "make room or choose another folder"):
+                lock.truncate(0)
+                os.write(lock.fileno(), who.encode())  # with a buffer it would be tried once more
             yield
         finally:
             with suppress(OSError):

@@ -684,6 +684,13 @@ def test_a_sound_block_is_reported_and_a_full_disk_is_told(block, monkeypatch, c
     assert status == 2
 
 
+def test_a_report_waits_for_nobody_who_writes_there(block, capsys):
+    with files.one_writer(block.parents[1] / "out"):
+        assert reported(block) == 2
+    assert "out: is being written by process" in capsys.readouterr().err
+    assert reported(block) == 0
+
+
 @pytest.mark.parametrize("how", DAMAGES)
 @pytest.mark.parametrize("name", ["card.json", "recipe.json", "log.parquet"])
 def test_a_damaged_file_is_named_by_the_migration(sound_block, tmp_path, name, how, capsys):
@@ -715,3 +722,41 @@ def test_ctrl_c_in_a_destructor_ends_the_command_in_one_line(capsys):
 
     assert exit_status(command, []) == 130
     assert capsys.readouterr().err == "interrupted; what was finished is kept\n"
+
+
+# Where the text of a command goes
+
+SAYING = ["", "train --help", "evaluate --help", "nothing"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("words", SAYING)
+def test_a_closed_pipe_or_a_full_disk_for_the_text_leaves_no_traceback(words):
+    command = [sys.executable, "-m", "medr1_lib", *words.split()]
+    # Buffered, as Python is unless it is told otherwise: what is left then fails when it ends.
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    reader, closed = os.pipe()
+    os.close(reader)
+    full = os.open("/dev/full", os.O_WRONLY)
+    for where, status in (closed, 141), (full, 2):
+        run = {"stdout": where, "stderr": subprocess.PIPE, "env": variables, "text": True}
+        done = subprocess.run(command, check=False, **run)
+        os.close(where)
+        if words == "evaluate --help":  # of which argparse writes what it can
+            assert (done.returncode, done.stderr) == (0, "")
+        elif words == "nothing":
+            assert done.returncode == 2
+            assert done.stderr.startswith("error: no command")
+        else:
+            assert done.returncode == status
+            assert done.stderr.count("\n") == (status == 2) == done.stderr.count("error: ")
+
+
+def test_a_report_is_written_although_nobody_reads_the_text(tmp_path, monkeypatch):
+    reader, closed = os.pipe()
+    os.close(reader)
+    words = ["data", "build", "--per-cell", "1", "--out", tmp_path / "data"]
+    with os.fdopen(closed, "w") as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        assert main([*map(str, words), "--json", str(tmp_path / "a.json")]) == 141
+    assert files.read_json(tmp_path / "a.json", "")["records"]

@@ -31,7 +31,7 @@ from medr1_lib.data.phantom_vqa import PER_CELL, TRAIN_FACTOR, questions
 from medr1_lib.data.question import AXES, BASES, Question
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation.items import EvalSet
-from medr1_lib.files import writing
+from medr1_lib.files import one_writer, writing
 from tools.figures import ablation, calibration, hallucinations, learning_curves
 
 Named = Iterator[tuple[str, Drawn]]
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
     extra = _extra(options.extra) if options.extra else None
     groups = _groups(options.runs)
     train = _train(options.data)  # last, since it lists ten thousand questions
-    with writing(options.out, "make room or choose another folder"):
+    with one_writer(options.out), writing(options.out, "make room or choose another folder"):
         page = _page(groups, options.out, train, extra)
     print(page)
     return 0

@@ -28,7 +28,7 @@ from transformers import (
 from transformers.processing_utils import ProcessorMixin
 
 from medr1_lib.errors import InputError, refusing
-from medr1_lib.files import changed, read_json
+from medr1_lib.files import changed, read_json, whole_folder
 
 if TYPE_CHECKING:  # peft and bitsandbytes take seconds to import, and most runs need neither
     from peft import PeftModel
@@ -173,20 +173,17 @@ def base_directory(path: Path) -> Path:
 
 def merge(path: Path, out: Path) -> None:
     """Write an adapter and its base as one model, in float32: no update is rounded away."""
-    base, unfinished = base_directory(path), out.with_name(out.name + ".part")
+    base = base_directory(path)
     if base == path:
         raise InputError(path, "is no adapter", "give the adapter/ of a run")
-    if out.exists():
-        raise InputError(out, "is there already", "choose another folder")
-    adapted: Any = load_policy(path, device="cpu", dtype=torch.float32)[0]
-    shutil.rmtree(unfinished, ignore_errors=True)
-    with refusing(out, "cannot be written", "make room or choose another folder"):
-        adapted.merge_and_unload().save_pretrained(unfinished)
-        for file in base.iterdir():  # tokenizer, templates and processor
-            known = (unfinished / file.name).exists() or file.name.endswith(".index.json")
-            if file.suffix in (".json", ".jinja", ".txt") and not known:
-                shutil.copyfile(file, unfinished / file.name)
-        unfinished.rename(out)
+    with whole_folder(out) as unfinished:
+        adapted: Any = load_policy(path, device="cpu", dtype=torch.float32)[0]
+        with refusing(out, "cannot be written", "make room or choose another folder"):
+            adapted.merge_and_unload().save_pretrained(unfinished)
+            for file in base.iterdir():  # tokenizer, templates and processor
+                known = (unfinished / file.name).exists() or file.name.endswith(".index.json")
+                if file.suffix in (".json", ".jinja", ".txt") and not known:
+                    shutil.copyfile(file, unfinished / file.name)
 
 
 def unpack(model: nn.Module) -> None:
