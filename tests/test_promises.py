@@ -91,7 +91,8 @@ def test_a_wrong_success_is_seen_in_a_round_of_the_soak(tmp_path, monkeypatch, c
         text = Path(words[1], "a.txt").read_text(encoding="utf-8")
         out = Path(words[-1])
         if careful and len(text) < 40:
-            print("error: a.txt: is cut; copy it again", file=sys.stderr)
+            # As libraries say it, whose words are quoted.
+            print("50%]error: a.txt: is cut (I/O error: 5); copy it again", file=sys.stderr)
             return 2
         out.mkdir(parents=True, exist_ok=True)
         (out / "a.png").write_text(text)
@@ -101,7 +102,9 @@ def test_a_wrong_success_is_seen_in_a_round_of_the_soak(tmp_path, monkeypatch, c
     monkeypatch.setattr(soak.cli, "main", copies)
     (tmp_path / "inputs/data").mkdir(parents=True)
     (tmp_path / "inputs/data/a.txt").write_text("text" * 10)
-    found = soak.Soak(tmp_path).round("copy", "damaged input")
+    monkeypatch.setattr(soak, "FAULTS", ("damaged input",))
+    one = soak.Soak(tmp_path)
+    found = one.round(one.draw())
     assert (found["statuses"], found["sound"]) == (ends, careful)
 
 

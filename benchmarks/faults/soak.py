@@ -5,7 +5,8 @@
 Commands come in a random order, each disturbed: by Ctrl-C at a random moment, by a disk that takes
 no file over a random size, or by an input of which one file is cut or empty. Then the command is
 given again, `--resume` or `--again` where it has one. What ends well has to leave and to say what
-an undisturbed command does (see `kills`); what is refused is told in one line. Linux only.
+an undisturbed command does (see `kills`); what is refused is told in one line. A failure has the
+number of its round, and `--only` gives rounds again alone. Linux only.
 """
 
 import _thread
@@ -19,6 +20,7 @@ import tempfile
 import threading
 import time
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -69,37 +71,54 @@ class Soak:
             time.sleep(0.1)  # for a Ctrl-C that comes just after the end
         return status, told.getvalue(), said.getvalue() * (name in SAID) or kills.left(self.folder)
 
-    def round(self, name: str, fault: str) -> dict[str, Any]:
-        """Give a command that is disturbed, and give it again; what came of both."""
-        after = self.rng.random() * self.seconds[name] if fault == "Ctrl-C" else 1e6
-        most = int(10 ** self.rng.uniform(0, 6)) if fault == "full disk" else resource.RLIM_INFINITY
+    def draw(self) -> dict[str, Any]:
+        """Command and fault of a round; when, at what size or in which file it is met."""
+        name, fault = self.rng.choice([*COMMANDS]), self.rng.choice(FAULTS)
+        drawn: dict[str, Any] = {"command": name, "fault": fault}
+        drawn["share"] = self.rng.random() if fault == "Ctrl-C" else None
+        drawn["most"] = int(10 ** self.rng.uniform(0, 6)) if fault == "full disk" else None
         tops = [self.inputs / top for top in re.findall(r"IN/(\w+)", COMMANDS[name])]
         files = sorted(one for top in tops for one in top.rglob("*.*") if one.suffix != ".csv")
-        damaged = self.rng.choice(files)  # no csv, since half of a table is a table
+        drawn["file"] = str(self.rng.choice(files))  # no csv, since half of a table is a table
+        drawn["kept"] = self.rng.choice((0, 0.5)) if fault == "damaged input" else 1
+        return drawn
+
+    def round(self, drawn: dict[str, Any]) -> dict[str, Any]:
+        """Give a command that is disturbed, and give it again; what came of both."""
+        name, most = drawn["command"], drawn["most"] or resource.RLIM_INFINITY
+        after = 1e6 if drawn["share"] is None else drawn["share"] * self.seconds[name]
+        damaged = Path(drawn["file"])
         whole = damaged.read_bytes()
-        if fault == "damaged input":
-            damaged.write_bytes(whole[: self.rng.choice((0, len(whole) // 2))])
+        damaged.write_bytes(whole[: int(drawn["kept"] * len(whole))])
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
         status, told, found = self.give(name, after, anew=True)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
         damaged.write_bytes(whole)
         again, later, left = self.give(name)
         sound = status in (1, 2, 130) or (status == 0 and found == self.expected[name])
-        sound &= told.count("error: ") == (status == 2) and "Traceback" not in told + later
+        refused = re.findall(r"(?<!\S )error: ", told)  # a refusal may quote an "I/O error: "
+        sound &= len(refused) == (status == 2) and "Traceback" not in told + later
         # A complete folder that is refused because it is complete has lost nothing.
         sound &= again in (0, 2) and left == self.expected[name]
-        row = {"command": name, "fault": fault, "statuses": [status, again], "sound": sound}
-        return row if sound else row | {"file": damaged.name, "told": [told[-999:], later[-999:]]}
+        row = drawn | {"statuses": [status, again], "sound": sound}
+        return row if sound else row | {"told": [told[-999:], later[-999:]]}
 
 
 def main(arguments: list[str]) -> int:
-    asked = page.parser(__doc__, "data/recorded/soak.json", minutes=60).parse_args(arguments)
+    parser = page.parser(__doc__, "data/recorded/soak.json", minutes=60)
+    parser.add_argument("--only", type=int, nargs="+", help="numbers of rounds")
+    asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     kills.make_inputs(asked.out / "inputs")
     tempfile.tempdir = tempfile.mkdtemp(dir=asked.out)
     me, soak, begun, rounds, held = psutil.Process(), Soak(asked.out), time.monotonic(), [], []
-    while (minute := int(time.monotonic() - begun) // 60) < asked.minutes:
-        rounds.append(soak.round(soak.rng.choice([*COMMANDS]), soak.rng.choice(FAULTS)))
+    for number in range(1, max(asked.only) + 1) if asked.only else count(1):
+        minute, drawn = int(time.monotonic() - begun) // 60, soak.draw()
+        if asked.only and number not in asked.only:
+            continue
+        if minute >= asked.minutes:
+            break
+        rounds.append({"round": number} | soak.round(drawn))
         left, memory = (me.children(), [*Path(tempfile.tempdir).iterdir()]), me.memory_info().rss
         held.append([minute, memory >> 20, me.num_fds(), me.num_threads(), *map(len, left)])
         print(rounds[-1], held[-1], flush=True)
