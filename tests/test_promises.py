@@ -1,9 +1,12 @@
 """The long kill test counts what it should, and its page has places for the figures."""
 
+import json
 import os
+import re
 import shutil
 import signal
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -106,6 +109,31 @@ def test_a_wrong_success_is_seen_in_a_round_of_the_soak(tmp_path, monkeypatch, c
     one = soak.Soak(tmp_path)
     found = one.round(one.draw())
     assert (found["statuses"], found["sound"]) == (ends, careful)
+
+
+def test_ctrl_c_is_met_in_a_soak_that_was_begun_in_the_background(tmp_path, monkeypatch):
+    from benchmarks.faults import soak  # loads torch
+
+    def waits(_):
+        for _ in range(20):
+            time.sleep(0.01)
+        return 0
+
+    monkeypatch.setattr(soak, "COMMANDS", {"wait": "wait IN/data"})
+    monkeypatch.setattr(soak, "FAULTS", ("none", "Ctrl-C", "none", "none"))
+    monkeypatch.setattr(soak.cli, "main", waits)
+    monkeypatch.setattr(soak.kills, "make_inputs", lambda inputs: None)
+    monkeypatch.setattr("tempfile.tempdir", None)  # it chooses another
+    (tmp_path / "inputs/data").mkdir(parents=True)
+    (tmp_path / "inputs/data/a.txt").write_text("text")
+    words = ["--out", tmp_path, "--record", tmp_path / "a.json", "--only", *range(1, 7)]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell leaves it there
+    try:
+        assert soak.main([*map(str, words)]) == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
+    report = json.loads((tmp_path / "a.json").read_text())
+    assert re.search(r"`wait` \| 0 of \d \| [1-9] of ", report["table"])
 
 
 def test_memory_that_grows_is_told_from_plateaus():

@@ -15,6 +15,7 @@ import random
 import re
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -108,6 +109,7 @@ def main(arguments: list[str]) -> int:
     parser = page.parser(__doc__, "data/recorded/soak.json", minutes=60)
     parser.add_argument("--only", type=int, nargs="+", help="numbers of rounds")
     asked = parser.parse_args(arguments)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # begun in the background it has none
     torch.set_num_threads(1)
     kills.make_inputs(asked.out / "inputs")
     tempfile.tempdir = tempfile.mkdtemp(dir=asked.out)
@@ -131,7 +133,8 @@ def main(arguments: list[str]) -> int:
     table += [[], HELD.split(", "), ["--:"] * 6, *held[:: max(1, len(held) // 6)]]
     lines = "\n".join(f"| {' | '.join(map(str, row))} |" if row else "" for row in table)
     failures = [one for one in rounds if not one["sound"]]
-    page.keep(asked, "soak", run_stamp(1) | {"table": lines, "failures": failures}, lines)
+    report = run_stamp(1) | {"table": lines, "failures": failures}
+    page.keep(asked, "again" if asked.only else "soak", report, lines)
     return 1 if failures else 0
 
 
