@@ -46,8 +46,7 @@ def _command(arguments: list[str]) -> int:
 def exit_status(command: Callable[[list[str]], int], arguments: list[str]) -> int:
     """Run a command; bad input is one line on stderr. The tools and benchmarks use it too."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A code page may lack letters of a help text. A full disk refuses a line when it is
-        # printed, and not when Python ends, where nobody can tell of it.
+        # A code page may lack letters. A full disk is told at the print, not when Python ends.
         sys.stdout.reconfigure(errors="replace", line_buffering=True)
     sys.unraisablehook = _press_again
     try:
