@@ -30,23 +30,18 @@ NOT_CLINICAL = "teaching and research; not for clinical use"
 
 def main(arguments: list[str]) -> int:
     """Run one command and return its exit status: 0 done, 1 found a problem, 2 bad input."""
-    return exit_status(_command, arguments)
-
-
-def _command(arguments: list[str]) -> int:
-    if not arguments or arguments[0] in {"-h", "--help"}:
-        print(_usage())
-        return 0
-    if arguments[0] not in COMMANDS:
-        print(f"error: no command {arguments[0]!r}\n\n{_usage()}", file=sys.stderr)
+    name, *rest = arguments or ["--help"]
+    if name in {"-h", "--help"}:
+        return exit_status(lambda _: print(_usage()) or 0, rest)  # type: ignore[func-returns-value]
+    if name not in COMMANDS:
+        print(f"error: no command {name!r}\n\n{_usage()}", file=sys.stderr)
         return 2
-    return COMMANDS[arguments[0]](arguments[1:])
+    return exit_status(COMMANDS[name], rest)
 
 
 def exit_status(command: Callable[[list[str]], int], arguments: list[str]) -> int:
     """Run a command; bad input is one line on stderr. The tools and benchmarks use it too."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A code page may lack letters. A full disk is told at the print, not when Python ends.
+    if isinstance(sys.stdout, io.TextIOWrapper):  # letters may lack; a full disk is met at once
         sys.stdout.reconfigure(errors="replace", line_buffering=True)
     sys.unraisablehook = _press_again
     try:

@@ -46,7 +46,7 @@ def one_writer(folder: Path) -> Iterator[None]:
     path = folder / LOCK
     with writing(folder, "choose another folder"):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = path.open("a+", encoding="utf-8")
+        lock = path.open("a+b", buffering=0)
     with lock:
         try:
             if fcntl:
@@ -55,13 +55,12 @@ def one_writer(folder: Path) -> Iterator[None]:
                 raise FileNotFoundError  # its writer ended, and removed it, just now
         except (BlockingIOError, FileNotFoundError) as error:
             lock.seek(0)
-            problem = f"is being written by {lock.read().strip() or 'another process'}"
+            problem = f"is being written by {lock.read().decode().strip() or 'another process'}"
             raise InputError(folder, problem, "wait for it or choose another folder") from error
-        who = f"process {os.getpid()} on {socket.gethostname()}\n"
         try:
             with writing(folder, "make room or choose another folder"):
                 lock.truncate(0)
-                os.write(lock.fileno(), who.encode())  # with a buffer it would be tried once more
+                lock.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
             yield
         finally:
             with suppress(OSError):
