@@ -645,9 +645,9 @@ print(pd.DataFrame(bases["outcomes"]).to_string(index=False))
 
 # %% [markdown]
 # In the record: captions name the right option in 21 % of the questions on the shipped base, and in
-# 52 % on the described one. After GRPO, `think_before` is +12.4 [+3.8, +21.5] points from
-# `no_think` on the described base and +2.2 [-4.2, +8.7] on the shipped one. The difference is +10.2 [+4.0, +16.1]
-# (two seeds).
+# 52 % on the described one. After GRPO, `think_before` is +9.7 [+5.4, +14.0] points from
+# `no_think` on the described base and +2.1 [-1.2, +5.3] on the shipped one. The difference is +7.5 [+3.2, +11.9]
+# (five seeds).
 #
 # So a rationale in front of the letter helps on the base that describes medical images well, and we see no such
 # help on the other one. Look at `asked`. In `before`, the letter is right about as often as this claim, and GRPO

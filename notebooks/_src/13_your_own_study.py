@@ -504,7 +504,8 @@ pd.DataFrame(rubric, columns=["the report shows that", "points"])
 #
 # The rule is that of chapter 12, with Student's 95 % interval over the seeds. A claim *holds here* if both
 # intervals are above zero. It *does not hold here* if one is below zero. Otherwise it *is open*, also if there are
-# fewer than three seeds. If nothing differs, one such interval misses zero in one of 20 cases. The score is the squared
+# fewer than three seeds. If nothing differs, one such interval misses zero in one of 20 cases, and chapter 12 says why three seeds
+# can make it too narrow. The score is the squared
 # distance of your probability from the result: 0 is best, and 0.5 always scores 0.25.
 #
 # *Here* means a tiny base on drawings. The third claim, about size, gets no score. Nobody trained a larger base
