@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
     """Run one command and return its exit status: 0 done, 1 found a problem, 2 bad input."""
     name, *rest = arguments or ["--help"]
     if name in {"-h", "--help"}:
-        return exit_status(lambda _: print(_usage()) or 0, rest)  # type: ignore[func-returns-value]
+        return exit_status(lambda _: print(_usage()) or 0, rest)
     if name not in COMMANDS:
         print(f"error: no command {name!r}\n\n{_usage()}", file=sys.stderr)
         return 2

@@ -339,7 +339,7 @@ TEXTS = [
     "{arms.held} held, {arms.open} are open, {arms.refuted} refuted, {arms.void} void and"
     " {arms.missing} not run",
     "form after its lesson: {arms.failed}.",
-    "({arms.seeds}, {arms.n} questions)",
+    "(up to {arms.seeds} of an arm, {arms.n} questions)",
     "`after` minus `none` is {made.distance} points: {made.training} made in training and"
     " {made.answering} in answering.",
     "names the right option in {bases.captions.described} % of the questions instead of"

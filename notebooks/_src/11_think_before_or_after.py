@@ -375,7 +375,7 @@ for arm in ARMS:
     pairs = {seed: (by["lesson", arm, arm, seed], v) for seed, v in after.items()}
     own = answers.query("training == 'course' and arm == @arm and asked == @arm")
     rows[arm] = gained(pairs) + looks(own.assign(model=own["seed"]))
-print(f"{n} questions, {study['steps']} steps, up to {seeds} seed(s) of an arm")
+print(f"{n} questions, {study['steps']} steps, up to {seeds} seeds of an arm")
 pd.DataFrame(rows, [*gains.PARTS, *LOOKS]).T
 
 # %% [markdown]
@@ -412,15 +412,16 @@ for place, row in shown.iterrows():
     axis.errorbar(row["value"], place, xerr=whisker, **look)
 axis.set_yticks(range(len(shown)), shown["prediction"] + ": " + shown["outcome"])
 axis.axvline(0, color="black", linewidth=1)
-axis.set_xlabel(f"points (n = {n} questions, {seeds} seed(s); 95 % intervals)")
+axis.set_xlabel(f"points (n = {n} questions, up to {seeds} seeds; 95 % intervals)")
 counts = outcomes["outcome"].value_counts()
 print("registered predictions:", ", ".join(f"{k} {v}" for k, v in counts.items()))
 
 # %% [markdown]
 # *Open* means that the data do not decide. For *held*, the whole line has to lie inside the bar, not only its
-# dot. Look at the number of seeds below the figure: with one, be careful with *held* and *refuted*.
+# dot. In the record, `before`, `none` and `after` have three seeds. All else has one, so
+# be careful with *held* and *refuted* there.
 #
-# In the record: two predictions held, nine are open, two refuted and one void;
+# In the record: three predictions held, nine are open, one refuted and one void;
 # the arms that did not learn their form: `reason`.
 #
 # How does an arm fail? The next cell shows completions of `reason` in the test, one after the lesson and one
@@ -475,7 +476,9 @@ ends = table.assign(points=told(table, "")).pivot(
 )
 table = table.rename(columns={"value": "accuracy"}).assign(n=n, seeds=seeds)
 axes, _ = plots.heatmap(table, title="Corrected accuracy in %")
-axes.set(ylabel="trained in", xlabel=f"asked in ({n} questions, {seeds} seed(s))")
+axes.set(
+    ylabel="trained in", xlabel=f"asked in ({n} questions, up to {seeds} seeds)"
+)
 plt.show()
 ends.loc[study["arms"], forms.categories]
 
@@ -541,8 +544,8 @@ for first, second in [pair for pair in PAIRS if {*pair} <= {*ARMS}]:
 pd.DataFrame(rows, sides).T
 
 # %% [markdown]
-# In the record: `after` minus `none` is +0.3 [-3.1, +3.8] points: -0.5 [-3.8, +2.5] made in training and
-# +0.9 [-0.4, +2.1] in answering.
+# In the record: `after` minus `none` is +1.6 [-1.5, +4.6] points: +1.4 [-1.9, +4.5] made in training and
+# +0.2 [-1.0, +1.4] in answering.
 #
 # If no part is clear of zero, the effect of the position is not larger than the ends of the intervals. Two
 # parts can also be large and have opposite signs. Then the distance is small and hides both. A large part
