@@ -556,6 +556,9 @@ for claim, gaps in found.items():
 ledger.settle({claim: verdict(gaps) for claim, gaps in found.items()})
 
 # %% [markdown]
+# In the record, neither claim holds by the rule. But the intervals of chapters 11 and 12, which know the questions as well
+# as the seeds, contain zero for both. So the careful reading is: neither claim was shown here, nor its opposite.
+#
 # If a claim is open, it gets no score: keep your probability. And a claim that does not hold here may hold
 # for a model of two billion parameters and real images, and the reverse. Write down which experiment would
 # change your probability most, and what it would cost. This could be your next study.
