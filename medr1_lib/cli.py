@@ -194,8 +194,8 @@ def data(arguments: list[str]) -> int:
 def _build(options: argparse.Namespace) -> tuple[str, Report]:
     from medr1_lib.data import phantom_vqa
 
-    asked = options.seed, options.per_cell, options.leaky, options.domain
-    splits = phantom_vqa.build(options.out, *asked)
+    named = ("seed", "per_cell", "leaky", "domain")
+    splits = phantom_vqa.build(options.out, **{name: getattr(options, name) for name in named})
     counts = splits.num_rows
     return _written(options.out, counts), {"out": str(options.out), "records": counts}
 

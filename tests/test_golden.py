@@ -69,7 +69,7 @@ TINY_BASE = ROOT / "data/tiny-qwen2-vl"
 RENAMED: dict[str, str] = {}  # a new name of a column or key: the name that the golden files have
 
 BEFORE, NONE, AFTER = "think_before", "no_think", "think_after"
-BLOCKS = ("methods", "maps")
+BLOCKS = ("methods", "maps", "maps_rerun")
 # Arms of `positions` whose distance chapter 11 splits.
 PAIRS = [("after", "none"), ("dummy", "none"), ("before", "none"), ("reason", "after")]
 
@@ -685,7 +685,8 @@ def test_a_changed_record_is_noticed():
     """A step that takes less time, in a copy: a figure must differ."""
     bench = json.loads((RECORDED / "bench.json").read_text())
     bench["112"]["ours_s"] /= 1.3
-    others = {name: recorded(name) for name in ("gpu", f"evaluate_{BEFORE}", f"evaluate_{NONE}")}
+    names = ("gpu", "loop", f"evaluate_{BEFORE}", f"evaluate_{NONE}")
+    others = {name: recorded(name) for name in names}
     with mock.patch(f"{__name__}.recorded", (others | {"bench": bench}).get):
         lines = differences(speeds(), golden("study"))
     assert any("speed.112" in line for line in lines)
@@ -903,7 +904,7 @@ def of_maps(name, keys):
 @cache
 def of_block(name):
     """Everything that the analysis says about one block."""
-    own, keys = load(RECORDED / name), [] if name == "methods" else keys_of(name)
+    own, keys = load(RECORDED / name), keys_of(name) if name == "maps" else []
     groups = ["method", "style", "axis", "shortcut", "mark", "control"]
     measures = {"accuracy": ("correct", None), "form": ("format_ok", None)}
     kept = {"digest": digest(name), "rates": stats.rate_table(own, groups, measures)}

@@ -325,6 +325,7 @@ in_points(kinds, "value", "low", "high").astype({"n": int})
 # %% [markdown]
 # These intervals are over models and questions. *Lesion Grading* asks for the grade. A gain elsewhere in this row
 # comes from shared words. A gain in all types would be something more general, such as how to read the options.
+# If a lower end is at zero, be careful: among five rows, one such can be luck.
 #
 # In the record: types of question with a gain elsewhere that is clear of zero: Lesion Grading, Modality Recognition.
 #
