@@ -273,7 +273,7 @@ class _Reader:
                 raise InputError("row", f"its choices {given!s:.60} are no list", DROP)
         else:
             cells = [row.get(self._columns.get(letter, "")) for letter in ALL_LETTERS]
-            given = [cell for cell in cells if cell not in (None, "")]
+            given = [one for one in cells if one not in (None, "")]
         told = [cell({"option": one}, "option") for one in given]
         marked = [re.fullmatch(r"([A-H])\s*[:.)]\s*(.+)", one, re.DOTALL) for one in told]
         pairs = zip(marked, ALL_LETTERS, strict=False)
