@@ -15,16 +15,16 @@ from medr1_lib.rl.run import log_table
 from medr1_lib.rl.train import Progress
 
 
-def live(base: float | None = None) -> TrainerCallback:
+def live() -> TrainerCallback:
     """A callback for `train`: curves, drawn every second, or outside notebooks a line."""
-    return LiveCurves(base=base) if hasattr(IPython.get_ipython(), "kernel") else Progress()
+    return LiveCurves() if hasattr(IPython.get_ipython(), "kernel") else Progress()
 
 
 class LiveCurves(TrainerCallback):
     """The curves of a run in one output of a notebook, drawn again every `pause` seconds."""
 
-    def __init__(self, pause: float = 1.0, base: float | None = None) -> None:
-        self._pause, self._base, self._drawn = pause, base, 0.0
+    def __init__(self, pause: float = 1.0) -> None:
+        self._pause, self._drawn = pause, 0.0
         self._handle: DisplayHandle | None = None
 
     def on_log(self, args: object, state: TrainerState, *_: object, **__: object) -> None:
@@ -40,7 +40,7 @@ class LiveCurves(TrainerCallback):
         log = log_table(state.log_history)
         if log.empty or not state.is_world_process_zero:
             return
-        figure = curves(log, state.max_steps, self._base)
+        figure = curves(log, state.max_steps)
         if goes_on:
             figure.suptitle(pace(log, state.max_steps), fontsize="small")
         if self._handle is None:
