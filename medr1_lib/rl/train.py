@@ -176,7 +176,7 @@ def make_trainer(
     # doubles their memory, and the adapter freezes the base anyway.
     device = str(config.device)
     model, processor = load_policy(Path(recipe.model), recipe.quantize, device, trainable=True)
-    if not config.use_cpu:
+    if not config.use_cpu and device != "mps":  # of a GPU by Apple, CUDA knows nothing
         check_room(recipe, config, model, encode(processor, data[:1])["input_ids"].shape[1])
     # Dropout stays 0: TRL samples and scores in training mode, where it would make the ratio and
     # the KL noisy.
