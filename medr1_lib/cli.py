@@ -80,18 +80,15 @@ def _usage() -> str:
     return "usage: python -m medr1_lib <command> [--help]\n\n" + "\n".join(lines)
 
 
-def natural(text: str) -> int:
-    """A type for argparse: 0 or more, such as the seed of numpy's generators."""
-    if int(text) < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below zero")
-    return int(text)
+def at_least(least: int) -> Callable[[str], int]:
+    """A type for argparse: a whole number that is not smaller."""
 
+    def number(text: str) -> int:
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text} is below {least}")
+        return int(text)
 
-def positive(text: str) -> int:
-    """A type for argparse: 1 or more."""
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return int(text)
+    return number
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -116,7 +113,7 @@ def _window(text: str) -> tuple[float, float]:
 
 TYPES: dict[str | None, Callable[[str], Any]] = {
     **dict.fromkeys(("DIR", "FILE", "DIR|ZIP", "FILE|DIR"), Path),
-    **{"N": positive, "PX": positive, "S": natural, "SEED": int},
+    **{"N": at_least(1), "PX": at_least(1), "S": at_least(0), "SEED": int},
     **{"STRENGTH": float, "SHARE": float, "image=NAME,...": _pairs, "C,W": _window},
 }
 TEXTS = tomllib.loads(Path(__file__).with_name("commands.toml").read_text(encoding="utf-8"))
@@ -236,7 +233,7 @@ def _audit(options: argparse.Namespace) -> tuple[str, Report]:
     import pandas as pd
 
     from medr1_lib.data import audit
-    from medr1_lib.data.importing import opened
+    from medr1_lib.data.source import opened
 
     if options.data:
         report = audit.of_data_set(options.data)

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+DROP = "correct the record or drop it"  # what to do about a bad record
+
 
 class InputError(ValueError):
     """Bad input, told in one line: where it is, what is wrong, what to do.

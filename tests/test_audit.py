@@ -9,8 +9,8 @@ from PIL import Image, ImageFilter
 
 from medr1_lib.cli import main
 from medr1_lib.data import audit, dataset
-from medr1_lib.data.importing import opened
 from medr1_lib.data.question import Question
+from medr1_lib.data.source import opened
 
 TRAIN = "Splits/modality/train/X-Ray_train.json"
 TEST = "Splits/modality/test/X-Ray_test.json"

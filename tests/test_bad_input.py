@@ -24,9 +24,9 @@ from test_images import dicom, encoded
 from medr1_lib.cli import main
 from medr1_lib.course import tiers
 from medr1_lib.data import dataset, images
-from medr1_lib.data.importing import opened
 from medr1_lib.data.omnimedvqa import read_splits
 from medr1_lib.data.question import Question
+from medr1_lib.data.source import opened
 from medr1_lib.errors import InputError
 
 TOY = "QA_information/Open-access/Toy.json"

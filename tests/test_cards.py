@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from medr1_lib.data import audit
-from medr1_lib.data.importing import opened
+from medr1_lib.data.source import opened
 
 ROOT = Path(__file__).parents[1]
 

@@ -145,7 +145,7 @@ def test_a_killed_run_loses_nothing_that_was_finished(data, tmp_path, monkeypatc
         ([], "required: --style"),
         (["--style", "aloud"], "invalid choice: 'aloud'"),
         (["--style", "no_think", "--controls", "upside_down"], "invalid choice"),
-        (["--style", "no_think", "--limit", "0"], "not a positive number"),
+        (["--style", "no_think", "--limit", "0"], "is below 1"),
         (["--style", "no_think", "--quantize", "int3"], "invalid choice"),
     ],
 )

@@ -261,7 +261,7 @@ def made_in(first, second):
 def claims_table():
     """How true the rationales of the models of `methods` are, about the real image and a blank."""
     reasoned = grounding.score(methods()[0])
-    return in_points(grounding.summary(reasoned, ["control", "style", "method"]))
+    return in_points(stats.rate_table(reasoned, ["control", "style", "method"], grounding.MEASURES))
 
 
 @cache
@@ -915,9 +915,8 @@ def of_block(name):
     thinks = own["style"].isin([BEFORE, AFTER])
     if thinks.any():
         some = own[thinks & own["item"].mod(8).eq(0)]
-        kept["reasons"] = grounding.summary(
-            grounding.score(some), ["method", "style", "mark", "control"]
-        )
+        by = ["method", "style", "mark", "control"]
+        kept["reasons"] = stats.rate_table(grounding.score(some), by, grounding.MEASURES)
     logs = gathered([RECORDED / name], LOGS, "step")
     if len(logs):
         numbers = logs.select_dtypes("number")

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from medr1_lib.analysis import grounding
+from medr1_lib.analysis.stats import rate_table
 from medr1_lib.data.phantom_vqa import ATTRIBUTES, questions
 from medr1_lib.data.question import LETTERS
 from medr1_lib.data.rationale import claimed
@@ -104,7 +105,7 @@ def test_agreement_is_with_the_letter_answered_right_or_wrong():
     assert found["agrees"].tolist() == [True, False, True, False, False, False, False]
     assert found["asked_true"].tolist() == [False, False, False, False, True, True, False]
     assert found["has_letter"].tolist() == [True, True, True, True, True, False, True]
-    table = grounding.summary(found, ["model"]).set_index("measure")
+    table = rate_table(found, ["model"], grounding.MEASURES).set_index("measure")
     assert table.loc["agreement", ["n", "value"]].tolist() == [6, 2 / 6]
     assert table.loc["right about what is asked", ["n", "value"]].tolist() == [6, 2 / 6]
 
@@ -119,7 +120,7 @@ def test_rates_over_claims_weigh_claims_and_styles_without_reasons_are_left_out(
         record(item, said, style="no_think"),
     )
     assert len(found) == 2
-    table = grounding.summary(found, ["style"]).set_index("measure")
+    table = rate_table(found, ["style"], grounding.MEASURES).set_index("measure")
     assert table.loc["hallucination", ["n", "value"]].tolist() == [4, 0.25]
     assert table.loc["names anatomy", "value"] == 0.5
 

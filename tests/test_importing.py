@@ -10,8 +10,9 @@ import pytest
 from layouts import REAL, needs_real, picture, qa_record, split_record, write_qa, write_splits
 
 from medr1_lib.data import dataset, images, importing, omnimedvqa
-from medr1_lib.data.importing import ImportSettings, opened
+from medr1_lib.data.importing import ImportSettings
 from medr1_lib.data.question import Question
+from medr1_lib.data.source import opened
 from medr1_lib.errors import InputError
 
 TRAIN = "Splits/modality/train/X-Ray_train.json"

@@ -7,8 +7,8 @@ import pytest
 from layouts import REAL, needs_real, qa_record, split_record, write_json, write_qa, write_splits
 
 from medr1_lib.data import omnimedvqa
-from medr1_lib.data.importing import image_id, opened
 from medr1_lib.data.omnimedvqa import parse_problem
+from medr1_lib.data.source import image_id, opened
 
 RELEASED = {  # file: records, as Med-R1 released its test files
     "modality/test/CT(Computed Tomography)_test.json": 3241,

@@ -12,8 +12,9 @@ from layouts import REAL, needs_real, picture
 
 from medr1_lib.cli import main
 from medr1_lib.data import audit, dataset, images, tables
-from medr1_lib.data.importing import ImportSettings, held_out, letter_of
+from medr1_lib.data.importing import ImportSettings, held_out
 from medr1_lib.data.question import Question
+from medr1_lib.data.source import letter_of
 from medr1_lib.errors import InputError
 
 ASK = "What is shown?"

@@ -84,7 +84,7 @@ def test_sft_runs_and_says_so_again_when_it_is_resumed(tmp_path, capsys):
             "unrecognized arguments: --bet",
         ),
         (["grpo", "--recipe", "nothing", "--out", "x"], "nothing: no such recipe"),
-        (["grpo", "--recipe", "course", "--out", "x", "--threads", "0"], "not a positive number"),
+        (["grpo", "--recipe", "course", "--out", "x", "--threads", "0"], "is below 1"),
     ],
 )
 def test_bad_input_is_told_in_one_line(arguments, message, tmp_path, monkeypatch, capsys):

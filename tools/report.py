@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 
 from medr1_lib.analysis import grounding, plots, recorded, transfer
 from medr1_lib.analysis.plots import Drawn
-from medr1_lib.analysis.stats import holm
+from medr1_lib.analysis.stats import holm, rate_table
 from medr1_lib.analysis.transfer import Maps, TransferAnswers, maps, matrix, on_diagonal
 from medr1_lib.cli import exit_status
 from medr1_lib.course.chapters.chapter_12 import no_think_minus_think
@@ -263,7 +263,7 @@ def _reasons(records: pd.DataFrame) -> pd.DataFrame:
     plain = records["control"].eq("none") & records["mark"].eq("random")
     kept = records[plain & records["axis"].eq("all") & records["shortcut"].eq(0)]
     scored = grounding.score(kept.dropna(subset="scene"))
-    rates = grounding.summary(scored, ["method", "style"])
+    rates = rate_table(scored, ["method", "style"], grounding.MEASURES)
     rates = rates[rates["measure"] == "hallucination"].dropna(subset="value")
     return rates.assign(group=rates["method"] + ", " + rates["style"], share=rates["value"])
 

@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.speed.measures import LIMITS, agreement, floor
 from benchmarks.speed.sides import GROUP, PROMPTS, TOKENS, Case, Side, save_model, sides
-from medr1_lib.cli import exit_status, positive
+from medr1_lib.cli import at_least, exit_status
 from medr1_lib.files import check_writable, write_json
 from medr1_lib.provenance import hardware
 
@@ -127,10 +127,10 @@ def _parser() -> argparse.ArgumentParser:
         default=list(TOKENS),
         help="pixels a side of an image (112 224)",
     )
-    add("--steps", type=positive, default=5, metavar="N", help="steps of each side (5)")
+    add("--steps", type=at_least(1), default=5, metavar="N", help="steps of each side (5)")
     add(
         "--threads",
-        type=positive,
+        type=at_least(1),
         nargs="+",
         default=[1, 2],
         metavar="N",

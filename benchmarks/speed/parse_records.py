@@ -16,7 +16,7 @@ from pathlib import Path
 
 from medr1_lib.cli import exit_status
 from medr1_lib.data import omnimedvqa
-from medr1_lib.data.importing import opened
+from medr1_lib.data.source import opened
 from medr1_lib.files import write_json
 from medr1_lib.provenance import hardware
 

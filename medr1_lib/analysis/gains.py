@@ -1,6 +1,7 @@
 """What a gain is made of: knowledge, a habit of some letters, or the form of the reply."""
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,7 @@ def letter_matrix(answers: pd.DataFrame) -> NDArray[np.float64] | None:
     `None` if an answer has none, as those of a model that was asked elsewhere.
     """
     rows = [*map(list, answers["letter_probs"])]
-    return pd.DataFrame(rows).fillna(0.0).to_numpy(float) if all(rows) else None
+    return np.array([*zip_longest(*rows, fillvalue=0.0)], float).T if all(rows) else None
 
 
 def letter_habit(answers: pd.DataFrame) -> pd.DataFrame:

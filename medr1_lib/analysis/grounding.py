@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from medr1_lib.analysis.stats import Measures, rate_table
+from medr1_lib.analysis.stats import Measures
 from medr1_lib.data.phantom_vqa import STEMS
 from medr1_lib.data.question import LETTERS
 from medr1_lib.data.rationale import claimed
@@ -58,8 +58,3 @@ def _scored(row: Mapping[Hashable, Any]) -> dict[str, Any]:
         "has_letter": letter is not None,
         "agrees": letter is not None and named.get(asked) == row["options"][LETTERS.index(letter)],
     }
-
-
-def summary(scored: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """The rates in `MEASURES` for each group of scored answers, as `stats.rate_table` has them."""
-    return rate_table(scored, by, MEASURES)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,8 @@ def letter_table(answers: pd.DataFrame) -> pd.DataFrame:
     `chosen` is the forced letter, `confidence` its probability, and `correct` whether it is right.
     """
     real = answers[answers["control"] == "none"].reset_index(drop=True)
-    probs = pd.DataFrame([*map(list, real["letter_probs"])]).fillna(0.0)
-    probs.columns = [*ALL_LETTERS[: probs.shape[1]]]
+    columns = zip_longest(*real["letter_probs"], fillvalue=0.0)
+    probs = pd.DataFrame(dict(zip(ALL_LETTERS, columns, strict=False)))
     table = probs.assign(item=real["item"], chosen=probs.idxmax(axis=1))
     right = table["chosen"] == real["answer"]
     return table.assign(confidence=probs.max(axis=1), correct=right)

@@ -96,9 +96,8 @@ def summary_table(found: dict[str, Any]) -> str:
     rows = dict([("all", found), *(row for part in parts for row in part.items())])
     table = pd.DataFrame.from_dict(rows, "index")
     intervals = [f"{100 * low:.1f} to {100 * high:.1f}" for low, high in table["interval"]]
-    shown = table[["n"]].assign(accuracy=100 * table["accuracy"]).assign(interval=intervals)
+    shown = table[["n"]].assign(accuracy=100 * table["accuracy"], **{"95 % interval": intervals})
     shown = shown.assign(format=100 * table["format_rate"], unread=100 * table["unread"])
-    shown = shown.rename(columns={"interval": "95 % interval"})
     text = shown.to_string(float_format="{:.1f}".format)
     if "effective_n" in found:
         worth = f"{found['effective_n']:.0f} independent questions"

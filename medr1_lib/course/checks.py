@@ -38,16 +38,11 @@ def chapters(work: Path) -> dict[str, dict[str, str]]:
     return found
 
 
-def solved(said: str) -> bool:
-    """Whether a check told that all its cases were right."""
-    return said.startswith("right in ")
-
-
 def report(work: Path) -> list[str]:
     """A line for each chapter and each open exercise, and one for all together."""
     lines, done, count = [], 0, 0
     for chapter, exercises in chapters(work).items():
-        right = [name for name, said in exercises.items() if solved(said)]
+        right = [name for name, said in exercises.items() if said.startswith("right in ")]
         lines.append(f"{chapter}: {len(right)} of {len(exercises)} solved")
         opened = {name: said for name, said in exercises.items() if name not in right}
         lines += [f"    {name}: {said or 'not run yet'}" for name, said in opened.items()]

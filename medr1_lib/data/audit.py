@@ -12,8 +12,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from medr1_lib.data import dataset, omnimedvqa
-from medr1_lib.data.importing import Source
 from medr1_lib.data.question import Question
+from medr1_lib.data.source import Source
 from medr1_lib.errors import InputError
 
 Questions = Sequence[Question]

@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from medr1_lib.data import importing
-from medr1_lib.data.importing import DROP, Item, cell, image_id, image_path, letter_of
 from medr1_lib.data.question import ALL_LETTERS, Question, canonical
-from medr1_lib.errors import InputError, refusing
+from medr1_lib.data.source import Item, Source, cell, image_id, image_path, letter_of, opened
+from medr1_lib.errors import DROP, InputError, refusing
 
 PATIENT = ("patient", "patient_id")  # fields of a record; OmniMedVQA itself has none
 _SOLUTION = re.compile(r"\s*<answer>\s*([A-Z])\s*</answer>\s*")
@@ -30,7 +30,7 @@ class RecordFile:
     bad: list[InputError]
 
 
-def read_qa(source: importing.Source) -> list[RecordFile]:
+def read_qa(source: Source) -> list[RecordFile]:
     """Read OmniMedVQA's own layout, `QA_information/**/*.json` (Hu et al., CVPR 2024)."""
     paths = source.json_files("QA_information")
     if not paths:
@@ -40,7 +40,7 @@ def read_qa(source: importing.Source) -> list[RecordFile]:
     return [_parse(source, path, ("qa", PurePosixPath(path).stem, ""), _from_qa) for path in paths]
 
 
-def read_splits(source: importing.Source) -> list[RecordFile]:
+def read_splits(source: Source) -> list[RecordFile]:
     """Read Med-R1's layout, `Splits/{modality,question_type}/{train,test}/*.json` (2503.13939).
 
     The root may be `Splits` itself. Of modality and question type, the one that the name of the
@@ -86,7 +86,7 @@ def with_both_labels(files: list[RecordFile]) -> list[RecordFile]:
 
 
 def _parse(
-    source: importing.Source,
+    source: Source,
     path: str,
     place: tuple[str, str, str],
     read: Callable[[dict[str, Any]], tuple[Question, str]],
@@ -182,9 +182,9 @@ def import_data(
 
     `root` and Med-R1's `splits` are folders or zip files, `by` is modality or question type.
     """
-    with importing.opened(root) as source:
+    with opened(root) as source:
         if splits:
-            with importing.opened(splits) as other:
+            with opened(splits) as other:
                 read = [file for file in with_both_labels(read_splits(other)) if file.kind == by]
             if not read:
                 raise InputError(splits, f"holds no Splits/{by}", "choose the other one with --by")

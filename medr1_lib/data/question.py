@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from medr1_lib.data.phantoms.scene import EVERYDAY, WORDS, Scene
-from medr1_lib.errors import InputError
+from medr1_lib.errors import DROP, InputError
 
 LETTERS = "ABCD"  # of phantoms and of OmniMedVQA, which offer four options at most
 ALL_LETTERS = "ABCDEFGH"  # a data set of one's own may offer eight
@@ -82,7 +82,7 @@ class Question:
             object.__setattr__(self, "id", hashlib.sha256(told).hexdigest()[:16])
         if problem := self._problem():
             where = f"question about {self.image_id}"
-            raise InputError(where, problem, "correct the record or drop it")
+            raise InputError(where, problem, DROP)
 
     def _problem(self) -> str | None:
         if not self.question.strip():

@@ -17,9 +17,9 @@ import yaml
 
 from medr1_lib import files
 from medr1_lib.data import importing
-from medr1_lib.data.importing import DROP, Item, cell, image_id, image_path, letter_of
 from medr1_lib.data.question import ALL_LETTERS, Question, canonical
-from medr1_lib.errors import InputError, refusing
+from medr1_lib.data.source import Item, cell, image_id, image_path, letter_of, opened
+from medr1_lib.errors import DROP, InputError, refusing
 
 # What a column is called in the wild; the first counts.
 _FILE = Path(__file__).with_name("columns.yaml")
@@ -53,7 +53,7 @@ def import_data(
     """
     rows = read(table)
     found = _columns(table.name, rows, columns or {})
-    with importing.opened(root) as source:
+    with opened(root) as source:
         reader = _Reader(table.name, rows, found, modality, question)
         items, bad = reader.items()
         source.pictures |= reader.pictures

@@ -14,8 +14,8 @@ import pandas as pd
 from medr1_lib import files
 from medr1_lib.analysis.recorded import ANSWERS, read_table
 from medr1_lib.data import dataset, styles
-from medr1_lib.data.importing import UNSOUND
 from medr1_lib.data.question import CONTROLS, ROTATED, Question, turns
+from medr1_lib.data.source import UNSOUND
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation.items import EvalPrompt, lone
 

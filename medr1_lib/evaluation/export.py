@@ -18,8 +18,8 @@ from pandas._libs.parsers import STR_NA_VALUES  # type: ignore[import-not-found]
 from medr1_lib import files
 from medr1_lib.analysis.recorded import ANSWERS, read_table
 from medr1_lib.data import dataset
-from medr1_lib.data.importing import image_id
 from medr1_lib.data.question import Question, turns
+from medr1_lib.data.source import image_id
 from medr1_lib.evaluation.answers import TURN, Answer
 
 Row = dict[str, Any]

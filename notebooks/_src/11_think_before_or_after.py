@@ -603,7 +603,8 @@ claimed = checks.claimed(claimed)
 scored = grounding.score(records)
 own = scored[scored["control"] == "none"]
 columns = ["hallucination", "right about what is asked", "agreement"]
-table = grounding.summary(own, ["style", "method"]).query("measure in @columns")
+table = stats.rate_table(own, ["style", "method"], grounding.MEASURES)
+table = table.query("measure in @columns")
 table = table.assign(points=told(table, ""))
 table.set_index(["style", "method", "measure"])["points"].unstack()[columns]
 
