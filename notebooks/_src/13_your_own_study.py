@@ -508,8 +508,8 @@ pd.DataFrame(rubric, columns=["the report shows that", "points"])
 # can make it too narrow. The score is the squared
 # distance of your probability from the result: 0 is best, and 0.5 always scores 0.25.
 #
-# *Here* means a tiny base on drawings. The third claim, about size, gets no score. Nobody trained a larger base
-# here, and no model of 72 billion parameters was asked.
+# *Here* means a tiny base on drawings. The third claim, about size, gets no score. The larger model of
+# chapter 08 was taught the medical images in full, so it is no larger base. And no model of 72 billion parameters was asked.
 
 # %%
 from scipy.stats import t
