@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import stat
 from dataclasses import replace
@@ -71,6 +72,20 @@ def test_a_job_that_fails_is_told_and_stops_no_other(tmp_path):
     missing = unfinished(jobs, tmp_path)
     assert list(missing) == [jobs[0].name]
     assert str(tmp_path / "none") in missing[jobs[0].name]
+
+
+def test_a_base_for_a_gpu_is_not_asked_on_a_cpu_instead(tmp_path):
+    """On a node of a cluster without one it would take days, and nobody would know why."""
+    base = Grid("gpu", ("no_think",), changes={"model": SMALL["model"]}, untrained=True)
+    jobs = plan(base).jobs()
+    run_jobs(jobs, tmp_path, threads=1)
+    assert "it needs a GPU, and torch finds none" in unfinished(jobs, tmp_path)[jobs[0].name]
+
+
+def test_a_process_sees_the_gpu_that_it_was_given(tmp_path, monkeypatch, same_threads):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # what submitit has set
+    run_jobs([], tmp_path, threads=1, card="3")
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
 
 
 def test_a_block_holds_every_answer(done, tmp_path):

@@ -276,7 +276,7 @@ def test_what_a_card_has_no_room_for_is_refused(
     here = {"model": "a", "data": "b", "use_cpu": True, "bf16": False}
     recipe = load_recipe(name, **here | changes)
     base = on_meta(qwen2_vl_2b()).bfloat16()
-    words = f"a pass takes {needed} GB, and {gigabytes}.0 GB are free; take the recipe gpu"
+    words = f"a pass takes {needed} GB, and {gigabytes}.0 GB are free; use recipe gpu"
     with pytest.raises(InputError, match=words) if needed else nullcontext():
         module.check_room(recipe, recipe.trl_config(tmp_path), base, prompt=316)
     assert asked == [torch.device("meta")]

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -81,11 +82,9 @@ def writable(folder: Path) -> Check:
             return Check("output", "OK", f"{folder.name}/ can be written")
     except OSError as error:
         problem = str(error)
-    try:
-        with tempfile.TemporaryFile():
-            return Check("output", "WARN", f"{problem}; choose another folder with --out")
-    except OSError:
-        return _judge("output", False, problem, "make the course's folder writable")
+    with suppress(OSError), tempfile.TemporaryFile():
+        return Check("output", "WARN", f"{problem}; choose another folder with --out")
+    return _judge("output", False, problem, "make the course's folder writable")
 
 
 def packages() -> Check:
@@ -141,8 +140,9 @@ def gpu() -> Check:
     more = torch.cuda.device_count() - 1
     found += f", the first of {more + 1}; one is used unless torchrun starts more" if more else ""
     power = card.major + card.minor / 10
-    if power < 7.5:
-        return Check("GPU", "WARN", f"{found}; this torch has no kernels for it", ("gpu",))
+    if power < 7.5 and str(torch.version.cuda) >= "13":
+        detail = f"{found}; this torch has no kernels for it, {_build('cu126')} has"
+        return Check("GPU", "WARN", detail, ("gpu",))
     if card.total_memory < GPU_MEMORY * GIB:
         return Check("GPU", "WARN", f"{found}; the gpu tier needs {GPU_MEMORY} GiB", ("gpu",))
     if power < 8:
@@ -154,20 +154,21 @@ def _unused_gpu(cuda: str | None) -> str:
     """Why torch, built for this CUDA, finds no GPU."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
         return "hidden by CUDA_VISIBLE_DEVICES, as the small tiers do"
-    asked = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    try:
-        told = subprocess.run(asked, capture_output=True, text=True, timeout=20).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        told = ""
-    if not told:
+    asked, told = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"], ""
+    with suppress(OSError, subprocess.SubprocessError):
+        told = subprocess.run(asked, capture_output=True, text=True, timeout=20).stdout
+    if ", " not in told:
         return "none that torch can use"
     name, _, driver = told.splitlines()[0].rpartition(", ")
     found = f"{name} with driver {driver} is there, and torch cannot use it"
-    if cuda is None:
-        return f"{found}: it is built for CPUs; install torch from PyPI, which is built for GPUs"
-    index = "https://download.pytorch.org/whl/cu126"
-    other = f"pip install torch=={metadata.version('torch')} --index-url {index}"
-    return (
-        f"{found}: it is built for CUDA {cuda}, whose drivers begin with 580 (CUDA 13); "
-        f"update the driver, or `{other}` (drivers from 560; not tried here)"
-    )
+    if cuda and driver >= "580":
+        return f'{found}; `python -c "import torch; torch.cuda.init()"` says why'
+    built = f"CUDA {cuda}, with drivers from 580" if cuda else "CPUs"
+    older = f"update the driver; or {_build('cu126')}, for drivers from 525, not for Blackwell"
+    return f"{found}: it is built for {built}; {_build('cu130') if driver >= '580' else older}"
+
+
+def _build(cuda: str) -> str:
+    """What installs the same torch for another CUDA; by its number alone, pip keeps what it has."""
+    version, index = metadata.version("torch").partition("+")[0], "https://download.pytorch.org/whl"
+    return f"`pip install torch=={version}+{cuda} --index-url {index}/{cuda}`"

@@ -299,7 +299,7 @@ def run_job(job: Job, folder: Path) -> None:
         notes |= {name: _card(job.recipe.data).get(name, 0.0) for name in ("shortcut", "leaky")}
     start = time.perf_counter()
     model = {"model_sha256": fingerprint(adapter)}
-    device = "cpu" if job.recipe.config.get("use_cpu") else None  # as it was trained
+    device = str(job.recipe.trl_config(folder / RUN).device)  # as it is trained, or refused
     policy, processor = load_policy(adapter, job.recipe.quantize, device)
     settings = Settings((job.recipe.style,), job.controls, max_new_tokens=job.max_new_tokens)
     for test in job.tests:

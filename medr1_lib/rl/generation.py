@@ -114,12 +114,11 @@ def sample_group(
     if not shares_prompts(core):
         repeated = {name: value.repeat_interleave(count, 0) for name, value in inputs.items()}
         return core.generate(**repeated, generation_config=config)[:, length:]
+    loop: Any = decode_group
     if core.device.type == "cuda" and len(getattr(core, "hf_device_map", [0])) == 1:
-        from medr1_lib.rl.graph import decode_recorded
+        from medr1_lib.rl import graph
 
-        loop: Any = decode_recorded
-    else:
-        loop = decode_group
+        loop = graph.decode_recorded
     generate = partial(type(core).generate, core, custom_generate=loop)
     names = ("input_ids", "attention_mask")
     repeated = {name: inputs[name].repeat_interleave(count, 0) for name in names}

@@ -105,7 +105,7 @@ def _plain_errors(config: GRPOConfig | SFTConfig) -> Iterator[None]:
         try:
             yield
         except torch.OutOfMemoryError as error:
-            remedy = "lower per_device_train_batch_size and raise gradient_accumulation_steps"
+            remedy = "set activation_checkpointing: true, or lower per_device_train_batch_size"
             raise InputError("train", "the GPU's memory is full", remedy) from error
         except ImportError as error:  # of an optimizer, which is made once training begins
             raise InputError("recipe", " ".join(str(error).split()), "choose another") from error
@@ -217,7 +217,7 @@ def check_room(recipe: Recipe, config: GRPOConfig | SFTConfig, model: Policy, pr
     free, _ = torch.cuda.mem_get_info(model.device)
     if need > free:
         told = f"beside the base a pass takes {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free"
-        remedy = "take the recipe gpu, or lower per_device_train_batch_size"
+        remedy = "use recipe gpu, activation_checkpointing or a lower per_device_train_batch_size"
         raise InputError("the GPU's memory", told, remedy)
 
 
