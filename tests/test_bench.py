@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from benchmarks.speed import bench, gpu, measures, sides
 from benchmarks.speed.sides import Case
 from medr1_lib.cli import exit_status
 from medr1_lib.course.tiers import material
+from medr1_lib.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +176,20 @@ def test_the_script_for_a_gpu_measures_a_side_of_each_kind_in_small(tmp_path, ca
     assert said["and at most"] < 1e-4
     shown = capsys.readouterr().out
     assert all(f"{side} {{" in shown for side in named)
+
+
+@pytest.mark.parametrize(("capability", "wanted"), [((7, 5), "gpu-t4"), ((8, 9), "gpu")])
+def test_a_card_without_bfloat16_is_measured_with_the_recipe_for_it(
+    capability, wanted, monkeypatch
+):
+    def load(name, **_):
+        raise InputError(name, "is the recipe", "stop here")
+
+    monkeypatch.setattr(gpu, "CUDA", True)
+    monkeypatch.setattr(gpu.torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.setattr(gpu, "load_recipe", load)
+    with pytest.raises(InputError, match=f"^{wanted}: is the recipe"):
+        gpu.built(gpu.SIDES["ours"], SimpleNamespace(smoke=False, model="a"))
 
 
 def test_the_script_for_a_gpu_asks_for_one_and_says_which_sides_it_has(monkeypatch, capsys):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import binom, binomtest, t
+from test_published import CHAPTERS
 
 from medr1_lib.analysis.gains import PARTS, READERS, change, gain_parts
 from medr1_lib.analysis.stats import ITEM, wilson
@@ -17,8 +18,32 @@ from medr1_lib.course.chapters.chapter_03 import shortest_hack
 from medr1_lib.course.chapters.chapter_07 import brier, group_kinds, mend
 from medr1_lib.course.chapters.chapter_12 import power
 from medr1_lib.course.tiers import material
+from medr1_lib.evaluation.sweep import Plan
 from medr1_lib.rl.recipe import load_recipe
 from notebooks.tools import kernel
+
+
+def source(number):
+    (path,) = (kernel.NOTEBOOKS / "_src").glob(f"{number}_*.py")
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("number", CHAPTERS)
+def test_what_is_made_smaller_at_the_gpu_tier_is_still_there(number):
+    """The tests that do so are skipped where the tokenizer is not at hand."""
+    assert [old for old in CHAPTERS[number][0] if old not in source(number)] == []
+
+
+def test_chapter_09_counts_what_the_plan_for_a_gpu_does():
+    jobs = Plan.read(kernel.ROOT / "benchmarks/plans/gpu.yaml").jobs()
+    trained = sum(not job.untrained for job in jobs)
+    scored = sum(1 + len(job.controls) for job in jobs)
+    said = source("09")
+    assert f"{trained} trainings, {scored} scores" in said
+    assert f"{trained} * 300 + {scored} * 17_800" in said
+    page = (kernel.ROOT / "benchmarks/plans/gpu.yaml").read_text()
+    assert f"{trained} trainings and {len(jobs)} models to score take 47 hours" in page
+    assert round((trained * 300 + scored * 17_800 * 256 / 200 / 64) * 5 / 3600) == 47
 
 
 @pytest.mark.parametrize(("truth", "n"), [(0.25, 20), (0.5, 7), (0.9, 40), (1.0, 5)])

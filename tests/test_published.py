@@ -120,7 +120,7 @@ CHAPTERS = {
     ),
     "11": ({"per_cell=4)": "per_cell=1)"}, "the model writes none in this form, so we write them"),
     "12": (
-        {'{"train": 80, "test": 12}': '{"train": 1, "test": 1}', '"MRI", 60': '"MRI", 2'},
+        {"per_cell=80)": "per_cell=1)", "per_cell=12)": "per_cell=1)", '"MRI", 60': '"MRI", 2'},
         "intervals clear of zero: none",
     ),
     "13": ({"range(9)": "range(5)"}, r"GRPO can work here: False.*\d+ test questions"),

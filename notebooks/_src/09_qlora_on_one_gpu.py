@@ -624,18 +624,39 @@ if tier.name != "replay":
 #
 # ## 8 On your own card
 #
-# A training by the recipe has 300 steps. The next cell computes its hours in two ways: from the seconds per
-# step that were measured on the H200, and from five seconds per step. We *expect* five seconds with the
-# recorded step and the packed row, but nobody has measured it yet. Run `benchmarks.speed.gpu` on your card to
-# find out; it takes ten minutes. A training also needs 4.4 GB of disk for the weights, half a gigabyte for
-# its two checkpoints, and time for the evaluations. Multiply the hours by the price of your card.
-#
-# At the gpu tier the cell also trains two steps.
+# How long does it take, and what does it cost? The next cell counts everything in steps of the recipe `gpu`,
+# and multiplies by the seconds of a step: those of the H200 with the older version, and five. We *expect*
+# five with the recorded step and the packed row, but nobody has measured it yet. Scoring 64 questions, with
+# completions of up to 256 tokens, is counted as 1.28 steps, since a step samples 64 completions of 200. One
+# image in five of OmniMedVQA is for testing, with about 17,800 questions. The last two rows are rough: an
+# epoch of Med-R1's own settings, and the plan of chapter 12. Write the price of an hour of your card into
+# `PRICE`.
+
+# %% tags=["nbval-check-output"]
+PRICE = 1.0  # of an hour: of rent, or of electricity
+scored = 256 / 200 / 64  # steps for a question
+steps = {
+    "score the base on 200 questions": 200 * scored,
+    "train 300 steps": 300,
+    "score the adapter on 17,800 questions": 17_800 * scored,
+    "the three together": 18_000 * scored + 300,
+    "an epoch of med-r1": 17_800,
+    "gpu.yaml: 47 trainings, 56 scores": 47 * 300 + 56 * 17_800 * scored,
+}
+measured = gpu["seconds"]["ours"]
+for name, seconds in (("at the older speed", measured), ("expected today", 5)):
+    print(f"{name}, {seconds:.1f} s per step")
+    for what, count in steps.items():
+        hours = count * seconds / 3600
+        print(f"{hours:7.1f} hours, price {PRICE * hours:6.1f}: {what}")
+
+# %% [markdown]
+# At the gpu tier, the next cell trains two steps of the recipe on your card and prints their peak. Compare it
+# with section 5. At the other tiers it only removes what the chapter has written. A training also needs 4.4 GB
+# of disk for the weights and half a gigabyte for its two checkpoints. The import of a data set says how much
+# it needs before it begins.
 
 # %%
-hours = gpu["seconds"].astype(float) * 300 / 3600
-print("hours of 300 steps:", hours.round(1).to_dict(), "and")
-print(f"5 seconds a step, ours today, expected: {5 * 300 / 3600:.1f}")
 if tier.name == "gpu":
     paths = {"model": str(tier.model_path), "data": str(data)}
     torch.cuda.reset_peak_memory_stats()
@@ -647,12 +668,13 @@ gc.collect()  # closes the data set's file, which Windows would not delete
 temporary.cleanup()
 
 # %% [markdown]
-# These are the commands for your card. The first line checks driver and card. The third line scores the base
-# *before* any training, on 200 questions. If the base hardly keeps the form, the recipe uses the published
-# rewards instead, which also pay for a letter without tags. It prints a line about that.
+# These are the commands for your card. Run them in the folder of the course, after `source .venv/bin/activate`
+# (on Windows `.venv\Scripts\activate`). Only the two downloads need a network.
 #
 # ```bash
 # python -m medr1_lib doctor
+# hf download Qwen/Qwen2-VL-2B-Instruct --local-dir models/Qwen2-VL-2B-Instruct
+# hf download foreverbeliever/OmniMedVQA OmniMedVQA.zip --repo-type dataset --local-dir .
 # python -m medr1_lib data import --root OmniMedVQA.zip --out _output/omni
 # python -m medr1_lib evaluate --model models/Qwen2-VL-2B-Instruct --quantize nf4 --data _output/omni \
 #     --style think_before --limit 200 --out _output/base
@@ -660,13 +682,32 @@ temporary.cleanup()
 # python -m medr1_lib evaluate --model _output/gpu/adapter --data _output/omni --style think_before --out _output/test
 # ```
 #
-# To try memory and time without a download, use random weights of the true size (`tools.fake_2b`). They never
-# give a right answer, so add `--force` to `train`.
+# `doctor` checks driver and card. The archive also lists questions whose images may not be shared. The import
+# names them as skipped, keeps the rest, and ends with status 1. The first `evaluate` scores the base *before*
+# any training. If the base hardly keeps the form, the training uses the published rewards instead, which also
+# pay for a letter without tags. It prints a line about that. The last command keeps the base in four bits, as
+# the adapter was trained. For a quick comparison add `--limit 200 --compare _output/base`: a limit draws the
+# same questions each time.
+#
+# Without these data, draw some: `python -m medr1_lib data build --out _output/phantoms`, and write
+# `--data _output/phantoms` in the last three commands.
+#
+# To try memory and time without any download, use random weights of the true size. They never give a right
+# answer, so the training needs `--force`. The second command measures the seconds of a step on your card by
+# stage, with the peaks. It takes about ten minutes on an H200, expected; `--sides ours TRL` takes less.
+#
+# ```bash
+# python -m tools.fake_2b --out models/fake-qwen2-vl-2b
+# python -m benchmarks.speed.gpu --model models/fake-qwen2-vl-2b --json _output/my_gpu.json
+# python -m medr1_lib data build --out _output/phantoms
+# python -m medr1_lib train grpo --recipe gpu --model models/fake-qwen2-vl-2b --data _output/phantoms \
+#     --max_steps 10 --force --out _output/fake
+# ```
 #
 # | your card | what to change |
 # |---|---|
 # | 16 to 24 GB | nothing needs to change |
-# | 12 GB | `--activation_checkpointing true`: less memory, a third more arithmetic |
+# | 12 GB, or the memory is full | `--activation_checkpointing true`: less memory, a third more arithmetic |
 # | T4, or another without bfloat16 | `--recipe gpu-t4` |
 # | 24 GB | two prompts in a backward pass: `--per_device_train_batch_size 16 --gradient_accumulation_steps 4` |
 # | 80 GB | `--recipe gpu-large-card`: all prompts in one backward pass, and the weights unpacked once |
@@ -674,12 +715,12 @@ temporary.cleanup()
 # | several cards and a base that is too large for one | `accelerate launch --config_file FSDP2 --num_processes 2 -m medr1_lib train grpo --recipe med-r1 ...`, unquantized; `FSDP2` is the file `accelerate_configs/fsdp2.yaml` in TRL's folder |
 # | rollouts by vLLM, 24 GB | `--recipe gpu-vllm`, unquantized: vLLM takes no adapter on 4-bit weights |
 #
-# None of these lines has been run on such a card yet. With FSDP2 each card holds a part of every layer.
-# Layers in four bits are not divided, so FSDP2 does not help QLoRA.
+# None of these lines has been run on such a card yet, and neither have the downloads. With FSDP2 each card
+# holds a part of every layer. Layers in four bits are not divided, so FSDP2 does not help QLoRA.
 #
 # More options: `--resume` continues an interrupted run, and `--resume --max_steps 600` a finished one.
-# `--model _output/sft/adapter` starts from an adapter. `--report_to tensorboard` writes the curves into a
-# file for TensorBoard.
+# `--model _output/sft/adapter` starts from an adapter. `--report_to tensorboard` (or `trackio`, `wandb`) writes
+# the curves for that program, which you install first.
 #
 # ## Quiz
 # Decide first, then open the choice that you take.

@@ -463,7 +463,7 @@ print("logs for Inspect:", len(list(Path("inspect").glob("*.json"))))
 #
 # | you have | do | and mind |
 # |---|---|---|
-# | one GPU of 16 to 24 GB | recipe `gpu`, base in 4 bits, chapter 09 | `--quantize nf4` in `evaluate` too, and one seed is one seed |
+# | one GPU of 16 to 24 GB | recipe `gpu`, base in 4 bits, chapter 09 | `--quantize nf4` for the base in `evaluate` too (an adapter brings it along), and one seed is one seed |
 # | several GPUs | `torchrun --nproc_per_node 4 -m medr1_lib train grpo ...` | the same number of questions an update, or say that it changed |
 # | a cluster | `sweep --executor slurm`, a plan with seeds | put the plan under version control before you start it |
 #

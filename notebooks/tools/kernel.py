@@ -23,8 +23,8 @@ ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
 }
-# At the gpu tier a model and data are downloaded, and torch takes the threads it wants. A GPU that
-# happens to be there would change the digits that the small tiers print.
+# At the gpu tier torch takes the threads it wants. A GPU that happens to be there would change the
+# digits that the small tiers print.
 SMALL_TIERS = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 SHARP = (
     "--InlineBackend.figure_formats={'retina'}"  # figures have twice the pixels they are shown at
