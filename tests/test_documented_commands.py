@@ -54,9 +54,9 @@ def test_trainings_are_recipes(page, words, tmp_path):
     recipe.replace(**here).trl_config(tmp_path)
 
 
-def test_what_chapter_09_changes_for_other_cards_is_taken_by_its_recipe(tmp_path):
-    (chapter,) = ROOT.glob("notebooks/_src/09_*.py")
-    rows = re.findall(r"^# \| .* \| .*$", chapter.read_text("utf-8"), re.M)
+def test_what_other_cards_change_is_taken_by_the_recipe_for_a_gpu(tmp_path):
+    page = (ROOT / "book/one_gpu.md").read_text("utf-8")
+    rows = re.findall(r"^\| .* \| .*$", page, re.M)
     changes = [part for row in rows for part in re.findall(r"`(--[^`]+)`", row)]
     assert len(changes) >= 5
     parser = RecipeParser("grpo")

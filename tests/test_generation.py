@@ -167,6 +167,21 @@ def test_the_step_for_a_gpu_chooses_the_same_tokens(model, settings, monkeypatch
     assert vars(base_model(model))["_recorded_step"][1] is not kept  # other rows
 
 
+def test_a_recorded_step_is_kept_while_weights_stay_where_they_are(model, monkeypatch):
+    config = GenerationConfig(max_new_tokens=2, do_sample=False)
+    monkeypatch.setattr(generation, "decode_group", decode_recorded)
+
+    def step():
+        sample_group(model, prompts(0), 2, config)
+        return vars(base_model(model))["_recorded_step"][1]
+
+    first, weight = step(), next(model.parameters())
+    weight.data.mul_(1.0)  # as an optimizer changes it: a recording reads what is there
+    assert step() is first
+    weight.data = weight.data.clone()  # as loading does: the recording would read the old place
+    assert step() is not first
+
+
 def test_completions_end_one_by_one_and_all_together_stop_the_loop():
     model, _ = load_policy(policies.saved(), device="cpu")
     end, blank = 7, policies.processor().tokenizer.pad_token_id

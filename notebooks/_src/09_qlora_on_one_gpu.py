@@ -25,7 +25,7 @@
 #
 # ## What you will need
 #
-# Chapters 05 (the loss) and 06 (training). You need no GPU. At the gpu tier, the last cell uses one. At every
+# Chapters 05 (the loss) and 06 (training). You need no GPU. At the gpu tier, a cell of section 7 uses one. At every
 # tier we look into the tiny model of the course. A gigabyte here is $10^9$ bytes.
 
 # %%
@@ -584,7 +584,8 @@ print("the same logits:", torch.allclose(packed.view_as(apart), apart, atol=1e-4
 # adapters on a quantized base to bfloat16, and there a small step can be lost by rounding, as the first line of the output
 # shows. Ours stay in float32. (You lose updates in the same way if you *merge* an adapter early: add
 # $\frac{\alpha}{r} B A$ to weights in bfloat16.) Second, our adapters have no dropout. With dropout, the policy that is
-# scored would differ by noise from the policy that sampled, and from the reference.
+# scored would differ by noise from the policy that sampled, and from the reference. At the gpu tier, two steps of
+# the recipe `gpu` follow, with your model. Compare their peak with section 5.
 
 # %%
 from medr1_lib.course.live import live
@@ -608,6 +609,14 @@ if tier.name == "replay":
 else:
     out = Path(tempfile.mkdtemp(dir=folder))  # a new one each time the cell runs
     run = train(recipe, out, callbacks=[live()])
+if tier.name == "gpu":  # the recipe of section 5 on your card
+    torch.cuda.reset_peak_memory_stats()
+    large = load_recipe(
+        "gpu", **paths | {"model": str(tier.model_path)}, max_steps=2
+    )
+    out = Path(tempfile.mkdtemp(dir=folder))
+    train(large, out, force=True, callbacks=[live()])
+    print(f"peak: {torch.cuda.max_memory_allocated() / 1e9:.1f} GB")
 
 # %% tags=["nbval-check-output"]
 if tier.name != "replay":
@@ -649,27 +658,14 @@ for name, seconds in (("at the older speed", measured), ("expected today", 5)):
     for what, count in steps.items():
         hours = count * seconds / 3600
         print(f"{hours:7.1f} hours, price {PRICE * hours:6.1f}: {what}")
-
-# %% [markdown]
-# At the gpu tier, the next cell trains two steps of the recipe on your card and prints their peak. Compare it
-# with section 5. At the other tiers it only removes what the chapter has written. A training also needs 4.4 GB
-# of disk for the weights and half a gigabyte for its two checkpoints. The import of a data set says how much
-# it needs before it begins.
-
-# %%
-if tier.name == "gpu":
-    paths = {"model": str(tier.model_path), "data": str(data)}
-    torch.cuda.reset_peak_memory_stats()
-    large = load_recipe("gpu", **paths, max_steps=2)
-    out = Path(tempfile.mkdtemp(dir=folder))
-    train(large, out, force=True, callbacks=[live()])
-    print(f"peak: {torch.cuda.max_memory_allocated() / 1e9:.1f} GB")
 gc.collect()  # closes the data set's file, which Windows would not delete
 temporary.cleanup()
 
+
 # %% [markdown]
 # These are the commands for your card. Run them in the folder of the course, after `source .venv/bin/activate`
-# (on Windows `.venv\Scripts\activate`). Only the two downloads need a network.
+# (on Windows `.venv\Scripts\activate`). `book/one_gpu.md` says more about each, and what to change for other
+# cards. Nobody has run them on such a card yet.
 #
 # ```bash
 # python -m medr1_lib doctor
@@ -682,45 +678,11 @@ temporary.cleanup()
 # python -m medr1_lib evaluate --model _output/gpu/adapter --data _output/omni --style think_before --out _output/test
 # ```
 #
-# `doctor` checks driver and card. The archive also lists questions whose images may not be shared. The import
-# names them as skipped, keeps the rest, and ends with status 1. The first `evaluate` scores the base *before*
-# any training. If the base hardly keeps the form, the training uses the published rewards instead, which also
-# pay for a letter without tags. It prints a line about that. The last command keeps the base in four bits, as
-# the adapter was trained. For a quick comparison add `--limit 200 --compare _output/base`: a limit draws the
-# same questions each time.
-#
-# Without these data, draw some: `python -m medr1_lib data build --out _output/phantoms`, and write
-# `--data _output/phantoms` in the last three commands.
-#
-# To try memory and time without any download, use random weights of the true size. They never give a right
-# answer, so the training needs `--force`. The second command measures the seconds of a step on your card by
-# stage, with the peaks. It takes about ten minutes on an H200, expected; `--sides ours TRL` takes less.
-#
-# ```bash
-# python -m tools.fake_2b --out models/fake-qwen2-vl-2b
-# python -m benchmarks.speed.gpu --model models/fake-qwen2-vl-2b --json _output/my_gpu.json
-# python -m medr1_lib data build --out _output/phantoms
-# python -m medr1_lib train grpo --recipe gpu --model models/fake-qwen2-vl-2b --data _output/phantoms \
-#     --max_steps 10 --force --out _output/fake
-# ```
-#
-# | your card | what to change |
-# |---|---|
-# | 16 to 24 GB | nothing needs to change |
-# | 12 GB, or the memory is full | `--activation_checkpointing true`: less memory, a third more arithmetic |
-# | T4, or another without bfloat16 | `--recipe gpu-t4` |
-# | 24 GB | two prompts in a backward pass: `--per_device_train_batch_size 16 --gradient_accumulation_steps 4` |
-# | 80 GB | `--recipe gpu-large-card`: all prompts in one backward pass, and the weights unpacked once |
-# | two cards | `torchrun --nproc_per_node 2 -m medr1_lib train grpo --recipe gpu --gradient_accumulation_steps 4 ...` |
-# | several cards and a base that is too large for one | `accelerate launch --config_file FSDP2 --num_processes 2 -m medr1_lib train grpo --recipe med-r1 ...`, unquantized; `FSDP2` is the file `accelerate_configs/fsdp2.yaml` in TRL's folder |
-# | rollouts by vLLM, 24 GB | `--recipe gpu-vllm`, unquantized: vLLM takes no adapter on 4-bit weights |
-#
-# None of these lines has been run on such a card yet, and neither have the downloads. With FSDP2 each card
-# holds a part of every layer. Layers in four bits are not divided, so FSDP2 does not help QLoRA.
-#
-# More options: `--resume` continues an interrupted run, and `--resume --max_steps 600` a finished one.
-# `--model _output/sft/adapter` starts from an adapter. `--report_to tensorboard` (or `trackio`, `wandb`) writes
-# the curves for that program, which you install first.
+# `doctor` checks driver and card. The first `evaluate` scores the base *before* any training. If the base
+# hardly keeps the form, the recipe uses the published rewards instead, which also pay for a letter without
+# tags. A card of 12 GB takes `--activation_checkpointing true`, a T4 `--recipe gpu-t4`. To try memory and time
+# without a download, use random weights of the true size (`tools.fake_2b`), and add `--force` to `train`.
+# `benchmarks.speed.gpu` measures a step on your card.
 #
 # ## Quiz
 # Decide first, then open the choice that you take.

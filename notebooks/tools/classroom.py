@@ -28,7 +28,7 @@ TOOLS = (
     "offline/sitecustomize.py",
     "jupyter/labconfig/page_config.json",
 )
-PAGES = ("glossary.md", "troubleshooting.md")  # that chapters link
+PAGES = ("glossary.md", "one_gpu.md", "troubleshooting.md")  # that chapters name
 HANDOUT = "notebooks/tools/handout"  # its README and Makefile take the places of ours
 DATE = (2026, 1, 1, 0, 0, 0)  # of every entry, so that the same course gives the same bytes
 
