@@ -83,6 +83,15 @@ def gemma3() -> Path:
 
 @functools.cache
 def smolvlm() -> Path:
+    return _idefics("smolvlm", transformers.SmolVLMConfig)
+
+
+@functools.cache
+def idefics3() -> Path:
+    return _idefics("idefics3", transformers.Idefics3Config)
+
+
+def _idefics(name, kind) -> Path:
     names = ["<image>", "<fake_token_around_image>", "<end_of_utterance>", "<global-img>"]
     tokenizer = words(names)
     images = transformers.Idefics3ImageProcessorPil(
@@ -90,7 +99,7 @@ def smolvlm() -> Path:
     )
     chat = CHAT.replace("IMAGE", "<image>")
     made = transformers.Idefics3Processor(images, tokenizer, image_seq_len=4, chat_template=chat)
-    config = transformers.SmolVLMConfig(
+    config = kind(
         text_config=TEXT | {"model_type": "llama", "vocab_size": len(tokenizer)},
         vision_config={"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}
         | {"num_attention_heads": 2, "image_size": 28, "patch_size": 7},
@@ -98,7 +107,7 @@ def smolvlm() -> Path:
         scale_factor=2,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return _save("smolvlm", config, made)
+    return _save(name, config, made)
 
 
 @functools.cache
@@ -140,4 +149,5 @@ def _save(name, config, read) -> Path:
     return folder
 
 
-ALL = {"qwen3_vl": qwen3, "gemma3": gemma3, "smolvlm": smolvlm, "llava": llava}
+ALL = {"qwen3_vl": qwen3, "gemma3": gemma3, "smolvlm": smolvlm, "idefics3": idefics3}
+ALL |= {"llava": llava}

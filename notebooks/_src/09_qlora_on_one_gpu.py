@@ -437,13 +437,11 @@ for name, step in (("a prompt each", alone), ("checkpointing", again)):
 # which row does the computed number fall short?
 
 # %% tags=["nbval-check-output"]
-recorded = tiers.material("recorded/gpu.json").read_text()
-gpu = pd.DataFrame(json.loads(recorded)).T
+gpu = pd.DataFrame(json.loads(tiers.material("recorded/gpu.json").read_text())).T
 card = gpu[["expected_bytes", "peak_bytes"]].astype(float) / 1e9
-print(gpu["gpu"].iloc[0], gpu["date"].iloc[0])
 card["missing"] = card["peak_bytes"] - card["expected_bytes"]
-names = ["computed GB", "measured GB", "missing GB"]
-print(card.round(1).set_axis(names, axis=1).to_string())
+print(gpu["gpu"].iloc[0], gpu["date"].iloc[0])
+print(card.round(1).set_axis(["computed GB", "measured GB", "missing GB"], axis=1))
 print(gpu["seconds"].astype(float).round().to_dict(), "s per step")
 
 # %% [markdown]
