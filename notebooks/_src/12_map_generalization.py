@@ -47,6 +47,7 @@ from medr1_lib.course.chapters import chapter_12 as paper
 from medr1_lib.data import phantom_vqa
 
 tier = tiers.start(12)
+plt.style.use("seaborn-v0_8-colorblind")
 warnings.filterwarnings("ignore", category=FutureWarning)
 RECORDED = tiers.material("recorded")
 BLOCK, STYLE = RECORDED / "maps", "no_think"
