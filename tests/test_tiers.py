@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 import medr1_lib
 from medr1_lib.course import tiers
@@ -85,6 +86,23 @@ def test_start_prints_tier_cost_and_caution_and_sets_the_threads(monkeypatch, ca
     assert "not for clinical use" in lines[2]
     assert os.environ["OMP_NUM_THREADS"] == str(tier.threads) == "1"
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "", "a GPU that is there is left alone"
+
+
+def test_a_cell_that_is_stopped_says_so_in_two_lines_and_fails(monkeypatch, capsys):
+    shell = InteractiveShell(colors="nocolor")
+    monkeypatch.setattr(tiers.IPython, "get_ipython", lambda: shell)
+    tiers.start(1)
+    capsys.readouterr()
+    found = shell.run_cell("raise KeyboardInterrupt")
+    said = capsys.readouterr().out.strip().splitlines()
+    assert isinstance(found.error_in_exec, KeyboardInterrupt)  # or Run All would go on
+    assert (said[0], said[-1]) == (
+        "An exception has occurred, use %tb to see the full traceback.",
+        "KeyboardInterrupt: the cell was stopped; to go on, run it again",
+    )
+    assert sum(map(bool, said)) == 2
+    shell.run_cell("1 / 0")
+    assert "Traceback" in capsys.readouterr().out  # of an error the reader wants to see where
 
 
 @pytest.mark.parametrize("variable", ["", "1"])

@@ -14,12 +14,8 @@ from typing import Any
 # Of processor time for a call, since on a busy machine a first import takes longer; one that waits
 # for something is given up after twelve times as long.
 SECONDS = 5.0
-KINDS: tuple[tuple[tuple[type, ...], str], ...] = (
-    ((bool,), "True or False"),
-    ((int, float), "a number"),
-    ((dict,), "a dictionary"),
-    ((list, tuple), "a list"),
-)
+KINDS: dict[str, Any] = {"True or False": bool, "a number": int | float, "a dictionary": dict}
+KINDS["a list"] = list | tuple
 
 Function = Callable[..., Any]
 
@@ -177,7 +173,7 @@ def _form(got: object, expected: object) -> str:
         shape, asked = _shape(got), _shape(expected)
         if shape != asked:
             return f"its shape is {shape}, not {asked}"
-    for kinds, name in KINDS:
+    for name, kinds in KINDS.items():
         if isinstance(expected, kinds) and not isinstance(got, kinds):
             return f"{name} is asked for"
     if _same(got, expected, unit=100):

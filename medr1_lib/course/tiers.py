@@ -8,6 +8,8 @@ from functools import partialmethod
 from pathlib import Path
 from typing import Any, Literal
 
+import IPython
+
 from medr1_lib.errors import InputError
 
 PACKAGE = Path(__file__).parents[1]
@@ -97,16 +99,21 @@ def start(chapter: int) -> Tier:
 
         bars: Any = tqdm_notebook
         bars.__init__ = partialmethod(bars.__init__, disable=True)
+    if shell := IPython.get_ipython():
+        shell.set_custom_exc((KeyboardInterrupt,), _stopped)
     print(banner(chapter, tier))
     return tier
 
 
+def _stopped(shell: Any, kind: Any, error: Any, trace: Any, **_: object) -> None:  # noqa: ANN401
+    """Tell of a stopped cell in two lines, where the traceback of a training has a hundred."""
+    error.args = ("the cell was stopped; to go on, run it again",)
+    shell.showtraceback((kind, error, trace), exception_only=True)
+
+
 def banner(chapter: int, tier: Tier) -> str:
     """Tier, cost (as measured last) and caution in three lines, the same on every machine."""
-    try:
-        timed = json.loads(material(COSTS).read_text(encoding="utf-8"))
-    except InputError:  # nobody has timed the course yet
-        timed = {}
+    timed = json.loads(material(COSTS).read_text(encoding="utf-8"))
     course, cost = timed.get(tier.name, {"minutes": {}}), "has not been timed at this tier"
     if minutes := course["minutes"].get(f"{chapter:02d}"):
         cost = f"took {minutes} minutes on {course['hardware']} ({course['date']})"
