@@ -461,7 +461,8 @@ for same in (alike, {}):
 # is negative.
 #
 # The lower table has the rows as they were published, with their own baselines and weights. Its first column
-# is not 1 everywhere, because baseline and weight act from the first update on. So when you read about a new
+# is not 1 everywhere, because baseline and weight act from the first update on. In the other columns RLOO equals
+# GSPO: its product, too, is outside the limits for every rollout, and the same single rollout keeps its gradient. So when you read about a new
 # algorithm, first ask which choice it changes. If it changes only ratio or limit, and you train with one
 # update per batch as all recipes of this course do, it changes nothing.
 #
@@ -587,7 +588,8 @@ ends = reuse["entropy"].agg(["first", "last"])
 ends.groupby("name").agg(["mean", "min", "max"]).round(2)
 
 # %% [markdown]
-# The ranges overlap, and the entropy of DAPO is not the highest. So 24 updates show no effect of the wider clip.
+# In so few updates the entropy hardly moves. The ranges overlap, and the entropy of DAPO is not the highest. So
+# 24 updates show no effect of the wider clip.
 #
 # ## 9 A dense signal: on-policy distillation
 #
@@ -670,7 +672,7 @@ if LIVE:
     student = get_peft_model(copy.deepcopy(base), lora)
     config.max_steps = 10
     distilling = distill(student, teacher, words, rows, config)
-    gaps = pd.Series(list(tqdm(distilling, total=config.max_steps)))
+    gaps = pd.Series(list(tqdm(distilling, "distill", config.max_steps)))
 else:  # the same from the record, seed 0
     gaps = steps[(steps["name"] == "distillation") & (steps["seed"] == 0)]["gap"]
 closer = gaps.tail(3).mean() < gaps.head(3).mean()
