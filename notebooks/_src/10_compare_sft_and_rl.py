@@ -110,9 +110,10 @@ updates = checks.updates(updates)
 # %% [markdown]
 # The published configuration of Med-R1's SFT (repository `Yuxiang-Lai117/Med-R1`, commit 88d76c7, folder
 # `configs/qwen2`) reads 4 questions at a time, adds up 16 batches, and runs in 2 processes. How many questions
-# did its GRPO read for a step? The published reward curves show their last step, which we read off the axis.
-# The test files are released, and count exactly. The paper splits 80 to 20, so for training there were about
-# four times as many questions. The column `a step` divides the two. Then compare the last two columns.
+# did its GRPO read for a step? Nobody published the number of steps, but the reward curves end at the last one: we
+# estimated it from their axis (column `GRPO`). The test files are released, so we counted their questions. The paper
+# splits 80 to 20, so there were about four times as many for training (`questions`). The column `a step` divides the
+# two. `SFT` has the updates of SFT. Compare it with `GRPO`.
 
 # %% tags=["nbval-check-output"]
 curves = json.loads(tiers.material("paper/training_curves.json").read_text())
@@ -131,9 +132,10 @@ print(
 )
 
 # %% [markdown]
-# GRPO read about four questions for a step, in every row. SFT read 128. So SFT got one update for about every
-# 32 updates of GRPO, on the same questions. If one side is trained so little, the pair cannot show which
-# method is better.
+# GRPO read about four questions for a step, in every row. SFT read 128, which is 32 times as many. So SFT got one
+# update for about every 33 of GRPO, on the same questions. (It is not 32, since the numbers of steps are estimates
+# and an update that is not full is left out.) If one side is trained so little, the comparison cannot show which method is
+# better.
 #
 # ## 2 Equal updates: two models
 #
@@ -313,7 +315,7 @@ for seed in grpo:
 # The interval is a *bootstrap over two things*. `seeds[k]` and `questions[k]` list the rows and the columns of redraw $k$. Take these rows and columns, with their
 # repeats, and average. The ends are the percentiles 2.5 and 97.5 of these averages.
 #
-# **Write down before you run the cell after the check**: which part will be the largest, and will its interval hold zero? Then explain what came out.
+# **Write down before you run the cell after the check**: which part will be the largest, and will its interval contain zero? Then explain the result.
 #
 # <details><summary>Hint</summary>
 #
@@ -434,22 +436,23 @@ print("seeds of GRPO:", len(others["grpo", STYLE]))
 pd.DataFrame(table).loc[list(STYLES)]
 
 # %% [markdown]
-# Read the columns from the left. The first three ask whether GRPO has learned anything from answers. In the
-# column of SFT, both sides have the same labels. In `think_before`, nobody wrote a rationale, and only GRPO can
+# Read the columns from left to right. The first three ask whether GRPO has learned anything from the right answers.
+# In the column of SFT, both sides have the same labels. In `think_before`, nobody wrote a rationale, and only GRPO can
 # use one of the model's own. In the last column, rejection sampling also uses the model's own rationales.
 #
 # In the record: at equal labels, GRPO's knowledge minus SFT's is +4.8 [+1.2, +8.3] points in `think_before`
 # (ahead) and +2.3 [-0.6, +5.0] in `no_think` (open). Over rejection sampling it is +1.7 [-0.5, +3.9] in
 # `think_before` (open).
 #
-# A lead in `think_before` that is open in `no_think` comes from the model's own rationale, and not from a better
-# use of the letters. Where the lead over rejection sampling is open, pushing wrong rollouts down has not been
-# shown to help.
+# If GRPO is ahead in `think_before` and open in `no_think`, the model's own rationale is a possible reason. It is no
+# proof: "ahead" beside "open" does not show that the two leads differ. For that, their difference needs an interval of
+# its own. Do the two intervals overlap here? Where the lead over rejection sampling is open, nobody has shown that it
+# helps to push wrong rollouts down.
 #
 # Does the knowledge come from the images? We ask with a blank image, and with another image of the same
 # modality. The *visual reliance score* is the accuracy with the right image minus the accuracy with the other
-# image. If it rises with the accuracy, the model has learned to use the image. The table has this score in
-# points for both images.
+# image. If it rises with the accuracy, the model has learned to use the image. The next cell prints this score
+# in points for both images.
 
 # %%
 shown = recorded.load(METHODS).merge(rates)
@@ -507,7 +510,7 @@ for rate, pair in pairs.items():
 
 # %% [markdown]
 # The models were also asked about everyday drawings, the *general domain* in which the base is strong
-# (chapter 02). No training was about them, so a change below zero is *forgetting*. The printed line asks
+# (chapter 02). No training was about them, so a change below zero is *forgetting*. The printed line tests
 # whether the lead of GRPO depends on the rate. **Predict**: at which rate does a model forget more, and by
 # which method?
 
@@ -539,7 +542,7 @@ plt.show()
 
 # %% [markdown]
 # The color is the rate, and the shape is the method. If points of one color lie together, the rate matters
-# more than the method.
+# more than the method. If the vertical interval of a point contains zero, no forgetting was shown there.
 #
 # In the record: GRPO's knowledge minus SFT's is +1.4 [-0.7, +3.5] points at the lower rate (open) and
 # -0.5 [-5.1, +3.9] at the higher (open).
@@ -567,18 +570,20 @@ if LIVE:
 
 # %% [markdown]
 # That was one update with all 512 questions. How far is the model from the base? The record makes the two
-# changes separately. The first three rows of the next table are shares of the answers: right, in form, and
-# with the most common letter. The last two rows are GRPO's lead, in knowledge and as a strict reader counts
-# it.
+# changes separately, and both together. The first table has shares of the answers: right, in form, and with the
+# most common letter. The second table has GRPO's lead, in knowledge and as a strict reader counts it.
 
 # %% tags=["headline", "nbval-check-output"]
 table = budget.groupby("variant")[["correct", "format_ok"]].mean()
 letters = budget.groupby("variant")["parsed"].value_counts(normalize=True)
 table["commonest letter"] = letters.groupby("variant").max()
-for part in ("knowledge", "strict"):
-    found = [said(grpo, arms[variant], part) for variant in table.index]
-    table[f"{part}, GRPO minus it"] = found
-print(table.round(3).T.to_string())
+print(table.round(3).to_string())
+leads = {
+    part: [said(grpo, arms[variant], part) for variant in table.index]
+    for part in ("knowledge", "strict")
+}
+print("\nGRPO minus each of them (points)")
+print(pd.DataFrame(leads, table.index).to_string())
 verdict = said(grpo, arms["as published"], "strict").split()[-1]
 print("as published, GRPO is", verdict)
 
@@ -588,7 +593,7 @@ print("as published, GRPO is", verdict)
 # targets, and not from the method.
 #
 # *Fewer updates* has normal targets, and *targets with None* has normal updates. Which of the two does the
-# harm? With so few updates, the model hardly learned to write `None`: look at the row `format_ok`. A large
+# harm in *as published*? With so few updates, the model did not learn to write `None`: look at the column `format_ok`. A large
 # model may learn it faster than ours. So before you start a training, print one target and count the updates.
 #
 # ## 8 What do you conclude?
@@ -623,7 +628,7 @@ ledger.page(10, generalizes=None)  # your new probability in place of None
 #
 # Test on questions whose options do not give the answer away (chapter 01). For a claim about methods, the
 # interval of *knowledge* over seeds has to exclude zero at equal updates, and again at the other learning
-# rate. With $k$ times the seeds and questions, an interval of width $w$ shrinks to about $w / \sqrt{k}$.
+# rate. With $k$ times as many seeds and questions, an interval of width $w$ shrinks to about $w / \sqrt{k}$.
 # `pairs_needed` of chapter 13 gives the number of questions for one pair of models.
 #
 # </details>
@@ -666,7 +671,7 @@ ledger.page(10, generalizes=None)  # your new probability in place of None
 # </details>
 # <details><summary>C. Yes, because the questions were the same</summary>
 #
-# Wrong. Same questions make the comparison of the two models sharp, but they add no seeds.
+# Wrong. The same questions make the comparison of the two models more precise, but they add no seeds.
 #
 # </details>
 #
@@ -692,15 +697,15 @@ ledger.page(10, generalizes=None)  # your new probability in place of None
 # %% [markdown]
 # ## What you saw
 #
-# - The published comparison gave SFT about one update for every 32 of GRPO, and targets that begin with "None".
+# - The published comparison gave SFT about one update for every 33 of GRPO, and targets that begin with "None".
 # - "Equal" can mean four things: equal updates, labels, time or learning rate. They cannot all be equal at
 #   once, so a paper has to say which of them were. The record here has no pair with equal time.
-# - Two models can differ clearly while their methods do not. So say whether an interval is about models or
+# - Two models can differ clearly although their methods do not. So say whether an interval is about models or
 #   about methods.
 # - A lead has parts. Only its knowledge is an argument for a method, and only if you also show a format-only
 #   reward, a random reward and rejection sampling.
-# - GRPO can use a style for which nobody wrote targets. The table of section 4 shows in which style this
-#   helped.
+# - GRPO can use a style for which nobody wrote targets. The table of section 4 shows in which styles it
+#   was then ahead of SFT.
 #
 # Med-R1's comparison of SFT and RL cannot show which method is better, because the two sides did not get the
 # same training. The claim may still be right. Our images are drawings and our model is tiny. A large model
