@@ -356,7 +356,7 @@ def _report(records: "DataFrame", other: "DataFrame | None", options: argparse.N
                 told = f"{gain:+.1f} points [{low:+.1f}, {high:+.1f}]"
                 n = f"n = {pair.n}"
                 if pair.effective_n < pair.n:
-                    n += f", of one patient or image a cluster, worth {pair.effective_n:.0f}"
+                    n += f", worth {pair.effective_n:.0f} independent ones"
                 print(f"against {options.compare}, {name}: {told}, p = {pair.p:.2g}, {n}")
                 report[style].setdefault("compared", {})[name] = asdict(pair)
     if other is not None and not any("compared" in found for found in report.values()):

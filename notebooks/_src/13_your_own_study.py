@@ -8,9 +8,9 @@
 #
 # ## What you will do
 #
-# You will take a folder of images and a table, and go all the way to a result that you could defend: import,
-# audit, a form that is filled in before the first training, a base, controls, a training, a comparison and a
-# report. The images are real. They come with two packages that the course needs anyway. Then you use your own
+# You will take a folder of images and a table, and make a whole study of them, with a result that you could defend:
+# import, audit, a form that is filled in before the first training, a base, controls, a training, a comparison and
+# a report. The images are real. They come with two packages that the course needs anyway. Then you use your own
 # images in their place. At the end you close your ledger.
 #
 # ## What you will learn
@@ -270,10 +270,10 @@ pairs_needed = checks.pairs_needed(pairs_needed)
 # The curve below helps you to plan a study. Small gains are expensive: half the gain needs four times as many
 # questions. Where 30 % of the answers differ, no gain can be above 30 points. The dotted line is the number of
 # test questions that you have. The dashed line is what they are worth by exercise 1, for three tiles of a
-# patient that are half alike. It counts: where it crosses the curve is the smallest gain that you can expect to
-# find. Ours lies below the whole curve, so with these tiles you can expect to find none. If your gain is too
-# small, collect more *patients*, or say now that your study only explores and proves nothing. Ours is such a
-# study. For your own data, set `PER_PATIENT` and `ALIKE`.
+# patient whose correlation is 0.5. Look at the dashed line, not at the dotted one: where it crosses the curve is the
+# smallest gain that you can expect to find. Ours lies below the whole curve, so with these tiles you can expect to
+# find none. If the gain that you hope for is smaller than that, collect more *patients*, or say now that your study
+# only explores and proves nothing. Ours is such a study. For your own data, set `PER_PATIENT` and `ALIKE`.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Line chart on logarithmic axes: questions needed against the gain to be found, from two to thirty points, falling as the gain grows; about two hundred for ten points where thirty percent of answers differ. A dotted line marks the number of test questions of this chapter, far below most of the curve. A dashed line, lower still and below the whole curve, marks how many independent questions they are worth."}}
 PER_PATIENT, ALIKE = 3, 0.5
@@ -300,8 +300,7 @@ print("to find 10 points:", pairs_needed(0.1, 0.3), "questions")
 # %% [markdown]
 # ## 5 Write it down first
 #
-# Fill in a form before the first training. Then you cannot choose the measure afterwards by what came out
-# well. Send the hash of the form to a colleague, or commit the file. A hash that you sent on Monday proves on
+# Fill in a form before the first training. Then you cannot choose, after the training, the measure that looks best. Send the hash of the form to a colleague, or commit the file. A hash that you sent on Monday proves on
 # Friday that nothing was changed. Our form promises little, because we have few questions.
 
 # %%
@@ -326,7 +325,8 @@ print(f"{len(form)} entries; the hash: {digest[:12]}")
 # ## 6 Base and controls
 #
 # Score the untrained model first, also with a grey image and with the image of another question. The tiny
-# model of the laptop tier knows drawings and few words, so expect about chance on these images. Look at the
+# model of the laptop tier knows drawings and few words, so expect about chance on these images. Read the intervals:
+# with 30 questions they are so wide that a control can be above the model's own image by luck. Look at the
 # last column, *unread*: completions that name no option count as wrong. If training only lowers this share,
 # its gain is a gain in form. It does not show that the model sees more.
 
@@ -385,13 +385,16 @@ if TRAINS:  # where nothing is trained, TRL is not loaded
 #
 # We use the same questions, the same reader, and the comparison of chapter 10: pairs of answers to the same
 # question. The interval of the difference is the result. The p-value is printed beside it. Compare the result
-# with your form. A study without a gain is still a result, if you report its interval. Do not change the
-# measure now. At the replay tier, the rule of the most frequent letter takes the place of the trained model.
+# with your form, also the rows of the two controls: the form promises a gain over them. A study without a gain is
+# still a result, if you report its interval. Do not change the measure now. At the replay tier, the rule of the most frequent letter takes the place of the trained model.
 
 # %%
 against = "--compare said-base --json result.json"
 if TRAINS:
-    command(f"evaluate --model run/adapter --out said-sft {asked} {against}")
+    blind = "--controls blank shuffled"
+    command(
+        f"evaluate --model run/adapter --out said-sft {asked} {blind} {against}"
+    )
 else:
     command(f"evaluate --answers letter.csv {there} {against}")
 
@@ -461,10 +464,10 @@ print("logs for Inspect:", len(list(Path("inspect").glob("*.json"))))
 # %% [markdown]
 # ## 9 Larger machines
 #
-# | you have | do | and mind |
+# | you have | use | take care |
 # |---|---|---|
-# | one GPU of 16 to 24 GB | recipe `gpu`, base in 4 bits, chapter 09 | `--quantize nf4` for the base in `evaluate` too (an adapter brings it along), and one seed is one seed |
-# | several GPUs | `torchrun --nproc_per_node 4 -m medr1_lib train grpo ...` | the same number of questions an update, or say that it changed |
+# | one GPU of 16 to 24 GB | recipe `gpu`, base in 4 bits, chapter 09 | give `--quantize nf4` to `evaluate` for the base too (an adapter brings it along), and train several seeds |
+# | several GPUs | `torchrun --nproc_per_node 4 -m medr1_lib train grpo ...` | keep the number of questions per update, or say that it changed |
 # | a cluster | `sweep --executor slurm`, a plan with seeds | put the plan under version control before you start it |
 #
 # Read the audit before you scale a study. A larger model learns a leak faster.
@@ -475,7 +478,7 @@ print("logs for Inspect:", len(list(Path("inspect").glob("*.json"))))
 # Who owns the images? Which licence or agreement covers training? May a trained adapter leave your
 # institution? Weights can contain training images.
 #
-# To remove names is not enough. Patients can also be identified by DICOM tags, text in the image, faces in
+# It is not enough to remove names. Patients can also be identified by DICOM tags, text in the image, faces in
 # head scans, dates and rare diseases. The import copies pixels and drops all tags, but it does not look for
 # text in the image. `images.csv` contains your paths and patients. It stays with the data, and no export
 # includes it. Check your report with the rubric below before anyone else reads it.
@@ -485,11 +488,12 @@ rubric = [
     ("patients are on one side, and the audit says so", 2),
     ("the form was written before training, and kept", 2),
     ("base, controls and a blind rule stand beside the result", 2),
-    ("intervals, n, seeds; unread and missing answers told", 2),
+    ("intervals, n, seeds; unread and missing answers are reported", 2),
     ("licence, de-identification and permission are on record", 2),
     ("what is not claimed is said; not for clinical use", 1),
     ("somebody else can repeat it with the commands given", 1),
 ]
+pd.set_option("display.max_colwidth", None)
 pd.DataFrame(rubric, columns=["the report shows that", "points"])
 
 # %% [markdown]
@@ -502,10 +506,10 @@ pd.DataFrame(rubric, columns=["the report shows that", "points"])
 # - the first claim: GRPO minus SFT in modalities, and in types of question, that a model was not trained on;
 # - the second claim: no rationale minus a rationale before the answer, and a rationale after it minus one before it.
 #
-# The rule is that of chapter 12, with Student's 95 % interval over the seeds. A claim *holds here* if both
+# We use the rule of chapter 12, with Student's 95 % interval over the seeds. A claim *holds here* if both
 # intervals are above zero. It *does not hold here* if one is below zero. Otherwise it *is open*, also if there are
-# fewer than three seeds. If nothing differs, one such interval misses zero in one of 20 cases, and chapter 12 says why three seeds
-# can make it too narrow. The score is the squared
+# fewer than three seeds. If nothing differs, one such interval misses zero in one of 20 cases. Chapter 12 says why
+# it can be too narrow with three seeds. The score is the squared
 # distance of your probability from the result: 0 is best, and 0.5 always scores 0.25.
 #
 # *Here* means a tiny base on drawings. The third claim, about size, gets no score. The larger model of
