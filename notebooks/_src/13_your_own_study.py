@@ -391,10 +391,8 @@ if TRAINS:  # where nothing is trained, TRL is not loaded
 # %%
 against = "--compare said-base --json result.json"
 if TRAINS:
-    blind = "--controls blank shuffled"
-    command(
-        f"evaluate --model run/adapter --out said-sft {asked} {blind} {against}"
-    )
+    told = f"--out said-sft {asked} --controls blank shuffled {against}"
+    command(f"evaluate --model run/adapter {told}")
 else:
     command(f"evaluate --answers letter.csv {there} {against}")
 
