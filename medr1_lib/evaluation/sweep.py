@@ -39,7 +39,7 @@ from medr1_lib.rl.recipe import FILTERS, Loader, Recipe, load_recipe, of_kind
 from medr1_lib.rl.run import LOG, begun
 from medr1_lib.rl.train import train
 
-JOB, ERROR, RUN = "job.json", "error.txt", "run"  # in the folder of a job
+JOB, ERROR, RUN, SCORED = "job.json", "error.txt", "run", "scored-{}"  # in the folder of a job
 BATCH = 128  # questions in a batch of an evaluation
 TIMEOUT_MINUTES = 7 * 24 * 60  # a job is given up then, unless the plan says otherwise
 POLL_SECONDS = 2.0
@@ -254,11 +254,7 @@ def _cards(jobs: Sequence[Job], processes: int) -> list[str]:
 
 
 def run_jobs(
-    jobs: Sequence[Job],
-    out: Path,
-    threads: int,
-    parent: int | None = None,
-    card: str | None = None,
+    jobs: Sequence[Job], out: Path, threads: int, parent: int | None = None, card: str | None = None
 ) -> None:
     """Do these jobs one after the other; what goes wrong with one is written into its folder.
 
@@ -305,7 +301,7 @@ def run_job(job: Job, folder: Path) -> None:
     for test in job.tests:
         items = _test_set(Path(test))
         known = {"job": job.name, "data": test, "data_sha256": items.sha256} | model
-        log = AnswerLog(folder / _scored(test), known, {})
+        log = AnswerLog(folder / SCORED.format(Path(test).name), known, {})
         evaluate(policy, processor, items, log, settings, BATCH, _FEATURES[base_directory(adapter)])
         log.finish({})
     notes |= {
@@ -317,10 +313,6 @@ def run_job(job: Job, folder: Path) -> None:
         "recipe": job.recipe.to_dict(),
     }
     files.atomic_write(folder / JOB, (json.dumps(notes, indent=1) + "\n").encode())
-
-
-def _scored(test: str) -> str:
-    return f"scored-{Path(test).name}"
 
 
 def _card(data: str) -> dict[str, Any]:
@@ -335,7 +327,7 @@ def record(jobs: Sequence[Path], block: Path, notes: dict[str, Any]) -> None:
     for job, model in zip(jobs, models, strict=True):
         tests |= model["marks"]
         for test, mark in model["marks"].items():
-            path = job / _scored(test) / recorded.ANSWERS
+            path = job / SCORED.format(Path(test).name) / recorded.ANSWERS
             answered = recorded.read_table(path, [*columns, "answer", "letter_probs"], remedy)
             whose = {"model": model["model"], "mark": mark}
             answers.append(answered[columns].assign(**whose))
