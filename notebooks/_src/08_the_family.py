@@ -688,12 +688,8 @@ print("the student writes more as the teacher would:", "yes" if closer else "no"
 seconds = runs[runs["group"] == "signal"].groupby("name")["seconds"].median()
 display(against("signal", "GRPO").assign(seconds=seconds).fillna(0).round(1))
 print(alone[["teacher", "larger teacher"]].round(1).to_string())
-gaps = (
-    steps.dropna(subset="gap")
-    .groupby(["name", "seed"])["gap"]
-    .agg(["first", "last"])
-)
-gaps.groupby("name").mean().round(2)
+by_run = steps.dropna(subset="gap").groupby(["name", "seed"])["gap"]
+by_run.agg(["first", "last"]).groupby("name").mean().round(2)
 
 # %% [markdown]
 # The larger teacher is far better than the other one, and yet its students are not. The last table says why: it has the
