@@ -68,6 +68,8 @@ sns.set_theme(style="white", palette="colorblind", rc={"figure.dpi": 100})
 pd.set_option("display.max_colwidth", None)
 model, processor = load_policy(tier.model_path, tier.quantize)
 cache = VisionCache(model)
+folder = tempfile.TemporaryDirectory()
+place = Path(folder.name)
 millions = model.num_parameters() / 1e6
 print(f"{type(model).__name__}, {millions:.2f} million parameters")
 
@@ -86,6 +88,7 @@ print(f"{type(model).__name__}, {millions:.2f} million parameters")
 
 # %% mystnb={"image": {"alt": "One phantom twice, in the style of a green fundus photograph with dark vessels and a small dark dot at the lower left. At the left, a grid cuts it into 8 by 8 patches; at the right, a grid of 4 by 4 squares shows what becomes one token each."}}
 asked = list(phantom_vqa.questions("test", seed=2, per_cell=8))
+phantom_vqa.write(place / "phantoms", {"test": asked}, {"source": "chapter 02"})
 question = asked[221]
 picture = draw(question.scene)
 _, axes = plt.subplots(1, 2, figsize=(6.5, 3.3))
@@ -148,9 +151,8 @@ print("it is:  ", question.scene)
 # ## 3 Three reasoning styles
 #
 # Med-R1 compares three places for the rationale, that is, the text in which a model explains its
-# answer: before the answer, nowhere, or after it. The prompt asks for one of three forms. Everything
-# else stays the same. Here is our question in all three. Look at two things: is the letter right, and
-# does the rationale, where there is one, fit the letter? (The names of findings are names of drawn
+# answer: before the answer, nowhere, or after it. The prompt asks for one of three forms. Here is our
+# question in all three. Look at two things: is the letter right, and does the rationale, where there is one, fit the letter? (The names of findings are names of drawn
 # shapes. None of this is for clinical use.)
 
 # %%
@@ -229,13 +231,9 @@ pd.DataFrame(readers, index=said).fillna("-")
 # One question tells little. We ask all questions drawn above, 8 for each modality and question type, in
 # all three styles. The library's `evaluate` does what `reply` does, in batches, and keeps a record of
 # every answer: what was asked, the completion, and how it was read. The records are saved in a folder
-# while they are made, so an interrupted evaluation can continue. Here the folder is temporary. The
-# command `python -m medr1_lib evaluate` does the same in a terminal.
+# while they are made, so an interrupted evaluation can continue.
 
 # %%
-folder = tempfile.TemporaryDirectory()
-place = Path(folder.name)
-phantom_vqa.write(place / "phantoms", {"test": asked}, {"source": "chapter 02"})
 items = EvalSet(place / "phantoms")
 log = AnswerLog(place / "answers", {}, {})
 settings = Settings(tuple(STYLES), max_new_tokens=tier.max_new_tokens)
@@ -300,8 +298,7 @@ print(*records.loc[~records["format_ok"], "completion"].head(1))
 #
 # Compare the question types. *Lesion Grading* and *Other Biological Attributes* ask for the size and the
 # place of a lesion, and all modalities share these words. The other three types ask for words that belong to
-# one modality. The colors go from 0 to 100 %, so that a cell below chance, 25 %, does not look like chance. Chapter 12 draws
-# such maps with 160 questions or more in each cell.
+# one modality. The colors go from 0 to 100 %, so that a cell below chance, 25 %, does not look like chance.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Heatmap of accuracy in percent, eight modalities by five question types, 8 questions in each cell. Single cells scatter widely; the columns differ more than the rows, and the last column is the brightest."}}
 direct = records[records["style"] == "no_think"]
@@ -322,8 +319,8 @@ print(summary_table(summary(direct)))
 #
 # An accuracy above chance can come from the image or from the text. To tell, we ask the same questions
 # again with an image that cannot help. *Blank* is a grey image of the same size. *Shuffled* is the image
-# of another question of the same modality. *Text* is no image at all. The text of the question stays the
-# same. The log remembers what was answered before, so only the controls are asked now.
+# of another question of the same modality. *Text* is no image at all. The log remembers what was
+# answered before, so only the controls are asked now.
 
 # %% mystnb={"image": {"alt": "Four dots with 95 percent intervals on an axis of accuracy in percent. The answers with the question's own image and those of the controls blank, shuffled and text-only are compared with the dashed line at 25 percent."}}
 settings = Settings(("no_think",), CONTROLS, max_new_tokens=tier.max_new_tokens)
@@ -448,8 +445,7 @@ for sentence, true in verdicts.items():
 #
 # Is the model weak in general, or weak in this subject? Ask it about something else. The *general domain*
 # has drawings of landscapes, still lifes, streets and textiles, with the same five kinds of question, the
-# same options A to D and the same prompts. In a terminal, `python -m medr1_lib data build --domain general
-# --out DIR` writes such a data set. Compare the two rows: form, accuracy, and what the captions name.
+# same options A to D and the same prompts. Compare the two rows: form, accuracy, and what the captions name.
 
 # %% tags=["headline"]
 everyday = phantom_vqa.questions("test", seed=2, per_cell=16, domain="general")
@@ -507,11 +503,11 @@ habits = {style: gains.letter_habit(part)["share"] for style, part in parts}
 pd.DataFrame(habits).T.round(2)
 
 # %% [markdown]
-# ### Exercise 3: remove the habit
+# ### Exercise 3: remove a habit, and plant one
 # *hard, 40 minutes*
 #
 # Each row of `probs` holds the probabilities of the letters for one question. The likeliest letter is the
-# answer. If the model prefers B, too many answers are B. Find one factor for each letter, so that after
+# answer. Find one factor for each letter, so that after
 # multiplication the letters are answered equally often. No label is needed, because you do not look at any right
 # answer. Start with the factor 1 for each letter and repeat for $t = 0, 1, \ldots, 299$: multiply every row by the
 # factors, and find the share of questions that each letter wins. Multiply each factor by
@@ -520,6 +516,9 @@ pd.DataFrame(habits).T.round(2)
 #
 # Some questions have fewer options. The letter of a missing option has probability 0. The share that is
 # wanted for a letter is the mean over all questions of 1 / (number of options), or 0 where the letter has no option.
+#
+# Then experiment, in writing, with the cell after the check, which *plants* habits. *Predict* its first table, *run* it,
+# and *explain*: which habits does your correction remove completely, and what does it assume?
 #
 # <details><summary>Hint</summary>
 #
@@ -550,20 +549,38 @@ letter_constants = checks.letter_constants(letter_constants)
 
 # %% [markdown]
 # The library fits these factors on nine tenths of the images and uses them on the last tenth, in turn, so
-# that no question helps to correct itself. Before you run the next cell, predict for each style: how many
-# points does the correction gain? Then compare the four readers. *Strict* minus *forced* is what the form
+# that no question helps to correct itself. Before you run the next cell, also predict for each style: how many
+# points does the correction gain? Then compare the four readers in the second table. *Strict* minus *forced* is what the form
 # costs. *Corrected* minus *forced* is what the habit costs. *Corrected* is the best estimate of what the
 # model knows about these questions. If the correction gains next to nothing, there is no letter habit that
 # training could remove.
 
 # %%
+written = own[own["style"] == "no_think"]
+probs = gains.letter_matrix(written)
+truth = written["answer"].map("ABCD".index).to_numpy()
+planted = {f"B times {k}": probs * [1, k, 1, 1] for k in (1, 3, 10)}
+# Predict first: how often B, and how many right, before and after the correction?
+taking_turns = planted["B times 10"].copy()
+taking_turns[::2] = probs[::2] * [1, 1, 1, 10]
+planted["D times 10, B times 10, in turn"] = taking_turns
+first, table = (probs * letter_constants(probs)).argmax(1), {}
+for name, x in planted.items():
+    before, after = x.argmax(1), (x * letter_constants(x)).argmax(1)
+    found = before == 1, before == truth, after == 1, after == truth
+    table[name] = [f"{one.mean():.1%}" for one in (*found, after == first)]
+columns = ["B", "right", "B, corrected", "right, corrected", "as in row 1"]
+display(pd.DataFrame(table, index=columns).T)
 rows = {style: gains.read_all(part)[[*gains.READERS]] for style, part in parts}
 right = pd.DataFrame({style: 100 * found.mean() for style, found in rows.items()})
 print(right.T.round(1).to_string())
-probs = gains.letter_matrix(own[own["style"] == "no_think"])
 print("factors of A to D in no_think:", letter_constants(probs).round(2))
 
 # %% [markdown]
+# In the first table a factor for B is what the correction looks for, so it takes it back: every answer is as in row 1.
+# In the last row no factor fits all questions. The letters are answered equally often, and still fewer answers are right.
+# The correction assumes that a habit is the same in every question.
+#
 # Where all four columns agree within a point or two, form and letters are in order, and a later gain cannot come from them. Chapter 06 splits every gain into these parts.
 #
 # ## 11 Ask more than once
@@ -623,7 +640,7 @@ pass_at = checks.pass_at(pass_at)
 # A curve that rises to 80 % within eight samples looks like hidden skill. Compare it with somebody who
 # knows nothing. A guesser who keeps the form is right at least once with probability $1 - (3/4)^k$. This
 # is the dashed line. The bars are 95 % intervals. They come from drawing the 80 questions again a thousand
-# times, with replacement, so they stay below 100 %.
+# times, with replacement.
 #
 # The last column of the table counts groups of eight that are *mixed*: some of their completions are right
 # and some are wrong. In GRPO, the method of chapter 05, a group whose rewards are all equal says nothing
@@ -660,8 +677,8 @@ for style, found in hits.items():
 # contradiction: it is sure of some wrong answers and repeats them, while a guesser tries all letters. So
 # pass@8 alone proves nothing. Look at pass@1 and at the mixed groups.
 #
-# What do the accuracies of the three styles say about the second claim in your ledger? Note that
-# the claim is about models *after* RL, and this model has had none.
+# What do the accuracies of the three styles say about the second claim in your ledger?
+# The claim is about models *after* RL, and this model has had none.
 
 # %%
 ledger.page(2, thinking=None)
@@ -670,9 +687,8 @@ ledger.page(2, thinking=None)
 # ## 12 Leaf through the answers
 #
 # Here are all records in one place. Choose a question, a style and an image. The prompt is shown as the model
-# got it, with special tokens in bold. The controls were asked in `no_think` only. In the book this view is a
-# still image. In JupyterLab you can use it. Look for completions that are right for the wrong reason, and for
-# controls that get the letter right without the image.
+# got it, with special tokens in bold. The controls were asked in `no_think` only. Look for
+# completions that are right for the wrong reason, and for controls that get the letter right without the image.
 
 # %% tags=["nbval-ignore-output"]
 AnswerViewer(items, records, processor)

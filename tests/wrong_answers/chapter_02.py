@@ -39,11 +39,21 @@ def constants(probs, rounds=300, wanted=None, final=lambda factors: factors / fa
     return final(factors)
 
 
+def mean_probabilities(probs):
+    """A `letter_constants` that takes the mean probability of a letter for its share of answers."""
+    factors = np.ones(probs.shape[1])
+    for turn in range(300):
+        given = (probs * factors).mean(0)
+        factors = factors * np.exp(2 / (1 + 0.1 * turn) * (1 / len(factors) - given))
+    return factors / factors.mean()
+
+
 WRONG = {
     "letter_constants": {
         "nothing to correct": lambda probs: constants(probs, final=lambda f: f / f.sum()),
-        "answered equally often": lambda probs: np.ones(probs.shape[1]),
-        "after many rounds": lambda probs: constants(probs, rounds=1),
+        "the share of rows": lambda probs: np.ones(probs.shape[1]),
+        "that a letter wins": mean_probabilities,
+        "all 300 rounds": lambda probs: constants(probs, rounds=1),
         "a half each": lambda probs: constants(probs, wanted=1 / probs.shape[1]),
         "left alone": lambda probs: constants(
             probs, final=lambda f: f / f.mean() * (probs.sum(0) > 0)
