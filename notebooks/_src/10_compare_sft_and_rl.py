@@ -50,6 +50,7 @@ tier = tiers.start(10)
 warnings.filterwarnings("ignore", category=FutureWarning)
 RECORDED = tiers.material("recorded")
 METHODS = RECORDED / "methods"  # of `benchmarks/plans/methods.yaml`
+plt.style.use("seaborn-v0_8-colorblind")
 
 # %% [markdown]
 # ## 1 What has to be equal
@@ -380,7 +381,7 @@ def said(second, first, part="knowledge"):
 
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Six bars, GRPO and SFT in each of three styles: the gain over the base in points, stacked from form, habit and knowledge, negative parts below zero. Black marks show the whole gain with its 95 percent interval over seeds and questions. The next table has the differences."}}
-STYLES, COLORS = ("think_before", "no_think", "think_after"), ("C1", "C0", "C2")
+STYLES, COLORS = ("think_before", "no_think", "think_after"), ("C2", "C0", "C1")
 kinds = [(method, style) for style in STYLES for method in ("grpo", "sft")]
 gained = [
     mean_table(gap(runs(*kind), runs("base", kind[1])), PARTS) for kind in kinds

@@ -55,8 +55,6 @@ from medr1_lib.evaluation.items import GREY
 from medr1_lib.model.loading import load_policy
 from medr1_lib.model.vision_cache import VisionCache
 
-plt.style.use("seaborn-v0_8-colorblind")
-
 # %% [markdown]
 # ## 1 Left to right
 #
@@ -404,6 +402,7 @@ outcomes[["prediction", "expected", "came out", "outcome"]]
 
 # %% tags=["headline", "nbval-check-output"] mystnb={"image": {"alt": "One row for each registered prediction that was run. A grey bar is the registered range in points, a dot with a line is what came out with its 95 percent interval. The color of the dot and a word behind the name say whether the prediction held, is open, is refuted or is void. The table above has the same numbers."}}
 COLORS = {"held": "C0", "open": "0.4", "refuted": "C2", "void": "0.75"}
+plt.style.use("seaborn-v0_8-colorblind")
 shown = outcomes[ran][::-1].reset_index(drop=True)
 _, axis = plt.subplots(figsize=(9, 1 + 0.32 * len(shown)), layout="constrained")
 for place, row in shown.iterrows():
@@ -606,7 +605,6 @@ scored = grounding.score(records)
 own = scored[scored["control"] == "none"]
 columns = ["hallucination", "right about what is asked", "agreement"]
 table = stats.rate_table(own, ["style", "method"], grounding.MEASURES)
-table = table.query("measure in @columns")
 table = table.assign(points=told(table, ""))
 table.set_index(["style", "method", "measure"])["points"].unstack()[columns]
 

@@ -50,6 +50,7 @@ from medr1_lib.course.sketch import sketch
 from medr1_lib.data import dataset, images
 
 tier = tiers.start(13)
+plt.style.use("seaborn-v0_8-colorblind")
 if "home" not in globals():  # else the cell runs once more, from another folder
     home = Path.cwd()
 os.chdir(home)
@@ -285,7 +286,7 @@ plt.loglog(100 * gains, [pairs_needed(gain, 0.3) for gain in gains])
 plt.axhline(
     questions, linestyle=":", color="grey", label=f"test questions: {questions}"
 )
-plt.axhline(worth, linestyle="--", color="C3", label=f"they are worth: {worth:.0f}")
+plt.axhline(worth, linestyle="--", color="C2", label=f"they are worth: {worth:.0f}")
 plt.legend(frameon=False)
 plt.xticks([2, 5, 10, 20, 30], [2, 5, 10, 20, 30])
 plt.minorticks_off()
