@@ -110,6 +110,10 @@ by what GRPO makes of it.
 
 {table}
 """
+STABLE = """
+The base of seed {seed} after {steps} language steps, each schedule with its own end of the rate:
+accuracies in a style lie at most {apart} points apart; at most 4 were wanted.
+"""
 
 
 def card(found: dict[str, Any], others: Sequence[dict[str, Any]] = ()) -> str:
@@ -202,7 +206,20 @@ def _others(found: dict[str, Any], others: Sequence[dict[str, Any]]) -> str:
             cells.append(_percent(general["styles"][style]["accuracy"]))
             cells.append(_percent(medical["caption_oracle"]))
             rows.append("| " + " | ".join(cells) + " |")
-    return OTHERS.format(seed=found["seed"], table="\n".join(rows))
+    return OTHERS.format(seed=found["seed"], table="\n".join(rows)) + _stable(found, others)
+
+
+def _stable(found: dict[str, Any], others: Sequence[dict[str, Any]]) -> str:
+    """How far the accuracies of the same base lie apart if its language half stops elsewhere."""
+    kind = found["seed"], found["medical"]
+    same = [one for one in others if (one["seed"], one["medical"]) == kind]
+    ends = sorted({one["steps"]["language"] for one in (found, *same)})
+    if len(ends) == 1:
+        return ""
+    styles = [one["domains"]["medical"]["styles"] for one in (found, *same)]
+    shares = [[of[style]["accuracy"] for of in styles] for style in styles[0]]
+    apart = _percent(max(max(share) - min(share) for share in shares))
+    return STABLE.format(seed=found["seed"], steps=", ".join(map(str, ends)), apart=apart)
 
 
 def _domain(kind: str, found: dict[str, Any]) -> str:
