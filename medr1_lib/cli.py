@@ -55,7 +55,7 @@ def exit_status(command: Callable[[list[str]], int], arguments: list[str]) -> in
     except BrokenPipeError:  # the reader, `head` for example, has closed the pipe
         return 141  # as a shell says of what ends so; it may have had more to do
     except OSError as error:  # of a path that the system refuses, whatever the command wanted there
-        problem, where = error.strerror or str(error), error.filename or [*arguments, "stdout"][0]
+        problem, where = error.strerror or str(error), error.filename or "a file or stdout"
         print(f"error: {InputError(where, problem, 'choose another path')}", file=sys.stderr)
         return 2
     finally:

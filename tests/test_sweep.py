@@ -1,13 +1,18 @@
 import json
 import os
 import shutil
+import signal
 import stat
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import policies
+import psutil
 import pytest
 import trainings
 from layouts import picture
@@ -143,6 +148,31 @@ def test_a_job_that_dies_is_told(tmp_path, capsys, monkeypatch):
     printed = capsys.readouterr()
     assert "not reached" in printed.err
     assert "0 of 1 models" in printed.out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no process groups of this kind")
+def test_ctrl_c_ends_in_one_line_and_leaves_no_process(tmp_path):
+    """A terminal sends it to all processes of a command, those that control workers too."""
+    told = {"data": str(trainings.data()), "grids": [{"recipe": "course-sft", "style": "no_think"}]}
+    told["grids"][0] |= {"changes": SMALL | {"max_steps": 2000}}
+    (tmp_path / "plan.yaml").write_text(json.dumps(told))
+    words = [sys.executable, "-m", "medr1_lib", "sweep", "--plan", "plan.yaml", "--out", "out"]
+    # In the background of a shell Ctrl-C is ignored, and children inherit that.
+    alone = {
+        "start_new_session": True,
+        "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    }
+    command = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True, **alone)
+    while command.poll() is None and not [*tmp_path.glob("out/*/run/recipe.json")]:
+        time.sleep(0.1)
+    workers = psutil.Process(command.pid).children(recursive=True)
+    os.killpg(command.pid, signal.SIGINT)
+    lines = command.communicate()[1].replace("\r", "\n").splitlines()
+    said = [line for line in lines if line.strip() and not line.startswith("trainings:")]
+    assert command.returncode == 130
+    assert said == ["interrupted; what was finished is kept"]
+    assert len(workers) == 2
+    assert psutil.wait_procs(workers, timeout=20)[1] == []
 
 
 def test_on_a_cluster_it_hands_a_script_to_sbatch(tmp_path, monkeypatch):

@@ -238,7 +238,14 @@ def _submit(
             return cluster.map_array(run_jobs, dealt, repeat(out), repeat(plan.threads))
         here = zip(dealt, _cards(jobs, processes), strict=False)
         rest = out, plan.threads, os.getpid()
-        return [cluster.submit(run_jobs, part, *rest, card) for part, card in here]
+        kept = os.dup(2)
+        with Path(os.devnull).open("wb") as nothing:  # not to see a stopped controller's traceback
+            os.dup2(nothing.fileno(), 2)
+        try:
+            return [cluster.submit(run_jobs, part, *rest, card) for part, card in here]
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _cards(jobs: Sequence[Job], processes: int) -> list[str]:
@@ -304,14 +311,10 @@ def run_job(job: Job, folder: Path) -> None:
         log = AnswerLog(folder / SCORED.format(Path(test).name), known, {})
         evaluate(policy, processor, items, log, settings, BATCH, _FEATURES[base_directory(adapter)])
         log.finish({})
-    notes |= {
-        "marks": {test: _card(test).get("mark", "random") for test in job.tests},
-        "evaluate_seconds": round(time.perf_counter() - start, 1),
-        "hardware": hardware(),
-        "threads": torch.get_num_threads(),
-        "date": time.strftime("%Y-%m-%d"),
-        "recipe": job.recipe.to_dict(),
-    }
+    notes["marks"] = {test: _card(test).get("mark", "random") for test in job.tests}
+    notes |= {"evaluate_seconds": round(time.perf_counter() - start, 1), "hardware": hardware()}
+    notes |= {"threads": torch.get_num_threads(), "recipe": job.recipe.to_dict()}
+    notes["date"] = time.strftime("%Y-%m-%d")
     files.atomic_write(folder / JOB, (json.dumps(notes, indent=1) + "\n").encode())
 
 
