@@ -450,7 +450,9 @@ def cosines(steps, **same):
 
 alike = {"advantage": "group", "weights": "grpo"}
 for same in (alike, {}):
-    found = {f"{s} steps old": cosines(s, **same) for s in (0, 1, 3, 6)}
+    found = {
+        f"{s} step{'s' * (s != 1)} old": cosines(s, **same) for s in (0, 1, 3, 6)
+    }
     display(pd.DataFrame(found).round(3))
 
 # %% [markdown]
@@ -686,13 +688,14 @@ print("the student writes more as the teacher would:", "yes" if closer else "no"
 
 # %%
 seconds = runs[runs["group"] == "signal"].groupby("name")["seconds"].median()
-display(against("signal", "GRPO").assign(seconds=seconds).fillna(0).round(1))
+table = against("signal", "GRPO").assign(seconds=seconds).fillna(0)
+display(table.round(1) + 0.0)  # which makes -0.0 a plain zero
 print(alone[["teacher", "larger teacher"]].round(1).to_string())
 by_run = steps.dropna(subset="gap").groupby(["name", "seed"])["gap"]
 by_run.agg(["first", "last"]).groupby("name").mean().round(2)
 
 # %% [markdown]
-# The larger teacher is far better than the other one, and yet its students are not. The last table says why: it has the
+# The larger teacher is far better than the other one, and yet its students are not. The last table suggests why: it has the
 # divergence from the teacher at the first and at the last step. After 20 steps the student writes nearly as the
 # teacher of its own size does. The larger teacher knows more, so the way to it is longer, and most of this way is still to go.
 #
