@@ -108,7 +108,8 @@ def draw_map(shown: pd.DataFrame, title: str, cmap: str, vmin: float, vmax: floa
 
 
 def _cell(row: dict[Any, Any]) -> str:
-    return f"{row['value']:z.{int(row.get('low') == row.get('high'))}f}{_star(row)}"
+    digits = 0 if row.get("low") != row.get("high") else 1
+    return f"{row['value']:z.{digits}f}{_star(row)}"
 
 
 def _star(row: dict[Any, Any]) -> str:

@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
 
+from medr1_lib.analysis.gains import letter_matrix
 from medr1_lib.data.question import ALL_CONTROLS, ALL_LETTERS, AXES, BASES, LETTERS
 from medr1_lib.data.styles import ALL_STYLES
 from medr1_lib.errors import InputError, refusing
@@ -63,8 +63,7 @@ def letter_table(answers: pd.DataFrame) -> pd.DataFrame:
     `chosen` is the forced letter, `confidence` its probability, and `correct` whether it is right.
     """
     real = answers[answers["control"] == "none"].reset_index(drop=True)
-    columns = zip_longest(*real["letter_probs"], fillvalue=0.0)
-    probs = pd.DataFrame(dict(zip(ALL_LETTERS, columns, strict=False)))
+    probs = pd.DataFrame(letter_matrix(real)).rename(columns=dict(enumerate(ALL_LETTERS)))
     table = probs.assign(item=real["item"], chosen=probs.idxmax(axis=1))
     right = table["chosen"] == real["answer"]
     return table.assign(confidence=probs.max(axis=1), correct=right)

@@ -343,6 +343,6 @@ def record(jobs: Sequence[Path], block: Path, notes: dict[str, Any]) -> None:
         rows = pd.DataFrame([one.record(None) for one in _test_set(Path(test)).questions])
         asked = rows[recorded.ASKED].rename_axis("item").reset_index()
         questions.append(asked.assign(mark=mark))
-    names = recorded.ANSWERS, recorded.QUESTIONS, recorded.LOGS, recorded.LETTER_PROBS
-    tables = dict(zip(names, (answers, questions, logs, letters), strict=True))
+    tables = {recorded.ANSWERS: answers, recorded.QUESTIONS: questions, recorded.LOGS: logs}
+    tables |= {recorded.LETTER_PROBS: letters}
     recorded.write(block, tables, notes | {"models": models})
