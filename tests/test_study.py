@@ -13,11 +13,13 @@ import trainings
 from benchmarks.study import (
     described,
     join,
+    leak,
     learning,
     maps,
     outcomes,
     positions,
     registered,
+    rewards,
 )
 from benchmarks.study.counterfactual import CounterfactualReward
 from benchmarks.study.positions import ARMS, FORMS, TERM, TRAININGS
@@ -111,7 +113,6 @@ def test_each_prediction_of_the_maps_is_measured_by_its_words():
     )
 
 
-@pytest.mark.slow
 def two_bases():
     """Each style of a base gains by so much, and its thoughts become truer by so much."""
     start, rows = {"undescribed": 0.4, "described": 0.5}, []
@@ -144,6 +145,56 @@ def test_each_prediction_of_the_two_bases_is_measured_by_its_words():
         true.format("before"): 0.25,
         true.format("after"): -0.25,
     }
+
+
+def of_section(section):
+    return registered.registered()["sections"][section]["predictions"]
+
+
+def test_each_prediction_of_the_leak_is_measured_by_its_words():
+    """Reliance falls by what leaks, accuracy by half of it, and by SFT twice as much."""
+    rows = [
+        {"arm": arm, "leak": share, "model": seed, "item": item, "image_id": f"i{item}"}
+        | {"IS": by * (0.2 - share / 100), "corrected": by * (0.1 - share / 200)}
+        for arm, by in {"GRPO no_think": 1, "GRPO think_before": 5, "SFT on letters": 2}.items()
+        for share in leak.LEAKS
+        for seed in (0, 1)
+        for item in range(3)
+    ]
+    found = {
+        one["id"]: leak.measured(one, pd.DataFrame(rows))["value"].mean()
+        for one in of_section("leak")
+    }
+    assert found == pytest.approx(
+        {
+            "change of IS, GRPO no_think, no leak": 0.2,
+            "change of IS, GRPO no_think, leak of 95 %": -0.75,
+            "change of IS, GRPO no_think, 95 % less none": -0.95,
+            "change of IS, SFT on letters, 95 % less none": -1.9,
+            "gain in accuracy, GRPO no_think, leak of 95 %": -0.375,
+            "gain in accuracy, GRPO no_think, 50 % less none": -0.25,
+        }
+    )
+
+
+def test_each_prediction_of_the_rewards_is_measured_by_its_words():
+    assert list(rewards.TERMS) == [one["id"] for one in of_section("rewards")]
+    arms = {
+        "grpo": {"true": 0.5, "claims": 4, "corrected": 0.6, "IS": 0.7},
+        "claims": {"true": 0.75, "claims": 3, "corrected": 0.55, "IS": 0.6},
+        "claims-n": {"true": 0.875, "claims": 2, "corrected": 0.5, "IS": 0.5},
+        "counter": {"true": 0.25, "claims": 5, "corrected": 0.65, "IS": 0.9},
+    }
+    rows = pd.DataFrame(
+        [
+            told | {"arm": arm, "model": seed, "item": item, "image_id": f"i{item}"}
+            for arm, told in arms.items()
+            for seed in (0, 1)
+            for item in range(3)
+        ]
+    )
+    found = [rewards.measured(one, rows)["value"].mean() for one in of_section("rewards")]
+    assert found == pytest.approx([0.25, 0.125, -0.05, -1, 0.2, 0.05])
 
 
 def test_a_thought_is_as_true_as_its_claims():

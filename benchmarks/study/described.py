@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.stamp import run_stamp
-from benchmarks.study.registered import PICTURE, fingerprint, outcomes
+from benchmarks.study.registered import PICTURE, outcomes, write_outcomes
 from medr1_lib.analysis.gains import read_all
 from medr1_lib.analysis.grounding import ASKED
 from medr1_lib.analysis.recorded import ANSWERS
@@ -30,7 +29,6 @@ from medr1_lib.data.rationale import claimed
 from medr1_lib.data.styles import thought
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation.items import EvalSet
-from medr1_lib.files import write_json
 
 BASES = {"undescribed": "tiny-qwen2-vl", "described": "described"}
 STYLES = {"before": "think_before", "none": "no_think", "after": "think_after"}
@@ -50,13 +48,7 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     told = judged(pd.read_parquet(asked.block / ANSWERS), scenes(asked.data))
     found = outcomes("described", lambda one: measured(one, told))
-    print(found.to_string(index=False))
-    shown = table(told)
-    print(shown.round(3).to_string(index=False))
-    rows = {"outcomes": found, "table": shown}
-    report = {name: of.replace({np.nan: None}).to_dict("records") for name, of in rows.items()}
-    stamp = run_stamp(threads=1) | {"registered": fingerprint("described")}
-    write_json(asked.block / "predictions.json", stamp | report)
+    write_outcomes(asked.block, "described", found, table(told))
     return 0
 
 

@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
+from benchmarks.stamp import run_stamp
 from medr1_lib.analysis.stats import mean_table
+from medr1_lib.files import write_json
 
 PREDICTIONS = Path(__file__).with_name("predictions.yaml")
 PICTURE = ["model", "item", "image_id"]
@@ -61,3 +64,13 @@ def outcomes(
         told = {"prediction": one["id"], "expected": one["expected"]}
         rows.append(told | {name: round(x, 2) for name, x in found.items()} | {"outcome": outcome})
     return pd.DataFrame(rows)
+
+
+def write_outcomes(block: Path, section: str, found: pd.DataFrame, table: pd.DataFrame) -> None:
+    """Show `outcomes` and what they come from, and write both beside the answers of a block."""
+    rows = {"outcomes": found, "table": table}
+    for one in rows.values():
+        print(one.round(3).to_string(index=False))
+    report = {name: of.replace({np.nan: None}).to_dict("records") for name, of in rows.items()}
+    stamp = run_stamp(threads=1) | {"registered": fingerprint(section)}
+    write_json(block / "predictions.json", stamp | report)
