@@ -85,22 +85,25 @@ def test_the_results_are_filled_from_report_and_record():
 @pytest.mark.parametrize(("gain", "reached"), [(0.149, "was not reached"), (0.15, "was reached")])
 def test_the_gain_is_told_with_its_parts_and_the_aim(gain, reached):
     parts = dict(zip(learned.PARTS, (gain, 0.01, -0.002, gain + 0.008), strict=True))
-    row = {"style": "no_think", "arm": "grpo", "low": 0.02, "high": 0.3}
+    row = {"style": "no_think", "arm": "grpo", "low": 0.02, "high": 0.3, "models": 2}
     table = [row | {"part": part, "value": value} for part, value in parts.items()]
-    table += [one | {"arm": "sft", "value": 0.4} for one in table]  # the aim is GRPO's alone
+    other = {"arm": "sft", "value": 0.4, "models": 1}  # the aim is GRPO's alone
+    table += [one | other for one in table]
     table = [
         one | {"over": over, "value": one["value"] - less} for one in table for over, less in OVER
     ]
     record = {"table": table, "seeds": [0, 1], "questions": 640, "steps": 150}
     record |= {"hardware": "a machine", "date": "2026-11-29"}
     run = {"arm": "grpo", "style": "no_think", "gain": {"knowledge": gain}}
-    record["runs"] = [run | {"base": "one"}, run | {"base": "two", "gain": {"knowledge": 0.05}}]
+    record["runs"] = [run | {"base": "one", "seed": seed} for seed in (0, 1)]
+    record["runs"] += [run | {"base": "two", "seed": 0, "gain": {"knowledge": 0.05}}]
     head = learned.headline(record)
     assert f"habit:\n{100 * gain:+.1f} [+2.0, +30.0] in `no_think`;\nn = 640, 2 bases" in head
-    assert "2 training seeds, 150 steps, 95 % intervals over pictures and bases.\n" in head
+    assert "2 bases with 2 and 1 training seeds, 150 steps, 95 % intervals over" in head
     assert f"aimed at {reached}" in head
     told = learned.gains(record)
-    assert "| `no_think` | SFT on the letters | +39.0 [+2.0, +30.0] |" in told  # of one base
+    assert "640, 2 training seeds, 150 steps, 95 % intervals over pictures and seeds" in told
+    assert "| `no_think` | SFT on the letters (seeds: 1) | +39.0 [+2.0, +30.0] |" in told
     assert f"| `no_think` | GRPO | {100 * gain - 1:+.1f} [+2.0, +30.0] |" in told
     assert f"| `no_think` | {100 * gain:+.1f} | +5.0 | {100 * gain:+.1f} [+2.0, +30.0] |" in told
 

@@ -55,11 +55,16 @@ def base(report: dict[str, Any]) -> str:
 def gains(record: dict[str, Any]) -> str:
     """The gain of every arm by its parts, how it was measured, and whether the aim was reached."""
     lines = [f"| style | arm | {' | '.join(PARTS)} |", f"|---|---|{len(PARTS) * '--:|'}"]
-    told = dict.fromkeys((row["style"], row["arm"]) for row in record["table"])
-    for style, arm in sorted(told, key=lambda pair: STYLES.index(pair[0])):
-        cells = " | ".join(points(record, style, arm, part, "seed") for part in PARTS)
-        lines.append(f"| `{style}` | {ARMS[arm]} | {cells} |")
     first, *_ = bases_of(record)
+    told = {
+        (row["style"], row["arm"]): row["models"]
+        for row in record["table"]
+        if row["over"] == "seed"
+    }
+    for (style, arm), models in sorted(told.items(), key=lambda one: STYLES.index(one[0][0])):
+        cells = " | ".join(points(record, style, arm, part, "seed") for part in PARTS)
+        fewer = f" (seeds: {models})" if models < seeds_of(record, first) else ""
+        lines.append(f"| `{style}` | {ARMS[arm]}{fewer} | {cells} |")
     return "\n".join(
         [
             f"Gain over `{first}` in points; held-out questions, {how(record, 'seed')}:",
@@ -120,15 +125,25 @@ def points(record: dict[str, Any], style: str, arm: str, part: str, over: str) -
 
 
 def how(record: dict[str, Any], over: str) -> str:
-    """Questions, bases, seeds, steps, machine and day of a record."""
-    seeds, bases = len(record["seeds"]), len(bases_of(record)) if over == "base" else 1
-    count = "one training seed" if seeds == 1 else f"{seeds} training seeds"
-    wide = ["pictures"] + ["bases"] * (bases > 1) + ["seeds"] * (bases == 1 and seeds > 1)
-    several = f"{bases} bases, " if bases > 1 else ""
+    """Questions, bases, training seeds, steps, machine and day of a record."""
+    first, *others = (seeds_of(record, base) for base in bases_of(record))
+    if over == "seed":
+        told = "one training seed" if first == 1 else f"{first} training seeds"
+        wide = "pictures and seeds" if first > 1 else "pictures"
+    else:
+        counts = f"{', '.join(map(str, [first, *others[:-1]]))} and {others[-1]}"
+        told = f"{1 + len(others)} bases with {counts} training seeds"
+        wide = "pictures and bases"
     return (
-        f"n = {record['questions']}, {several}{count}, {record['steps']} steps, "
-        f"95 % intervals over {' and '.join(wide)}, {record['hardware']}, {record['date']}"
+        f"n = {record['questions']}, {told}, {record['steps']} steps, "
+        f"95 % intervals over {wide}, {record['hardware']}, {record['date']}"
     )
+
+
+def seeds_of(record: dict[str, Any], base: str) -> int:
+    """How many seeds GRPO trained a base with."""
+    runs = (run for run in record["runs"] if (run["arm"], run["base"]) == ("grpo", base))
+    return len({run["seed"] for run in runs})
 
 
 def bases_of(record: dict[str, Any]) -> list[str]:
