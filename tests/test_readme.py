@@ -82,7 +82,7 @@ def test_the_results_are_filled_from_report_and_record():
     assert all(page.count(f"<!-- {mark}{name} -->") == 1 for name in MARKS for mark in ("", "end "))
 
 
-@pytest.mark.parametrize(("gain", "reached"), [(0.149, "was not reached"), (0.15, "was reached")])
+@pytest.mark.parametrize(("gain", "reached"), [(0.149, "not reached"), (0.15, "reached")])
 def test_the_gain_is_told_with_its_parts_and_the_aim(gain, reached):
     parts = dict(zip(learned.PARTS, (gain, 0.01, -0.002, gain + 0.008), strict=True))
     row = {"style": "no_think", "arm": "grpo", "low": 0.02, "high": 0.3, "models": 2}
@@ -100,7 +100,8 @@ def test_the_gain_is_told_with_its_parts_and_the_aim(gain, reached):
     head = learned.headline(record)
     assert f"habit:\n{100 * gain:+.1f} [+2.0, +30.0] in `no_think`;\nn = 640, 2 bases" in head
     assert "2 bases with 2 and 1 training seeds, 150 steps, 95 % intervals over" in head
-    assert f"aimed at {reached}" in head
+    assert f"aimed at and {reached}." in head
+    assert head.endswith("SFT on the letters, in this order: +39.0 [+2.0, +30.0].")
     told = learned.gains(record)
     assert "640, 2 training seeds, 150 steps, 95 % intervals over pictures and seeds" in told
     assert "| `no_think` | SFT on the letters (seeds: 1) | +39.0 [+2.0, +30.0] |" in told

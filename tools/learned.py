@@ -80,13 +80,15 @@ def gains(record: dict[str, Any]) -> str:
 def headline(record: dict[str, Any]) -> str:
     """What GRPO adds in each style, in a few sentences."""
     over, styles = over_all(record), styles_of(record)
-    told = {style: points(record, style, "grpo", "knowledge", over) for style in styles}
-    gains = ", ".join(f"{gain} in `{style}`" for style, gain in told.items())
+    gains = [points(record, style, "grpo", "knowledge", over) for style in styles]
+    told = ", ".join(f"{gain} in `{style}`" for gain, style in zip(gains, styles, strict=True))
+    sft = ", ".join(points(record, style, "sft", "knowledge", "seed") for style in styles)
     hidden = ", where a habit within the rationale counts too" * (styles[-1] == "think_before")
     numbers = how(record, over).rpartition(f", {record['hardware']}")[0]
     return (
         "**GRPO adds points of knowledge**, accuracy beyond form and letter habit:\n"
-        f"{gains}{hidden};\n{numbers}.\n{aim(record)}"
+        f"{told}{hidden};\n{numbers}.\n{aim(record)}\n"
+        f"SFT on the letters, in this order: {sft}."
     )
 
 
@@ -179,10 +181,7 @@ def aim(record: dict[str, Any]) -> str:
         for row in record["table"]
         if (row["arm"], row["part"], row["over"]) == ("grpo", "knowledge", over)
     )
-    reached = "was reached" if best >= AIMED else "was not reached"
-    return (
-        f"The gain of {AIMED} points that was aimed at {reached}: the best style gains {best:.1f}."
-    )
+    return f"{AIMED} points were aimed at and {'' if best >= AIMED else 'not '}reached."
 
 
 def texts() -> dict[str, str]:

@@ -499,9 +499,9 @@ print("the library's values are yours:", agree)
 # | GRPO | the recipe | the method |
 #
 # `benchmarks/study/learning.py` trains and tests all of them on the shipped base, with the same number of updates. Every
-# bar below is split into its parts. A black mark is the whole gain. Its 95 % interval is over images. Each bar is
-# one model, so the interval does not know the luck of a training. GRPO also trained two other bases: a circle is the
-# whole gain of one. **Predict**: which bars will stand at zero?
+# bar is split into its parts, and is the mean of three trainings. A black mark is the whole gain. Its 95 % interval is
+# over images and trainings; three trainings say little about the luck of a fourth. GRPO also trained two other bases: a circle is
+# the whole gain of one. **Predict**: which bars will stand at zero?
 
 
 # %% tags=["hide-input"]
@@ -582,15 +582,15 @@ for style in styles:
 # The base keeps the form, and its letters are nearly even. So what the other bars gain is mostly knowledge.
 #
 # *SFT on letters* uses the same labels as GRPO's reward. In the styles with a rationale, its targets have an empty one,
-# because nobody wrote rationales. **In the record:** it gains in every style. In `no_think` and `think_after` its
-# interval overlaps widely with that of GRPO. So this figure does not show that the labels need reinforcement there. In
-# `think_before` it gains about half as much.
+# since nobody wrote rationales. **In the record:** in `no_think` and `think_after` it gains as much as GRPO. So this
+# figure does not show that the labels need reinforcement there. In `think_before` it gains about a third as much, and
+# its interval contains zero.
 #
 # *Rejection sampling + SFT* never pushes a wrong rollout down. This is the main difference from GRPO. **In the record:**
 # it gains in every style, and its intervals overlap with those of GRPO. So the figure does not show that pushing wrong
 # ones down adds anything.
 #
-# GRPO has the highest bar in every style, but where intervals overlap, the bars do not rank two methods. Chapter 10 compares
+# Only in `think_before` does GRPO have the highest bar. Where intervals overlap, the bars do not rank two methods. Chapter 10 compares
 # them question by question, which is more precise. `data/tiny-qwen2-vl/README.md` says how the base was made.
 #
 # ## 8 Predict, run, explain

@@ -40,7 +40,6 @@ from matplotlib import pyplot as plt
 
 from medr1_lib.analysis import gains, recorded
 from medr1_lib.analysis.gains import PARTS, gain_parts
-from medr1_lib.analysis.reliance import reliance
 from medr1_lib.analysis.stats import ITEM, Z, compare, mean_table, share
 from medr1_lib.course import checks, ledger, tiers
 from medr1_lib.course.sketch import sketch
@@ -441,8 +440,8 @@ pd.DataFrame(table).loc[list(STYLES)]
 # In the column of SFT, both sides have the same labels. In `think_before`, nobody wrote a rationale, and only GRPO can
 # use one of the model's own. In the last column, rejection sampling also uses the model's own rationales.
 #
-# In the record: at equal labels, GRPO's knowledge minus SFT's is +4.8 [+1.2, +8.3] points in `think_before`
-# (ahead) and +2.3 [-0.6, +5.0] in `no_think` (open). Over rejection sampling it is +1.7 [-0.5, +3.9] in
+# In the record: at equal labels, GRPO's knowledge minus SFT's is +8.0 [+1.2, +16.6] points in `think_before`
+# (ahead) and -0.9 [-5.5, +3.6] in `no_think` (open). Over rejection sampling it is +2.4 [-1.0, +6.5] in
 # `think_before` (open).
 #
 # If GRPO is ahead in `think_before` and open in `no_think`, the model's own rationale is a possible reason. It is no
@@ -450,24 +449,39 @@ pd.DataFrame(table).loc[list(STYLES)]
 # its own. Do the two intervals overlap here? Where the lead over rejection sampling is open, nobody has shown that it
 # helps to push wrong rollouts down.
 #
-# Does the knowledge come from the images? We ask with a blank image, and with another image of the same
-# modality. The *visual reliance score* is the accuracy with the right image minus the accuracy with the other
-# image. If it rises with the accuracy, the model has learned to use the image. The next cell prints this score
-# in points for both images.
+# Does the knowledge come from the images? The *visual reliance score*, `VRS`, is the accuracy minus the accuracy with
+# another image of the same modality. `IS` is the share of answers that change with that image. Both rise if a model
+# learns to use images.
+#
+# Is it the method that decides this, or the data? On the published splits, options often give the answer away (chapter
+# 01). A third record has such a *leak* in 0, 50 or 95 % of the training questions, with the same images. The test has
+# none. What was expected was registered before it ran. **Predict** the sign of each change of `IS`.
 
-# %%
-shown = recorded.load(METHODS).merge(rates)
-shown = shown.query("style == @STYLE and rate == @FAST")
-for control in ("blank", "shuffled"):
-    scores = [
-        reliance(one, control).assign(method=method, model=model)
-        for (method, model), one in shown.groupby(["method", "model"])
-    ]
-    for method, one in pd.concat(scores).groupby("method"):
-        value, low, high = 100 * mean_table(one, ["VRS"]).iloc[0, 1:]
-        print(f"{control}, {method}: {value:.1f} [{low:.1f}, {high:.1f}]")
+# %% mystnb={"image": {"alt": "Two panels with the change by training in points against the share of training questions whose options give the answer away, 0, 50 and 95 percent. Left the accuracy of the corrected reader, right IS, the share of answers that change with another image. One line with 95 percent intervals for GRPO and one for SFT on letters. The table below the figure has the same numbers."}}
+leak = json.loads((RECORDED / "leak/predictions.json").read_text())
+changes = pd.DataFrame(leak["table"]).replace({"corrected": "accuracy"})
+ends = 100 * changes[["value", "low", "high"]].to_numpy()
+changes["points"] = ["{:+.1f} [{:+.1f}, {:+.1f}]".format(*row) for row in ends]
+_, panels = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+for axis, measure in zip(panels, ("accuracy", "IS"), strict=True):
+    rows = changes[changes["measure"] == measure]
+    for (arm, own), marker in zip(rows.groupby("arm"), "os", strict=True):
+        value, low, high = 100 * own[["value", "low", "high"]].to_numpy().T
+        reach = [value - low, high - value]
+        look = {"marker": marker, "capsize": 3, "label": arm}
+        axis.errorbar(own["leak"], value, reach, **look)
+    axis.axhline(0, color="black", linewidth=1)
+    axis.set(title=measure, xlabel="leak in the training questions (%)")
+panels[0].set_ylabel("change by training (points)")
+axis.legend(bbox_to_anchor=(1, 1), loc="upper left", frameon=False)
+plt.show()
+print("questions: 640, seeds:", changes["models"].max())
+print(changes.set_index(["arm", "leak", "measure"])["points"].unstack())
+print(pd.DataFrame(leak["outcomes"]).to_string(index=False))
 
 # %% [markdown]
+# TEXT LEAK
+#
 # ## 5 Four times the updates
 #
 # GRPO samples eight rollouts for each question. SFT samples none, so its steps are faster. So one could also

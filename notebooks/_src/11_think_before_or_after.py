@@ -598,35 +598,24 @@ claimed = checks.claimed(claimed)
 # are false. *Agreement* is the share of answers whose rationale names the chosen option. No reward read a
 # rationale. But in `think_before` a false claim can lead to a wrong letter. Training can avoid this in two ways:
 # the rationales become truer, or the letter depends less on them. Compare `base` and `grpo`: does
-# *hallucination* fall, or *agreement*?
+# *hallucination* fall, or *agreement*? And does a model describe a blank image in good form?
 
 # %%
-scored = grounding.score(records)
-own = scored[scored["control"] == "none"]
-columns = ["hallucination", "right about what is asked", "agreement"]
-table = stats.rate_table(own, ["style", "method"], grounding.MEASURES)
+scored = grounding.score(records).query("control != 'shuffled'")
+measures = grounding.MEASURES | {"form kept": ("format_ok", None)}
+table = stats.rate_table(scored, ["control", "style", "method"], measures)
 table = table.assign(points=told(table, ""))
-table.set_index(["style", "method", "measure"])["points"].unstack()[columns]
+columns = ["hallucination", "right about what is asked", "agreement", "form kept"]
+keys = ["control", "style", "method", "measure"]
+table.set_index(keys)["points"].unstack()[columns]
 
 # %% [markdown]
 # In the record: GRPO takes false claims from 35.3 to 34.9 % in
 # `think_before`, and from 34.9 to 37.3 % in `think_after`.
 #
 # Where *agreement* is low, rationale and letter do not fit together. Then the rationale is no explanation of the
-# letter.
-#
-# Now take the image away. Does training teach a model to describe a blank image in good form?
-
-# %%
-blind = scored[scored["control"] == "blank"]
-measures = {"form kept": ("format_ok", None), "false": ("false_claims", "claims")}
-table = stats.rate_table(blind, ["style", "method"], measures)
-table = table.assign(points=told(table, ""))
-table.set_index(["style", "method", "measure"])["points"].unstack()
-
-# %% [markdown]
-# No reward pays for "I see nothing". So a rationale in good form does not show that a model has looked at the
-# image.
+# letter. The upper half of the table is about a blank image. No reward pays for "I see nothing". So a rationale in
+# good form does not show that a model has looked at the image.
 #
 # ## 6 When does a rationale help?
 #
@@ -659,7 +648,28 @@ print(pd.DataFrame(bases["outcomes"]).to_string(index=False))
 # the claim hardly changes. There are limits: each base is a single pretraining, with five trainings in each style,
 # and the better captions come from pretraining, not from GRPO.
 #
-# ## 7 Beside the published claims
+# ## 7 Can truth be rewarded?
+#
+# For phantoms the truth of a claim is known, so it can be a reward. Three more arms were trained in
+# `think_before`. `claims` adds the share of true claims to the two rewards. `claims-n` adds it too, but first
+# normalizes each reward in its group, so that truth weighs as much as the letter. `counter` pays a right letter
+# once more if a *wrong image* gives another letter. A share of true claims can also rise by claiming less. **Predict**
+# for each arm, against plain `grpo`: truer claims, fewer claims, better letters, more `IS`?
+
+# %%
+paid = json.loads(tiers.material("recorded/rewards/predictions.json").read_text())
+table = pd.DataFrame(paid["table"])
+numbers = ["value", "low", "high"]
+table.loc[table["measure"] == "claims", numbers] /= 100  # a count, no share
+table["points"] = told(table, "")
+shown = ["corrected", "true", "claims", "IS", "VRS", "HVRR"]
+print(table.pivot(index="arm", columns="measure", values="points")[shown])
+print(pd.DataFrame(paid["outcomes"]).to_string(index=False))
+
+# %% [markdown]
+# TEXT REWARDS
+#
+# ## 8 Beside the published claims
 #
 # In Med-R1's abstract, think-after is best, then no-think, then think-before. Its maps have one run per cell.
 # We found no number for think-after in it. A companion paper has such numbers, from one seed and without
