@@ -43,7 +43,7 @@ from matplotlib import pyplot as plt
 from safetensors.torch import load_file
 from scipy.stats import t as student_t
 
-from benchmarks.study import described, registered
+from benchmarks.study import described, leak, registered, rewards
 from benchmarks.study.positions import failed
 from medr1_lib.analysis import gains, grounding, plots, stats, transfer
 from medr1_lib.analysis.recorded import LETTER_PROBS, LOGS, load, notes, with_letter_probs
@@ -524,6 +524,41 @@ def account_of_bases():
     return said
 
 
+def account_of_leak():
+    """What training does to accuracy and to the use of images where options give answers away."""
+    changes = leak.changed(RECORDED / "leak")
+    table = in_points(leak.table(changes)).set_index(["arm", "leak", "measure"])
+    said = {"leak.seeds": in_seeds(changes["model"]), "leak.n": f"{changes['item'].nunique():,}"}
+    for arm, of, measure in table.index:
+        if measure in ("corrected", "IS"):
+            name = f"leak.{arm.split()[0]}.{measure}.{of}"
+            said[name] = signed(table.loc[arm, of, measure])
+    return said | counts_of("leak")
+
+
+def account_of_rewards():
+    """What rewards for true claims, and for letters that come from the image, change."""
+    answers = pd.read_parquet(RECORDED / "rewards/answers.parquet")
+    shown = {one.image_id: one.scene for one in questions("test")}
+    told = rewards.judged(answers, shown)
+    said = {"rewards.seeds": in_seeds({*told["model"]} - {described.UNTRAINED})}
+    for one in registered.registered()["sections"]["rewards"]["predictions"]:
+        row = stats.mean_table(rewards.measured(one, told), ["value"]).iloc[0]
+        if one["id"].startswith("claims in"):
+            said["rewards.claims"] = "{value:+.2f} [{low:+.2f}, {high:+.2f}]".format(**row)
+        else:
+            name = "_".join(re.findall(r"\w+", one["id"]))
+            said[f"rewards.{name}"] = signed(in_points(row.to_frame().T).iloc[0])
+    return said | counts_of("rewards")
+
+
+def counts_of(section):
+    """How many predictions of a section held, are open and are refuted."""
+    found = [one["outcome"] for one in recorded(f"{section}/predictions")["outcomes"]]
+    assert {*found} <= {"held", "open", "refuted"}
+    return {f"{section}.{word}": counted(found.count(word)) for word in ("held", "open", "refuted")}
+
+
 def in_seeds(seeds):
     """How many there are."""
     found = len({*seeds})
@@ -570,7 +605,15 @@ def account_of_methods():
 @cache
 def study():
     """Every figure of the account, as printed."""
-    accounts = speeds, account_of_maps, account_of_methods, account_of_positions, account_of_bases
+    accounts = (
+        speeds,
+        account_of_maps,
+        account_of_methods,
+        account_of_positions,
+        account_of_bases,
+        account_of_leak,
+        account_of_rewards,
+    )
     return {key: value for part in accounts for key, value in part().items()}
 
 
