@@ -190,6 +190,37 @@ def test_lmms_eval_loads_the_task_itself(data, tmp_path, monkeypatch):
         assert task.process_results(doc, [doc["answer"]]) == {"accuracy": 1}
 
 
+def test_lmms_eval_runs_the_task_itself_and_its_samples_are_scored_alike(
+    data, tmp_path, monkeypatch
+):
+    evaluator = pytest.importorskip("lmms_eval.evaluator", reason="lmms-eval is not here")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    out = exported(data, "lmms-eval", tmp_path)
+
+    class Says(evaluator.lmms):
+        loglikelihood = generate_until_multi_round = None
+
+        def generate_until(self, requests):
+            for one, question in zip(requests, QUESTIONS, strict=True):
+                context, _, _, _, task, split = one.args
+                assert (task, split) == ("mine", "test")
+                assert f"{question.answer}. {question.answer_text}" in context
+            return ["B.", "I cannot tell", "H"]
+
+    known = evaluator.TaskManager(include_path=str(out), include_defaults=False)
+    tasks = evaluator.get_task_dict(["mine"], known)
+    found = evaluator.evaluate(Says(), tasks, bootstrap_iters=0)
+    assert found["results"]["mine"]["accuracy,none"] == pytest.approx(2 / 3)
+    samples = tmp_path / "samples.jsonl"
+    keys = ("doc_id", "target", "filtered_resps", "accuracy")
+    rows = [{key: one[key] for key in keys} for one in found["samples"]["mine"]]
+    samples.write_text("\n".join(map(json.dumps, rows)))
+    again = ["evaluate", "--answers", samples, "--data", data, "--json", tmp_path / "again.json"]
+    assert main([*map(str, again)]) == 0
+    told = json.loads((tmp_path / "again.json").read_text())
+    assert (told["accuracy"], told["unread"]) == (2 / 3, 1 / 3)
+
+
 def test_its_samples_hold_what_it_logs_and_ours_read_them_again(answers, data, tmp_path):
     out = exported(answers, "lmms-eval", tmp_path) / "mine_outside_none"
     (results,) = out.glob("*_results.json")

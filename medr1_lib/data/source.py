@@ -111,8 +111,7 @@ def opened(root: Path) -> Iterator[Source]:
     with refusing(root, "cannot be read", remedy, OSError):
         file = root.open("rb")
     with file:
-        again = "give a folder, or download the zip file again"
-        with refusing(root, "is not a sound zip file", again):
+        with refusing(root, "is not a sound zip file", f"give a folder, or {_AGAIN}"):
             archive = ZipFileSystem(file)
         for entry in archive.zip.infolist():
             if is_outside(entry.filename):
