@@ -31,6 +31,11 @@ QUESTIONS = [
     ),
 ]
 SAID = {"x1": "B", "x2": "I cannot tell", "x3": "**H**"}
+TAGGED = {  # the same in our tags, which no other evaluator knows
+    "x1": "<think>a kidney?</think><answer>B</answer>",
+    "x2": "<think>yes or no</think>I cannot tell",
+    "x3": "<answer> **H** </answer><think>g1</think>",
+}
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +46,12 @@ def data(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def answers(data, tmp_path_factory):
+@pytest.fixture(scope="module", params=[SAID, TAGGED], ids=["plain", "tagged"])
+def answers(data, tmp_path_factory, request):
     folder = tmp_path_factory.mktemp("answers")
     rows = [
         {"id": name, "prediction": said, "control": control}
-        for name, said in SAID.items()
+        for name, said in request.param.items()
         for control in ("none", "blank")
     ]
     pd.DataFrame(rows).to_csv(folder / "preds.csv", index=False)
@@ -60,6 +65,11 @@ def exported(folder, form, tmp_path, *more):
     asked = ["data", "export", folder, "--to", form, "--out", out, *more]
     assert main([*map(str, asked)]) == 0
     return out
+
+
+def replies(answers):
+    table = pd.read_parquet(answers / "answers.parquet")
+    return [*table[table["control"] == "none"].sort_values("item")["completion"]]
 
 
 def lines(path):
@@ -139,6 +149,7 @@ def test_predictions_are_scored_again_by_vlmevalkits_columns(answers, data, tmp_
     table = pd.read_csv(out / "mine_outside_none.tsv", sep="\t")
     assert {"index", "question", "A", "B", "answer", "category", "prediction"} <= set(table)
     assert list(table["prediction"]) == list(SAID.values())
+    assert list(table["completion"]) == replies(answers)
     again = ["evaluate", "--answers", out / "mine_outside_none.tsv", "--data", data]
     assert main([*map(str, again), "--json", str(tmp_path / "again.json")]) == 0
     assert json.loads((tmp_path / "again.json").read_text())["accuracy"] == 2 / 3
@@ -247,7 +258,7 @@ def test_lmms_eval_lists_runs_and_samples_itself(answers, tmp_path):
         (task,) = run.tasks
         assert run.metrics[task]["accuracy,none"] == 2 / 3
         shown = server.get_log_run_samples(run.run_id, task, str(out), 0, 50)
-        assert [one["filtered_resps"] for one in asyncio.run(shown).samples] == [*SAID.values()]
+        assert [one["filtered_resps"] for one in asyncio.run(shown).samples] == replies(answers)
 
 
 # ---- Inspect ---------------------------------------------------------------------------------
@@ -282,7 +293,7 @@ def test_inspect_reads_both_itself(data, answers, tmp_path):
     log = read_eval_log(listed["mine_outside_none"])
     assert log.status == "success"
     assert log.results.scores[0].metrics["accuracy"].value == 2 / 3
-    assert [one.output.completion for one in log.samples] == list(SAID.values())
+    assert [one.output.completion for one in log.samples] == replies(answers)
     assert [one.scores["choice"].value for one in log.samples] == ["C", "I", "C"]
     table = samples_df(str(logs))
     assert sorted(zip(table["id"], table["score_choice"], strict=True)) == sorted(

@@ -99,9 +99,7 @@ def read(path: Path) -> Rows:
                 split = _split_of(inner.parts[0]) if len(inner.parts) > 2 else None
                 row = {"image": inner.as_posix(), "label": inner.parts[-2]}
                 parts.append((split or "", [(inner.as_posix(), row)]))
-    rows = []
-    for split, part in parts:
-        rows += [(at, {"split": split, **row} if split else row) for at, row in part]
+    rows = [(at, {"split": s, **row} if s else row) for s, part in parts for at, row in part]
     if not rows:
         raise InputError(path, "holds no row", "name a table with rows")
     return rows
@@ -276,8 +274,7 @@ class _Reader:
             given = [one for one in cells if one not in (None, "")]
         told = [cell({"option": one}, "option") for one in given]
         marked = [re.fullmatch(r"([A-H])\s*[:.)]\s*(.+)", one, re.DOTALL) for one in told]
-        pairs = zip(marked, ALL_LETTERS, strict=False)
-        if all(mark and mark[1] == letter for mark, letter in pairs):
+        if all(mark and mark[1] == one for mark, one in zip(marked, ALL_LETTERS, strict=False)):
             told = [mark[2] for mark in marked if mark]  # PMC-VQA writes ` A: kidney `
         return tuple(told)
 
