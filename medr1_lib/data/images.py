@@ -130,7 +130,7 @@ def _read_picture(
     frames = getattr(picture, "n_frames", 1) if picture.format in MANY else 1
     picture.seek(_one_of(frames, frame, where))
     picture.draft(None, (2 * side, 2 * side))  # a large JPEG is decoded at a fraction
-    deep = ";16" in str(picture.tile)  # of several such channels Pillow keeps the upper bytes
+    deep = ";16" in str(getattr(picture, "tile", ""))  # Pillow keeps upper bytes
     image = ImageOps.exif_transpose(picture)
     if image.mode in _WIDE_MODES:
         values, tags = np.asarray(image), getattr(picture, "tag_v2", {})
