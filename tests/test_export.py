@@ -1,8 +1,9 @@
 """Data sets and answers as others read them: by their own package where it is, by hand always.
 
-Last read by them on 2026-11-30: by VLMEvalKit at e8e78f0 and lmms-eval at 75571cf, in checkouts
-with stand-ins for packages that only other tasks of theirs import. Of 40 answers about real images
-VLMEvalKit gave the accuracy that `evaluate` gives, in all thirteen rows that both have.
+Last read by them on 2026-11-30: by Inspect 0.3.285, and in checkouts, with stand-ins for packages
+that only other tasks of theirs import, by VLMEvalKit at e8e78f0 and lmms-eval at 75571cf. Of 40
+answers about real images VLMEvalKit gave the accuracy that `evaluate` gives, in all thirteen rows
+that both have.
 """
 
 import asyncio
