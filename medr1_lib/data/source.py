@@ -80,7 +80,7 @@ class Source:
         try:
             info: dict[str, Any] = self._files.info(name)
         except FileNotFoundError as error:
-            remedy = "restore the file or drop the record"
+            remedy = "restore it, drop the record, or give as --root where its path starts"
             raise InputError(name, f"is not in {self.root}", remedy) from error
         except OSError as error:  # a name too long, links in a circle
             raise InputError(name, f"cannot be read ({error.strerror})", DROP) from error

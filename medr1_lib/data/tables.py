@@ -59,6 +59,8 @@ def import_data(
         source.pictures |= reader.pictures
         rule = "the table's own split" if any(item.split == "test" for item in items) else ""
         about = {"table": table.name, "columns": found, "open_questions": reader.left_open}
+        names = dict.fromkeys(name for _, row in rows for name in row if name)
+        about["unused"] = [name for name in names if name not in found.values()]
         return importing.write(source, items, bad, out, rule, about, settings)
 
 
@@ -137,8 +139,7 @@ def _columns(where: str, rows: Rows, own: Mapping[str, str]) -> dict[str, str]:
     found |= own
     told = f"it has {', '.join(head)}"
     if "image" not in found:
-        problem = f"has no column for the image ({told})"
-        raise InputError(where, problem, "name it by --columns image=NAME")
+        raise InputError(where, f"has no image column ({told})", "name it by --columns image=NAME")
     asks = "question" in found and "answer" in found
     if asks == ("label" in found):
         if asks and plain.get("label") != found["label"] and "label" not in own:
@@ -181,14 +182,17 @@ class _Reader:
     def items(self) -> tuple[list[Item], list[InputError]]:
         """The sound records, and what is wrong with the others."""
         items, bad = list[Item](), list[InputError]()
-        known = dict[tuple[str, Hashable], str]()
+        known = dict[tuple[str, Hashable], tuple[str, str]]()
         for where, row in self._rows:
             try:
                 if item := self._item(where, row):
-                    pair = item.image, item.question.question
+                    pair, answer = (item.image, item.question.question), item.question.answer_text
                     for what, met in (("image and question", pair), ("id", item.question.id)):
-                        if (first := known.setdefault((what, met), where)) != where:
-                            raise InputError(where, f"has the {what} of {first}", DROP)
+                        first, said = known.setdefault((what, met), (where, answer))
+                        if first != where:
+                            differ = met is pair and answer != said
+                            other = f", but {answer!r} and not {said!r}" * differ
+                            raise InputError(where, f"has the {what} of {first}{other}", DROP)
                     items.append(item)
             except InputError as error:
                 bad.append(InputError(where, error.problem, error.remedy))
