@@ -271,7 +271,7 @@ BAD = {
     "a.png,Which?,left,right,C": "none of its options is the answer 'C'",
     "a.png,Which?,left,,A": "1 options, expected 2 to 8",
     "c.png,Which?,left,right,A": "has the image and question of t.csv, line 2",
-    "c.png,Which?,left,right,B": "of t.csv, line 2, but 'right' and not 'left'",
+    "c.png,Which?,left,right,B": "of t.csv, line 2, but 'right', not 'left'",
 }
 
 

@@ -186,12 +186,11 @@ class _Reader:
         for where, row in self._rows:
             try:
                 if item := self._item(where, row):
-                    pair, answer = (item.image, item.question.question), item.question.answer_text
+                    pair, text = (item.image, item.question.question), item.question.answer_text
                     for what, met in (("image and question", pair), ("id", item.question.id)):
-                        first, said = known.setdefault((what, met), (where, answer))
+                        first, said = known.setdefault((what, met), (where, text))
                         if first != where:
-                            differ = met is pair and answer != said
-                            other = f", but {answer!r} and not {said!r}" * differ
+                            other = f", but {text!r}, not {said!r}" * (met is pair and text != said)
                             raise InputError(where, f"has the {what} of {first}{other}", DROP)
                     items.append(item)
             except InputError as error:
