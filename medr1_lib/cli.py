@@ -223,8 +223,8 @@ def _import(options: argparse.Namespace) -> tuple[str, Report]:
 
 
 def _shown(found: list[Any]) -> list[str]:
-    """A line for each, up to `SHOWN`; of a skipped record its place and what is wrong."""
-    told = [f"{one['where']}  {one['problem']}" if isinstance(one, dict) else one for one in found]
+    """A line for each, up to `SHOWN`; of a skipped record its place, what is wrong, what to do."""
+    told = [str(InputError(**one)) if isinstance(one, dict) else one for one in found]
     more = [f"... and {len(told) - SHOWN} more, all of them in card.json"] * (len(told) > SHOWN)
     return [f"  {one}" for one in [*told[:SHOWN], *more]]
 
@@ -343,11 +343,13 @@ def _report(records: "DataFrame", other: "DataFrame | None", options: argparse.N
     patients = [known.get(name, {}).get("patient", "") for name in records["image_id"]]
     for key, replies in records.assign(patient=patients).groupby("style", sort=False):
         style = str(key)
-        report[style] = summary(replies) | profile(replies)
+        real = replies[replies["control"] == "none"]
+        report[style] = {"guess": (1 / real["options"].map(len)).mean(), **summary(replies)}
+        report[style] |= profile(replies)
         print(f"\n{options.model or options.answers}, {style}:\n{summary_table(report[style])}")
+        print(f"guess: by chance, {100 * report[style]['guess']:.1f} would be right")
         print("unread: replies that name no option; they count as wrong")
         print(profile_text(report[style]))
-        real = replies[replies["control"] == "none"]
         for named, answers in () if other is None else other.groupby("style", sort=False):
             name = str(named)
             if name == style or OUTSIDE in (name, style):

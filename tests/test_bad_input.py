@@ -206,16 +206,18 @@ def test_a_root_that_is_not_there(tmp_path, capsys, command):
     assert "does not exist" in complaint(capsys, *arguments, tmp_path / "absent")
 
 
-@pytest.mark.parametrize("litter", [[], ["notes.txt"], ["QA_information/readme.txt"]])
+@pytest.mark.parametrize(
+    "litter", [[], ["notes.txt"], ["QA_information/readme.txt"], ["x/y/QA_information/a.json"]]
+)
 def test_a_folder_without_either_layout(tmp_path, capsys, litter):
     root = tmp_path / "data"
     root.mkdir()
     for name in litter:
-        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("hello")
     assert "holds no Splits/" in complaint(capsys, "audit", "--splits", root)
     line = complaint(capsys, "import", "--root", root, "--out", tmp_path / "out")
-    assert "holds no QA_information/*.json" in line
+    assert "holds no QA_information/*.json, nor does a folder in it" in line
 
 
 def test_the_chosen_split_is_not_there(tmp_path, capsys):

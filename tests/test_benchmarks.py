@@ -11,7 +11,7 @@ import torch
 import trainings
 from bitsandbytes.nn.modules import Linear4bit
 
-from benchmarks.speed import evaluate, gpu, parse_records, phantoms
+from benchmarks.speed import evaluate, fused, gpu, parse_records, phantoms
 from benchmarks.study import (
     budget,
     captions,
@@ -240,6 +240,12 @@ def test_evaluate(tmp_path, monkeypatch, capsys):
     assert found["answers"] == 2
     assert found["ratio"].keys() == {"to 256", "stopped"}
     assert "times faster" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_fused_loop_samples_the_same_tokens(capsys):
+    assert fused.main(["--steps", "1"]) == 0
+    assert capsys.readouterr().out.count("same tokens") == 2
 
 
 def test_parse_records(tmp_path, monkeypatch):

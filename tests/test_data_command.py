@@ -47,7 +47,7 @@ def test_import_ends_with_a_table_and_writes_the_same_as_json(tmp_path, capsys):
     assert f"{out}: 3 train, 1 test" in printed.out
     assert "2 records skipped; mend them" in printed.out
     for entry, what in zip(written["skipped"], ("'Foot'", "zero bytes"), strict=True):
-        assert f"{entry['where']}  {entry['problem']}" in printed.out
+        assert f"{entry['where']}: {entry['problem']}; {entry['remedy']}" in printed.out
         assert what in entry["problem"]
     assert [entry["where"][-8:] for entry in written["skipped"]] == ["record 6", "record 4"]
     assert dataset.read(out).num_rows == written["records"]

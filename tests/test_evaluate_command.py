@@ -21,7 +21,7 @@ from medr1_lib.data.question import Question
 from medr1_lib.evaluation.ask import Asker
 
 SHARE = {"n", "accuracy", "format_rate", "interval", "unread"}
-REPORT = SHARE | {"by_modality", "by_question_type", "controls", "readers", "letters"}
+REPORT = SHARE | {"guess", "by_modality", "by_question_type", "controls", "readers", "letters"}
 
 
 @pytest.fixture(scope="module")

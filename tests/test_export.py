@@ -1,4 +1,10 @@
-"""Data sets and answers as others read them: by their own package where it is, by hand always."""
+"""Data sets and answers as others read them: by their own package where it is, by hand always.
+
+Last read by them on 2026-11-30: by Inspect 0.3.285, and in checkouts, with stand-ins for packages
+that only other tasks of theirs import, by VLMEvalKit at e8e78f0 and lmms-eval at 75571cf. Of 40
+answers about real images VLMEvalKit gave the accuracy that `evaluate` gives, in all thirteen rows
+that both have.
+"""
 
 import asyncio
 import base64
@@ -31,6 +37,11 @@ QUESTIONS = [
     ),
 ]
 SAID = {"x1": "B", "x2": "I cannot tell", "x3": "**H**"}
+TAGGED = {  # the same in our tags, which no other evaluator knows
+    "x1": "<think>a kidney?</think><answer>B</answer>",
+    "x2": "<think>yes or no</think>I cannot tell",
+    "x3": "<answer> **H** </answer><think>g1</think>",
+}
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +52,12 @@ def data(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def answers(data, tmp_path_factory):
+@pytest.fixture(scope="module", params=[SAID, TAGGED], ids=["plain", "tagged"])
+def answers(data, tmp_path_factory, request):
     folder = tmp_path_factory.mktemp("answers")
     rows = [
         {"id": name, "prediction": said, "control": control}
-        for name, said in SAID.items()
+        for name, said in request.param.items()
         for control in ("none", "blank")
     ]
     pd.DataFrame(rows).to_csv(folder / "preds.csv", index=False)
@@ -60,6 +71,11 @@ def exported(folder, form, tmp_path, *more):
     asked = ["data", "export", folder, "--to", form, "--out", out, *more]
     assert main([*map(str, asked)]) == 0
     return out
+
+
+def replies(answers):
+    table = pd.read_parquet(answers / "answers.parquet")
+    return [*table[table["control"] == "none"].sort_values("item")["completion"]]
 
 
 def lines(path):
@@ -139,6 +155,7 @@ def test_predictions_are_scored_again_by_vlmevalkits_columns(answers, data, tmp_
     table = pd.read_csv(out / "mine_outside_none.tsv", sep="\t")
     assert {"index", "question", "A", "B", "answer", "category", "prediction"} <= set(table)
     assert list(table["prediction"]) == list(SAID.values())
+    assert list(table["completion"]) == replies(answers)
     again = ["evaluate", "--answers", out / "mine_outside_none.tsv", "--data", data]
     assert main([*map(str, again), "--json", str(tmp_path / "again.json")]) == 0
     assert json.loads((tmp_path / "again.json").read_text())["accuracy"] == 2 / 3
@@ -190,6 +207,37 @@ def test_lmms_eval_loads_the_task_itself(data, tmp_path, monkeypatch):
         assert task.process_results(doc, [doc["answer"]]) == {"accuracy": 1}
 
 
+def test_lmms_eval_runs_the_task_itself_and_its_samples_are_scored_alike(
+    data, tmp_path, monkeypatch
+):
+    evaluator = pytest.importorskip("lmms_eval.evaluator", reason="lmms-eval is not here")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    out = exported(data, "lmms-eval", tmp_path)
+
+    class Says(evaluator.lmms):
+        loglikelihood = generate_until_multi_round = None
+
+        def generate_until(self, requests):
+            for one, question in zip(requests, QUESTIONS, strict=True):
+                context, _, _, _, task, split = one.args
+                assert (task, split) == ("mine", "test")
+                assert f"{question.answer}. {question.answer_text}" in context
+            return ["B.", "I cannot tell", "H"]
+
+    known = evaluator.TaskManager(include_path=str(out), include_defaults=False)
+    tasks = evaluator.get_task_dict(["mine"], known)
+    found = evaluator.evaluate(Says(), tasks, bootstrap_iters=0)
+    assert found["results"]["mine"]["accuracy,none"] == pytest.approx(2 / 3)
+    samples = tmp_path / "samples.jsonl"
+    keys = ("doc_id", "target", "filtered_resps", "accuracy")
+    rows = [{key: one[key] for key in keys} for one in found["samples"]["mine"]]
+    samples.write_text("\n".join(map(json.dumps, rows)))
+    again = ["evaluate", "--answers", samples, "--data", data, "--json", tmp_path / "again.json"]
+    assert main([*map(str, again)]) == 0
+    told = json.loads((tmp_path / "again.json").read_text())
+    assert (told["accuracy"], told["unread"]) == (2 / 3, 1 / 3)
+
+
 def test_its_samples_hold_what_it_logs_and_ours_read_them_again(answers, data, tmp_path):
     out = exported(answers, "lmms-eval", tmp_path) / "mine_outside_none"
     (results,) = out.glob("*_results.json")
@@ -216,7 +264,7 @@ def test_lmms_eval_lists_runs_and_samples_itself(answers, tmp_path):
         (task,) = run.tasks
         assert run.metrics[task]["accuracy,none"] == 2 / 3
         shown = server.get_log_run_samples(run.run_id, task, str(out), 0, 50)
-        assert [one["filtered_resps"] for one in asyncio.run(shown).samples] == [*SAID.values()]
+        assert [one["filtered_resps"] for one in asyncio.run(shown).samples] == replies(answers)
 
 
 # ---- Inspect ---------------------------------------------------------------------------------
@@ -251,7 +299,7 @@ def test_inspect_reads_both_itself(data, answers, tmp_path):
     log = read_eval_log(listed["mine_outside_none"])
     assert log.status == "success"
     assert log.results.scores[0].metrics["accuracy"].value == 2 / 3
-    assert [one.output.completion for one in log.samples] == list(SAID.values())
+    assert [one.output.completion for one in log.samples] == replies(answers)
     assert [one.scores["choice"].value for one in log.samples] == ["C", "I", "C"]
     table = samples_df(str(logs))
     assert sorted(zip(table["id"], table["score_choice"], strict=True)) == sorted(

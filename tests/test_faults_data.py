@@ -752,6 +752,7 @@ def test_a_name_that_the_system_refuses_is_one_line(tmp_path, capsys):
 STEMS = [
     "Which?",
     "Is this lesion (hepatitis A) acute?",
+    "Is this hepatitis (type A) or not?",
     "Is it type A) or type B)?",
     "A, B or C)?",
 ]

@@ -1,5 +1,6 @@
 import io
 import struct
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -90,6 +91,29 @@ def test_sixteen_bits_are_stretched_not_clipped(format):
     levels = grey(images.load(encoded(Image.fromarray(ramp), format)))
     assert (levels[0, 0], levels[-1, -1]) == (0, 255)
     assert (np.diff(levels.ravel().astype(int)) > 0).all()
+
+
+def deep_png(values):
+    """A PNG of 16 bits in each of several channels, which Pillow reads and does not write."""
+    height, width, channels = values.shape
+    head = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in values)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])  # grey and alpha, RGB, RGB and alpha
+def test_channels_of_sixteen_bits_are_shown_as_they_are_or_refused(channels):
+    values = np.repeat(RAMP[..., None], channels, 2)
+    if channels != 3:
+        values[..., -1] = 65535
+    with pytest.raises(InputError, match="channels of 16 bits and does not use the upper two"):
+        images.load(deep_png(values))
+    values[..., : channels - (channels != 3)] *= 16
+    assert np.abs(grey(images.load(deep_png(values))).astype(int) - STRETCHED).max() <= 1
 
 
 def test_a_flat_sixteen_bit_image_is_black():

@@ -210,7 +210,7 @@ def test_questions_on_one_image_or_patient_are_not_independent():
     assert by_image["effective_n"] == 6
     assert by_image["interval"] == list(wilson(3, 6))
     assert by_patient["effective_n"] == pytest.approx(12 / (8 / 3))
-    assert "all count as 6 independent questions" in stats.summary_table(by_image)
+    assert "clustered by patient or image, all count as 6" in stats.summary_table(by_image)
     assert stats.design_effect([1, 1, 1, 1], "aabb") == 2
     assert stats.design_effect([1, 0, 1, 0], "abcd") == 1
     assert stats.design_effect([1, 0, 1, 0], "aabb") == 1  # never more than there are

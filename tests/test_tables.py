@@ -240,7 +240,7 @@ def test_integer_options_and_eight_of_them(tmp_path):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("picture,label\na.png,x\n", "no column for the image .it has picture, label.; name it by"),
+        ("picture,label\na.png,x\n", "no image column .it has picture, label.; name it by"),
         ("image,grade\na.png,x\n", "has neither labels nor answers .it has image, grade"),
         ("image,label,question,answer\na.png,x,y,z\n", "has both answers and labels"),
         ("image,label\na.png,x\n", r"has one label only in modality unknown: \['x'\]"),
@@ -271,6 +271,7 @@ BAD = {
     "a.png,Which?,left,right,C": "none of its options is the answer 'C'",
     "a.png,Which?,left,,A": "1 options, expected 2 to 8",
     "c.png,Which?,left,right,A": "has the image and question of t.csv, line 2",
+    "c.png,Which?,left,right,B": "of t.csv, line 2, but 'right', not 'left'",
 }
 
 
@@ -283,7 +284,7 @@ def test_what_was_left_out_is_told_by_line(tmp_path):
     told = {entry["where"]: entry["problem"] for entry in card["skipped"]}
     for line, (row, problem) in enumerate(BAD.items(), start=3):
         assert problem in told[f"t.csv, line {line}"], row
-    with pytest.raises(InputError, match=r"t.csv, line 4: .*9 of 10 records are bad"):
+    with pytest.raises(InputError, match=r"t.csv, line 4: .*10 of 11 records are bad"):
         tables.import_data(
             tmp_path / "t.csv",
             tmp_path / "pictures",
@@ -484,19 +485,23 @@ def test_pictures_without_contrast_are_listed(tmp_path):
 def test_the_command_imports_audits_and_says_what_it_skipped(tmp_path, capsys):
     names = [f"{n}.png" for n in range(20)]
     folder(tmp_path, names)
-    rows = "\n".join(f"{name};{'xy'[n % 2]};p{n // 2}" for n, name in enumerate(names))
-    file = table(tmp_path / "labels.csv", "image;dx;patient_id\n" + rows)
+    rows = "\n".join(f"{name};{'xy'[n % 2]};p{n // 2};left" for n, name in enumerate(names))
+    file = table(tmp_path / "labels.csv", "image;dx;patient_id;Eye\n" + rows)
     out, report = tmp_path / "out", tmp_path / "report.json"
     command = ["data", "import", "--table", str(file), "--out", str(out), "--question", ASK]
     assert main([*command, "--json", str(report), "--modality", "Endoscopy"]) == 0
     printed, written = capsys.readouterr().out, json.loads(report.read_text())
     assert f"{out}: 16 train, 4 test" in printed
+    assert "1 columns are not used; --columns says what one of them is:\n  Eye\n" in printed
     assert "nothing was skipped" in printed
     assert "test/modality/Endoscopy" in printed
     assert written["audit"]["files"]["test/modality/Endoscopy"]["patient_leak_share"] == 0
     table(file, "image;dx\n0.png;x\n1.png;y\n21.png;y\n")
     assert main([*command, "--again"]) == 1
-    assert "1 records skipped; mend them and repeat" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "1 records skipped; mend them and repeat" in told
+    assert "not in" in told
+    assert "give as --root where its path starts" in told
     assert main([*command, "--again", "--strict"]) == 2
     assert "patients are not known" not in capsys.readouterr().err
 

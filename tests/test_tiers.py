@@ -1,5 +1,6 @@
 """Tiers: the right one or a clear error, a banner to compare, no torch where none is due."""
 
+import json
 import os
 import subprocess
 import sys
@@ -170,3 +171,16 @@ def test_own_data_are_named_by_a_variable(monkeypatch, tmp_path):
         tiers.own_data()
     (tmp_path / "dataset_dict.json").write_text("{}")
     assert tiers.own_data() == tmp_path.resolve()
+
+
+def test_the_pages_say_which_chapter_takes_own_data_and_what_the_tiny_model_knows():
+    root = Path(__file__).parents[1]
+    chapters = sorted(root.glob("notebooks/_src/[0-9]*.py"))
+    (takes,) = [path.name[:2] for path in chapters if "own_data()" in path.read_text("utf-8")]
+    assert tiers.GPU.data == f"PhantomMedVQA (yours in {takes})"
+    page = " ".join((root / "book/troubleshooting.md").read_text("utf-8").split())
+    assert f"`MEDR1_DATA` changes chapter {takes} only" in page
+    assert f"[Chapter {takes}](" in (root / "README.md").read_text("utf-8")
+    read = json.loads((root / "data/tiny-qwen2-vl/tokenizer.json").read_text("utf-8"))
+    known = {*read["model"]["vocab"].values(), *(one["id"] for one in read["added_tokens"])}
+    assert f"the tiny model knows drawings and {len(known)} tokens" in page

@@ -101,7 +101,7 @@ def summary_table(found: dict[str, Any]) -> str:
     text = shown.to_string(float_format="{:.1f}".format)
     if "effective_n" in found:
         worth = f"{found['effective_n']:.0f} independent questions"
-        text += f"\nintervals: questions about one patient or image are alike: all count as {worth}"
+        text += f"\nintervals: clustered by patient or image, all count as {worth}"
     return text
 
 

@@ -36,8 +36,7 @@ def own_data() -> Path | None:
     """The data set that `MEDR1_DATA` names, made by `data import` or `data build`; or none."""
     named = os.environ.get("MEDR1_DATA")
     if named and not Path(named, "dataset_dict.json").is_file():
-        remedy = "set it to the folder that `python -m medr1_lib data import` made"
-        raise InputError("MEDR1_DATA", f"{named} is no data set", remedy)
+        raise InputError("MEDR1_DATA", f"{named} is no data set", "set it to the folder of one")
     return Path(named).resolve() if named else None
 
 
@@ -117,8 +116,9 @@ def banner(chapter: int, tier: Tier) -> str:
     course, cost = timed.get(tier.name, {"minutes": {}}), "has not been timed at this tier"
     if minutes := course["minutes"].get(f"{chapter:02d}"):
         cost = f"took {minutes} minutes on {course['hardware']} ({course['date']})"
+    data = tier.data if chapter != 13 else os.environ.get("MEDR1_DATA") or "real images"
     return (
-        f"Chapter {chapter:02d} at the {tier.name} tier: model, {tier.model}; data, {tier.data}.\n"
+        f"Chapter {chapter:02d} at the {tier.name} tier: model, {tier.model}; data, {data}.\n"
         f"Running it all {cost}.\n"
         "Teaching material, not for clinical use."
     )

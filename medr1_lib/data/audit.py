@@ -262,9 +262,8 @@ def table(report: dict[str, Any]) -> str:
     lines = [" " * width + "".join(f"{head:>8}" for head in heads) + "  fitted on"]
     for path, found in report["files"].items():
         shared = ("leak_share", "leak_any_share", "patient_leak_share", "near_duplicate_share")
-        line = f"{path:<{width}}{found['records']:>8}{percent(*found['baselines'].values())}"
-        shown = percent(*(found[name] for name in shared))
-        lines.append(f"{line}{shown}  {found['fitted_on']}")
+        shown = percent(*found["baselines"].values(), *(found[name] for name in shared))
+        lines.append(f"{path:<{width}}{found['records']:>8}{shown}  {found['fitted_on']}")
     lines.append(f"{report['records']} records; shares in %")
     if not report.get("patients", 1):
         lines.append("patients are not known: those in test may be in train too")

@@ -58,8 +58,7 @@ def load(
     tells of a bad image.
     """
     where = where or (source if isinstance(source, Path) else "image")
-    remedy = "check the path and its permissions"
-    data = source if isinstance(source, bytes) else content(source, remedy)
+    data = source if isinstance(source, bytes) else content(source, "check path and permissions")
     # Without its preamble a file begins with an element of group 2 or 8.
     is_dicom = data[128:132] == b"DICM" or data[:2] in (b"\2\0", b"\x08\0", b"\0\x08")
     told = ("is a DICOM file that cannot be decoded", ONE_IMAGE) if is_dicom else ()
@@ -131,13 +130,16 @@ def _read_picture(
     frames = getattr(picture, "n_frames", 1) if picture.format in MANY else 1
     picture.seek(_one_of(frames, frame, where))
     picture.draft(None, (2 * side, 2 * side))  # a large JPEG is decoded at a fraction
+    deep = ";16" in str(getattr(picture, "tile", ""))  # Pillow keeps upper bytes
     image = ImageOps.exif_transpose(picture)
     if image.mode in _WIDE_MODES:
         values, tags = np.asarray(image), getattr(picture, "tag_v2", {})
         if image.mode == "I" and tags.get(258) == (32,) and tags.get(339, (1,)) == (1,):
             values = values.view(np.uint32)  # Pillow takes them for signed
-        wide = _grey(values, limits, where)
-        return ImageOps.invert(wide) if tags.get(262) == 0 else wide  # there, white is zero
+        return _grey(values, limits, where, None, tags.get(262) == 0)
+    if deep and np.asarray(image.convert("RGB")).max() < 64:
+        problem = "has channels of 16 bits and does not use the upper two of them"
+        raise InputError(where, problem, "save it with 8 bits a channel, or as grey of 16 bits")
     if image.has_transparency_data:  # what is hidden under it may have any colour
         clear = image.convert("RGBA")
         grounds = (Image.new("RGBA", image.size, colour) for colour in ("black", "white"))
@@ -182,9 +184,7 @@ def _read_dicom(
         padded = (pixels >= ends[0]) & (pixels <= ends[1])
     if limits is None:
         values, limits = _windowed(values, dataset)
-    image = _grey(values, limits, where, padded)
-    inverted = dataset.PhotometricInterpretation == "MONOCHROME1"  # there, low values are bright
-    return ImageOps.invert(image) if inverted else image
+    return _grey(values, limits, where, padded, dataset.PhotometricInterpretation == "MONOCHROME1")
 
 
 def _complete(dataset: pydicom.Dataset, place: int) -> None:
@@ -220,11 +220,11 @@ def _windowed(values: np.ndarray, dataset: pydicom.Dataset) -> tuple[np.ndarray,
 
 
 def _grey(
-    values: np.ndarray, limits: Limits | None, where: object, padded: np.ndarray | None = None
+    values: np.ndarray, limits: Limits | None, where: object, padded: np.ndarray | None, turn: bool
 ) -> Image.Image:
     """Values as 8-bit grey in RGB, stretched over nearly all of them where there are no `limits`.
 
-    One pixel in a thousand at either end and what is `padded` do not decide.
+    One pixel in a thousand at either end and those `padded` do not decide; `turn` makes low white.
     """
     finite = np.isfinite(values)
     if not finite.any():
@@ -236,7 +236,8 @@ def _grey(
         low, high = inner.min(), inner.max()
     values = np.nan_to_num(values.astype(np.float64), posinf=high, neginf=low)
     grey = window(values, low, high) if high > low else values > low  # a width of 1 is a threshold
-    return Image.fromarray((255 * grey).round().astype(np.uint8)).convert("RGB")
+    levels = (255 * grey).round().astype(np.uint8)
+    return Image.fromarray(255 - levels if turn else levels).convert("RGB")
 
 
 def _check_size(width: int, height: int, where: object) -> None:

@@ -24,8 +24,7 @@ MADE_BY = "python -m medr1_lib data import"
 TEST_EVERY = 5  # one group in five is for testing, where the data has no split of its own
 SIDES = ("train", "val", "test")
 SAMPLE = 32  # images whose size tells how much disk all will need
-DRAWN = "one image in five is test, with all its questions, and more where answers are rare"
-DRAWN_PATIENTS = "one patient in five is test, with all images, and more where answers are rare"
+DRAWN = "one {} in five is test, with all its questions, and more where answers are rare"
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def write(
             "made_by": MADE_BY,
             "root": source.root.name,
             **about,
-            "split_rule": rule or (DRAWN_PATIENTS if patients else DRAWN),
+            "split_rule": rule or DRAWN.format("patient" if patients else "image"),
             "longest_side_px": settings.side,
             "grey_limits": settings.limits,
             "records": {name: len(part) for name, part in parts.items()},
@@ -282,9 +281,6 @@ def _one_sided(parts: Mapping[str, list[Item]]) -> list[str]:
 def _images_table(items: Iterable[Item], done: Mapping[str, Converted]) -> str:
     """The way back from an `image_id` to its source, as CSV."""
     columns = ["image_id", "path", "sha256", "bytes", "width", "height", "patient"]
-    rows = {
-        item.question.image_id: (item.image, *done[item.image].known, item.patient)
-        for item in items
-    }
-    table = pd.DataFrame([(name, *row) for name, row in rows.items()], columns=columns)
+    rows = [(i.question.image_id, i.image, *done[i.image].known, i.patient) for i in items]
+    table = pd.DataFrame(rows, columns=columns).drop_duplicates("image_id")
     return table.to_csv(index=False, lineterminator="\n")

@@ -80,7 +80,7 @@ class Source:
         try:
             info: dict[str, Any] = self._files.info(name)
         except FileNotFoundError as error:
-            remedy = "restore the file or drop the record"
+            remedy = "restore it, drop the record, or give as --root where its path starts"
             raise InputError(name, f"is not in {self.root}", remedy) from error
         except OSError as error:  # a name too long, links in a circle
             raise InputError(name, f"cannot be read ({error.strerror})", DROP) from error
@@ -111,8 +111,7 @@ def opened(root: Path) -> Iterator[Source]:
     with refusing(root, "cannot be read", remedy, OSError):
         file = root.open("rb")
     with file:
-        again = "give a folder, or download the zip file again"
-        with refusing(root, "is not a sound zip file", again):
+        with refusing(root, "is not a sound zip file", f"give a folder, or {_AGAIN}"):
             archive = ZipFileSystem(file)
         for entry in archive.zip.infolist():
             if is_outside(entry.filename):

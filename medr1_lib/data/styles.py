@@ -131,21 +131,24 @@ def read_strict(completion: str, style: str) -> str | None:
 def read(completion: str, options: Sequence[str]) -> str | None:
     """The letter that a completion means, the same for all styles, or `None` if it is unclear.
 
-    The last complete answer block outside the thinking counts, else all outside the thinking. The
-    whole of it, its lines and what it calls the answer may be a letter in any of its usual forms
+    What is `said`, a line of it or what it calls the answer may be a letter in any usual form
     (`C)`, `**C**`, `Option C`, `C: text`) or the text of exactly one option. Two letters are none.
 
     Example:
         >>> read("Air is black here. The answer is **B**.", ["liver", "lung"])
         'B'
     """
-    spoken = _THINKING.sub(" ", completion)
-    blocks = _BLOCK.findall(spoken)
-    said = blocks[-1] if blocks else spoken
-    texts = [_plain(option) for option in options]
-    parts = {said, *said.splitlines(), *_STATED.findall(said)}
+    text, texts = said(completion), [_plain(option) for option in options]
+    parts = {text, *text.splitlines(), *_STATED.findall(text)}
     letters = {letter for part in parts if (letter := _letter(part, texts))}
     return letters.pop() if len(letters) == 1 else None
+
+
+def said(completion: str) -> str:
+    """The last complete answer block outside the thinking, else all outside the thinking."""
+    spoken = _THINKING.sub(" ", completion)
+    blocks = _BLOCK.findall(spoken)
+    return blocks[-1] if blocks else spoken
 
 
 def _letter(part: str, texts: list[str]) -> str | None:

@@ -59,6 +59,8 @@ def import_data(
         source.pictures |= reader.pictures
         rule = "the table's own split" if any(item.split == "test" for item in items) else ""
         about = {"table": table.name, "columns": found, "open_questions": reader.left_open}
+        names = dict.fromkeys(name for _, row in rows for name in row if name)
+        about["unused"] = [name for name in names if name not in found.values()]
         return importing.write(source, items, bad, out, rule, about, settings)
 
 
@@ -99,9 +101,7 @@ def read(path: Path) -> Rows:
                 split = _split_of(inner.parts[0]) if len(inner.parts) > 2 else None
                 row = {"image": inner.as_posix(), "label": inner.parts[-2]}
                 parts.append((split or "", [(inner.as_posix(), row)]))
-    rows = []
-    for split, part in parts:
-        rows += [(at, {"split": split, **row} if split else row) for at, row in part]
+    rows = [(at, {"split": s, **row} if s else row) for s, part in parts for at, row in part]
     if not rows:
         raise InputError(path, "holds no row", "name a table with rows")
     return rows
@@ -139,8 +139,7 @@ def _columns(where: str, rows: Rows, own: Mapping[str, str]) -> dict[str, str]:
     found |= own
     told = f"it has {', '.join(head)}"
     if "image" not in found:
-        problem = f"has no column for the image ({told})"
-        raise InputError(where, problem, "name it by --columns image=NAME")
+        raise InputError(where, f"has no image column ({told})", "name it by --columns image=NAME")
     asks = "question" in found and "answer" in found
     if asks == ("label" in found):
         if asks and plain.get("label") != found["label"] and "label" not in own:
@@ -183,14 +182,16 @@ class _Reader:
     def items(self) -> tuple[list[Item], list[InputError]]:
         """The sound records, and what is wrong with the others."""
         items, bad = list[Item](), list[InputError]()
-        known = dict[tuple[str, Hashable], str]()
+        known = dict[tuple[str, Hashable], tuple[str, str]]()
         for where, row in self._rows:
             try:
                 if item := self._item(where, row):
-                    pair = item.image, item.question.question
+                    pair, text = (item.image, item.question.question), item.question.answer_text
                     for what, met in (("image and question", pair), ("id", item.question.id)):
-                        if (first := known.setdefault((what, met), where)) != where:
-                            raise InputError(where, f"has the {what} of {first}", DROP)
+                        first, said = known.setdefault((what, met), (where, text))
+                        if first != where:
+                            other = f", but {text!r}, not {said!r}" * (met is pair and text != said)
+                            raise InputError(where, f"has the {what} of {first}{other}", DROP)
                     items.append(item)
             except InputError as error:
                 bad.append(InputError(where, error.problem, error.remedy))
@@ -276,8 +277,7 @@ class _Reader:
             given = [one for one in cells if one not in (None, "")]
         told = [cell({"option": one}, "option") for one in given]
         marked = [re.fullmatch(r"([A-H])\s*[:.)]\s*(.+)", one, re.DOTALL) for one in told]
-        pairs = zip(marked, ALL_LETTERS, strict=False)
-        if all(mark and mark[1] == letter for mark, letter in pairs):
+        if all(mark and mark[1] == one for mark, one in zip(marked, ALL_LETTERS, strict=False)):
             told = [mark[2] for mark in marked if mark]  # PMC-VQA writes ` A: kidney `
         return tuple(told)
 

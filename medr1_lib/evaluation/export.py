@@ -17,7 +17,7 @@ from pandas._libs.parsers import STR_NA_VALUES  # type: ignore[import-not-found]
 
 from medr1_lib import files
 from medr1_lib.analysis.recorded import ANSWERS, read_table
-from medr1_lib.data import dataset
+from medr1_lib.data import dataset, styles
 from medr1_lib.data.question import Question, turns
 from medr1_lib.data.source import image_id
 from medr1_lib.evaluation.answers import TURN, Answer
@@ -146,11 +146,11 @@ def _each(answers: pd.DataFrame) -> list[Answer]:
 
 
 def _predictions(run: str, answers: pd.DataFrame, whole: Path) -> None:
-    """A table of predictions, as VLMEvalKit scores it again."""
+    """A table of predictions, as VLMEvalKit scores it again; its rules know no tags of ours."""
     rows = [
         {"index": one.item + TURN * turns(one.control)}
         | _asked(one, "test")
-        | {"prediction": one.completion}
+        | {"prediction": styles.said(one.completion).strip(), "completion": one.completion}
         for one in _each(answers)
     ]
     pd.DataFrame(rows).to_csv(whole / f"{run}.tsv", sep="\t", index=False)

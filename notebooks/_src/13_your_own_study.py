@@ -56,7 +56,9 @@ if "home" not in globals():  # else the cell runs once more, from another folder
 os.chdir(home)
 mine = tiers.own_data()  # a relative path counts from here
 temporary = tempfile.TemporaryDirectory(prefix="medr1-chapter-13-")
-os.chdir(temporary.name)
+study = Path(f"{mine}-study" if mine else temporary.name)  # of yours, all is kept
+study.mkdir(exist_ok=True)
+os.chdir(study)
 PLACES = {"BASE": str(tier.model_path)}  # what commands below call it
 DATA = Path(mine or "data").as_posix()
 
@@ -149,9 +151,9 @@ table.groupby("kind").agg(tiles=("file", "size"), patients=("patient", "nunique"
 # model never sees the path of an image, because paths often contain the diagnosis. The file `images.csv`
 # beside the data maps each question back to its file.
 #
-# To use your own data, import them once in a terminal and set `MEDR1_DATA` to the folder. Then the chapter
-# skips this import and uses your data. In the commands of this chapter, `BASE` stands for the folder of the
-# untrained model.
+# To use your own data, import them in a terminal and set `MEDR1_DATA` to the folder, say `DIR`. Then the chapter
+# skips this import, and keeps your form, answers and adapter in `DIR-study`. In its commands, `BASE` stands for
+# the folder of the untrained model.
 
 
 # %%
@@ -192,7 +194,7 @@ command(f"data audit {shlex.quote(DATA)} --json audit.json")
 
 # %% [markdown]
 # What would an ordinary random split have done? It shuffles images and does not know patients. The next cell
-# makes a random split of our table and counts. Tiles of one part overlap. So if a model has learned one of
+# makes a random split of our table of tiles and counts. Tiles of one part overlap. So if a model has learned one of
 # them by heart, it has an advantage with the others. This is why the import asks for a column `patient`.
 # Without such a column it cannot keep patients apart.
 
@@ -200,7 +202,7 @@ command(f"data audit {shlex.quote(DATA)} --json audit.json")
 shuffled = table.sample(frac=1, random_state=0)
 train, test = shuffled.iloc[len(table) // 5 :], shuffled.iloc[: len(table) // 5]
 known = test["patient"].isin(train["patient"])
-print(f"random split: {known.mean():.0%} of test images are of patients in train")
+print(f"random split: {known.mean():.0%} of test tiles are of patients in train")
 
 # %% [markdown]
 # ## 4 How many questions?
@@ -302,7 +304,7 @@ print("to find 10 points:", pairs_needed(0.1, 0.3), "questions")
 # ## 5 Write it down first
 #
 # Fill in a form before the first training. Then you cannot choose, after the training, the measure that looks best. Send the hash of the form to a colleague, or commit the file. A hash that you sent on Monday proves on
-# Friday that nothing was changed. Our form promises little, because we have few questions.
+# Friday that nothing was changed. Our form promises little, because we have few questions. For your own data, write every line of it anew.
 
 # %%
 form = {
@@ -326,7 +328,7 @@ print(f"{len(form)} entries; the hash: {digest[:12]}")
 # ## 6 Base and controls
 #
 # Score the untrained model first, also with a grey image and with the image of another question. The tiny
-# model of the laptop tier knows drawings and few words, so expect about chance on these images. Read the intervals:
+# model of the laptop tier knows drawings and few words, so expect about chance, the line *guess*. Read the intervals:
 # with 30 questions they are so wide that a control can be above the model's own image by luck. Look at the
 # last column, *unread*: completions that name no option count as wrong. If training only lowers this share,
 # its gain is a gain in form. It does not show that the model sees more.
@@ -414,7 +416,8 @@ print(f"completions without an answer: {before} before, {after} after")
 #
 # 1. *Predict.* The same images are imported without patients, and a model is trained with the same 15 steps
 #    of SFT. Will its accuracy be higher or lower than above, and by how many points?
-# 2. *Run.* The next cell uses the same table without the column, so the images are split at random.
+# 2. *Run.* The next cell uses the same table without the column, so the images are split at random. With data of
+#    your own it does nothing.
 # 3. *Compare.* Compare both accuracies and their intervals with your prediction. Do the intervals overlap?
 # 4. *Explain.* How many test questions would have shown the difference that you predicted? Use `pairs_needed` for
 #    a first idea, and `effective_n`, since tiles of one patient are alike. Which of the two shows the leak more
