@@ -332,6 +332,19 @@ TEXTS = [
     "| SFT with 4 times the updates, `no_think` | {methods.time} |",
     "| learning rate, `no_think` | {methods.rate} |",
     "| as published, `no_think` | {methods.published} |",
+    "gave the answer away in 0, 50 or 95 % of the training questions, with the same images. The"
+    " {leak.n} test questions have no such leak (`no_think`, 100 updates, {leak.seeds};",
+    "| change of | leak of 0 % | 50 % | 95 % |",
+    *(
+        f"| {what}, {arm} | {{leak.{short}.0}} | {{leak.{short}.50}} | {{leak.{short}.95}} |"
+        for what, arm, short in (
+            ("accuracy", "GRPO", "GRPO.corrected"),
+            ("accuracy", "SFT on letters", "SFT.corrected"),
+            ("IS", "GRPO", "GRPO.IS"),
+            ("IS", "SFT on letters", "SFT.IS"),
+        )
+    ),
+    "held {leak.held}, open {leak.open}, refuted {leak.refuted}.",
     "({styles.steps} steps of GRPO, {styles.n} questions, {styles.seeds})",
     "adds {knowledge.think_before} points of knowledge in `think_before`, {knowledge.no_think} in"
     " `no_think` and {knowledge.think_after} in `think_after`.",
@@ -347,6 +360,14 @@ TEXTS = [
     "by {bases.described} points after GRPO ({bases.untrained} before it), and by {bases.plain} on"
     " the shipped base; the difference is {bases.apart} ({bases.seeds}, 640 questions)",
     "truer by {bases.truer} points on the shipped base",
+    "100 updates, {rewards.seeds}; `data/recorded/rewards/`)",
+    "a third reward, {rewards.share_of_true_claims_claims_summed} points more of the claims are"
+    " true than after plain GRPO, the claims in a rationale change by {rewards.claims}, and accuracy changes by"
+    " {rewards.accuracy_claims_summed} points.",
+    "the share of true claims differs by {rewards.share_of_true_claims_normalized_less_summed} points"
+    " from that. A reward for letters that a wrong image changes moves *IS* by"
+    " {rewards.IS_counterfactual} points and accuracy by {rewards.accuracy_counterfactual}.",
+    "held {rewards.held}, open {rewards.open}, refuted {rewards.refuted}.",
     "from {false.think_before.base} to {false.think_before.grpo} % in `think_before` and from"
     " {false.think_after.base} to {false.think_after.grpo} % in `think_after`",
     "takes {gpu.ours} GB where TRL's own takes {gpu.trl}, or {gpu.checkpointing} with",

@@ -220,6 +220,24 @@ def test_the_predictions_beside_the_recorded_maps_are_those_of_the_record():
     assert maps.predicted(block).replace({np.nan: None}).to_dict("records") == kept
 
 
+def outcomes_of(block):
+    return json.loads((ROOT / "data/recorded" / block / "predictions.json").read_text())["outcomes"]
+
+
+def test_the_predictions_beside_the_recorded_leak_are_those_of_the_record():
+    changes = leak.changed(ROOT / "data/recorded/leak")
+    found = registered.outcomes("leak", lambda one: leak.measured(one, changes))
+    assert found.to_dict("records") == outcomes_of("leak")
+
+
+@pytest.mark.slow
+def test_the_predictions_beside_the_recorded_rewards_are_those_of_the_record():
+    answers = pd.read_parquet(ROOT / "data/recorded/rewards/answers.parquet")
+    told = rewards.judged(answers, {one.image_id: one.scene for one in questions("test")})
+    found = registered.outcomes("rewards", lambda one: rewards.measured(one, told))
+    assert found.to_dict("records") == outcomes_of("rewards")
+
+
 @pytest.mark.parametrize(
     ("low", "high", "said"),
     [

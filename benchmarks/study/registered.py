@@ -67,10 +67,10 @@ def outcomes(
 
 
 def write_outcomes(block: Path, section: str, found: pd.DataFrame, table: pd.DataFrame) -> None:
-    """Show `outcomes` and what they come from, and write both beside the answers of a block."""
+    """Write `outcomes` and what they come from beside the answers of a block, and show both."""
     rows = {"outcomes": found, "table": table}
-    for one in rows.values():
-        print(one.round(3).to_string(index=False))
     report = {name: of.replace({np.nan: None}).to_dict("records") for name, of in rows.items()}
     stamp = run_stamp(threads=1) | {"registered": fingerprint(section)}
     write_json(block / "predictions.json", stamp | report)
+    for one in rows.values():
+        print(one.round(3).to_string(index=False))

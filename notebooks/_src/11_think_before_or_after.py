@@ -667,7 +667,14 @@ print(table.pivot(index="arm", columns="measure", values="points")[shown])
 print(pd.DataFrame(paid["outcomes"]).to_string(index=False))
 
 # %% [markdown]
-# TEXT REWARDS
+# In the record: with true claims as a reward, +8.3 [+6.2, +10.2] points more of the claims are true
+# than after plain GRPO, the claims in a rationale change by -0.14 [-0.19, -0.09], and accuracy changes by -2.1 [-6.1, +1.2]
+# points. `counter` changes `IS` by +0.6 [-2.6, +3.2] points (three seeds).
+#
+# So truth can be bought, and true sentences alone do not make letters better. Why does `counter` change so little? All
+# rollouts of a group have the same question and the same wrong image. So within a group this reward is the accuracy
+# reward once more, or zero for all. Dividing by the group's spread removes such a factor. A reward acts only where it
+# differs *within* a group, and differs there from the rewards that you have.
 #
 # ## 8 Beside the published claims
 #
