@@ -69,7 +69,7 @@ TINY_BASE = ROOT / "data/tiny-qwen2-vl"
 RENAMED: dict[str, str] = {}  # a new name of a column or key: the name that the golden files have
 
 BEFORE, NONE, AFTER = "think_before", "no_think", "think_after"
-BLOCKS = ("methods", "maps", "maps_rerun")
+BLOCKS = ("methods", "maps", "maps_rerun", "leak")
 # Arms of `positions` whose distance chapter 11 splits.
 PAIRS = [("after", "none"), ("dummy", "none"), ("before", "none"), ("reason", "after")]
 
@@ -362,11 +362,11 @@ TEXTS = [
     "truer by {bases.truer} points on the shipped base",
     "100 updates, {rewards.seeds}; `data/recorded/rewards/`)",
     "a third reward, {rewards.share_of_true_claims_claims_summed} points more of the claims are"
-    " true than after plain GRPO, the claims in a rationale change by {rewards.claims}, and accuracy changes by"
-    " {rewards.accuracy_claims_summed} points.",
-    "the share of true claims differs by {rewards.share_of_true_claims_normalized_less_summed} points"
-    " from that. A reward for letters that a wrong image changes moves *IS* by"
-    " {rewards.IS_counterfactual} points and accuracy by {rewards.accuracy_counterfactual}.",
+    " true than after plain GRPO, the claims in a rationale change by {rewards.claims}, and"
+    " accuracy changes by {rewards.accuracy_claims_summed} points.",
+    "claims differs by {rewards.share_of_true_claims_normalized_less_summed} points from that.",
+    "changes moves *IS* by {rewards.IS_counterfactual} points and accuracy by"
+    " {rewards.accuracy_counterfactual}.",
     "held {rewards.held}, open {rewards.open}, refuted {rewards.refuted}.",
     "from {false.think_before.base} to {false.think_before.grpo} % in `think_before` and from"
     " {false.think_after.base} to {false.think_after.grpo} % in `think_after`",

@@ -131,24 +131,24 @@ def read_strict(completion: str, style: str) -> str | None:
 def read(completion: str, options: Sequence[str]) -> str | None:
     """The letter that a completion means, the same for all styles, or `None` if it is unclear.
 
-    What is `said`, a line of it or what it calls the answer may be a letter in any usual form
+    What is `spoken`, a line of it or what it calls the answer may be a letter in any usual form
     (`C)`, `**C**`, `Option C`, `C: text`) or the text of exactly one option. Two letters are none.
 
     Example:
         >>> read("Air is black here. The answer is **B**.", ["liver", "lung"])
         'B'
     """
-    text, texts = said(completion), [_plain(option) for option in options]
+    text, texts = spoken(completion), [_plain(option) for option in options]
     parts = {text, *text.splitlines(), *_STATED.findall(text)}
     letters = {letter for part in parts if (letter := _letter(part, texts))}
     return letters.pop() if len(letters) == 1 else None
 
 
-def said(completion: str) -> str:
+def spoken(completion: str) -> str:
     """The last complete answer block outside the thinking, else all outside the thinking."""
-    spoken = _THINKING.sub(" ", completion)
-    blocks = _BLOCK.findall(spoken)
-    return blocks[-1] if blocks else spoken
+    aloud = _THINKING.sub(" ", completion)
+    blocks = _BLOCK.findall(aloud)
+    return blocks[-1] if blocks else aloud
 
 
 def _letter(part: str, texts: list[str]) -> str | None:

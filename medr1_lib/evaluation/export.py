@@ -150,7 +150,7 @@ def _predictions(run: str, answers: pd.DataFrame, whole: Path) -> None:
     rows = [
         {"index": one.item + TURN * turns(one.control)}
         | _asked(one, "test")
-        | {"prediction": styles.said(one.completion).strip(), "completion": one.completion}
+        | {"prediction": styles.spoken(one.completion).strip(), "completion": one.completion}
         for one in _each(answers)
     ]
     pd.DataFrame(rows).to_csv(whole / f"{run}.tsv", sep="\t", index=False)
