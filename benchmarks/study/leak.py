@@ -11,6 +11,7 @@ has changed.
 import argparse
 import re
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,8 @@ def measured(prediction: dict[str, Any], changes: pd.DataFrame) -> pd.DataFrame:
 def table(changes: pd.DataFrame) -> pd.DataFrame:
     """The mean changes of each arm at each leak."""
     rows = []
-    for (arm, leak), own in changes.groupby(["arm", "leak"]):
+    for arm, leak in product(changes["arm"].unique(), LEAKS):
+        own = changes[(changes["arm"] == arm) & (changes["leak"] == leak)]
         found = mean_table(own, ["corrected", "IS", "VRS"]).rename_axis("measure").reset_index()
         rows.append(found.assign(arm=arm, leak=leak, models=own["model"].nunique()))
     return pd.concat(rows)[["arm", "leak", "models", "measure", "n", "value", "low", "high"]]

@@ -56,14 +56,14 @@ def judged(answers: pd.DataFrame, shown: dict[str, Scene]) -> pd.DataFrame:
     `claims` counts those of a thought, `true` is the share of them that are true.
     """
     rows = []
-    for (arm, seed), own in answers.groupby(["arm", "seed"]):
+    for _, own in answers.groupby(["arm", "seed"]):
         read = read_all(own).merge(reliance(own), on=ITEM)
         pairs = zip(read["completion"], read["image_id"], strict=True)
         claims = pd.DataFrame(
             [pd.Series(true_claims(said, shown[picture]), dtype=float) for said, picture in pairs]
         )
         numbers = {"true": claims.mean(axis=1), "claims": claims.count(axis=1)}
-        rows.append(read.assign(arm=arm, model=seed, **numbers))
+        rows.append(read.assign(model=read["seed"], **numbers))
     return pd.concat(rows)
 
 
