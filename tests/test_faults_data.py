@@ -528,7 +528,7 @@ TABLES = {
     "long.csv": (HEAD + "p0.png,Which?,b,a,b,c\n", "line 2: has another number of cells"),
     "quote.csv": (HEAD + 'p0.png,"Which?,b,a,b\n', "has another number of cells"),
     "latin1.csv": ((HEAD + "p0.png,Wo\xdf?,b,a,b\n").encode("latin-1"), "cannot be read"),
-    "columns.csv": (",".join("abc") * 999 + "\n" + ",".join("123") * 999 + "\n", "has no image column"),
+    "columns.csv": (",".join("abc") * 999 + "\n" + ",".join("123") * 999 + "\n", "no image column"),
     "text.parquet": ("PAR1", "cannot be read"),
     "zeros.parquet": (bytes(999), "cannot be read"),
     "table.xlsx": ("PK", "is no table"),
