@@ -215,13 +215,14 @@ def test_a_thought_is_as_true_as_its_claims():
 
 
 def test_the_predictions_beside_the_recorded_maps_are_those_of_the_record():
-    block = ROOT / "data/recorded/maps"
-    kept = json.loads((block / maps.PREDICTIONS).read_text())["outcomes"]
-    assert maps.predicted(block).replace({np.nan: None}).to_dict("records") == kept
+    found = maps.predicted(ROOT / "data/recorded/maps").replace({np.nan: None})
+    assert found.to_dict("records") == outcomes_of("maps")
 
 
 def outcomes_of(block):
-    return json.loads((ROOT / "data/recorded" / block / "predictions.json").read_text())["outcomes"]
+    return json.loads((ROOT / "data/recorded" / block / registered.OUTCOMES).read_text())[
+        "outcomes"
+    ]
 
 
 def test_the_predictions_beside_the_recorded_leak_are_those_of_the_record():

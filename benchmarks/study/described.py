@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     told = judged(pd.read_parquet(asked.block / ANSWERS), scenes(asked.data))
     found = outcomes("described", lambda one: measured(one, told))
-    write_outcomes(asked.block, "described", found, table(told))
+    write_outcomes(asked.block, "described", found, table=table(told))
     return 0
 
 

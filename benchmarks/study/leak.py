@@ -25,14 +25,15 @@ from medr1_lib.cli import exit_status
 
 LEAKS = (0, 50, 95)  # per cent of the training questions
 ARMS = {
-    "GRPO no_think": ("grpo", "no_think"),
-    "GRPO think_before": ("grpo", "think_before"),
-    "SFT on letters": ("sft", "no_think"),
+    ("grpo", "no_think"): "GRPO no_think",
+    ("grpo", "think_before"): "GRPO think_before",
+    ("sft", "no_think"): "SFT on letters",
 }
+CHANGED = ["corrected", "IS", "VRS"]
 MEASURES = {"IS": "IS", "gain in accuracy": "corrected"}
 NAMED = re.compile(
     r"(?:change of )?(?P<what>IS|gain in accuracy), (?P<arm>.+), "
-    r"(?:(?P<none>no leak)|leak of (?P<leak>\d+) %|(?P<more>\d+) % less none)"
+    r"(?:no leak|leak of (?P<leak>\d+) %|(?P<more>\d+) % less none)"
 )
 
 
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> int:
     block = parser.parse_args(arguments).block
     changes = changed(block)
     found = outcomes("leak", lambda one: measured(one, changes))
-    write_outcomes(block, "leak", found, table(changes))
+    write_outcomes(block, "leak", found, table=table(changes))
     return 0
 
 
@@ -64,12 +65,10 @@ def changed(block: Path) -> pd.DataFrame:
     found = []
     for name, rows in read.items():
         own = models.loc[name]
-        for arm, (method, style) in ARMS.items():
-            if (own["method"], own["style"]) == (method, style):
-                columns = ["corrected", "IS", "VRS"]
-                change = rows.set_index(ITEM)[columns] - base[style][columns]
-                leak = round(100 * own["leaky"])
-                found.append(change.reset_index().assign(arm=arm, leak=leak, model=own["seed"]))
+        if own["method"] != "base":
+            change = rows.set_index(ITEM)[CHANGED] - base[own["style"]][CHANGED]
+            arm, leak = ARMS[str(own["method"]), str(own["style"])], round(100 * own["leaky"])
+            found.append(change.reset_index().assign(arm=arm, leak=leak, model=own["seed"]))
     return pd.concat(found)
 
 
@@ -91,9 +90,9 @@ def measured(prediction: dict[str, Any], changes: pd.DataFrame) -> pd.DataFrame:
 def table(changes: pd.DataFrame) -> pd.DataFrame:
     """The mean changes of each arm at each leak."""
     rows = []
-    for arm, leak in product(changes["arm"].unique(), LEAKS):
+    for arm, leak in product(sorted(changes["arm"].unique()), LEAKS):
         own = changes[(changes["arm"] == arm) & (changes["leak"] == leak)]
-        found = mean_table(own, ["corrected", "IS", "VRS"]).rename_axis("measure").reset_index()
+        found = mean_table(own, CHANGED).rename_axis("measure").reset_index()
         rows.append(found.assign(arm=arm, leak=leak, models=own["model"].nunique()))
     return pd.concat(rows)[["arm", "leak", "models", "measure", "n", "value", "low", "high"]]
 

@@ -16,13 +16,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.stamp import run_stamp
-from benchmarks.study.registered import PICTURE, fingerprint, outcomes
+from benchmarks.study.registered import PICTURE, outcomes, write_outcomes
 from medr1_lib.analysis import gains, recorded
 from medr1_lib.cli import exit_status
-from medr1_lib.files import write_json
 
-PREDICTIONS = "predictions.json"  # beside the answers of the block
 NAMED = re.compile(
     r"(?P<axis>modality|question type), (?:(?P<style>\w+), )?"
     r"(?P<part>diagonal less off the diagonal|diagonal|off the diagonal)"
@@ -36,11 +33,7 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--block", type=Path, default=Path("data/recorded/maps"))
     block = parser.parse_args(arguments).block
-    found = predicted(block)
-    print(found.to_string(index=False))
-    rows = found.replace({np.nan: None}).to_dict("records")
-    told = {"registered": fingerprint("maps"), "outcomes": rows}
-    write_json(block / PREDICTIONS, run_stamp(threads=1) | told)
+    write_outcomes(block, "maps", predicted(block))
     return 0
 
 

@@ -15,6 +15,7 @@ from medr1_lib.analysis.stats import mean_table
 from medr1_lib.files import write_json
 
 PREDICTIONS = Path(__file__).with_name("predictions.yaml")
+OUTCOMES = "predictions.json"  # beside the answers of a block
 PICTURE = ["model", "item", "image_id"]
 VOID = 0.5  # share in form below which an arm has not learned its form
 
@@ -66,11 +67,11 @@ def outcomes(
     return pd.DataFrame(rows)
 
 
-def write_outcomes(block: Path, section: str, found: pd.DataFrame, table: pd.DataFrame) -> None:
-    """Write `outcomes` and what they come from beside the answers of a block, and show both."""
-    rows = {"outcomes": found, "table": table}
+def write_outcomes(block: Path, section: str, found: pd.DataFrame, **tables: pd.DataFrame) -> None:
+    """Write `outcomes` and `tables` of what they come from beside a block, and show all."""
+    rows = {"outcomes": found, **tables}
     report = {name: of.replace({np.nan: None}).to_dict("records") for name, of in rows.items()}
     stamp = run_stamp(threads=1) | {"registered": fingerprint(section)}
-    write_json(block / "predictions.json", stamp | report)
+    write_json(block / OUTCOMES, stamp | report)
     for one in rows.values():
         print(one.round(3).to_string(index=False))

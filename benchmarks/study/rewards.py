@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     told = judged(pd.read_parquet(asked.block / ANSWERS), scenes(asked.data))
     found = outcomes("rewards", lambda one: measured(one, told))
-    write_outcomes(asked.block, "rewards", found, table(told))
+    write_outcomes(asked.block, "rewards", found, table=table(told))
     return 0
 
 
