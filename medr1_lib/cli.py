@@ -215,7 +215,7 @@ def _import(options: argparse.Namespace) -> tuple[str, Report]:
     for name, what in TEXTS["data import"]["told"].items():
         if found := done.get(name):
             listed = found if isinstance(found, list) else []
-            lines += [f"{len(listed) or found} {what}", *_shown(listed)]
+            lines += [f"{what}: {len(listed) or found}", *_shown(listed)]
     if not done["skipped"]:
         lines.append("nothing was skipped")
     report = {"out": str(options.out), **done, "audit": audited}
@@ -244,7 +244,7 @@ def _audit(options: argparse.Namespace) -> tuple[str, Report]:
         found = pd.DataFrame(audit.pairs(options.data), columns=audit.PAIR)
         found.to_csv(options.pairs, index=False)
     bad = report.get("skipped", ())
-    skipped = [f"{len(bad)} records skipped", *_shown(bad)] if bad else []
+    skipped = [f"records skipped: {len(bad)}", *_shown(bad)] if bad else []
     return "\n".join([audit.table(report), *skipped]), report
 
 
@@ -347,7 +347,7 @@ def _report(records: "DataFrame", other: "DataFrame | None", options: argparse.N
         report[style] = {"guess": (1 / real["options"].map(len)).mean(), **summary(replies)}
         report[style] |= profile(replies)
         print(f"\n{options.model or options.answers}, {style}:\n{summary_table(report[style])}")
-        print(f"guess: by chance, {100 * report[style]['guess']:.1f} would be right")
+        print(f"guess: {100 * report[style]['guess']:.1f} are right by chance alone")
         print("unread: replies that name no option; they count as wrong")
         print(profile_text(report[style]))
         for named, answers in () if other is None else other.groupby("style", sort=False):

@@ -97,7 +97,7 @@ def test_a_bad_record_is_named_by_file_and_number(tmp_path, capsys, changes, exp
     write_splits(tmp_path, [split_record(0), split_record(1, **changes), split_record(2)])
     assert main(["data", "audit", "--splits", str(tmp_path)]) == 1
     printed = capsys.readouterr().out
-    assert "2 records; shares in %\n1 records skipped\n" in printed
+    assert "2 records; shares in %\nrecords skipped: 1\n" in printed
     assert f"{XRAY}, record 2: " in printed
     assert expected in printed
 
@@ -339,7 +339,7 @@ def test_a_bad_record_alone_is_refused_and_among_others_skipped(
     assert main(["data", "import", "--root", str(root), "--out", str(tmp_path / "out")]) == 1
     printed = capsys.readouterr().out
     assert "5 train, 1 test" in printed
-    assert "1 records skipped" in printed
+    assert "records skipped: 1" in printed
     assert f"{TOY}, record 4: " in printed
     assert expected in printed
 
@@ -421,7 +421,7 @@ def test_a_bad_image_alone_is_refused_and_among_others_skipped(tmp_path, capsys,
     assert main(["data", "import", "--root", str(root), "--out", str(tmp_path / "out")]) == 1
     printed = capsys.readouterr().out
     assert "5 train, 1 test" in printed
-    assert "1 records skipped" in printed
+    assert "records skipped: 1" in printed
     assert f"{TOY}, record 4: its image Images/Toy/3.png " in printed
     assert expected in printed
 

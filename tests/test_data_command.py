@@ -45,7 +45,7 @@ def test_import_ends_with_a_table_and_writes_the_same_as_json(tmp_path, capsys):
     assert written["records"] == {"train": 3, "test": 1}
     assert written["images"] == 4
     assert f"{out}: 3 train, 1 test" in printed.out
-    assert "2 records skipped; mend them" in printed.out
+    assert "records skipped (mend them and repeat the command with --again): 2\n" in printed.out
     for entry, what in zip(written["skipped"], ("'Foot'", "zero bytes"), strict=True):
         assert f"{entry['where']}: {entry['problem']}; {entry['remedy']}" in printed.out
         assert what in entry["problem"]

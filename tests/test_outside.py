@@ -60,7 +60,7 @@ def test_answers_are_scored_under_the_same_ruler(data, tmp_path, name, column, r
     printed = capsys.readouterr().out
     assert "0 of 4 answers are missing (0.0%)" in printed
     assert "answers" in printed
-    assert "guess: by chance, 25.0 would be right" in printed
+    assert "guess: 25.0 are right by chance alone" in printed
     assert "unread" in printed
 
 

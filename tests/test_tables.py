@@ -492,14 +492,14 @@ def test_the_command_imports_audits_and_says_what_it_skipped(tmp_path, capsys):
     assert main([*command, "--json", str(report), "--modality", "Endoscopy"]) == 0
     printed, written = capsys.readouterr().out, json.loads(report.read_text())
     assert f"{out}: 16 train, 4 test" in printed
-    assert "1 columns are not used; --columns says what one of them is:\n  Eye\n" in printed
+    assert "columns not used (--columns says what one of them is): 1\n  Eye\n" in printed
     assert "nothing was skipped" in printed
     assert "test/modality/Endoscopy" in printed
     assert written["audit"]["files"]["test/modality/Endoscopy"]["patient_leak_share"] == 0
     table(file, "image;dx\n0.png;x\n1.png;y\n21.png;y\n")
     assert main([*command, "--again"]) == 1
     told = capsys.readouterr().out
-    assert "1 records skipped; mend them and repeat" in told
+    assert "records skipped (mend them and repeat" in told
     assert "not in" in told
     assert "give as --root where its path starts" in told
     assert main([*command, "--again", "--strict"]) == 2
