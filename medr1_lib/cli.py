@@ -391,10 +391,10 @@ def _asked(options: argparse.Namespace) -> "DataFrame":
     """The answers of a model, all that were not given yet asked for now."""
     import torch
 
-    from medr1_lib.evaluation.answers import AnswerLog, fingerprint
+    from medr1_lib.evaluation.answers import AnswerLog
     from medr1_lib.evaluation.evaluate import Settings, evaluate
     from medr1_lib.evaluation.items import EvalSet, lone
-    from medr1_lib.model.loading import load_policy, quantize_in_training
+    from medr1_lib.model.loading import fingerprint, load_policy, quantize_in_training
     from medr1_lib.provenance import environment
 
     trained_so = quantize_in_training(options.model) if options.quantize is None else None

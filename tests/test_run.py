@@ -1,6 +1,8 @@
 import json
+import shutil
 
 import pandas as pd
+import policies
 import pytest
 import trainings
 
@@ -64,6 +66,17 @@ def test_another_recipe_does_not_get_the_folder(tmp_path):
             RunFolder(tmp_path / "run", trainings.grpo(seed=1), resume)
     with pytest.raises(InputError, match=r"recipe \(beta was 0.04, is 0.1\); choose another"):
         RunFolder(tmp_path / "run", trainings.grpo(beta=0.1), True)
+
+
+def test_a_run_does_not_go_on_from_a_model_that_has_changed(tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(policies.saved(), model)
+    begun(tmp_path / "run", 1, model=str(model))
+    assert RunFolder(tmp_path / "run", trainings.grpo(model=str(model)), True).checkpoint
+    with (model / "config.json").open("a") as file:
+        file.write("\n")
+    with pytest.raises(InputError, match="its model has changed since it began; choose another"):
+        RunFolder(tmp_path / "run", trainings.grpo(model=str(model)), True)
 
 
 def test_the_same_recipe_is_resumed_on_demand_only(tmp_path):

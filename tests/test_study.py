@@ -2,11 +2,13 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import policies
 import pytest
 import trainings
 
@@ -23,8 +25,8 @@ from benchmarks.study import (
 )
 from benchmarks.study.counterfactual import CounterfactualReward
 from benchmarks.study.positions import ARMS, FORMS, TERM, TRAININGS
-from benchmarks.study.runs import so_far
-from benchmarks.study.truth import claims_reward
+from benchmarks.study.runs import score, so_far
+from benchmarks.study.truth import claims_reward, judged_claims
 from medr1_lib.analysis import recorded
 from medr1_lib.analysis.gains import PARTS
 from medr1_lib.data.phantom_vqa import STEMS, questions
@@ -32,6 +34,9 @@ from medr1_lib.data.phantoms import Scene
 from medr1_lib.data.question import AXES
 from medr1_lib.data.styles import ALL_STYLES, read_strict
 from medr1_lib.errors import InputError
+from medr1_lib.evaluation.evaluate import Settings
+from medr1_lib.evaluation.items import EvalSet
+from medr1_lib.files import one_writer
 
 ROOT = Path(__file__).parents[1]
 BASE, SMALL = trainings.BASE, trainings.SHORT
@@ -364,6 +369,23 @@ def test_a_record_of_other_settings_is_not_added_to(tmp_path):
         so_far(path, ["arm", "seed"], {"steps": 6})
 
 
+def test_answers_of_another_model_are_not_taken_for_its_own(tmp_path):
+    model, items = tmp_path / "model", EvalSet(trainings.data())
+    shutil.copytree(policies.saved(), model)
+    answers = [score(model, None, items, Settings(("no_think",)), tmp_path / "out") for _ in "ab"]
+    assert answers[0].equals(answers[1])
+    with (model / "config.json").open("a") as file:
+        file.write("\n")
+    with pytest.raises(InputError, match="was made with another model_sha256"):
+        score(model, None, items, Settings(("no_think",)), tmp_path / "out")
+
+
+def test_two_commands_do_not_write_one_record(tmp_path):
+    asked = ["--data", trainings.data(), "--out", tmp_path / "runs", "--record", tmp_path]
+    with one_writer(tmp_path), pytest.raises(InputError, match="is being written by"):
+        learning.main([*map(str, asked), "--base", str(BASE)])
+
+
 def test_two_records_of_one_plan_are_joined(tmp_path):
     whole = ROOT / "data/recorded/methods"
     told = json.loads((whole / recorded.MODELS).read_text())
@@ -414,6 +436,13 @@ def test_the_claims_reward_is_the_share_of_true_claims():
     assert claims_reward([*said], [scene.to_json()] * len(said)) == [*said.values()]
     with pytest.raises(InputError, match="train on phantoms"):
         claims_reward(["CT"], [None])
+
+
+def test_a_claim_made_twice_counts_twice():
+    first, *others = (question.scene for question in questions("test"))
+    false = next(one.finding for one in others if one.finding != first.finding)
+    said = f"<think>finding: {first.finding}, finding: {false}</think>"
+    assert judged_claims(said, vars(first)) == [("finding", True), ("finding", False)]
 
 
 def test_a_counterfactual_reward_pays_for_a_right_letter_that_a_wrong_image_changes(monkeypatch):

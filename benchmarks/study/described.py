@@ -19,14 +19,13 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.study.registered import PICTURE, outcomes, write_outcomes
+from benchmarks.study.truth import judged_claims
 from medr1_lib.analysis.gains import read_all
 from medr1_lib.analysis.grounding import ASKED
 from medr1_lib.analysis.recorded import ANSWERS
 from medr1_lib.analysis.stats import mean_table
 from medr1_lib.cli import exit_status
 from medr1_lib.data.phantoms import Scene
-from medr1_lib.data.rationale import claimed
-from medr1_lib.data.styles import thought
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation.items import EvalSet
 
@@ -58,22 +57,31 @@ def scenes(data: Path) -> dict[str, Scene]:
     return {question.image_id: question.scene for question in questions if question.scene}
 
 
+def with_claims(answers: pd.DataFrame, shown: dict[str, Scene]) -> pd.DataFrame:
+    """The answers with the claims of each rationale, as `judged_claims` gives them.
+
+    `claims` counts them, `true` is the share of them that are true; a rationale without has none.
+    """
+    if not set(answers["image_id"]) <= shown.keys():
+        raise InputError("claims", "pictures of the record are not in the data", "see --help")
+    pairs = zip(answers["completion"], answers["image_id"], strict=True)
+    judged = [judged_claims(said, vars(shown[image])) for said, image in pairs]
+    shares = [np.mean([true for _, true in one]) if one else np.nan for one in judged]
+    told = answers.assign(claims=[*map(len, judged)], true=shares)
+    return told.join(pd.Series(judged, told.index, name="judged"))
+
+
 def judged(answers: pd.DataFrame, shown: dict[str, Scene]) -> pd.DataFrame:
     """The answers as `read` gives them, with the share of `true` claims of each thought.
 
     `asked` is whether its claim about what was asked is true; one that does not name it is not.
     """
-    if not set(answers["image_id"]) <= shown.keys():
-        raise InputError("described", "pictures of the record are not in the data", "see --help")
-    found = read(answers)
-    pairs = zip(found["completion"], found["image_id"], strict=True)
-    claims = [true_claims(said, shown[picture]) for said, picture in pairs]
-    asked = found["question"].map(ASKED)
+    found = with_claims(read(answers), shown)
+    named = zip(found["judged"], found["question"].map(ASKED), found["style"], strict=True)
     return found.assign(
-        true=[np.mean([*one.values()]) if one else np.nan for one in claims],
         asked=[
-            float(one.get(name, False)) if STYLES["none"] != style else np.nan
-            for one, name, style in zip(claims, asked, found["style"], strict=True)
+            float(dict(one).get(name, False)) if STYLES["none"] != style else np.nan
+            for one, name, style in named
         ],
     )
 
@@ -83,11 +91,6 @@ def read(answers: pd.DataFrame) -> pd.DataFrame:
     by = answers.groupby(["base", "style", "seed"])
     found = pd.concat(read_all(one) for _, one in by)
     return found.assign(model=found["seed"])
-
-
-def true_claims(completion: str, scene: Scene) -> dict[str, bool]:
-    """Whether each claim of a thought is true, by the attribute that it names."""
-    return {name: getattr(scene, name) == value for name, value in claimed(thought(completion))[0]}
 
 
 def measured(prediction: dict[str, Any], told: pd.DataFrame) -> pd.DataFrame:

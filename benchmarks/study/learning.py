@@ -54,7 +54,7 @@ from medr1_lib.cli import exit_status
 from medr1_lib.data.styles import STYLES
 from medr1_lib.evaluation.evaluate import Settings
 from medr1_lib.evaluation.items import EvalSet
-from medr1_lib.files import write_json
+from medr1_lib.files import one_writer, write_json
 from medr1_lib.model.vision_cache import Features
 from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.run import Run
@@ -78,10 +78,11 @@ CHANGES = "settings in place of the recipe's own, as in '{beta: 0.0}'"
 def main(arguments: list[str]) -> int:
     asked = parsed(arguments)
     torch.set_num_threads(asked.threads)
-    study, plan = Study(asked), planned(asked)
-    for number, (base, arm, style, seed) in enumerate(tqdm(plan, desc="models")):
-        told = study.add(base, arm, style, seed)
-        print(f"{number + 1}/{len(plan)} {json.dumps(told)}", flush=True)
+    with one_writer(asked.record):  # a second command would write over what the first one adds
+        study, plan = Study(asked), planned(asked)
+        for number, (base, arm, style, seed) in enumerate(tqdm(plan, desc="models")):
+            told = study.add(base, arm, style, seed)
+            print(f"{number + 1}/{len(plan)} {json.dumps(told)}", flush=True)
     print(study.table().round(3).to_string(index=False))
     return 0
 
@@ -116,7 +117,8 @@ class Study:
         """Ask a base, before anything is trained on it."""
         out = self.asked.out / f"{base.name}-base-{style}"
         settings, features = self.settings(style), self.features[base]
-        answers = score(base, None, self.items, settings, out, features)
+        quantize = load_recipe(self.asked.recipe).replace(**self.asked.changes).quantize
+        answers = score(base, quantize, self.items, settings, out, features)
         self.keep((base.name, "base", style, -1), answers, {})
 
     def add(self, base: Path, arm: str, style: str, seed: int) -> dict[str, Any]:

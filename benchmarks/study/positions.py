@@ -49,7 +49,7 @@ from medr1_lib.cli import exit_status
 from medr1_lib.data.styles import ALL_STYLES, thought
 from medr1_lib.evaluation.evaluate import Settings
 from medr1_lib.evaluation.items import EvalSet
-from medr1_lib.files import write_json
+from medr1_lib.files import one_writer, write_json
 from medr1_lib.model.vision_cache import Features
 from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.train import sft_target
@@ -79,10 +79,11 @@ TERM = re.compile(r"(\w+)(?: asked (\w+))?(?:, (.+))?")
 def main(arguments: list[str]) -> int:
     asked = parsed(arguments)
     torch.set_num_threads(asked.threads)
-    study, models = Study(asked), list(plan(asked))
-    for number, (training, seed, arm) in enumerate(tqdm(models, desc="models")):
-        told = study.add(training, seed, arm)
-        print(f"{number + 1}/{len(models)} {json.dumps(told)}", flush=True)
+    with one_writer(asked.record):  # a second command would write over what the first one adds
+        study, models = Study(asked), list(plan(asked))
+        for number, (training, seed, arm) in enumerate(tqdm(models, desc="models")):
+            told = study.add(training, seed, arm)
+            print(f"{number + 1}/{len(models)} {json.dumps(told)}", flush=True)
     print(study.outcomes().to_string(index=False))
     return 0
 
@@ -128,7 +129,8 @@ class Study:
             others = tuple(form for form in FORMS.values() if form != style)
             settings = self.settings(*others, controls=())
             asked_out = out.with_name(out.name + "-asked")
-            crossed = score(run.adapter, None, self.items, settings, asked_out, self.features)
+            quantize = recipe.quantize
+            crossed = score(run.adapter, quantize, self.items, settings, asked_out, self.features)
             for name, form in FORMS.items():
                 if form != style:
                     self.keep(label, name, crossed[crossed["style"] == form])

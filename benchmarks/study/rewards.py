@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.study.described import scenes, true_claims
+from benchmarks.study.described import scenes, with_claims
 from benchmarks.study.registered import PICTURE, outcomes, write_outcomes
 from medr1_lib.analysis.gains import read_all
 from medr1_lib.analysis.recorded import ANSWERS
@@ -53,17 +53,12 @@ def main(arguments: list[str]) -> int:
 def judged(answers: pd.DataFrame, shown: dict[str, Scene]) -> pd.DataFrame:
     """Every measure of each answer about a real image, by `arm`; a seed is a `model`.
 
-    `claims` counts those of a thought, `true` is the share of them that are true.
+    `claims` and `true` are those of `with_claims`.
     """
     rows = []
     for _, own in answers.groupby(["arm", "seed"]):
-        read = read_all(own).merge(reliance(own), on=ITEM)
-        pairs = zip(read["completion"], read["image_id"], strict=True)
-        claims = pd.DataFrame(
-            [pd.Series(true_claims(said, shown[picture]), dtype=float) for said, picture in pairs]
-        )
-        numbers = {"true": claims.mean(axis=1), "claims": claims.count(axis=1)}
-        rows.append(read.assign(model=read["seed"], **numbers))
+        read = with_claims(read_all(own).merge(reliance(own), on=ITEM), shown)
+        rows.append(read.assign(model=read["seed"]))
     return pd.concat(rows)
 
 

@@ -14,8 +14,8 @@ from medr1_lib.errors import InputError
 from medr1_lib.evaluation.answers import AnswerLog
 from medr1_lib.evaluation.evaluate import Settings, evaluate
 from medr1_lib.evaluation.items import EvalSet
-from medr1_lib.files import atomic_write, read_json
-from medr1_lib.model.loading import Quantized, load_policy
+from medr1_lib.files import atomic_write, one_writer, read_json
+from medr1_lib.model.loading import Quantized, fingerprint, load_policy
 from medr1_lib.model.vision_cache import Features
 from medr1_lib.rl.recipe import Recipe
 from medr1_lib.rl.rewards import RewardFunction
@@ -51,10 +51,12 @@ def score(
 ) -> pd.DataFrame:
     """A model's answers, one row each; `features` are shared with other models of its base."""
     told = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(settings).items()}
-    log = AnswerLog(out, {"model": str(model)} | told, {})
-    policy, processor = load_policy(model, quantize)
-    evaluate(policy, processor, items, log, settings, BATCH, features)
-    return log.finish({"finished": time.strftime("%Y-%m-%d")})
+    told |= {"quantize": quantize, "model_sha256": fingerprint(model), "data_sha256": items.sha256}
+    with one_writer(out):
+        log = AnswerLog(out, told, {"model": str(model)})
+        policy, processor = load_policy(model, quantize)
+        evaluate(policy, processor, items, log, settings, BATCH, features)
+        return log.finish({"finished": time.strftime("%Y-%m-%d")})
 
 
 def so_far(

@@ -1,7 +1,8 @@
-"""A reward for true reasons: the share of true claims in a thought about a phantom."""
+"""Claims of a rationale held to the scene that its image shows, and a reward for true ones."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from medr1_lib.data.rationale import claimed
 from medr1_lib.data.styles import thought
@@ -12,7 +13,7 @@ from medr1_lib.rl.rewards import Completion, text
 def claims_reward(
     completions: Sequence[Completion], scene: Sequence[str | None], **columns: object
 ) -> list[float]:
-    """The share of true claims in each thought of a batch, 0 for one that claims nothing.
+    """The share of true claims in each rationale of a batch, 0 for one that claims nothing.
 
     Claims are held to the `scene` (JSON) that the image shows. Raises an `InputError` if an image
     has none.
@@ -22,6 +23,11 @@ def claims_reward(
         if shown is None:
             problem = "nobody knows what an image shows, so no claim can be held to it"
             raise InputError("claims", problem, "train on phantoms")
-        made, truth = claimed(thought(text(completion)))[0], json.loads(shown)
-        shares.append(sum(truth[name] == value for name, value in made) / max(1, len(made)))
+        judged = judged_claims(text(completion), json.loads(shown))
+        shares.append(sum(true for _, true in judged) / max(1, len(judged)))
     return shares
+
+
+def judged_claims(completion: str, scene: Mapping[str, Any]) -> list[tuple[str, bool]]:
+    """The attribute that each claim of a rationale names, and whether the claim is true."""
+    return [(name, scene[name] == value) for name, value in claimed(thought(completion))[0]]

@@ -1,6 +1,5 @@
 """Answers of models: in the folder of an evaluation, each safe at once, or given elsewhere."""
 
-import hashlib
 import json
 import shutil
 import sys
@@ -21,7 +20,6 @@ from medr1_lib.evaluation.items import EvalPrompt, lone
 
 KEY = ["item", "style", "control"]
 AGAIN = "copy the folder again, or remove it and repeat the command"
-DECIDES = {".safetensors", ".json", ".jinja", ".txt", ".model"}  # suffixes of a model's files
 NAMES = ("id", "item", "index", "doc_id")  # of the column that names the question; all but the
 # first hold its place in the split, as in our records, VLMEvalKit's and lmms-eval's
 REPLIES = ("completion", "prediction", "filtered_resps")  # of the column that holds the reply
@@ -208,16 +206,3 @@ def _column(path: Path, rows: list[tuple[int, dict[str, Any]]], names: Sequence[
             return name
     columns = ", ".join(rows[0][1]) if rows else "no rows"
     raise InputError(path, f"has {columns}", f"give every row one of {', '.join(names)}")
-
-
-def fingerprint(model: Path) -> str:
-    """A hash of all files that decide a model's answers; of an adapter, those of its base too."""
-    from medr1_lib.model.loading import base_directory  # loads torch; reading answers does not
-
-    digest = hashlib.sha256()
-    for folder in dict.fromkeys((model, base_directory(model))):
-        found = (one for one in folder.rglob("*") if one.suffix in DECIDES and one.is_file())
-        for file in sorted(found):
-            digest.update(f"{file.relative_to(folder).as_posix()}\n".encode())
-            digest.update(bytes.fromhex(files.sha256(file)))
-    return digest.hexdigest()

@@ -29,10 +29,10 @@ from medr1_lib.data import dataset
 from medr1_lib.data.question import AXES, BASES, CONTROLS
 from medr1_lib.data.styles import STYLES
 from medr1_lib.errors import InputError, refusing
-from medr1_lib.evaluation.answers import AnswerLog, fingerprint
+from medr1_lib.evaluation.answers import AnswerLog
 from medr1_lib.evaluation.evaluate import Settings, evaluate
 from medr1_lib.evaluation.items import EvalSet
-from medr1_lib.model.loading import base_directory, load_policy
+from medr1_lib.model.loading import base_directory, fingerprint, load_policy
 from medr1_lib.model.vision_cache import Features
 from medr1_lib.provenance import hardware
 from medr1_lib.rl.recipe import FILTERS, Loader, Recipe, load_recipe, of_kind

@@ -1,5 +1,6 @@
 """Load a Qwen2-VL from a local directory: the tiny one, a large one, or an adapter on either."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -28,7 +29,7 @@ from transformers import (
 from transformers.processing_utils import ProcessorMixin
 
 from medr1_lib.errors import InputError, refusing
-from medr1_lib.files import changed, read_json, whole_folder
+from medr1_lib.files import changed, read_json, sha256, whole_folder
 
 if TYPE_CHECKING:  # peft and bitsandbytes take seconds to import, and most runs need neither
     from peft import PeftModel
@@ -81,6 +82,7 @@ NOT_QUANTIZED += ["model.connector", "model.multi_modal_projector"]
 LANGUAGE = ("model.language_model.", "model.text_model.")  # what is quantized, under either name
 
 AGAIN = "copy or download the model again"
+DECIDES = {".safetensors", ".json", ".jinja", ".txt", ".model"}  # suffixes of a model's files
 ROOT = Path(__file__).parents[2]  # of the repository, where recipes name their models
 
 Policy: TypeAlias = "PreTrainedModel | PeftModel"
@@ -169,6 +171,17 @@ def base_directory(path: Path) -> Path:
                 return base
     remedy = "write the directory of that model into base_model_name_or_path"
     raise InputError(config, f"its base model {named!r} is not here", remedy)
+
+
+def fingerprint(model: Path) -> str:
+    """A hash of all files that decide a model's answers; of an adapter, those of its base too."""
+    digest = hashlib.sha256()
+    for folder in dict.fromkeys((model, base_directory(model))):
+        found = (one for one in folder.rglob("*") if one.suffix in DECIDES and one.is_file())
+        for file in sorted(found):
+            digest.update(f"{file.relative_to(folder).as_posix()}\n".encode())
+            digest.update(bytes.fromhex(sha256(file)))
+    return digest.hexdigest()
 
 
 def merge(path: Path, out: Path) -> None:

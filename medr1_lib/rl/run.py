@@ -19,11 +19,13 @@ from transformers import TrainerState
 
 from medr1_lib import files
 from medr1_lib.errors import InputError, refusing
+from medr1_lib.model.loading import fingerprint
 from medr1_lib.rl.recipe import TRL, Recipe
 
 RECIPE, LOG, ROLLOUTS, CARD = "recipe.json", "log.csv", "rollouts.parquet", "README.md"
 ADAPTER, COMPLETIONS, STATE = "adapter", "completions", "trainer_state.json"
 PREFLIGHT = "completions_00000.parquet"  # what TRL writes before the first step
+MODEL = "model_sha256"  # of what the run began from
 HASHES = "adapter_sha256"  # of the adapter's files, in what a finished run notes
 COMPLETE = "complete"  # in a checkpoint: every file of it is written, and what each holds
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -113,6 +115,8 @@ class RunFolder:
             if then != now and not (more and name == "max_steps"):
                 problem = f"holds a run of another recipe ({name} was {then!r}, is {now!r})"
                 raise InputError(out, problem, "choose another folder")
+        if before.get(MODEL) and before[MODEL] != fingerprint(Path(recipe.model)):
+            raise InputError(out, "its model has changed since it began", "choose another folder")
         if (self.finished or whole) and not resume:
             remedy = "add --resume, or choose another folder"
             raise InputError(out, "holds this run already", remedy)
@@ -141,7 +145,7 @@ class RunFolder:
         for path in (self.out / COMPLETIONS).glob("*"):  # the folder itself is TRL's
             path.unlink()
         self._drop_checkpoints()
-        self.note({"recipe": self._recipe} | notes)
+        self.note({"recipe": self._recipe, MODEL: fingerprint(Path(self._recipe["model"]))} | notes)
 
     def go_on(self, processes: int, main: bool) -> None:
         """Note where the run goes on; with another number of processes, all of them refuse."""
