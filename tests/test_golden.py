@@ -355,7 +355,7 @@ TEXTS = [
     "(up to {arms.seeds} of an arm, {arms.n} questions)",
     "`after` minus `none` is {made.distance} points: {made.training} made in training and"
     " {made.answering} in answering.",
-    "names the right option in {bases.captions.described} % of the questions instead of"
+    "names the right option in {bases.captions.described} % of 640 questions instead of"
     " {bases.captions.plain} %",
     "by {bases.described} points after GRPO ({bases.untrained} before it), and by {bases.plain} on"
     " the shipped base; the difference is {bases.apart} ({bases.seeds}, 640 questions)",
@@ -370,6 +370,7 @@ TEXTS = [
     "held {rewards.held}, open {rewards.open}, refuted {rewards.refuted}.",
     "from {false.think_before.base} to {false.think_before.grpo} % in `think_before` and from"
     " {false.think_after.base} to {false.think_after.grpo} % in `think_after`",
+    "rationale goes from {agreement.think_before.base} to {agreement.think_before.grpo} %",
     "takes {gpu.ours} GB where TRL's own takes {gpu.trl}, or {gpu.checkpointing} with",
     "({gpu.seconds} seconds)",
 ]
@@ -515,9 +516,10 @@ def account_of_positions():
         said[f"arms.{name}"] = counted(outcomes.count(verdict))
     for part, row in made_in("after", "none").iterrows():
         said[f"made.{part}"] = signed(row)
-    rows = claims_table().query("control == 'none' and measure == 'hallucination'")
-    for row in rows[rows["method"].isin(["base", "grpo"])].itertuples():
-        said[f"false.{row.style}.{row.method}"] = f"{row.value:.1f}"
+    names = {"hallucination": "false", "agreement": "agreement"}
+    rows = claims_table().query("control == 'none' and measure in @names and method != 'sft'")
+    for row in rows.itertuples():
+        said[f"{names[row.measure]}.{row.style}.{row.method}"] = f"{row.value:.1f}"
     return said
 
 

@@ -110,10 +110,9 @@ updates = checks.updates(updates)
 # %% [markdown]
 # The published configuration of Med-R1's SFT (repository `Yuxiang-Lai117/Med-R1`, commit 88d76c7, folder
 # `configs/qwen2`) reads 4 questions at a time, adds up 16 batches, and runs in 2 processes. How many questions
-# did its GRPO read for a step? Nobody published the number of steps, but the reward curves end at the last one: we
-# estimated it from their axis (column `GRPO`). The test files are released, so we counted their questions. The paper
-# splits 80 to 20, so there were about four times as many for training (`questions`). The column `a step` divides the
-# two. `SFT` has the updates of SFT. Compare it with `GRPO`.
+# did its GRPO read for a step? Two numbers are estimates. `questions` is four times the number of released test
+# questions, since the paper splits 80 to 20. `GRPO` is the last step on the published reward curves. `a step`
+# divides the two. `SFT` has the updates of SFT. Compare it with `GRPO`.
 
 # %% tags=["nbval-check-output"]
 curves = json.loads(tiers.material("paper/training_curves.json").read_text())
@@ -446,7 +445,7 @@ pd.DataFrame(table).loc[list(STYLES)]
 #
 # If GRPO is ahead in `think_before` and open in `no_think`, the model's own rationale is a possible reason. It is no
 # proof: "ahead" beside "open" does not show that the two leads differ. For that, their difference needs an interval of
-# its own. Do the two intervals overlap here? Where the lead over rejection sampling is open, nobody has shown that it
+# its own, which nobody has computed here. Where the lead over rejection sampling is open, nobody has shown that it
 # helps to push wrong rollouts down.
 #
 # Does the knowledge come from the images? The *visual reliance score*, `VRS`, is the accuracy minus the accuracy with
@@ -462,7 +461,7 @@ leak = json.loads((RECORDED / "leak/predictions.json").read_text())
 changes = pd.DataFrame(leak["table"]).replace({"corrected": "accuracy"})
 ends = 100 * changes[["value", "low", "high"]].to_numpy()
 changes["points"] = ["{:+.1f} [{:+.1f}, {:+.1f}]".format(*row) for row in ends]
-_, panels = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+_, panels = plt.subplots(1, 2, figsize=(8, 3), sharey=True, layout="constrained")
 under = f"leak in training (%); n = 640, seeds: {changes['models'].max()}"
 for axis, measure in zip(panels, ("accuracy", "IS"), strict=True):
     rows = changes[changes["measure"] == measure]
@@ -478,7 +477,8 @@ axis.legend(bbox_to_anchor=(1, 1), loc="upper left", frameon=False)
 plt.show()
 table = changes.set_index(["arm", "leak", "measure"])["points"].unstack()
 print(table.to_string())
-print(pd.DataFrame(leak["outcomes"]).to_string(index=False))
+outcomes = pd.DataFrame(leak["outcomes"]).replace(" less ", " minus ", regex=True)
+print(outcomes.to_string(index=False))
 
 # %% [markdown]
 # In the record: without a leak, GRPO changes `IS` by +7.3 [+2.7, +12.1] points, and with a leak of 95 % by
@@ -487,8 +487,8 @@ print(pd.DataFrame(leak["outcomes"]).to_string(index=False))
 # In both methods the change is smaller where the text gives more away. A policy learns what pays, and with such a
 # leak the image seldom pays. The paper *Beyond Accuracy* (arXiv 2603.03437) finds that RL lowers the use of images. A
 # leak in the training questions is one possible reason. Accuracy on the test without a leak shows the harm, accuracy
-# on a test with the same leak would hide it. So run `data audit` before you train. (In the names of the predictions,
-# *less* means minus. A prediction *held* if its whole interval lies in the range that was expected.)
+# on a test with the same leak would hide it. So run `data audit` before you train. (A prediction *held* if its whole
+# interval lies in the range that was expected.)
 #
 # ## 5 Four times the updates
 #
@@ -533,9 +533,9 @@ for rate, pair in pairs.items():
 
 # %% [markdown]
 # The models were also asked about everyday drawings, the *general domain* in which the base is strong
-# (chapter 02). No training was about them, so a change below zero is *forgetting*. The printed line tests
-# whether the lead of GRPO depends on the rate. **Predict**: at which rate does a model forget more, and by
-# which method?
+# (chapter 02). No training was about them, so a change below zero is *forgetting*. **Predict**: at which rate
+# does a model forget more, and by which method? The printed line belongs to the question before: it tests whether
+# the lead of GRPO depends on the rate.
 
 # %% mystnb={"image": {"alt": "Four points with 95 percent intervals in both directions, GRPO and SFT at two learning rates. To the right the medical knowledge gained over the base in points, upwards the change of accuracy in the general domain in points. Below the horizontal line at zero, a model has forgotten something. The cell before prints the differences in knowledge."}}
 leads = [gap(*pair).set_index(["model", *ITEM]) for pair in pairs.values()]
@@ -565,7 +565,8 @@ plt.show()
 
 # %% [markdown]
 # The color is the rate, and the shape is the method. If points of one color lie together, the rate matters
-# more than the method. If the vertical interval of a point contains zero, no forgetting was shown there.
+# more than the method. If the vertical interval of a point contains zero, no forgetting was shown there. Do all
+# four contain it?
 #
 # In the record: GRPO's knowledge minus SFT's is +1.4 [-0.7, +3.5] points at the lower rate (open) and
 # -0.5 [-5.1, +3.9] at the higher (open).
@@ -615,9 +616,10 @@ print("as published, GRPO is", verdict)
 # (ahead). Compare this with *knowledge* in section 3. A lead that is here and not there comes from updates and
 # targets, and not from the method.
 #
-# *Fewer updates* has normal targets, and *targets with None* has normal updates. Which of the two does the
-# harm in *as published*? With so few updates, the model did not learn to write `None`: look at the column `format_ok`. A large
-# model may learn it faster than ours. So before you start a training, print one target and count the updates.
+# *Fewer updates* has normal targets, and *targets with None* has normal updates. In *as published* the few updates
+# do the harm: the model never learned to write `None`, as `format_ok` shows. With all its updates, *targets with
+# None* teaches the model to write `None`, and then its letters are near chance. So before you start a training, print
+# one target and count the updates.
 #
 # ## 8 What do you conclude?
 #
@@ -729,8 +731,8 @@ ledger.page(10, generalizes=None)  # your new probability in place of None
 #   reward, a random reward and rejection sampling.
 # - GRPO can use a style for which nobody wrote targets. The table of section 4 shows in which styles it
 #   was then ahead of SFT.
-# - Whether a model learns to use images depends on what the training questions reward. Where option texts give the
-#   answer away, both methods learned to read these texts instead.
+# - Whether a model learns to use images depends on what the training questions reward. Where most option texts gave
+#   the answer away, neither method was shown to use images more, or to answer better without the leak.
 #
 # Med-R1's comparison of SFT and RL cannot show which method is better, because the two sides did not get the
 # same training. The claim may still be right. Our images are drawings and our model is tiny. A large model

@@ -63,8 +63,9 @@ from medr1_lib.model.vision_cache import VisionCache
 # before the letter can matter.
 #
 # *Training* is different. GRPO gives every token of a rollout the same advantage, and all tokens use the same
-# weights. The gradient of a token flows back to everything that the model read before it wrote this token.
-# The arrows in the figure show this. In which row does the gradient of the letter reach the rationale?
+# weights. In `think_before`, a rationale that leads to the right letter is made more likely, because its tokens
+# get the reward of that letter. In `think_after`, the letter stands before the rationale exists. The arrows in
+# the figure show what a token's gradient reaches. In which row does that of the letter reach the rationale?
 
 # %% mystnb={"image": {"alt": "Two rows of boxes in reading order. Upper row, think_before: prompt and image, rationale, letter. Arrows of the gradient lead from the letter back to the rationale and from the rationale back to the prompt. Lower row, think_after: prompt and image, letter, rationale. Arrows lead from the rationale back to the letter and from the letter back to the prompt; none leads from the letter to the rationale. The letters are orange, the rationales blue."}}
 plt.ion()  # a figure appears under the cell that draws it
@@ -343,8 +344,9 @@ tests[["what", "style", "minus", "points", "p_holm"]].round(3)
 # In the record: after Holm's correction, none of the three pairs of styles differ in knowledge gained,
 # and none of them differ in accuracy.
 #
-# Now compare with a second record, the one of chapter 06 with 150 steps. If the order of the styles changes
-# from one record to the other, the order is not a finding.
+# Now compare with a second record, the one of chapter 06 with 150 steps. (`over` says what an interval knows
+# beside the images: the *seeds* of the first base, or all *bases*.) Do the intervals of the styles overlap? Then
+# their order is a hint, even if both records have the same order. It is no finding.
 
 # %%
 longer = json.loads(tiers.material("recorded/learning/learning.json").read_text())
@@ -392,13 +394,13 @@ pd.DataFrame(rows, [*gains.PARTS, *LOOKS]).T
 #
 # The study's own predictions were registered in `benchmarks/study/predictions.yaml` before it ran. Each is a
 # range in points. A prediction *held* if the whole 95 % interval lies inside its range. It is *refuted* if
-# interval and range do not overlap. In all other cases it is *open*. (In the names of the predictions, *less*
-# means minus.) There is one exception, which we added when the record was made. A prediction is *void* if one of
+# interval and range do not overlap. In all other cases it is *open*. There is one exception, which we added
+# when the record was made. A prediction is *void* if one of
 # its arms did not learn its form: if after the lesson less than half of its completions in the test are in
 # form. Then the arm does not test what the prediction is about.
 
 # %%
-outcomes = pd.DataFrame(study["outcomes"])
+outcomes = pd.DataFrame(study["outcomes"]).replace(" less ", " minus ", regex=True)
 ran = outcomes["outcome"] != "not run"
 outcomes["came out"] = np.where(
     ran, told(outcomes[["value", "low", "high"]] / 100), ""
@@ -430,7 +432,8 @@ print("registered predictions:", ", ".join(f"{k} {v}" for k, v in counts.items()
 # In the record: three predictions held, nine are open, one refuted and one void;
 # the arms that did not learn their form: `reason`.
 #
-# How does an arm fail? The next cell shows completions of `reason` in the test, one after the lesson and one
+# Look at the refuted one. With an empty rationale, a `before` model falls to chance, further than we expected. Its
+# letter depends on the rationale alone. How does an arm fail? The next cell shows completions of `reason` in the test, one after the lesson and one
 # after GRPO. In the test a completion may have 64 tokens. In training, the limit was 32. The last two lines say
 # how many completions after GRPO are in form, as they are and cut after 32 tokens. **Predict** the second number.
 
@@ -553,10 +556,9 @@ pd.DataFrame(rows, sides).T
 # In the record: `after` minus `none` is +1.6 [-1.5, +4.6] points: +1.4 [-1.9, +4.5] made in training and
 # +0.2 [-1.0, +1.4] in answering.
 #
-# If no part is clear of zero, the effect of the position is not larger than the ends of the intervals. Two
-# parts can also be large and have opposite signs. Then the distance is small and hides both. A large part
-# does not mean that one model knows more. Each model may simply have learned its own form, and do badly in a
-# form that it never learned.
+# If no part is clear of zero, the effect of the position is not larger than the ends of the intervals. If a
+# part is, look at the map before you explain it. A model may simply do badly in a form that it never learned, as
+# `none` does in the form `before`.
 #
 # ## 5 Is the rationale true?
 #
@@ -613,9 +615,10 @@ columns = ["hallucination", "right about what is asked", "agreement", "form kept
 by_measure(stats.rate_table(scored, apart, measures), apart)[columns]
 
 # %% [markdown]
-# In the record: GRPO takes false claims from 35.3 to 34.9 % in
-# `think_before`, and from 34.9 to 37.3 % in `think_after`.
+# In the record: false claims go from 35.3 to 34.9 % in `think_before`, and from 34.9 to 37.3 % in `think_after`.
+# Agreement goes from 99.4 to 93.8 % in `think_before`.
 #
+# Do the intervals overlap? In `think_before`, the letter depends a little less on the rationale after GRPO.
 # Where *agreement* is low, rationale and letter do not fit together. Then the rationale is no explanation of the
 # letter. The upper half of the table is about a blank image. No reward pays for "I see nothing". So a rationale in
 # good form does not show that a model has looked at the image.
@@ -623,7 +626,7 @@ by_measure(stats.rate_table(scored, apart, measures), apart)[columns]
 # ## 6 When does a rationale help?
 #
 # Med-R1 suspects that what a model learned to say in another field misleads it in this one. Our base describes
-# medical images badly. So we made a second base, `described`. It was made as the first one, but its language half
+# medical images badly (`undescribed`). So we made a second base, `described`. It was made as the first one, but its language half
 # also met captions of medical images. We chose their number so that `described` answers *without* a rationale about
 # as well as the first base. Both were trained by GRPO in all three styles. In the table, `corrected` is the accuracy of the corrected
 # reader, `true` the share of claims that are true, and `asked` how often the claim about what is asked is true.
@@ -637,7 +640,8 @@ seen = pd.DataFrame(bases["table"])
 seen = seen.assign(points=told(seen, ""))
 seen = seen.set_index(["measure", "base", "trained", "arm"])["points"]
 print(seen.unstack().to_string())
-print(pd.DataFrame(bases["outcomes"]).to_string(index=False))
+outcomes = pd.DataFrame(bases["outcomes"]).replace(" less ", " minus ", regex=True)
+print(outcomes.to_string(index=False))
 
 # %% [markdown]
 # In the record: captions name the right option in 21 % of the questions on the shipped base, and in
@@ -663,9 +667,10 @@ print(pd.DataFrame(bases["outcomes"]).to_string(index=False))
 paid = json.loads(tiers.material("recorded/rewards/predictions.json").read_text())
 table = pd.DataFrame(paid["table"])
 table.loc[table["measure"] == "claims", ["value", "low", "high"]] /= 100  # a count
-columns = ["corrected", "true", "claims", "IS", "HVRR"]
+columns = ["corrected", "true", "claims", "IS"]
 print(by_measure(table, "arm")[columns].to_string())
-print(pd.DataFrame(paid["outcomes"]).to_string(index=False))
+outcomes = pd.DataFrame(paid["outcomes"]).replace(" less ", " minus ", regex=True)
+print(outcomes.to_string(index=False))
 
 # %% [markdown]
 # In the record: with true claims as a reward, +7.6 [+6.0, +9.3] points more of the claims are true
