@@ -8,13 +8,13 @@ import argparse
 import io
 import math
 import os
-import shlex
 import sys
 import threading
 import time
 import tomllib
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +31,7 @@ NOT_CLINICAL = "teaching and research; not for clinical use"
 def main(arguments: list[str]) -> int:
     """Run one command and return its exit status: 0 done, 1 found a problem, 2 bad input."""
     name, *rest = arguments or ["--help"]
-    if name in {"-h", "--help"}:
-        return exit_status(lambda _: print(_usage()) or 0, rest)
-    if name not in COMMANDS:
-        print(f"error: no command {name!r}\n\n{_usage()}", file=sys.stderr)
-        return 2
-    return exit_status(COMMANDS[name], rest)
+    return exit_status(COMMANDS[name], rest) if name in COMMANDS else exit_status(_help, [name])
 
 
 def exit_status(command: Callable[[list[str]], int], arguments: list[str]) -> int:
@@ -48,6 +43,12 @@ def exit_status(command: Callable[[list[str]], int], arguments: list[str]) -> in
         return command(arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if find_spec(str(error.name).partition(".")[0]):
+            raise  # a module of a package that is there
+        told = f"lacks the package {error.name}", "activate the environment that `make setup` made"
+        print(f"error: {InputError(sys.executable, *told)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; what was finished is kept", file=sys.stderr)
@@ -74,10 +75,15 @@ def _press_again(error: "sys.UnraisableHookArgs") -> None:
         sys.__unraisablehook__(error)
 
 
-def _usage() -> str:
+def _help(arguments: list[str]) -> int:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {TEXTS[name]['about']}" for name in COMMANDS]
-    return "usage: python -m medr1_lib <command> [--help]\n\n" + "\n".join(lines)
+    usage = "usage: python -m medr1_lib <command> [--help]\n\n" + "\n".join(lines)
+    if arguments[0] in {"-h", "--help"}:
+        print(usage)
+        return 0
+    print(f"error: no command {arguments[0]!r}\n\n{usage}", file=sys.stderr)
+    return 2
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -188,12 +194,15 @@ def data(arguments: list[str]) -> int:
     return 1 if report.get("skipped") else 0
 
 
+def _named(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in names}
+
+
 def _build(options: argparse.Namespace) -> tuple[str, Report]:
     from medr1_lib.data import phantom_vqa
 
-    named = ("seed", "per_cell", "leaky", "domain")
-    splits = phantom_vqa.build(options.out, **{name: getattr(options, name) for name in named})
-    counts = splits.num_rows
+    given = _named(options, "seed", "per_cell", "leaky", "domain")
+    counts = phantom_vqa.build(options.out, **given).num_rows
     return _written(options.out, counts), {"out": str(options.out), "records": counts}
 
 
@@ -201,15 +210,15 @@ def _import(options: argparse.Namespace) -> tuple[str, Report]:
     from medr1_lib.data import audit, omnimedvqa, tables
     from medr1_lib.data.importing import ImportSettings
 
-    flags = options.strict, options.allow_leaks, options.drop_leaks, options.again
-    settings = ImportSettings(options.size, options.window, *flags)
+    flags = _named(options, "strict", "allow_leaks", "drop_leaks", "again")
+    settings = ImportSettings(side=options.size, limits=options.window, **flags)
     if table := options.table:
         root = options.root or (table if table.is_dir() else table.parent)
-        how = options.columns, options.modality, options.question
-        done = tables.import_data(table, root, options.out, *how, settings)
+        given = _named(options, "out", "columns", "modality", "question")
+        done = tables.import_data(table, root, **given, settings=settings)
     else:
-        given = options.root, options.out, options.splits, options.by
-        done = omnimedvqa.import_data(*given, settings)
+        given = _named(options, "root", "out", "splits", "by")
+        done = omnimedvqa.import_data(**given, settings=settings)
     audited = audit.of_data_set(options.out)
     lines = [f"{_written(options.out, done['records'])} ({done['split_rule']})"]
     for name, what in TEXTS["data import"]["told"].items():
@@ -282,7 +291,9 @@ def train(arguments: list[str]) -> int:
     parser = RecipeParser(method)
     _add(parser, "train")
     given = parser.flags(rest)
-    own = {name: given.pop(name) for opt in OPTIONS["train"] if (name := opt[2:]) in given}
+    ours = {option.removeprefix("--") for option in OPTIONS["train"]}
+    own = {name: value for name, value in given.items() if name in ours}
+    given = {name: value for name, value in given.items() if name not in ours}
     if "out" not in own:
         raise InputError("train", "no --out", "name a folder for the run")
     if "threads" in own:
@@ -403,12 +414,12 @@ def _asked(options: argparse.Namespace) -> "DataFrame":
         print(f"base in {trained_so}, as the adapter was trained (--quantize none: whole)")
     if options.threads:
         torch.set_num_threads(options.threads)
-    asked = tuple(dict.fromkeys(options.style)), tuple(dict.fromkeys(options.controls))
-    settings = Settings(*asked, options.limit, options.seed, options.max_new_tokens)
+    styles, controls = (tuple(dict.fromkeys(one)) for one in (options.style, options.controls))
+    settings = Settings(styles, controls, options.limit, options.seed, options.max_new_tokens)
     items = EvalSet(options.data, options.split)
-    if "shuffled" in asked[1] and (alone := lone(items.questions)):
+    if "shuffled" in controls and (alone := lone(items.questions)):
         print(f"shuffled: left out where a modality has one image only ({', '.join(alone)})")
-    determines = asdict(settings) | {"styles": [*asked[0]], "controls": [*asked[1]]}
+    determines = asdict(settings) | {"styles": [*styles], "controls": [*controls]}
     determines |= {"quantize": quantize, "decoding": "greedy", "data_sha256": items.sha256}
     determines["model_sha256"] = fingerprint(options.model)
     notes = environment(gpu=True) | {"model": str(options.model), "batch_size": options.batch_size}
@@ -471,6 +482,7 @@ def sweep(arguments: list[str]) -> int:
     options = _parser("sweep").parse_args(arguments)
 
     from medr1_lib.evaluation.sweep import Plan, record, sweep
+    from medr1_lib.provenance import command
 
     plan = Plan.read(options.plan)
     missing = sweep(plan, options.out, options.executor, options.jobs)
@@ -480,9 +492,8 @@ def sweep(arguments: list[str]) -> int:
     done = [options.out / job.name for job in plan.jobs() if job.name not in missing]
     print(f"{len(done)} of {len(done) + len(missing)} models are trained and scored")
     if options.record and done:
-        notes: Report = {"command": shlex.join(["python", "-m", "medr1_lib", *sys.argv[1:]])}
-        notes |= {"plan": options.plan.read_text(encoding="utf-8"), "data": plan.data}
-        notes |= {"jobs": options.jobs, "missing_models": len(missing)}
+        notes: Report = {"command": command(), "plan": options.plan.read_text(encoding="utf-8")}
+        notes |= {"data": plan.data, "jobs": options.jobs, "missing_models": len(missing)}
         notes |= {"recorded": time.strftime("%Y-%m-%d"), "use": NOT_CLINICAL}
         record(done, options.record, notes)
         print(f"recorded in {options.record}")

@@ -31,8 +31,9 @@ def writing(where: Path, remedy: str) -> AbstractContextManager[None]:
 def atomic_write(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     unfinished = path.with_name(path.name + ".part")
-    unfinished.write_bytes(content)
-    with unfinished.open("rb+") as file:
+    with unfinished.open("wb") as file:
+        file.write(content)
+        file.flush()
         os.fsync(file.fileno())  # else a power cut can leave the new name with nothing in it
     unfinished.replace(path)
 
@@ -190,6 +191,10 @@ def fill(form: Path, values: Mapping[str, Any]) -> str:
 
 
 def write_json(path: Path, report: dict[str, Any] | list[Any]) -> None:
-    """Write a report for other programs."""
-    with writing(path, "choose another file"):
-        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    """Write a report for other programs, whole or not at all; to stdout or a pipe, directly."""
+    text = (json.dumps(report, indent=1) + "\n").encode()
+    with writing(path, "make room or choose another file"):
+        if path.is_symlink() or (path.exists() and not path.is_file()):  # such as /dev/stdout
+            path.write_bytes(text)
+        else:
+            atomic_write(path, text)

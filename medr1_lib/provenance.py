@@ -24,15 +24,20 @@ def hardware() -> str:
     return f"{name}, {psutil.cpu_count()} processors, {memory:.0f} GiB"
 
 
+def command() -> str:
+    """The command that this process runs, if it is one of the project."""
+    spec = sys.modules["__main__"].__spec__  # of `python -m`, which puts a whole path into argv
+    if spec and spec.name.startswith(("medr1_lib.", "benchmarks.", "notebooks.", "tools.")):
+        return shlex.join(["python", "-m", spec.name.removesuffix(".__main__"), *sys.argv[1:]])
+    return "called from Python"
+
+
 def environment(gpu: bool) -> dict[str, Any]:
     """Command, day, versions and machine, as a run records them in its `recipe.json`."""
     import torch
 
-    command = "medr1_lib.rl.train.train"  # called from Python
-    if Path(sys.argv[0]).name == "__main__.py":
-        command = shlex.join(["python", "-m", "medr1_lib", *sys.argv[1:]])
     return {
-        "command": command,
+        "command": command(),
         "date": time.strftime("%Y-%m-%d"),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in LIBRARIES},

@@ -1,5 +1,7 @@
 """What `Asker` says is what the model says: beside `generate`, the evaluator and a forward pass."""
 
+from dataclasses import replace
+
 import numpy as np
 import policies
 import pytest
@@ -45,6 +47,28 @@ def test_a_reply_is_what_generate_says_of_one_chat_alone(asker, chats):
         alone.append(asker.processor.decode(new, skip_special_tokens=True))
     assert asker.reply(chats, PICTURES) == alone
     assert len(set(alone)) > 1
+
+
+def test_a_sample_never_holds_an_image_and_follows_its_settings(asker, chats, monkeypatch):
+    seen = []
+
+    def noted(model, inputs, count, config):
+        seen.append(config)
+        return plain(model, inputs, count, config)
+
+    plain = ask.sample_group
+    monkeypatch.setattr(ask, "sample_group", noted)
+    asker.sample(chats[:1], PICTURES[:1], 1)
+    sampling = {"temperature": 0.5, "top_p": 0.9, "top_k": 1}
+    likeliest = replace(asker, sampling=sampling)
+    assert likeliest.sample(chats, PICTURES, 1) == [
+        [reply] for reply in asker.reply(chats, PICTURES)
+    ]
+    image = asker.model.config.image_token_id
+    assert all(image in config.suppress_tokens for config in seen)
+    names = [*sampling]
+    assert [getattr(seen[0], name) for name in names] == [1.0, 1.0, 0]
+    assert [getattr(seen[1], name) for name in names] == [*sampling.values()]
 
 
 def test_no_more_replies_are_sampled_together_than_a_gpu_holds(asker, chats, monkeypatch):

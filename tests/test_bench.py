@@ -192,6 +192,18 @@ def test_a_card_without_bfloat16_is_measured_with_the_recipe_for_it(
         gpu.built(gpu.SIDES["ours"], SimpleNamespace(smoke=False, model="a"))
 
 
+@pytest.mark.parametrize("smoke", [True, False])
+def test_a_trial_of_the_script_for_a_gpu_leaves_the_record_alone(tmp_path, monkeypatch, smoke):
+    record, words = tmp_path / "recorded.json", ["--out", str(tmp_path / "a/out"), "--model", "a"]
+    monkeypatch.setattr(gpu, "RECORD", record)
+    monkeypatch.setattr(gpu, "CUDA", not smoke)
+    monkeypatch.setattr(gpu, "_forget", lambda: None)
+    monkeypatch.setattr(gpu, "measured", lambda side, asked, decoding: {"seconds": 1.0})
+    assert gpu.main([*words, "--sides", "TRL", *["--smoke"] * smoke]) == 0
+    (written,) = tmp_path.rglob("*.json")
+    assert written == (tmp_path / "a/out.json" if smoke else record)
+
+
 def test_the_script_for_a_gpu_asks_for_one_and_says_which_sides_it_has(monkeypatch, capsys):
     monkeypatch.setattr(gpu, "CUDA", False)
     assert exit_status(gpu.main, ["--model", "none"]) == 2

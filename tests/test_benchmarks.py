@@ -86,8 +86,8 @@ def test_rejection(tmp_path, monkeypatch):
     recipe = recipe.replace(max_steps=1, **SMALL)
     asked = []
 
-    def sampled(recipe, table, count):
-        asked.append((len(table), count))
+    def sampled(recipe, table, config):
+        asked.append((len(table), config.num_generations))
         return {table["scene"][0]: "<answer>A</answer>"}
 
     monkeypatch.setattr(rejection, "sampled", sampled)
@@ -98,16 +98,19 @@ def test_rejection(tmp_path, monkeypatch):
     assert found.target("no_think", "B", "", scene) == "<answer>A</answer>"
 
 
-def test_right_rollouts_are_kept(monkeypatch):
+def test_right_rollouts_are_kept(tmp_path, monkeypatch):
     recipe = load_recipe("course", style="no_think", data=str(trainings.data()), model=BASE)
     table = training_questions(recipe).select(range(3))
     letters = [["A", "B"], ["C", "D"], ["A", "A"]]
+    other = {"num_generations": 2, "temperature": 0.7, "top_p": 0.9, "top_k": 5}
+    config = recipe.replace(per_device_train_batch_size=4, **other).trl_config(tmp_path)
 
     def sample(self, chats, images, count, seed):
+        assert (self.max_new_tokens, {"num_generations": count, **self.sampling}) == (32, other)
         return [[f"<answer>{letter}</answer>" for letter in group] for group in letters]
 
     monkeypatch.setattr(rejection.Asker, "sample", sample)
-    found = rejection.sampled(recipe, table, 2)
+    found = rejection.sampled(recipe, table, config)
     right = [row["answer"] in group for row, group in zip(table, letters, strict=True)]
     assert len(found) == sum(right)
     for row, kept in zip(table, right, strict=True):

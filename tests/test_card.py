@@ -1,6 +1,13 @@
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
 import pandas as pd
+import pytest
 import trainings
 
+from benchmarks.stamp import run_stamp
+from medr1_lib.provenance import command
 from medr1_lib.rl.run import card
 
 NOTES = {
@@ -53,3 +60,21 @@ def test_a_supervised_run_has_neither_formula_nor_signal():
     assert "machine: a GPU" in text
     assert "$$" not in text
     assert "Before the first step" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("medr1_lib.__main__", "python -m medr1_lib --out 'a b'"),
+        ("benchmarks.study.loop", "python -m benchmarks.study.loop --out 'a b'"),
+        ("pytest.__main__", "called from Python"),
+        (None, "called from Python"),
+    ],
+)
+def test_the_command_is_told_where_it_is_one_of_the_project(monkeypatch, name, told):
+    main = ModuleType("__main__")
+    main.__spec__ = name and ModuleSpec(name, None)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.setattr(sys, "argv", ["/a/path.py", "--out", "a b"])
+    assert command() == told
+    assert run_stamp(1)["command"] == told

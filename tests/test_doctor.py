@@ -192,4 +192,16 @@ def test_a_checkout_that_is_not_installed_is_told(monkeypatch):
     monkeypatch.setattr(doctor.metadata, "distributions", list)
     item = doctor.packages()
     assert item.status == "FAIL"
-    assert "medr1 is not installed; run `make setup`" in item.detail
+    assert item.detail.startswith("not installed: medr1, torch")
+    assert item.detail.endswith("; run `make setup`")
+
+
+@pytest.mark.parametrize("lacking", [(), ("torch", "trl")])
+def test_without_pip_as_in_an_environment_of_uv_only_what_is_missing_is_told(monkeypatch, lacking):
+    there = [one for one in metadata.distributions() if one.name.lower() not in lacking]
+    monkeypatch.setattr(doctor.metadata, "distributions", lambda: there)
+    monkeypatch.setattr(doctor.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(doctor.subprocess, "run", lambda *_, **__: pytest.fail("there is no pip"))
+    item = doctor.packages()
+    assert item.status == ("FAIL" if lacking else "OK")
+    assert item.detail.startswith("not installed: torch, trl;" if lacking else "torch ")

@@ -330,18 +330,19 @@ def test_another_setting_or_a_folder_in_use_is_refused(tmp_path):
 
 
 def test_a_full_disk_is_told_and_loses_nothing(policy, items, said, tmp_path, monkeypatch):
-    written, save = [], Path.write_bytes
+    written, opened = [], Path.open
 
-    def full(path, content):
-        if len(written) == 3:  # the card and two batches
-            raise OSError(28, "No space left on device")
-        written.append(path)
-        return save(path, content)
+    def full(path, *arguments, **named):
+        if path.suffix == ".part":
+            if len(written) == 3:  # the card and two batches
+                raise OSError(28, "No space left on device")
+            written.append(path)
+        return opened(path, *arguments, **named)
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "open", full)
     with pytest.raises(InputError, match=r"No space left on device.*goes on from here"):
         run(policy, items, tmp_path / "out", Settings(("no_think",)), batch_size=4)
-    monkeypatch.setattr(Path, "write_bytes", save)
+    monkeypatch.setattr(Path, "open", opened)
     said.asked = 0
     assert len(run(policy, items, tmp_path / "out", Settings(("no_think",)))) == 16
     assert said.asked == 8

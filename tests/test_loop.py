@@ -1,6 +1,7 @@
 """The visible loop does what the trainer does: same losses and steps from the same rollouts."""
 
 import inspect
+from types import SimpleNamespace
 
 import policies
 import pytest
@@ -9,6 +10,7 @@ import trainings
 from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from trl.data_utils import prepare_multimodal_messages
 
+from medr1_lib.errors import InputError
 from medr1_lib.model.loading import load_policy
 from medr1_lib.rl import loop, trainer
 from medr1_lib.rl.train import grpo_rows, make_trainer
@@ -69,6 +71,17 @@ def test_the_loop_samples_what_the_trainer_samples(tmp_path):
     found = trainer.sample_shared(chats, host)
     kept = [row[keep.bool()].tolist() for row, keep in zip(tokens, mask, strict=True)]
     assert kept == found["completion_ids"]
+
+
+def test_questions_come_again_in_full_batches_and_too_few_are_refused(monkeypatch):
+    config = SimpleNamespace(num_generations=4, per_device_train_batch_size=8, max_grad_norm=1.0)
+    config.max_completion_length, config.loss_type, config.epsilon, config.beta = 4, "grpo", 0, 0
+    monkeypatch.setattr(loop, "encode", lambda processor, batch: batch)
+    monkeypatch.setattr(loop, "sample", lambda policy, processor, inputs, config: inputs)
+    task = loop.Task(torch.nn.Linear(1, 1), None, list(range(5)), [], config)
+    assert [task.sample() for _ in range(5)] == [[0, 1], [2, 3], [0, 1], [2, 3], [0, 1]]
+    with pytest.raises(InputError, match="1 questions are left, and a batch takes 2"):
+        loop.Task(torch.nn.Linear(1, 1), None, [0], [], config)
 
 
 def test_a_step_fits_on_a_page():

@@ -82,6 +82,59 @@ def test_the_results_are_filled_from_report_and_record():
     assert all(page.count(f"<!-- {mark}{name} -->") == 1 for name in MARKS for mark in ("", "end "))
 
 
+def test_the_hours_are_filled_in_once():
+    other = re.sub(
+        r"\d+ chapters, an estimated \d+ hours", "9 chapters, an estimated 9 hours", PAGE
+    )
+    assert other != PAGE
+    assert readme.filled(other) == readme.filled(PAGE)
+    for page in (other + other, other.replace("an estimated", "around")):
+        with pytest.raises(AssertionError, match="once how long"):
+            readme.filled(page)
+
+
+def of_bases(counts, lows):
+    """A record of GRPO by bases with so many seeds, and the low ends of its styles."""
+    row = {"arm": "grpo", "part": "knowledge", "over": "base", "value": 0.05, "high": 0.1}
+    table = [row | {"style": style, "low": low} for style, low in lows.items()]
+    table += [one | {"arm": "sft", "over": "seed"} for one in table]
+    runs = [
+        {"arm": "grpo", "base": base, "seed": seed}
+        for base, seeds in counts.items()
+        for seed in range(seeds)
+    ]
+    record = {"table": table, "runs": runs, "questions": 640, "steps": 150}
+    return record | {"hardware": "a machine", "date": "2026-11-29"}
+
+
+@pytest.mark.parametrize(
+    ("lows", "said"),
+    [
+        ({"no_think": 0.01, "think_after": 0.001}, "**GRPO adds points of knowledge**, {}:"),
+        (
+            {"no_think": 0.01, "think_after": 0.0, "think_before": -0.02},
+            "**What GRPO adds in knowledge**, {}; the interval is not all above zero in "
+            "`think_after`, `think_before`:",
+        ),
+    ],
+)
+def test_the_headline_claims_what_the_intervals_allow(lows, said):
+    first, *_ = learned.headline(of_bases({"a": 1, "b": 1}, lows)).splitlines()
+    assert first == said.format("accuracy beyond form and letter habit")
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({"a": 3, "b": 3, "c": 3}, "n = 640, 3 bases with 3 training seeds each, 150 steps"),
+        ({"a": 1, "b": 1}, "n = 640, 2 bases with 1 training seed each, 150 steps"),
+        ({"a": 3, "b": 1, "c": 1}, "n = 640, 3 bases with 3, 1 and 1 training seeds, 150 steps"),
+    ],
+)
+def test_seeds_are_counted_once_where_all_bases_have_as_many(counts, told):
+    assert learned.how(of_bases(counts, {}), "base").startswith(told)
+
+
 @pytest.mark.parametrize(("gain", "reached"), [(0.149, "not reached"), (0.15, "reached")])
 def test_the_gain_is_told_with_its_parts_and_the_aim(gain, reached):
     parts = dict(zip(learned.PARTS, (gain, 0.01, -0.002, gain + 0.008), strict=True))

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import pandas as pd
@@ -207,3 +208,20 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         files.atomic_write(file, b"new")
     assert file.read_bytes() == b"old"
+    with pytest.raises(ZeroDivisionError):
+        files.write_json(file, {"new": 1})
+    assert file.read_bytes() == b"old"
+
+
+def test_a_report_goes_straight_into_a_pipe_or_to_what_a_link_names(tmp_path, monkeypatch):
+    """Such as /dev/stdout, which a new file in its place would take away from all others."""
+    monkeypatch.setattr("pathlib.Path.replace", lambda *paths: 1 / 0)
+    pipe, link, target = tmp_path / "pipe", tmp_path / "link", tmp_path / "target"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    link.symlink_to(target)
+    for path in (pipe, link):
+        files.write_json(path, {"a": 1})
+    assert os.read(reader, 100) == target.read_bytes() == b'{\n "a": 1\n}\n'
+    os.close(reader)
+    assert link.is_symlink()

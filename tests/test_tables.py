@@ -370,6 +370,24 @@ def test_a_patient_on_both_sides_of_a_given_split_is_refused_with_both_lines(tmp
     assert card["dropped_leaks"] == 1
 
 
+def test_a_patient_in_train_and_val_is_refused_also_where_test_has_to_be_drawn(tmp_path):
+    names = [f"{n}.png" for n in range(12)]
+    patients = [0, 0, *range(1, 11)]  # the first one is in val and in train
+    rows = [
+        f"{name},{'xy'[n % 2]},p{patient},{'train' if n else 'val'}"
+        for n, (name, patient) in enumerate(zip(names, patients, strict=True))
+    ]
+    text = "image,label,patient,split\n" + "\n".join(rows)
+    with pytest.raises(InputError, match=r"line 2: patient p0 is in val, and in train at .*line 3"):
+        imported(tmp_path, text, names)
+    _, card = imported(tmp_path, text, names, settings=ImportSettings(drop_leaks=True))
+    assert card["records"] == {"train": 8, "val": 1, "test": 2}
+    assert card["dropped_leaks"] == 1
+    both = ImportSettings(allow_leaks=True, again=True)
+    _, card = imported(tmp_path, text, names, settings=both)
+    assert sum(card["records"].values()) == 12
+
+
 def test_equal_pixels_on_both_sides_of_a_given_split_are_refused(tmp_path):
     folder(tmp_path / "pictures/copies", ["c.png"])  # the picture of a.png
     text = "image,label,split\na.png,x,train\nb.png,y,train\ncopies/c.png,x,test\n"

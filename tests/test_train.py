@@ -311,6 +311,36 @@ def test_a_base_that_does_not_keep_the_form_gets_the_published_rules(tmp_path, m
     assert strict.log["format"].max() == 0
 
 
+class Told:
+    """A reward that asks for the trainer."""
+
+    __name__ = "told_reward"
+    trainer = None
+
+    def __call__(self, completions, **_):
+        return [float(self.trainer is not None)] * len(completions)
+
+
+def test_an_extra_reward_stays_where_the_rules_change(tmp_path, monkeypatch):
+    asked = []
+
+    def by_rules(style, rules):
+        asked.append(rules)
+        seldom = trainings.named("format_reward", lambda completions, **_: [0.0] * len(completions))
+        return [seldom, trainings.accuracy_reward]
+
+    def length_reward(completions, **_):
+        return [len(turns[0]["content"]) / 100 for turns in completions]
+
+    monkeypatch.setattr(module, "rewards", by_rules)
+    recipe, told = trainings.grpo(rules="auto", max_steps=1), Told()
+    run = train(recipe, tmp_path / "run", extra_rewards=[told, length_reward])
+    assert asked == ["strict", "published"]
+    assert (run.rollouts["told_reward"] == 1).all()
+    assert run.rollouts["length_reward"].max() > 0
+    assert not hasattr(length_reward, "trainer")
+
+
 @pytest.mark.slow
 def test_the_loader_may_have_workers_of_any_kind(done, tmp_path):
     changes = {"dataloader_num_workers": 1, "dataloader_multiprocessing_context": "spawn"}

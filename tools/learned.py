@@ -81,13 +81,23 @@ def headline(record: dict[str, Any]) -> str:
     """What GRPO adds in each style, in a few sentences."""
     over, styles = over_all(record), styles_of(record)
     gains = [points(record, style, "grpo", "knowledge", over) for style in styles]
+    doubtful = [
+        f"`{style}`"
+        for style in styles
+        if row_of(record, style, "grpo", "knowledge", over)["low"] <= 0
+    ]
+    claim = "**GRPO adds points of knowledge**, accuracy beyond form and letter habit"
+    if doubtful:
+        claim = (
+            "**What GRPO adds in knowledge**, accuracy beyond form and letter habit; "
+            f"the interval is not all above zero in {', '.join(doubtful)}"
+        )
     told = ", ".join(f"{gain} in `{style}`" for gain, style in zip(gains, styles, strict=True))
     sft = ", ".join(points(record, style, "sft", "knowledge", "seed") for style in styles)
     hidden = ", where a habit within the rationale counts too" * (styles[-1] == "think_before")
     numbers = how(record, over).rpartition(f", {record['hardware']}")[0]
     return (
-        "**GRPO adds points of knowledge**, accuracy beyond form and letter habit:\n"
-        f"{told}{hidden};\n{numbers}.\n{aim(record)}\n"
+        f"{claim}:\n{told}{hidden};\n{numbers}.\n{aim(record)}\n"
         f"SFT on the letters, in this order: {sft}."
     )
 
@@ -115,13 +125,19 @@ def over_all(record: dict[str, Any]) -> str:
     return "base" if len(bases_of(record)) > 1 else "seed"
 
 
-def points(record: dict[str, Any], style: str, arm: str, part: str, over: str) -> str:
-    """One part of a gain with its interval, in points, over the seeds of a base or over bases."""
+def row_of(record: dict[str, Any], style: str, arm: str, part: str, over: str) -> dict[str, Any]:
+    """One part of a gain with its interval, over the seeds of a base or over bases."""
     (row,) = (
         row
         for row in record["table"]
         if (row["style"], row["arm"], row["part"], row["over"]) == (style, arm, part, over)
     )
+    return row
+
+
+def points(record: dict[str, Any], style: str, arm: str, part: str, over: str) -> str:
+    """The same in points, as text."""
+    row = row_of(record, style, arm, part, over)
     value, low, high = (f"{100 * row[name]:+.1f}" for name in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
 
@@ -134,7 +150,9 @@ def how(record: dict[str, Any], over: str) -> str:
         wide = "pictures and seeds" if first > 1 else "pictures"
     else:
         counts = f"{', '.join(map(str, [first, *others[:-1]]))} and {others[-1]}"
-        told = f"{1 + len(others)} bases with {counts} training seeds"
+        each = f"{first} training seed{'s' * (first > 1)} each"
+        told = f"{1 + len(others)} bases with "
+        told += each if {first} == {*others} else f"{counts} training seeds"
         wide = "pictures and bases"
     return (
         f"n = {record['questions']}, {told}, {record['steps']} steps, "

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from medr1_lib.cli import exit_status
 from medr1_lib.errors import InputError
-from medr1_lib.files import atomic_write
+from medr1_lib.files import atomic_write, write_json
 
 FILES = {  # old name: new name, and a file that tells such a folder from others
     "items.parquet": ("answers.parquet", "models.json"),
@@ -49,7 +49,7 @@ def rename_settings(folder: Path) -> list[str]:
     if not isinstance(settings, dict) or "cell" not in settings:
         return []
     card["settings"] = {"job" if k == "cell" else k: value for k, value in settings.items()}
-    atomic_write(path, (json.dumps(card, indent=1) + "\n").encode())
+    write_json(path, card)
     return [f"{path}: settings.cell -> settings.job"]
 
 
@@ -81,7 +81,7 @@ def rename_log_columns(folder: Path) -> list[str]:
         found = notes.get("preflight", {})
         if LOG.keys() & found.keys():
             notes["preflight"] = {LOG.get(name, name): value for name, value in found.items()}
-            atomic_write(recipe, (json.dumps(notes, indent=1) + "\n").encode())
+            write_json(recipe, notes)
             done.append(f"{recipe}: preflight")
     return done
 

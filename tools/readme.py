@@ -39,13 +39,10 @@ def filled(page: str) -> str:
         return f"{match[1]}| {runs.get(match[2], '-')} | {works[match[2]]} |"
 
     page = ROW.sub(row, page)
-    minutes, hours = sorted(works.values()), round(sum(works.values()) / 60)
-    page = re.sub(
-        r"\d+ chapters of about \d+ to \d+ minutes each; an estimated \d+ hours",
-        f"{len(works)} chapters of about {minutes[0]} to {minutes[-1]} minutes each; "
-        f"an estimated {hours} hours",
-        page,
-    )
+    hours = round(sum(works.values()) / 60)
+    told = f"{len(works)} chapters, an estimated {hours} hours"
+    page, found = re.subn(r"\d+ chapters, an estimated \d+ hours", told, page)
+    assert found == 1, "the page does not say once how long the course takes"
     where = sources.REPOSITORY
     page = re.sub(r"git clone \S+ medr1", f"git clone {where or 'ADDRESS'} medr1", page)
     return marked(page, badges=badges(where))

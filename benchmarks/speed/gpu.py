@@ -7,7 +7,8 @@ The recipe is `gpu`, on a card without bfloat16 `gpu-t4`: NF4, LoRA, 8 prompts x
 tokens, images of 384 px. The sides run one after the other, so that each has the memory to itself;
 each is written down as soon as it is measured, and one that fails does not stop the rest. All of it
 takes under ten minutes on an H200, expected; `--sides` takes up what is missing. `--smoke` tries
-the script on a CPU, with any small model and a few tokens; its figures say nothing.
+the script on a CPU, with any small model and a few tokens; its figures say nothing, and go beside
+`--out` where `--json` names no file.
 """
 
 import argparse
@@ -42,6 +43,7 @@ from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.trainer import PolicyTrainer
 
 SIZE, TOKENS = 384, 200
+RECORD = Path("data/recorded/gpu.json")
 CUDA = torch.cuda.is_available()
 
 
@@ -79,11 +81,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--steps", type=int, default=2, help="that count, of each side")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--out", type=Path, default=Path("_output/gpu"))
-    parser.add_argument("--json", type=Path, default=Path("data/recorded/gpu.json"))
+    parser.add_argument("--json", type=Path, help=f"{RECORD}; of --smoke, beside --out")
     parser.add_argument("--smoke", action="store_true", help="try it on a CPU")
     asked = parser.parse_args(arguments)
     if not (CUDA or asked.smoke):
         raise InputError("benchmarks.speed.gpu", "torch finds no GPU", "run it where there is one")
+    if asked.json is None:
+        asked.json = asked.out.with_name(f"{asked.out.name}.json") if asked.smoke else RECORD
+        asked.out.parent.mkdir(parents=True, exist_ok=True)
     check_writable(asked.json)
     failed = 0
     for name in asked.sides:

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import datasets
 import torch
-from peft import LoraConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from medr1_lib.data import phantom_vqa
@@ -160,18 +159,15 @@ def trainer(
     counts.
     """
     model, processor = policy
+    lora = recipe.lora_config()
+    lora.init_lora_weights = not random_lora
     made: Any = kind(
         model=model,
         reward_funcs=[odd_tokens],  # type: ignore[list-item]
         args=recipe.trl_config(out),
         train_dataset=questions(size),
         processing_class=processor,
-        peft_config=LoraConfig(
-            r=recipe.lora_r,
-            lora_alpha=recipe.lora_alpha,
-            target_modules=recipe.lora_targets,
-            init_lora_weights=not random_lora,
-        ),
+        peft_config=lora,
     )
     for weight in made.model.parameters():
         if weight.requires_grad:

@@ -23,7 +23,7 @@ class CounterfactualReward:
     """
 
     __name__ = "counterfactual_reward"  # under which TRL logs it
-    trainer: Any
+    trainer: Any = None
 
     def __init__(self, recipe: Recipe) -> None:
         self._style, self._rows = recipe.style, grpo_rows(recipe)

@@ -25,7 +25,7 @@ from typing import Any
 import pandas as pd
 import torch
 from datasets import Dataset
-from peft import LoraConfig, get_peft_model
+from peft import get_peft_model
 
 from benchmarks.stamp import run_stamp
 from benchmarks.study.runs import score, train_and_score
@@ -136,10 +136,8 @@ def by_teacher(recipe: Recipe, teacher: Path, out: Path) -> tuple[pd.DataFrame, 
         master, _ = load_policy(teacher, device="cpu")
         for model in (student, master):
             VisionCache(model)
-        lora = LoraConfig(
-            r=recipe.lora_r, lora_alpha=recipe.lora_alpha, target_modules=recipe.lora_targets
-        )
-        policy, config = get_peft_model(student, lora).train(), recipe.trl_config(out)
+        policy = get_peft_model(student, recipe.lora_config()).train()
+        config = recipe.trl_config(out)
         rows: list[dict[str, Any]] = []
         before = time.perf_counter()
         for gap in distill(policy, master, processor, grpo_rows(recipe), config):

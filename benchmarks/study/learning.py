@@ -57,6 +57,7 @@ from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.files import one_writer, write_json
 from medr1_lib.model.vision_cache import Features
 from medr1_lib.rl.recipe import load_recipe
+from medr1_lib.rl.rewards import RewardFunction
 from medr1_lib.rl.run import Run
 from medr1_lib.rl.train import sft_target
 
@@ -163,10 +164,10 @@ class Study:
         out = asked.out / f"{base.name}-{arm}-{style}-{seed}"
         own = {"style": style, "seed": seed, "model": str(base), "data": str(asked.data)}
         recipe = load_recipe(asked.recipe).replace(max_steps=asked.steps, **asked.changes | own)
-        target, spent, further = sft_target, 0.0, None
+        target, spent, extra = sft_target, 0.0, list[RewardFunction]()
         if arm in FURTHER:
             recipe = recipe.replace(**FURTHER[arm])
-            further = CounterfactualReward(recipe) if arm == "counter" else claims_reward
+            extra.append(CounterfactualReward(recipe) if arm == "counter" else claims_reward)
         if method in ("format", "random"):
             recipe = recipe.replace(rules=method)
         if method in ("sft", "rft"):
@@ -187,7 +188,7 @@ class Study:
             recipe = load_recipe(asked.sft_recipe).replace(max_steps=steps, **own)
         recipe = recipe.replace(save_steps=asked.save_steps)
         scoring = self.items, self.settings(style), target, self.features[base]
-        return train_and_score(recipe, out, *scoring, force=True, further=further)
+        return train_and_score(recipe, out, *scoring, force=True, extra_rewards=extra)
 
     def table(self) -> pd.DataFrame:
         """The parts of the gain and the change of image reliance of each arm, in each style.

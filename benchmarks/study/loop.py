@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import get_peft_model
 
 from benchmarks.stamp import run_stamp
 from benchmarks.study.runs import score
@@ -81,10 +81,7 @@ def by_loop(recipe: Recipe, out: Path) -> tuple[Path, float]:
         torch.manual_seed(recipe.seed)
         base, processor = load_policy(Path(recipe.model), device="cpu")
         VisionCache(base)
-        lora = LoraConfig(
-            r=recipe.lora_r, lora_alpha=recipe.lora_alpha, target_modules=recipe.lora_targets
-        )
-        policy = get_peft_model(base, lora).train()
+        policy = get_peft_model(base, recipe.lora_config()).train()
         scores = rewards(recipe.style, recipe.rules)
         config = recipe.trl_config(out)
         for _ in grpo_loop(Task(policy, processor, grpo_rows(recipe), scores, config)):

@@ -12,6 +12,7 @@ from medr1_lib.data.question import Question
 from medr1_lib.evaluation.ask import Asker
 from medr1_lib.files import read_json, write_json
 from medr1_lib.model.loading import load_policy
+from medr1_lib.rl.loop import Config
 from medr1_lib.rl.recipe import Recipe
 from medr1_lib.rl.rewards import accuracy_strict
 from medr1_lib.rl.train import training_questions
@@ -42,11 +43,11 @@ def own_replies(recipe: Recipe, out: Path) -> OwnReplies:
     """
     if not (out / "data").is_dir():
         config = recipe.trl_config(out)
-        count = config.num_generations or 1
+        prompts = config.per_device_train_batch_size // config.num_generations
         table = training_questions(recipe)
-        asked = min(len(table), config.max_steps * config.per_device_train_batch_size // count)
+        asked = min(len(table), config.max_steps * prompts)
         started = time.perf_counter()
-        replies = sampled(recipe, table.select(range(asked)), count)
+        replies = sampled(recipe, table.select(range(asked)), config)
         seconds = round(time.perf_counter() - started, 1)
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / REPLIES, {"replies": replies, "sampled": asked, "seconds": seconds})
@@ -56,17 +57,20 @@ def own_replies(recipe: Recipe, out: Path) -> OwnReplies:
     return OwnReplies(out / "data", found["replies"], found["sampled"], found["seconds"])
 
 
-def sampled(recipe: Recipe, table: datasets.Dataset, count: int) -> dict[str, str]:
+def sampled(recipe: Recipe, table: datasets.Dataset, config: Config) -> dict[str, str]:
     """The first right reply to each question that has one, by scene."""
-    tokens = recipe.config["max_completion_length"]
-    asker = Asker(*load_policy(Path(recipe.model), recipe.quantize), max_new_tokens=tokens)
+    sampling = {name: getattr(config, name) for name in ("temperature", "top_p", "top_k")}
+    policy = load_policy(Path(recipe.model), recipe.quantize)
+    asker = Asker(*policy, config.max_completion_length, sampling)
     found: dict[str, str] = {}
     for first in tqdm(range(0, len(table), BATCH), desc="rejection sampling"):
         rows = table.select(range(first, min(first + BATCH, len(table)))).to_list()
         questions = [Question.from_record(row) for row in rows]
         images = [dataset.open_image(row["image"]["bytes"], row["image_id"]) for row in rows]
         chats = [asker.question_chat(question, recipe.style) for question in questions]
-        drawn = asker.sample(chats, images, count, seed=recipe.seed * len(table) + first)
+        drawn = asker.sample(
+            chats, images, config.num_generations, seed=recipe.seed * len(table) + first
+        )
         for row, replies in zip(rows, drawn, strict=True):
             right = [one for one in replies if accuracy_strict(one, row["answer"], recipe.style)]
             if right:

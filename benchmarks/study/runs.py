@@ -33,10 +33,10 @@ def train_and_score(
     target: Target = sft_target,
     features: Features | None = None,
     force: bool = False,
-    further: RewardFunction | None = None,
+    extra_rewards: Sequence[RewardFunction] = (),
 ) -> tuple[Run, pd.DataFrame]:
     """The run in `out` and the model's answers, which are kept in `out` with `-scored` after it."""
-    run = train(recipe, out, begun(out), force, target=target, further=further)
+    run = train(recipe, out, begun(out), force, target=target, extra_rewards=extra_rewards)
     scored = out.with_name(out.name + "-scored")
     return run, score(run.adapter, recipe.quantize, items, settings, scored, features)
 

@@ -56,12 +56,11 @@ def profile(answers: pd.DataFrame) -> dict[str, Any]:
         "readers": _known(real[[*READERS]].mean()),
         "letters": _known(letter_habit(real)["share"]),
     }
-    controls = [name for name in ("blank", "shuffled") if answers["control"].eq(name).any()]
-    if controls:
-        items = {name: answers.loc[answers["control"].eq(name), "item"] for name in controls}
-        asked = {name: answers[answers["item"].isin(items[name])] for name in controls}
-        tables = {name: mean_table(reliance(asked[name], name), MEASURES) for name in controls}
-        found["reliance"] = {name: _known(table["value"]) for name, table in tables.items()}
+    for name in ("blank", "shuffled"):
+        asked = answers["item"].isin(answers.loc[answers["control"].eq(name), "item"])
+        if asked.any():
+            table = mean_table(reliance(answers[asked], name), MEASURES)
+            found.setdefault("reliance", {})[name] = _known(table["value"])
     if answers["control"].str.startswith(ROTATED).any():
         found[CIRCULAR] = circular(answers)
     return found

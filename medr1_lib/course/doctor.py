@@ -7,7 +7,7 @@ import sys
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import metadata, util
 from pathlib import Path
 
 import psutil
@@ -88,12 +88,14 @@ def writable(folder: Path) -> Check:
 
 
 def packages() -> Check:
-    """Whether each package is there and fits the others, by `pip check`."""
-    check = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
-    problem = " ".join((check.stdout + check.stderr).split()) if check.returncode else ""
+    """Whether each package is there and, where there is pip, fits the others by `pip check`."""
+    problem, asked = "", [sys.executable, "-m", "pip", "check"]
+    if util.find_spec("pip"):  # uv makes environments without it
+        check = subprocess.run(asked, capture_output=True, text=True)
+        problem = " ".join((check.stdout + check.stderr).split()) if check.returncode else ""
     installed = {found.name.lower(): found.version for found in metadata.distributions()}
-    if "medr1" not in installed:
-        problem = "medr1 is not installed"
+    if missing := [name for name in ("medr1", *LIBRARIES) if name not in installed]:
+        problem = f"not installed: {', '.join(missing)}"
     found = problem or ", ".join(f"{name} {installed[name]}" for name in LIBRARIES)
     return _judge("packages", not problem, found, "run `make setup`")
 

@@ -63,7 +63,7 @@ def write(
 ) -> dict[str, Any]:
     """Convert the images of records, split the records, and write them as a data set.
 
-    With a `rule` the records come with a split; without one, a fifth is drawn for testing: whole
+    With a `rule` the records come with a test split; without one, a fifth is drawn for it: whole
     patients where they are known, else images, stratified by the right answer. Converted images
     stay in `<out>.converted` until the data set is whole, and for `again` if a record was bad.
 
@@ -85,7 +85,8 @@ def write(
             problem = f"{bad[0].problem} ({len(bad)} of {len(bad) + len(items)} records are bad)"
             raise InputError(bad[0].where, problem, bad[0].remedy)
         pixels = {path: one.pixels for path, one in done.items()}
-        sides = _apart(items, pixels, settings) if rule else _drawn(items, pixels)
+        sides = _apart(items, pixels, settings)
+        sides = sides if rule else _drawn(sides, pixels)
         parts = {name: [one for one in sides if one.split == name] for name in SIDES}
         parts = {name: part for name, part in parts.items() if part}  # an empty one cannot be read
         patients = {item.patient for item in sides} - {""}
@@ -221,7 +222,7 @@ def _apart(items: list[Item], pixels: Mapping[str, str], how: ImportSettings) ->
 
 
 def _drawn(items: list[Item], pixels: Mapping[str, str]) -> list[Item]:
-    """The records with a split; what shares a patient or pixels falls on one side."""
+    """The records, some moved to test; what shares a patient or pixels moves together."""
     together = DisjointSet(key for item in items for key in _keys(item, pixels))
     for item in items:
         keys = _keys(item, pixels)
@@ -239,17 +240,14 @@ def _drawn(items: list[Item], pixels: Mapping[str, str]) -> list[Item]:
             labels[name] = {""} | {q.modality for q in asked}
             labels[name] |= {(q.modality, q.question_type, q.answer_text.casefold()) for q in asked}
     test = {item.image for name in held_out(labels) for item in parts[name]}
-    return [
-        replace(item, split="test" if item.image in test else item.split or "train")
-        for item in items
-    ]
+    return [replace(item, split="test") if item.image in test else item for item in items]
 
 
 def held_out(groups: Mapping[str, set[Hashable]]) -> set[str]:
     """The names of the groups for testing: one in five of each label, rare labels first.
 
-    A label of three groups or more has one there at least. What that is more than its fifth, the
-    more frequent labels of its modality have less. One of fewer counts among coarser labels only.
+    Every label with three or more groups gets at least one in test. If rare labels push a modality
+    above one fifth, its frequent labels get fewer.
     """
     members = defaultdict(list)
     for name in sorted(groups):

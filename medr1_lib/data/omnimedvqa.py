@@ -113,7 +113,7 @@ def _parse(
                 raise InputError(where, "is not a JSON object", DROP)
             question, image = read(record)
             patient = next((cell(record, key) for key in PATIENT if record.get(key)), "")
-            file.items.append(Item(question, image, where, patient, file.split))
+            file.items.append(Item(question, image, where, patient, file.split or "train"))
         except InputError as error:
             file.bad.append(InputError(where, error.problem, error.remedy))
     return file

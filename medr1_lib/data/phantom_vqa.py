@@ -38,22 +38,16 @@ def stems(modality: str, attribute: str) -> list[str]:
 
 
 def questions(
-    split: str,
-    seed: int = 0,
-    per_cell: int = PER_CELL,
-    leaky: float = 0.0,
-    domain: str = "medical",
+    split: str, seed: int = 0, per_cell: int = PER_CELL, leaky: float = 0.0, domain: str = "medical"
 ) -> Iterator[Question]:
     """Yield `per_cell` questions for each modality and question type, cell by cell.
 
     All four options are right elsewhere in the same cell, and stem, value and letter are crossed:
     a rule that does not see the image is right one time in four, exactly so if `per_cell` is a
     multiple of 32. Everything follows from the `seed`; the images of the `SPLITS` are disjoint.
-
-    Args:
-        leaky: Share of questions whose distractors are never right anywhere, 0 (none) to 1; with
-            any, one test question in six shows a training image: two flaws of OmniMedVQA.
-        domain: `medical`, or `general`: everyday drawings, which have no flaws and no scanner.
+    In a share of the questions, `leaky`, distractors are never right anywhere; with any, one test
+    question in six shows a training image: two flaws of OmniMedVQA. The `domain` `general` holds
+    everyday drawings and has neither.
     """
     for kind, name, known in (("split", split, SPLITS), ("domain", domain, tuple(DOMAINS))):
         if name not in known:
@@ -92,11 +86,7 @@ def questions(
 
 
 def build(
-    out: Path,
-    seed: int = 0,
-    per_cell: int = PER_CELL,
-    leaky: float = 0.0,
-    domain: str = "medical",
+    out: Path, seed: int = 0, per_cell: int = PER_CELL, leaky: float = 0.0, domain: str = "medical"
 ) -> datasets.DatasetDict:
     """Draw the benchmark and write it: `train` (four times as many) and `test`."""
     asked = {"seed": seed, "per_cell": per_cell, "leaky": leaky, "domain": domain}

@@ -34,10 +34,6 @@ def claims(text: str) -> dict[str, str]:
     """The value that a text gives for each attribute it names, in parts `attribute: value`.
 
     Built in chapter 02.
-
-    Example:
-        >>> claims("CT, head, finding: mass")
-        {'finding': 'mass'}
     """
     parts = (part.partition(": ") for part in text.split(", "))
     return {name: value for name, colon, value in parts if colon}

@@ -149,7 +149,7 @@ class Item:
     image: str  # as the record gives it; often holds the diagnosis, so no model ever sees it
     where: str  # the file and the number of the record, from 1, for messages
     patient: str = ""  # whose images stay on one side of the split; empty where nobody says
-    split: str = ""  # empty if it has to be drawn
+    split: str = "train"  # where nobody says; some of it is drawn for testing if none is there
 
 
 def image_id(path: str) -> str:

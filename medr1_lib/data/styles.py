@@ -1,7 +1,6 @@
 """The reasoning styles: how a question is asked and how a completion is read.
 
 Three are those of Med-R1 and of the course, `STYLES`; the others are for a study of causes.
-
 Strict reading is for the reward; tolerant reading is for evaluation, and ignores punctuation.
 """
 

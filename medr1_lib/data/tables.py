@@ -232,7 +232,7 @@ class _Reader:
         asked = Question(stem, options, letter, *labels, id=self._told(row, "id", ""))
         patient = self._told(row, "patient") if "patient" in self._columns else ""
         said = self._told(row, "split") if "split" in self._columns or "split" in row else ""
-        split = _split_of(said) if said else ""
+        split = _split_of(said) if said else "train"
         if split is None:
             raise InputError(where, f"its split {said!r} is none of train, val, test", DROP)
         return Item(asked, image, where, patient, split)

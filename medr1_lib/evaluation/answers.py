@@ -58,7 +58,7 @@ def answer_to(
     tokens: int,
     letter_probs: tuple[float, ...] = (),
 ) -> Answer:
-    """A completion read in both ways, beside the question; of no style, any form is kept."""
+    """Read a completion strictly and tolerantly, and store both beside its question."""
     parsed = styles.read(completion, question.options)
     forms = (asked.style,) if asked.style in styles.STYLES else styles.STYLES
     told = vars(question) | vars(asked) | {"completion": completion, "tokens": tokens}

@@ -1,7 +1,7 @@
 """Ask a model: chats and images in; replies, samples or probabilities of letters out."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
@@ -48,6 +48,7 @@ class Asker:
     model: Policy
     processor: ImageOnlyQwen2VLProcessor
     max_new_tokens: int
+    sampling: Mapping[str, float] = field(default_factory=dict)  # else at temperature 1, uncut
 
     def chat(self, text: str) -> str:
         """A user's turn about an image, and the opening of the reply."""
@@ -70,18 +71,16 @@ class Asker:
 
     def reply_tokens(self, chats: Sequence[str], images: Sequence[Image.Image]) -> list[list[int]]:
         """The tokens of those continuations, without the one that ends them."""
-        image = base_model(self.model).config.image_token_id
-        video = getattr(self.processor, "video_token_id", image)
         # All settings are said: what a model's own configuration holds would fill the gaps.
         how = {"do_sample": False, "num_beams": 1, "repetition_penalty": 1.0}
-        return self._continued(chats, images, 1, how | {"suppress_tokens": [image, video]})
+        return self._continued(chats, images, 1, how)
 
     def sample(
         self, chats: Sequence[str], images: Sequence[Image.Image], count: int, seed: int = 0
     ) -> list[list[str]]:
-        """Draw so many continuations of each chat at temperature 1."""
+        """Draw so many continuations of each chat."""
         torch.manual_seed(seed)
-        how = {"do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0}
+        how = {"do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0, **self.sampling}
         found, together = [], max(1, ROWS // count)
         for first in range(0, len(chats), together):
             part = slice(first, first + together)
@@ -109,6 +108,8 @@ class Asker:
     def _continued(
         self, chats: Sequence[str], images: Sequence[Image.Image], count: int, how: dict[str, Any]
     ) -> list[list[int]]:
+        image = base_model(self.model).config.image_token_id
+        how["suppress_tokens"] = [image, getattr(self.processor, "video_token_id", image)]
         settings = GenerationConfig(max_new_tokens=self.max_new_tokens, **how)
         output = sample_group(self.model, self.encode(chats, images), count, settings)
         ends = self.model.generation_config.eos_token_id

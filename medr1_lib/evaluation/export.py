@@ -18,7 +18,7 @@ from pandas._libs.parsers import STR_NA_VALUES  # type: ignore[import-not-found]
 from medr1_lib import files
 from medr1_lib.analysis.recorded import ANSWERS, read_table
 from medr1_lib.data import dataset, styles
-from medr1_lib.data.question import Question, turns
+from medr1_lib.data.question import ALL_LETTERS, Question, turns
 from medr1_lib.data.source import image_id
 from medr1_lib.evaluation.answers import TURN, Answer
 
@@ -60,10 +60,8 @@ class Split:
 def _asked(one: Question | Answer, split: str) -> Row:
     """What VLMEvalKit's tables say of a question, or of an answer to one."""
     # It reads tables by pandas, to which an option `None` or `NA` would be an empty cell.
-    letters = {
-        chr(ord("A") + n): text + " " * (text in STR_NA_VALUES)
-        for n, text in enumerate(one.options)
-    }
+    told = zip(ALL_LETTERS, one.options, strict=False)
+    letters = {letter: text + " " * (text in STR_NA_VALUES) for letter, text in told}
     groups = {"category": one.question_type, "l2-category": one.modality, "split": split}
     return {"id": one.id, "question": one.question, **letters, "answer": one.answer, **groups}
 

@@ -106,9 +106,8 @@ class EvalSet:
             for control in ("none", *plain, *(self.questions[item].rotations if turned else ()))
             if control != "shuffled" or self.questions[item].modality not in alone
         ]
-        rank = {
-            item: place for place, item in enumerate(sorted(chosen, key=self._lengths.__getitem__))
-        }
+        by_length = sorted(chosen, key=self._lengths.__getitem__)
+        rank = {item: place for place, item in enumerate(by_length)}
         return sorted(
             prompts,
             key=lambda one: (rank[one.item] // CHUNK, one.shown is None, one.style, rank[one.item]),

@@ -315,7 +315,7 @@ def run_job(job: Job, folder: Path) -> None:
     notes |= {"evaluate_seconds": round(time.perf_counter() - start, 1), "hardware": hardware()}
     notes |= {"threads": torch.get_num_threads(), "recipe": job.recipe.to_dict()}
     notes["date"] = time.strftime("%Y-%m-%d")
-    files.atomic_write(folder / JOB, (json.dumps(notes, indent=1) + "\n").encode())
+    files.write_json(folder / JOB, notes)
 
 
 def _card(data: str) -> dict[str, Any]:

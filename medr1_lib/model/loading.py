@@ -240,7 +240,7 @@ def _load_model(
         raise InputError(file, "asks for a kernel from elsewhere", "remove its attn_implementation")
     if re.search(r'"(depth|num_hidden_layers)": \d{4}', json.dumps(config)):
         raise InputError(file, "asks for a thousand layers or more", AGAIN)
-    settings: dict[str, Any] = {"dtype": dtype}
+    settings: dict[str, Any] = {"dtype": dtype, "output_loading_info": True}
     settings["device_map"] = device if device == "auto" else {"": device}
     # No pickle, whatever the directory holds.
     settings |= {"use_safetensors": True, "attn_implementation": "sdpa", "local_files_only": True}
@@ -253,7 +253,6 @@ def _load_model(
             llm_int8_skip_modules=NOT_QUANTIZED,
         )
     with refusing(path, "its weights cannot be read", AGAIN):
-        settings["output_loading_info"] = True
         loaded: Any = AutoModelForImageTextToText.from_pretrained(path, **settings)
     model, info = loaded
     if info["missing_keys"]:

@@ -42,15 +42,9 @@ def prefill(model: Policy, inputs: Mapping[str, Tensor]) -> PromptCache:
     cache = DynamicCache(config=core.config.get_text_config())
     # The last token is left to the completions: each begins with a copy of it, so that every token
     # of a completion has an output of its own that predicts it.
-    model(
-        input_ids=ids[:, :-1],
-        attention_mask=mask[:, :-1],
-        position_ids=positions[..., :-1],
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-        **{name: inputs[name] for name in PIXELS if name in inputs},
-    )
+    given: dict[str, Any] = {name: inputs[name] for name in PIXELS if name in inputs}
+    given |= {"input_ids": ids[:, :-1], "attention_mask": mask[:, :-1], "use_cache": True}
+    model(**given, position_ids=positions[..., :-1], past_key_values=cache, logits_to_keep=1)
     # A chat prompt ends in text, whose three positions are the same.
     return PromptCache(cache, mask[:, :-1], ids[:, -1:], positions[0, :, -1:])
 
@@ -96,7 +90,7 @@ def packed_inputs(
 
 
 def packed_outputs(outputs: Tensor, completions: Tensor) -> Tensor:
-    """What a pass over `packed_inputs` says of the completions, (completions, tokens, ...)."""
+    """Cut the completions' part out of a model output over `packed_inputs`."""
     own = outputs[:, -completions.numel() // len(outputs) :]
     return own.reshape(*completions.shape, *outputs.shape[2:])
 
@@ -153,17 +147,18 @@ def decode_group(
     def step(tokens: Tensor) -> Tensor:
         nonlocal visible, position
         visible = torch.cat([visible, own], 3)
-        hidden = model.model.language_model(
-            input_ids=tokens.view(rows, count),
-            attention_mask=visible,
-            position_ids=position,
-            past_key_values=prompts.cache,
-            use_cache=True,
-        ).last_hidden_state
+        hidden = next_hidden(model, tokens.view(rows, count), visible, position, prompts.cache)
         position = position + 1
         return model.lm_head(hidden).flatten(0, 1).float()
 
     return decode(step, input_ids, logits_processor, stopping_criteria, generation_config)
+
+
+def next_hidden(model: Any, tokens: Tensor, mask: Tensor, position: Tensor, cache: Any) -> Tensor:  # noqa: ANN401
+    """What the language model makes of tokens that follow those in the cache, which grows."""
+    given: dict[str, Any] = {"past_key_values": cache, "use_cache": True}
+    given |= {"input_ids": tokens, "attention_mask": mask, "position_ids": position}
+    return model.model.language_model(**given).last_hidden_state
 
 
 def decode(

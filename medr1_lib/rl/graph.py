@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList, StaticCache, StoppingCriteriaList
 
-from medr1_lib.rl.generation import PromptCache, decode
+from medr1_lib.rl.generation import PromptCache, decode, next_hidden
 
 Untyped: TypeAlias = Any  # as in `generation.decode_group`
 BUCKET = 64  # a prompt gets a multiple of so many places, so that few recordings serve all lengths
@@ -79,13 +79,7 @@ class DecodingStep:
 
     def _run(self) -> Tensor:
         self._mask.index_fill_(3, self._place, True)
-        hidden = self._model.model.language_model(
-            input_ids=self._tokens,
-            attention_mask=self._mask,
-            position_ids=self._position,
-            past_key_values=self._cache,
-            use_cache=True,
-        ).last_hidden_state
+        hidden = next_hidden(self._model, self._tokens, self._mask, self._position, self._cache)
         self._place += 1
         self._position += 1
         return self._model.lm_head(hidden[:, -1]).float()

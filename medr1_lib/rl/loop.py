@@ -4,6 +4,7 @@ Shapes as in `rl.grpo`: P prompts with G rollouts each make B rollouts of T toke
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
 from typing import Any, TypeAlias
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import GenerationConfig, get_scheduler
 
 from medr1_lib.data.styles import user_turn
+from medr1_lib.errors import InputError
 from medr1_lib.model.loading import ImageOnlyQwen2VLProcessor as Processor
 from medr1_lib.rl.generation import packed_inputs, packed_outputs, sample_group
 from medr1_lib.rl.grpo import group_advantages, grpo_loss, token_logps, token_weights
@@ -65,7 +67,11 @@ class Task:
         self.max_norm, self._rewards = config.max_grad_norm, rewards
         self.weights = [weight for weight in policy.parameters() if weight.requires_grad]
         prompts = config.per_device_train_batch_size // self.group
-        self._batches = (rows[at : at + prompts] for at in range(0, len(rows), prompts))
+        if len(rows) < prompts:
+            problem = f"{len(rows)} questions are left, and a batch takes {prompts}"
+            raise InputError("grpo_loop", problem, "use more questions or a smaller batch")
+        starts = range(0, len(rows) - prompts + 1, prompts)  # of full batches
+        self._batches = (rows[at : at + prompts] for at in cycle(starts))
 
     def sample(self) -> tuple[Tensor, Tensor]:
         """G rollouts of each of the next prompts, and their mask, [B, T]."""

@@ -14,6 +14,7 @@ from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type
 
 import torch
 import yaml
+from peft import LoraConfig
 from transformers import GenerationConfig, get_scheduler
 from trl.scripts.utils import TrlParser
 from trl.trainer.grpo_config import GRPOConfig
@@ -125,6 +126,12 @@ class Recipe:
     def replace(self, **changes: object) -> "Recipe":
         """A copy with other values, of the recipe's own keys or of the configuration's."""
         return Recipe.from_dict(self.to_dict() | changes)
+
+    def lora_config(self) -> LoraConfig:
+        """PEFT's configuration of the adapter."""
+        # No dropout: TRL samples and scores in training mode, where ratio and KL would be noisy.
+        rank, alpha, targets = self.lora_r, self.lora_alpha, self.lora_targets
+        return LoraConfig(r=rank, lora_alpha=alpha, target_modules=targets)
 
     def trl_config(self, out: Path) -> Any:  # noqa: ANN401 - one of `CONFIGS`
         """TRL's configuration of this run into the folder `out`; what contradicts is refused."""

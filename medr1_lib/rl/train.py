@@ -14,7 +14,7 @@ import datasets
 import numpy as np
 import torch
 from accelerate import PartialState
-from peft import LoraConfig, PeftModel
+from peft import PeftModel
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback, TrainerState
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
@@ -61,15 +61,15 @@ def train(
     force: bool = False,
     callbacks: Sequence[TrainerCallback] = (),
     target: Target = sft_target,
-    further: RewardFunction | None = None,
+    extra_rewards: Sequence[RewardFunction] = (),
 ) -> Run:
     """Train an adapter into the folder `out`, with log, completions and a card (from chapter 06).
 
     With `resume`, the run in it goes on at its last sound checkpoint, to the result that it would
     have had without the interruption; with `force`, a pre-flight that finds nothing to learn from
-    is no obstacle. `further` is a reward beside those of the recipe; its attribute `trainer` is
-    set. Raises an `InputError` if recipe, data, model or folder are not fit for it, no group of
-    rollouts has rewards that differ, or the disk or the GPU is full.
+    is no obstacle. `extra_rewards` stand beside those of the recipe; where one has an attribute
+    `trainer`, it is set. Raises an `InputError` if recipe, data, model or folder are not fit for
+    it, no group of rollouts has rewards that differ, or the disk or the GPU is full.
     """
     config = recipe.trl_config(out)
     folder = RunFolder(out, recipe, resume)
@@ -81,7 +81,7 @@ def train(
         with folder.reserved(everyone.is_main_process), _plain_errors(config):
             start = folder.checkpoint
             rules = notes_in(out).get("rules") if start else None
-            trainer = make_trainer(recipe, config, target, rules, further)
+            trainer = make_trainer(recipe, config, target, rules, extra_rewards)
             if start is None:
                 trainer.add_callback(PreflightCallback(folder, trainer, force, recipe))
             else:
@@ -157,12 +157,12 @@ def make_trainer(
     config: GRPOConfig | SFTConfig,
     target: Target = sft_target,
     rules: str | None = None,
-    further: Any = None,  # noqa: ANN401 - a reward to which an attribute is given
+    extra_rewards: Sequence[Any] = (),  # functions, or objects that can be called
 ) -> Ours:
     """Model, adapter, data and rewards (by `rules` that a pre-flight chose) made into a trainer."""
     kind: Any = SupervisedTrainer
     if isinstance(config, GRPOConfig):
-        paying = [*_rewards(recipe, rules or recipe.rules), *filter(None, [further])]
+        paying = [*_rewards(recipe, rules or recipe.rules), *extra_rewards]
         kind = functools.partial(PolicyTrainer, reward_funcs=paying)
         data = grpo_rows(recipe)
         needed = (config.generation_batch_size or 1) // (config.num_generations or 1)
@@ -176,18 +176,14 @@ def make_trainer(
     # doubles their memory, and the adapter freezes the base anyway.
     device = str(config.device)
     model, processor = load_policy(Path(recipe.model), recipe.quantize, device, trainable=True)
-    if not config.use_cpu and device != "mps":  # of a GPU by Apple, CUDA knows nothing
+    if not config.use_cpu:
         check_room(recipe, config, model, encode(processor, data[:1])["input_ids"].shape[1])
-    # Dropout stays 0: TRL samples and scores in training mode, where it would make the ratio and
-    # the KL noisy.
-    rank, alpha, targets = recipe.lora_r, recipe.lora_alpha, recipe.lora_targets
-    lora: LoraConfig | None = LoraConfig(r=rank, lora_alpha=alpha, target_modules=targets)
+    lora = None if isinstance(model, PeftModel) else recipe.lora_config()
     if isinstance(model, PeftModel):  # go on with it; TRL keeps a copy as the reference
         own: Any = model.peft_config["default"]
         for name, there in (("lora_r", own.r), ("lora_alpha", own.lora_alpha)):
             if there != getattr(recipe, name):
                 raise InputError(recipe.model, f"has {name} {there}", f"set {name} so")
-        lora = None
     # The processor is handed over: `AutoProcessor` would want torchvision for videos.
     given = {"args": config, "train_dataset": data, "processing_class": processor}
     kinds = ValueError, ImportError, RuntimeError  # of `report_to` or `lora_targets`
@@ -196,8 +192,9 @@ def make_trainer(
     if recipe.quantize == "nf4-unpacked":
         unpack(trainer.model)
     trainer.remove_callback(PrinterCallback)
-    if further:
-        further.trainer = trainer
+    for reward in extra_rewards:
+        if hasattr(reward, "trainer"):
+            reward.trainer = trainer
     return trainer
 
 
@@ -375,7 +372,8 @@ class PreflightCallback(TrainerCallback):
                 notes["rules"] = "strict"
                 if stats.format < FORMED:
                     notes["rules"] = "published"
-                    self._trainer.reward_funcs = _rewards(self._recipe, "published")
+                    rules = _rewards(self._recipe, "published")
+                    self._trainer.reward_funcs[: len(rules)] = rules  # the extra ones stay
                     stats = preflight(self._trainer, questions)
                 print(f"rules: {notes['rules']}, for {stats.format:.0%} keep the form at first")
             if not self._force:

@@ -72,13 +72,13 @@ def main(arguments: list[str]) -> int:
         parser.error("--record takes the minutes of all chapters, so --chapters cannot be said")
     chapters = chosen(kernel.NOTEBOOKS, options.chapters)
     alone = options.record or options.tier == "gpu" or os.cpu_count() == 1
-    told = options.out, options.tier, options.keep_going, 1 if alone else 2
+    at_a_time = 1 if alone else 2
     begin = time.monotonic()
-    results, failed = course(chapters, *told)
+    results, failed = course(chapters, options.out, options.tier, options.keep_going, at_a_time)
     clock = (time.monotonic() - begin) / 60
     if results and (options.keep_going or not failed):
         figures = sum(len(result.figures) for result in results)
-        print(f"\n{table(results)}\n{clock:.1f} minutes by the clock, {told[-1]} at a time\n")
+        print(f"\n{table(results)}\n{clock:.1f} minutes by the clock, {at_a_time} at a time\n")
         print(f"Executed notebooks: {options.out}; {figures} figures there")
     if failed:
         print(f"failed: {', '.join(failed)}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,9 +55,11 @@ def _sector(top: float, opening: float) -> Finish:
     return _field(np.minimum(np.minimum(sides, skin), 0.94 - 0.16 * X**2 - Y), 0.03)
 
 
-def _glare(grey: Map, rng: np.random.Generator) -> Map:
-    for x, y in rng.uniform(-0.9, 0.9, (7, 2)):
-        grey = paint(grey, step(0.07 - np.hypot(X - x, (Y - y) * 2), 0.05), 1.0)
+def _flecks(
+    grey: Map, rng: np.random.Generator, n: int, reach: float, size: float, soft: float, flat: int
+) -> Map:
+    for x, y in rng.uniform(-reach, reach, (n, 2)):
+        grey = paint(grey, step(size - np.hypot(X - x, (Y - y) * flat), soft), 1.0)
     return grey
 
 
@@ -70,12 +73,6 @@ def _scan_columns(grey: Map, rng: np.random.Generator) -> Map:
     coarse = np.repeat(grey[:, ::4], 4, axis=1)
     shaken = np.repeat(rng.normal(0, 0.05, len(grey) // 4), 4).astype(np.float32)
     return coarse + shaken
-
-
-def _snow(grey: Map, rng: np.random.Generator) -> Map:
-    for x, y in rng.uniform(-1, 1, (30, 2)):
-        grey = paint(grey, step(0.03 - np.hypot(X - x, Y - y), 0.03), 1.0)
-    return grey
 
 
 def _rician(grey: Map, rng: np.random.Generator) -> Map:
@@ -102,14 +99,14 @@ FINISHES: dict[str, Finish] = {
     "curved": _sector(0.16, 0.72),
     "phased": _sector(0.04, 0.5),
     "aperture": _field(0.97 - np.hypot(X, Y), 0.04),
-    "glare": _glare,
+    "glare": partial(_flecks, n=7, reach=0.9, size=0.07, soft=0.05, flat=2),
     "bubbles": _bubbles,
     "columns": _scan_columns,
     "hatched": lambda grey, rng: grey + 0.06 * np.sin(50 * (X + Y) + texture(rng, 4)),
     "rain": lambda grey, rng: (
         grey + 0.12 * step(np.sin(36 * (X + 0.3 * Y) + 3 * texture(rng, 8)) - 0.9, 0.1)
     ),
-    "snow": _snow,
+    "snow": partial(_flecks, n=30, reach=1.0, size=0.03, soft=0.03, flat=1),
 }
 VIEWS: dict[str, Callable[[Plane], Plane]] = {
     "frontal": lambda plane: plane,
@@ -132,9 +129,8 @@ def draw(scene: Scene) -> Image.Image:
     """Draw a phantom: 112 x 112 RGB, the same pixels for the same scene; it imitates no disease."""
     rng = np.random.default_rng(scene.seed)
     look = LOOKS[scene.modality][scene.acquisition]
-    plane = Plane(X, Y).moved(
-        rng.uniform(-0.08, 0.08), rng.uniform(0.94, 1.06), tuple(rng.uniform(-0.05, 0.05, 2))
-    )
+    angle, scale = rng.uniform(-0.08, 0.08), rng.uniform(0.94, 1.06)
+    plane = Plane(X, Y).moved(angle, scale, tuple(rng.uniform(-0.05, 0.05, 2)))
     painter = getattr(painters, OWNED[scene.modality]["anatomies"][scene.anatomy])
     grey = look.grey(painter(VIEWS[look.view](plane), rng))
     grey = grey * np.float32(rng.uniform(0.8, 1.08)) + np.float32(rng.uniform(-0.04, 0.08))
