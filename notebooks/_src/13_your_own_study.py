@@ -574,7 +574,7 @@ for claim, gaps in found.items():
 ledger.settle({claim: verdict(gaps) for claim, gaps in found.items()})
 
 # %% [markdown]
-# In the record, neither claim holds by the rule. Of the second claim only the first part is below zero; the second part
+# In the record, neither claim holds by the rule. Of both claims, only the first part is below zero; the second part
 # is open. But the intervals of chapters 11 and 12, which know the questions as well
 # as the seeds, contain zero for both. So the careful reading is: neither claim was shown here, nor its opposite.
 #
