@@ -359,10 +359,9 @@ def _report(records: "DataFrame", other: "DataFrame | None", options: argparse.N
         report[style] |= profile(replies)
         print(f"\n{options.model or options.answers}, {style}:\n{summary_table(report[style])}")
         print(f"guess: {100 * report[style]['guess']:.1f} are right by chance alone")
-        print("unread: replies that name no option; they count as wrong")
+        print("unread: completions that name no option; they count as wrong")
         print(profile_text(report[style]))
-        for named, answers in () if other is None else other.groupby("style", sort=False):
-            name = str(named)
+        for name, answers in () if other is None else other.groupby("style", sort=False):
             if name == style or OUTSIDE in (name, style):
                 pair = compare(answers[answers["control"] == "none"], real)
                 gain, low, high = (100 * one for one in (pair.difference, *pair.interval))

@@ -163,6 +163,35 @@ def recorded_run(name):
     return log[log["name"] == name]
 
 
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [
+        ("healthy", "none"),
+        ("hidden thoughts, strict", "none"),
+        ("one answer", "no spread"),
+        ("all cut off", "cut off"),
+        ("cut short", "cut off"),
+        ("too slow", "too slow"),
+        ("too fast", "too fast"),
+    ],
+)
+def test_the_first_no_in_the_order_of_the_curves_is_the_verdict_of_the_key(name, verdict):
+    """Questions 1 to 3 of the first five steps, then 1 to 4 of the last five."""
+    run = recorded_run(name).drop(columns="name")
+    first, last = run.head(5).mean(), run.tail(5).mean()
+    answers = [
+        (fault, holds)
+        for end in (first, last)
+        for fault, holds in (
+            ("no spread", end["entropy"] < 0.05),
+            ("too fast", end["kl"] > 0.5),
+            ("cut off", end["truncated"] > 0.5),
+        )
+    ]
+    answers += [("too slow", last["kl"] < 5e-3), ("none", True)]
+    assert next(fault for fault, holds in answers if holds) == verdict
+
+
 def test_a_limit_that_is_too_short_cuts_off_at_first_and_is_no_collapse():
     run = recorded_run("cut short")
     length, truncated = run["completion_length"], run["truncated"]

@@ -123,7 +123,7 @@ CHAPTERS = {
         {"per_cell=80)": "per_cell=1)", "per_cell=12)": "per_cell=1)", '"MRI", 60': '"MRI", 2'},
         "intervals clear of zero: none",
     ),
-    "13": ({"range(9)": "range(5)"}, r"GRPO can work here: False.*\d+ test questions"),
+    "13": ({"range(9)": "range(5)"}, r"the base keeps the form: 0%.*\d+ test questions"),
 }
 
 

@@ -8,7 +8,8 @@ from medr1_lib.files import read_json, write_json
 
 CLAIMS = {
     "generalizes": "RL generalizes further than SFT to modalities and question types held back",
-    "thinking": "After RL, a model answers better with no rationale, or with it after the answer",
+    "thinking": "After RL, a model answers better without a rationale than with one before the"
+    " answer, and also better with one after it",
     "size": "A model of 2 billion parameters with RL beats one of 72 billion without",
 }
 

@@ -61,7 +61,8 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 #
 # 1. RL generalizes further than supervised fine-tuning (SFT), where the model is shown the right
 #    answers. Trained on CT images, say, it also becomes better at MRI.
-# 2. After RL, a model answers better if it leaves its reasoning out, or writes it after the answer.
+# 2. After RL, a model answers better without a rationale, that is, a text that explains the answer, than with
+#    one before the answer. It also answers better with one after it.
 # 3. A model of 2 billion parameters, trained with RL, beats one of 72 billion parameters that was not.
 #
 # This course tests the first two on a small scale, on your own machine. It cannot test the third. That

@@ -119,7 +119,7 @@ tell("before", before)
 # %% [markdown]
 # `right` is the tolerant reading of chapter 02, and chance is 25 %. If the whole interval is above chance,
 # the base knows something. `in form` counts the completions that have exactly the form that the prompt shows.
-# If the base keeps the form already, training cannot gain anything there. Remember both lines for section 6.
+# If the base keeps the form already, training cannot gain anything there.
 #
 # ## 2 The recipe
 #
@@ -202,7 +202,7 @@ for rate in (1e-3, 1e-6):
 # could not bring any entry beyond 0.0001, and the policy would stay the base. TRL's default is meant for
 # training *all* weights of a large model for thousands of steps. There, published runs use rates between
 # $10^{-6}$ and $10^{-5}$. Adapters take about ten times as much. Our model is tiny and the run is short, so
-# its recipe takes $10^{-3}$. Chapter 07 shows runs with rates that are too high and too low.
+# its recipe takes $10^{-3}$.
 #
 # The rate falls in a straight line to zero (`lr_scheduler_type`). Early steps move the policy to where it
 # should be. At a high rate, late steps would only follow the noise of single groups. A small rate averages
@@ -217,7 +217,7 @@ for rate in (1e-3, 1e-6):
 # One call trains the model. It loads the base, adds an adapter to the language model, and leaves the vision
 # tower frozen. First it samples some groups without learning. This check is the *pre-flight*: it refuses to
 # start if no group has spread. In the figure, pale lines are single steps, and strong lines are the mean of
-# the last ten, drawn from step 10 on. While you wait: which curves should rise, which should not, and which one is missing?
+# the last ten, drawn from step 10 on. While you wait: which curves should rise, which should not, and what is missing?
 
 # %% mystnb={"image": {"alt": "Six panels over the steps of the run, pale for single steps and strong for the running mean: reward, its two parts accuracy and format, KL from the base, completion length in tokens, entropy, and gradient norm."}}
 from medr1_lib.analysis.plots import curves
@@ -234,7 +234,8 @@ else:
     plt.close()
 
 # %% [markdown]
-# The loss is missing. Its reward part is zero in every step (chapter 05), so it does not show progress.
+# Reward and KL should rise; form has no room. The loss is missing, since its reward part is zero in every step
+# (chapter 05). The share of groups without spread is missing too: see the next table.
 #
 # Every step asks other questions. So the curve jumps, and the best single step is luck. The running mean is no test either: its questions are those of training, and
 # completions are drawn at random.
@@ -258,8 +259,9 @@ rollouts["third"] = thirds(rollouts)
 
 # %% [markdown]
 # Groups with spread are *mixed*. A group whose rollouts are all right is *solved*. If all are equally wrong, it is
-# *stuck*: the reward teaches nothing about this question any more. The log counts the mixed groups of all prompts. Solved
-# and stuck are counted in the few groups whose rollouts the run keeps (`groups`): a rough sample.
+# *stuck*: the reward teaches nothing about this question any more. The log counts the mixed groups of all prompts. A live
+# run keeps the rollouts of all groups, a recorded run only a few (column `groups`). Does *mixed* fall? Are most of the
+# others solved?
 
 # %%
 points = rollouts.groupby(["third", "step", "image_id"])["points"]
@@ -288,7 +290,7 @@ RolloutExplorer(some, pictures)
 # %% [markdown]
 # How many rollouts with the full reward do not name both the true modality and the true part of the body? The
 # interval is over *groups*, because the eight rollouts of a group share an image and often make the same
-# mistake. An interval over single rollouts would be too narrow.
+# mistake.
 
 
 # %%
@@ -457,8 +459,8 @@ gain_parts = checks.gain_parts(gain_parts)
 
 # %% [markdown]
 # The library's `change` does the same question by question, and `gain_table` adds intervals over images. Its
-# values should equal yours. Read the table in this order. Is the interval of *knowledge* above zero? How
-# large is knowledge beside the other two parts? Look at the total last.
+# values should equal yours. Is the interval of *knowledge* above zero? How large is it beside the other two parts?
+# Look at the total last. Its interval comes from drawing images, so it differs a little from that of section 5.
 
 # %%
 mine = gain_parts(*(means[name].to_dict() for name in ("before", "after")))
@@ -481,8 +483,8 @@ print("the library's values are yours:", agree)
 # and habit first, and accuracy can rise by many points without any knowledge. Our base keeps the form and uses its letters
 # nearly evenly. So it has mostly knowledge to gain.
 #
-# This was one run on one base. The interval takes into account that other questions could have been drawn. It
-# does not know how much another training would differ.
+# This was one run on one base. The interval does not know how much another training would differ. Section 7 asks mostly
+# other questions than a live test, so its base has another share.
 #
 # ## 7 What must stand beside a gain
 #
@@ -499,14 +501,14 @@ print("the library's values are yours:", agree)
 # | GRPO | the recipe | the method |
 #
 # `benchmarks/study/learning.py` trains and tests all of them on the shipped base, with the same number of updates. Every
-# bar is split into its parts, and is the mean of three trainings. A black mark is the whole gain. Its 95 % interval is
-# over images and trainings; three trainings say little about the luck of a fourth. GRPO also trained two other bases: a circle is
-# the whole gain of one. **Predict**: which bars will stand at zero?
+# bar is the mean of some trainings, split into its parts. The 95 % interval of the whole gain is over images and
+# trainings; so few trainings say little about the luck of another. GRPO also trained other bases.
+# **Predict**: which bars will stand at zero?
 
 
 # %% tags=["hide-input"]
 def bars(axis, style, runs, table):
-    """The bars of one style, and the whole gain of each as a black mark."""
+    """The bars of one style, and the whole gain of each."""
     own = next(run for run in runs if (run["arm"], run["style"]) == ("base", style))
     base = own["readers"]
     lacks = base["forced"] - base["strict"], base["corrected"] - base["forced"], 0
@@ -515,23 +517,24 @@ def bars(axis, style, runs, table):
     found = rows.pivot(index="arm", columns="part", values=["value", "low", "high"])
     found = found.loc[[name for name in ARMS.values() if name in found.index]]
     heights = pd.concat([100 * top, found["value"][list(COLORS)]])
-    for sign in (1, -1):
-        part = sign * (sign * heights).clip(lower=0)
-        bottom = part.cumsum(axis=1) - part
+    for part in (heights.clip(lower=0), heights.clip(upper=0)):
+        left = part.cumsum(axis=1) - part
         for name, color in COLORS.items():
-            axis.bar(heights.index, part[name], bottom=bottom[name], color=color)
+            look = {"left": left[name], "color": color, "label": name}
+            axis.barh(heights.index, part[name], **look)
     whole = found.xs("strict", axis=1, level="part")
     reach = [whole["value"] - whole["low"], whole["high"] - whole["value"]]
-    axis.errorbar(whole.index, whole["value"], reach, fmt="D", ms=4, c="black")
+    look = {"fmt": "kD", "ms": 4, "label": "whole gain"}
+    axis.errorbar(whole["value"], whole.index, xerr=reach, **look)
     for run in runs:
-        other = run["base"] != own["base"] and run["style"] == style
-        if other and run["arm"] == "grpo":
-            axis.plot(ARMS["grpo"], 100 * run["gain"]["strict"], "o", c="grey")
-    axis.tick_params(axis="x", rotation=90)
+        made = run["arm"], run["style"], run["base"] == own["base"]
+        if made == ("grpo", style, False):
+            gain = 100 * run["gain"]["strict"]
+            axis.plot(gain, ARMS["grpo"], "o", c="grey", label="another base")
     axis.set_title(f"{style}, base {base['strict']:.0%}")
 
 
-# %% mystnb={"image": {"alt": "A panel with up to seven bars for each recorded style, the gain over the base in points: base, corrected base, format only, random, SFT on letters, rejection sampling with SFT, and GRPO. Bars are stacked from form, habit and knowledge, negative parts below zero; black marks show the whole gain with its interval, grey circles the whole gain of GRPO on two other bases."}}
+# %% mystnb={"image": {"alt": "A panel with up to seven horizontal bars for each recorded style, the gain over the base in points: base, corrected base, format only, random, SFT on letters, rejection sampling with SFT, and GRPO. Bars are stacked from form, habit and knowledge, negative parts left of zero; black diamonds show the whole gain with its interval, grey circles the whole gain of GRPO on other bases."}}
 ARMS = {"format": "format only", "random": "random", "sft": "SFT on letters"}
 ARMS |= {"rft": "rejection + SFT", "grpo": "GRPO"}
 COLORS = {"form": "C1", "habit": "C0", "knowledge": "C2"}
@@ -541,16 +544,19 @@ table = pd.DataFrame(record["table"]).query(
 )  # on the base that all share
 table[["value", "low", "high"]] *= 100  # points
 styles = ["no_think", "think_before", "think_after"]
-runs, n = record["runs"], record["questions"]
-print(f"base {runs[0]['base']}, {record['steps']} steps, n = {n}", end=", ")
-print("models of a bar:", table["models"].max())
-shape = {"figsize": (10, 4), "sharey": True, "layout": "constrained"}
-figure, panels = plt.subplots(1, len(styles), squeeze=False, **shape)
+runs, n = record["runs"], f"n = {record['questions']} questions"
+n += f" x {table['models'].max()} trainings; 95 % intervals"
+print(f"base {runs[0]['base']}, {record['steps']} steps")
+shape = {"figsize": (10, 3.8), "sharex": True, "sharey": True}
+shape |= {"squeeze": False, "layout": "constrained"}
+figure, panels = plt.subplots(1, len(styles), **shape)
 for axis, style in zip(panels.flat, styles, strict=True):
     bars(axis, style, runs, table)
-panels[0, 0].set_ylabel("gain over the base (points)")
-colors = [plt.Rectangle((0, 0), 1, 1, color=color) for color in COLORS.values()]
-figure.legend(colors, list(COLORS), loc="outside lower center", ncol=3)
+panels[0, 0].invert_yaxis()
+figure.supxlabel(f"gain over the base (points; {n})", fontsize="medium")
+marks, names = axis.get_legend_handles_labels()
+marks = dict(zip(names, marks, strict=True))  # one of each name
+figure.legend(marks.values(), marks, loc="outside upper center", ncol=5)
 plt.show()
 
 # %% [markdown]
@@ -574,16 +580,16 @@ for style in styles:
 # %% [markdown]
 # Read the bars in this order.
 #
-# *Format only* and *random* know no answer. What they gain needs none, so subtract it first. **In the record:** neither
-# adds knowledge in any style. In `no_think`, *random* is below zero. A random reward moves the policy in a random
+# *Format only* and *random* know no answer. What they gain needs none, so subtract it first. **In the record:** in no
+# style is the interval of their knowledge above zero. In `no_think`, *random* is below zero. A random reward moves the policy in a random
 # direction, and this can cost accuracy.
 #
 # *Corrected base* shows what one constant per letter can do without training. **In the record:** about one point or less.
 # The base keeps the form, and its letters are nearly even. So what the other bars gain is mostly knowledge.
 #
 # *SFT on letters* uses the same labels as GRPO's reward. In the styles with a rationale, its targets have an empty one,
-# since nobody wrote rationales. **In the record:** in `no_think` and `think_after` it gains as much as GRPO. So this
-# figure does not show that the labels need reinforcement there. In `think_before` it gains about a third as much, and
+# since nobody wrote rationales. **In the record:** in `no_think` and `think_after` its gain is not shown to differ
+# from GRPO's. So this figure does not show that the labels need reinforcement there. In `think_before` it gains about a third as much, and
 # its interval contains zero.
 #
 # *Rejection sampling + SFT* never pushes a wrong rollout down. This is the main difference from GRPO. **In the record:**
@@ -608,8 +614,6 @@ for style in styles:
 # | `{"num_generations": 2}` | Four times as many questions a step. What happens to the spread? |
 # | `{"learning_rate": 1e-4}` | Exercise 1 says how far a weight can go now. |
 # | `{"num_iterations": 4}` | Four times as many updates with the same rollouts. |
-#
-# A wrong prediction is useful if you can say why it was wrong.
 
 # %%
 WHAT, SHORT = {"rules": "format"}, 20
@@ -635,7 +639,7 @@ else:
 #
 # Format only and random have their bars in section 7, after more steps. Chapter 07 has recorded curves of a
 # rate that is too high, of one that is too low and of a missing penalty. If all rollouts of a group earn the
-# same reward, the group has no spread and moves nothing. A reward that is the same for all letters cannot
+# same reward, the group has no spread and no reward gradient; only the penalty still pulls. A reward that is the same for all letters cannot
 # prefer the right letter. If the shares of the letters change anyway, this is a new *habit*, and the
 # corrected reader does not rise. Groups of two have spread less often: chapter 04 has the curve. Four updates
 # with each batch move the policy further per rollout, and the clip limits how far.

@@ -43,7 +43,6 @@ from matplotlib import pyplot as plt
 from scipy.special import log_softmax
 
 from medr1_lib.course import checks, ledger, tiers
-from medr1_lib.data.phantom_vqa import values
 
 tier = tiers.start(7)
 from medr1_lib.analysis.plots import curves
@@ -137,26 +136,30 @@ print("healthy minus it, last 20 steps:", gain)
 # the 20 steps. If you have no such second run, ask the base the questions of the last steps, or test both models as
 # in chapter 06.
 #
-# Read the columns of a run in the order of the next figure. Go on to the next question only if the answer to the one before
-# is yes.
+# Read the columns of a run in the order of the next figure. Ask questions 1 to 3 about the first steps, then ask all of
+# them about the last. Stop at the first no. The limit of the KL, 0.5, is one for the runs of this record.
+#
+# Question 1 is about the rollouts and not about their rewards. Rollouts that differ can all earn the same, for example if
+# none of them ends. Then `zero_std_groups` is 1 as well, and questions 2 and 3 tell the cause.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "A chain of five boxes with arrows. First: is there spread? If no, the signal is dead. Second: do completions end? If no, they are cut off. Third: are KL and gradient in bounds? If no, the rate is wrong. Fourth: is the reward above that of the base on the same questions? If no, the run has learned nothing yet. Fifth: do the rollouts deserve it? If no, the reward is cheated."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "A chain of six boxes with arrows. First: do rollouts differ, by the entropy? If no, there is no spread. Second: is the KL below 0.5? If no, the run is too fast. Third: do completions end? If no, they are cut off. Fourth: does the run move, by KL and gradient? If no, it is too slow. Fifth: is the reward above that of the base on the same questions? If no, the run has learned nothing yet. Sixth: do the rollouts deserve it? If no, the reward is cheated."}}
 from medr1_lib.course.sketch import sketch
 
 ASKED = {
-    "spread": "1 spread?\nzero_std_groups,\nentropy",
-    "ends": "2 do they end?\ntruncated,\nlength",
-    "moves": "3 does it move,\nand not too far?\nKL, grad_norm",
-    "reward": "4 more reward\nthan the base, same\nquestions?",
-    "read": "5 do rollouts\ndeserve it?\nread five",
+    "differ": "1 do rollouts\ndiffer?\nentropy",
+    "near": "2 not too far?\nKL below 0.5",
+    "ends": "3 do they end?\ntruncated,\nlength",
+    "moves": "4 does it\nmove? KL,\ngrad_norm",
+    "reward": "5 more reward\nthan the base, same\nquestions?",
+    "read": "6 do rollouts\ndeserve it?\nread five",
 }
-FAULTS = ("no spread", "cut off", "too slow,\ntoo fast", "learned\nnothing yet")
-FAULTS += ("cheated",)
+FAULTS = ("no spread", "too fast", "cut off", "too slow")
+FAULTS += ("learned\nnothing yet", "cheated")
 boxes = {name: (1.5 * x, 0, text) for x, (name, text) in enumerate(ASKED.items())}
 boxes |= {fault: (1.5 * x, -1, fault) for x, fault in enumerate(FAULTS)}
 arrows = [(a, b, "yes") for a, b in zip(ASKED, list(ASKED)[1:], strict=False)]
 arrows += [(a, b, "no") for a, b in zip(ASKED, FAULTS, strict=True)]
-sketch(boxes, arrows, tints=dict.fromkeys(FAULTS, "orange"), size=(11, 3.2))
+sketch(boxes, arrows, tints=dict.fromkeys(FAULTS, "orange"), size=(12, 3.2))
 plt.show()
 
 # %% [markdown]
@@ -423,32 +426,32 @@ table.round(2)
 # rollouts of a prompt are the same. Entropy and gradient are zero, and the KL stays at zero. Its reward still
 # goes up and down, because each step asks other questions. So a moving reward alone proves nothing. Compared
 # with the base, this run earns as much as the healthy one, but it does so from the first step. It has learned nothing:
-# the likeliest token is right more often than a sampled one. So ask questions 1 to 3 before question 4. `all cut
-# off` allows six tokens, and no completion reaches its answer.
+# the likeliest token is right more often than a sampled one. So ask questions 1 to 4 before question 5. `all cut
+# off` allows six tokens, and no completion reaches its answer. Its rollouts differ, and all earn nothing.
 #
 # **Cut short.** A limit of 11 tokens is a little too short for most completions of the base. What does the
 # policy do? The next cell prints, for the first and the last five steps, the mean length and the share that
 # is cut off. If the share falls and the length does not, the policy *adapts* to the limit. This is not a
 # *length collapse*: in a collapse the length falls.
 #
-# What does the policy leave out in order to fit? No curve shows that. So the cell counts how many of the late
-# rollouts name a part of the body, and prints the most common rollout.
+# What does the policy write in order to fit? No curve shows that. So the cell also prints accuracy and form, the share of
+# the late rollouts that contain `anatomy:`, and the most common rollout.
 
 # %%
 for name in ("healthy", "cut short"):
     own = rollouts[(rollouts["name"] == name) & (rollouts["step"] > LATE)]
-    parts = [values(kind, "Anatomy Identification") for kind in own["modality"]]
-    said = zip(own["completion"], parts, strict=True)
-    named = [any(part in completion for part in some) for completion, some in said]
-    both = ends(logs[name], ["completion_length", "truncated"])
-    print(f"{name}: {sum(named) / len(named):.0%} name a part of the body")
+    named = own["completion"].str.contains("anatomy:").mean()
+    columns = ["completion_length", "truncated", "accuracy", "format"]
+    both = ends(logs[name], columns)
+    print(f"{name}: {named:.0%} of {len(own)} rollouts contain `anatomy:`")
     print(both.round(2).to_string(), own["completion"].mode()[0], sep="\n")
 ledger.page(7, thinking=None)
 
 # %% [markdown]
-# Under such a limit, a policy leaves out a part of its rationale. No reward reads the rationale, so this
-# costs nothing. The second claim in your ledger is about the value of a rationale. If this changes your mind,
-# write a new probability in place of `None`.
+# Under this limit the policy writes `modality, anatomy: value` for nearly every question. This fits, but it no longer
+# speaks about what was asked: the form is kept, and accuracy falls from that of the base to about chance. The second
+# claim in your ledger is about the value of a rationale. If this changes your mind, write a new probability in place of
+# `None`.
 #
 # **Too slow, too fast.** The next cell prints both rates as multiples of the healthy rate, with the KL at the
 # end and the reward at both ends. The slow run hardly moves, and its reward rises all the same: it is the run that
@@ -609,7 +612,7 @@ mend = checks.mend(mend)
 # reward has fallen. So the run looks cut off as well, but the limit is not the cause. The learning rate alone
 # explains all curves. So we set back the learning rate and look again.
 
-# %% mystnb={"image": {"alt": "Six panels over the steps of the mended run: reward, its parts accuracy and format, KL from the base, completion length, entropy, and gradient norm. The next cell prints whether there is spread, completions end, and the KL stays below 1."}}
+# %% mystnb={"image": {"alt": "Six panels over the steps of the mended run: reward, its parts accuracy and format, KL from the base, completion length, entropy, and gradient norm. The next cell prints whether there is spread, completions end, and the KL stays below 0.5."}}
 verdicts = ["too fast"]
 mended = mend(faulty(NUMBER), STANDARD, verdicts)
 after = watched("mended", mended, STEPS, logs["healthy"])
@@ -619,7 +622,7 @@ found = ends(after)["last"]
 signs = {
     "there is spread": found["zero_std_groups"] < 0.9,
     "completions end": found["truncated"] < 0.1,
-    "it moves, and not too far": 5e-3 < found["kl"] < 1,
+    "it moves, and not too far": 5e-3 < found["kl"] < 0.5,
     "the reward is above that of the sick run": found["reward"]
     > seen["reward"].tail(5).mean(),
 }
@@ -627,6 +630,8 @@ for sign, holds in signs.items():
     print(f"{sign}: {'yes' if holds else 'no'}")
 
 # %% [markdown]
+# The last line compares different questions, so it only finds a broken run.
+#
 # Your turn: set `NUMBER` to 2, 3 or 4, run this section again, and change `verdicts` until every line says
 # yes. *hard, 30 minutes*, most of it waiting. Recipe 2 has one fault, and recipes 3 and 4 have two each. A
 # run without any spread does not show whether its rate is too low or too high. So the first fault can hide a
@@ -696,12 +701,13 @@ for sign, holds in signs.items():
 # %% [markdown]
 # ## What you saw
 #
-# - Curves are read in an order: spread, ends, movement, reward, and then rollouts.
+# - Curves are read in an order: entropy, KL, cut-off completions, movement, reward, and then rollouts.
 # - A reward that rises from the first to the last steps can come from easier questions. Compare with the base on
 #   the same questions.
 # - A group without spread is solved or stuck, and only the rewards tell which.
 # - A KL is quadratic near the base, a loss says nothing, and an entropy of zero ends all learning.
-# - A reward above the base can come from a policy that adapts to a wrong limit, or from a cheat.
+# - A rising reward can come from a policy that adapts to a wrong limit and stays below the base. A reward above the base
+#   can come from a cheat.
 # - The Brier score rates a verdict and its confidence together.
 # - To repair a run, change the cause of the fault and leave harmless settings alone.
 #

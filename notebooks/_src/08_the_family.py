@@ -75,9 +75,9 @@ STYLE, GROUP, MAX_LENGTH, TEMPERATURE = "think_before", 4, 32, 1.0
 # more likely has it become since it was sampled? How far may it change before the loss stops pushing? How much weight
 # does each token get?
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Four boxes in a row with arrows between them: 1 baseline, compared with whom; 2 ratio, how much likelier now; 3 limit, where does it stop; 4 weight, how much a token counts. Below each box stand the choices: batch, others, group; none, token, sequence, product; clip, wider clip upwards, weight only; rollout, token, constant. The first and the last box are blue, they act always. The two in the middle are orange, they act only on old rollouts."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Four boxes in a row with arrows between them: 1 baseline, compared with whom; 2 ratio, how much likelier now; 3 limit, where does it stop; 4 weight, how much a token counts. Below each box stand the choices: batch, others, group, unscaled; none, token, sequence, product; clip, wider clip upwards, weight only; rollout, token, constant. The first and the last box are blue, they act always. The two in the middle are orange, they act only on old rollouts."}}
 asked = {
-    "baseline\ncompared with whom?": "batch, others,\ngroup",
+    "baseline\ncompared with whom?": "batch, others,\ngroup, unscaled",
     "ratio\nhow much likelier now?": "none, token,\nsequence, product",
     "limit\nwhere does it stop?": "clip, wider clip\nupwards, weight only",
     "weight\nhow much does a token count?": "per rollout, per token,\nby a constant",
@@ -459,8 +459,8 @@ for same in (alike, {}):
 # In the first column of the upper table all cosines are 1: **with one update per batch, ratio and limit change
 # nothing.** Members with the same baseline and the same weights are then one method. In the other columns, the policy has moved away from its rollouts, and the members differ. Look at
 # GSPO after one step: its limits are so narrow that every rollout is outside them. The rollouts that moved in
-# the right direction lose their gradient. Only those that moved in the wrong direction keep it, so the cosine
-# is negative.
+# the right direction lose their gradient. Only one moved in the wrong direction and keeps its gradient, so the
+# cosine is negative.
 #
 # The lower table has the rows as they were published, with their own baselines and weights. Its first column
 # is not 1 everywhere, because baseline and weight act from the first update on. In the other columns RLOO equals
@@ -683,8 +683,8 @@ print("the student writes more as the teacher would:", "yes" if closer else "no"
 # %% [markdown]
 # How good is the student afterwards? The live run is short, so look at recorded runs of 20 steps. GRPO and
 # distillation have the same number of questions and rollouts. *Imitation* is supervised fine-tuning with true rationales on the
-# same questions. It has as many steps as the others. *Imitation, longer* has five times as many, which takes
-# about the time of GRPO. `seconds` is the median of the seeds, since other programs ran beside some of them.
+# same questions. It has as many steps as the others. *Imitation, longer* has five times as many, which took
+# three quarters of the time of GRPO. `seconds` is the median of the seeds, since other programs ran beside some of them.
 
 # %%
 seconds = runs[runs["group"] == "signal"].groupby("name")["seconds"].median()

@@ -276,21 +276,25 @@ pairs_needed = checks.pairs_needed(pairs_needed)
 # patient whose correlation is 0.5. Look at the dashed line, not at the dotted one: where it crosses the curve is the
 # smallest gain that you can expect to find. Ours lies below the whole curve, so with these tiles you can expect to
 # find none. If the gain that you hope for is smaller than that, collect more *patients*, or say now that your study
-# only explores and proves nothing. Ours is such a study. For your own data, set `PER_PATIENT` and `ALIKE`.
+# only explores and proves nothing. Ours is such a study. For your own data, set `PER_PATIENT` and `ALIKE`. (What the
+# questions are worth rests here on our guess `ALIKE`. `evaluate` estimates it from the answers, so its numbers differ
+# from table to table.)
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Line chart on logarithmic axes: questions needed against the gain to be found, from two to thirty points, falling as the gain grows; about two hundred for ten points where thirty percent of answers differ. A dotted line marks the number of test questions of this chapter, far below most of the curve. A dashed line, lower still and below the whole curve, marks how many independent questions they are worth."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Line chart on logarithmic axes: questions needed where thirty percent of answers differ, against the gain to be found, from two to thirty points, falling as the gain grows; about two hundred for ten points. A dotted line marks the number of test questions of this chapter, far below most of the curve. A dashed line, lower still and below the whole curve, marks how many independent questions they are worth."}}
 PER_PATIENT, ALIKE = 3, 0.5
 questions = len(dataset.read(Path(DATA))["test"])
 worth = effective_n(questions, PER_PATIENT, ALIKE)
 gains = np.linspace(0.02, 0.3, 60)
 plt.figure(figsize=(6, 3), layout="constrained")
-plt.loglog(100 * gains, [pairs_needed(gain, 0.3) for gain in gains])
+needed = [pairs_needed(gain, 0.3) for gain in gains]
+plt.loglog(100 * gains, needed, label="needed, if 30 % of answers differ")
 plt.axhline(
     questions, linestyle=":", color="grey", label=f"test questions: {questions}"
 )
 plt.axhline(worth, linestyle="--", color="C2", label=f"they are worth: {worth:.0f}")
 plt.legend(frameon=False)
 plt.xticks([2, 5, 10, 20, 30], [2, 5, 10, 20, 30])
+plt.yticks([20, 50, 100, 500, 5000], [20, 50, 100, 500, 5000])
 plt.minorticks_off()
 plt.xlabel("gain to be found (points)")
 plt.ylabel("questions needed")
@@ -361,13 +365,14 @@ command(f"evaluate --answers letter.csv {there} {out}")
 # GRPO learns from differences within a group of completions. If the base never gives the right letter in the
 # right form, all rewards of a group are equal and nothing is learned. `train grpo` checks this first and
 # refuses to start. So check the base: does it keep the form, and is it sometimes right? If not, begin with
-# some steps of SFT. If yes, GRPO can work, but it may not be the better tool. Here the right answers are
+# some steps of SFT. A guesser passes this too. Only the pre-flight of `train grpo` tells whether groups have spread. If
+# they have, GRPO can work, but it may not be the better tool. Here the right answers are
 # known, there are few images, and the tiny model has hardly met these words. So this example uses SFT.
 
 # %%
 found = json.loads(Path("base.json").read_text(encoding="utf-8"))
 print(f"the base keeps the form: {found['format_rate']:.0%} of completions")
-print("GRPO can work here:", found["format_rate"] > 0.5 and found["accuracy"] > 0.1)
+print("it is right sometimes:", found["accuracy"] > 0)
 
 # %%
 TRAINS = tier.name != "replay"
@@ -419,8 +424,9 @@ print(f"completions without an answer: {before} before, {after} after")
 # 2. *Run.* The next cell uses the same table without the column, so the images are split at random. With data of
 #    your own it does nothing.
 # 3. *Compare.* Compare both accuracies and their intervals with your prediction. Do the intervals overlap?
-# 4. *Explain.* How many test questions would have shown the difference that you predicted? Use `pairs_needed` for
-#    a first idea, and `effective_n`, since tiles of one patient are alike. Which of the two shows the leak more
+# 4. *Explain.* How many test questions would have shown the difference that you predicted? `pairs_needed` gives too
+#    small a number here, because the two tests have different questions and cannot be paired. `effective_n` says how
+#    much it grows, since tiles of one patient are alike. Which of the two shows the leak more
 #    cheaply, the accuracy or the share of shared patients that you counted in section 3?
 #
 # <details><summary>Hint</summary>
@@ -533,12 +539,17 @@ def corrected(name):
     return pd.concat(gains.read_all(one) for _, one in told.groupby("model"))
 
 
+def interval(gap):
+    """Student's 95 % interval of a difference, over seeds."""
+    reach = t.ppf(0.975, len(gap) - 1) * gap.sem()
+    return gap.mean() - reach, gap.mean() + reach
+
+
 def verdict(gaps):
     """Whether all differences, by seed, are above zero; `None` if that is open."""
     if min(map(len, gaps)) < 3:
         return None
-    reach = [t.ppf(0.975, len(gap) - 1) * gap.sem() for gap in gaps]
-    ends = [(g.mean() - r, g.mean() + r) for g, r in zip(gaps, reach, strict=True)]
+    ends = [interval(gap) for gap in gaps]
     if any(high < 0 for _, high in ends):
         return False
     return True if all(low > 0 for low, _ in ends) else None
@@ -557,12 +568,14 @@ for axis in ("modality", "question_type"):
     found["generalizes"].append(away["grpo"] - away["sft"])
 found["thinking"] = [arms[arm] - arms["before"] for arm in ("none", "after")]
 for claim, gaps in found.items():
-    said = " and ".join(f"{100 * gap.mean():+.1f}" for gap in gaps)
+    rows = [[100 * x for x in (gap.mean(), *interval(gap))] for gap in gaps]
+    said = " and ".join("{:+.1f} [{:+.1f}, {:+.1f}]".format(*row) for row in rows)
     print(f"{claim}: {said} points; seeds: {min(map(len, gaps))}")
 ledger.settle({claim: verdict(gaps) for claim, gaps in found.items()})
 
 # %% [markdown]
-# In the record, neither claim holds by the rule. But the intervals of chapters 11 and 12, which know the questions as well
+# In the record, neither claim holds by the rule. Of both claims, only the first part is below zero; the second part
+# is open. But the intervals of chapters 11 and 12, which know the questions as well
 # as the seeds, contain zero for both. So the careful reading is: neither claim was shown here, nor its opposite.
 #
 # If a claim is open, it gets no score: keep your probability. And a claim that does not hold here may hold
@@ -576,7 +589,7 @@ ledger.settle({claim: verdict(gaps) for claim, gaps in found.items()})
 # | you have | use | because |
 # |---|---|---|
 # | right answers, and nothing to explain | SFT on the answers | it needs no sampling; with four times the updates and labels it gained more here (chapter 10) |
-# | right answers, and the model should explain first | rejection sampling, then SFT | it needs no written rationales; GRPO gained little more here (chapters 06 and 10) |
+# | right answers, and the model should explain first | rejection sampling, then SFT | it needs no written rationales; GRPO was not shown to gain more here (chapters 06 and 10) |
 # | a rule that checks an answer, and a model that is right sometimes | GRPO | it learns from right and wrong completions, and from what the model writes now (chapters 04 to 06) |
 # | a better model with the same vocabulary | on-policy distillation | it gives a signal at every token instead of one number for each completion (chapter 08) |
 # | a model that is never right | SFT first, or a teacher | all rewards of a group are equal, so GRPO has nothing to learn from (chapters 04 and 08) |
