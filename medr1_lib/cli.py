@@ -352,18 +352,18 @@ def _report(records: "DataFrame", other: "DataFrame | None", options: argparse.N
     report: Report = {}
     known = dataset.images_behind(options.data)
     patients = [known.get(name, {}).get("patient", "") for name in records["image_id"]]
-    for key, replies in records.assign(patient=patients).groupby("style", sort=False):
+    for key, answers in records.assign(patient=patients).groupby("style", sort=False):
         style = str(key)
-        real = replies[replies["control"] == "none"]
-        report[style] = {"guess": (1 / real["options"].map(len)).mean(), **summary(replies)}
-        report[style] |= profile(replies)
+        real = answers[answers["control"] == "none"]
+        report[style] = {"guess": (1 / real["options"].map(len)).mean(), **summary(answers)}
+        report[style] |= profile(answers)
         print(f"\n{options.model or options.answers}, {style}:\n{summary_table(report[style])}")
         print(f"guess: {100 * report[style]['guess']:.1f} are right by chance alone")
         print("unread: completions that name no option; they count as wrong")
         print(profile_text(report[style]))
-        for name, answers in () if other is None else other.groupby("style", sort=False):
+        for name, others in () if other is None else other.groupby("style", sort=False):
             if name == style or OUTSIDE in (name, style):
-                pair = compare(answers[answers["control"] == "none"], real)
+                pair = compare(others[others["control"] == "none"], real)
                 gain, low, high = (100 * one for one in (pair.difference, *pair.interval))
                 told = f"{gain:+.1f} points [{low:+.1f}, {high:+.1f}]"
                 n = f"n = {pair.n}"
@@ -439,7 +439,7 @@ def _asked(options: argparse.Namespace) -> "DataFrame":
 
 
 def ask(arguments: list[str]) -> int:
-    """Ask about one picture; print the reply, its letter and the probability of each letter."""
+    """Ask about one image; print the completion, its letter and the probability of each letter."""
     options = _parser("ask").parse_args(arguments)
 
     from medr1_lib.data import images, styles
@@ -453,10 +453,11 @@ def ask(arguments: list[str]) -> int:
     quantize = options.quantize or quantize_in_training(options.model)
     asker = Asker(*load_policy(options.model, quantize), options.max_new_tokens)
     chat = asker.question_chat(question, options.style)
-    (reply,) = asker.reply([chat], [image])
-    opened = [chat + styles.before_letter(reply, options.style)]
+    (completion,) = asker.complete([chat], [image])
+    opened = [chat + styles.before_letter(completion, options.style)]
     probs = asker.forced_probs(opened, [image], question.letters)[0]
-    print(f"reply: {reply}\nread as: {styles.read(reply, question.options) or 'no option'}")
+    read = styles.read(completion, question.options) or "no option"
+    print(f"completion: {completion}\nread as: {read}")
     for letter, text, prob in zip(question.letters, question.options, probs, strict=True):
         print(f"{prob:6.1%}  {letter}) {text}")
     print(f"{1 - probs.sum():6.1%}  anything else in that place; {NOT_CLINICAL}")

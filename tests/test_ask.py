@@ -45,7 +45,7 @@ def test_a_reply_is_what_generate_says_of_one_chat_alone(asker, chats):
         tokens = asker.model.generate(**batch, do_sample=False, max_new_tokens=TOKENS)
         new = tokens[0, batch["input_ids"].shape[1] :]
         alone.append(asker.processor.decode(new, skip_special_tokens=True))
-    assert asker.reply(chats, PICTURES) == alone
+    assert asker.complete(chats, PICTURES) == alone
     assert len(set(alone)) > 1
 
 
@@ -62,7 +62,7 @@ def test_a_sample_never_holds_an_image_and_follows_its_settings(asker, chats, mo
     sampling = {"temperature": 0.5, "top_p": 0.9, "top_k": 1}
     likeliest = replace(asker, sampling=sampling)
     assert likeliest.sample(chats, PICTURES, 1) == [
-        [reply] for reply in asker.reply(chats, PICTURES)
+        [reply] for reply in asker.complete(chats, PICTURES)
     ]
     image = asker.model.config.image_token_id
     assert all(image in config.suppress_tokens for config in seen)

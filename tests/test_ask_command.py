@@ -24,7 +24,7 @@ def command(image, *more, options=("liver", "lung", "kidney")):
 def test_a_reply_its_letter_and_probabilities_are_printed(image, style, capsys):
     assert main(command(image, "--style", style)) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("reply: ")
+    assert printed.startswith("completion: ")
     assert "read as: " in printed
     assert [line[-1] for line in re.findall(r"% +(.\) \w+)", printed)] == ["r", "g", "y"]
     assert sum(map(float, re.findall(r"([\d.]+)%", printed))) == pytest.approx(100, abs=0.3)

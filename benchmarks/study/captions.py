@@ -69,7 +69,7 @@ def named(items: EvalSet, path: Path, limit: int) -> pd.DataFrame:
     chat, rows = asker.chat(ASK_CAPTION), []
     for batch in batches(items.prompts(("no_think",), (), limit, 0), BATCH):
         images = [image for prompt in batch if (image := items.image(prompt))]
-        captions = asker.reply([chat] * len(images), images)
+        captions = asker.complete([chat] * len(images), images)
         rows += [told(items, one.item, text) for one, text in zip(batch, captions, strict=True)]
     return pd.DataFrame(rows, columns=[*ITEM, "correct"])
 

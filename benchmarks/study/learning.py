@@ -72,7 +72,7 @@ RECORD = "learning.json"
 KEPT = [*ITEM, "modality", "question_type", "control", "completion", "tokens", "parsed"]
 KEPT += ["correct", "format_ok", "letter_probs"]
 CONTROLS = ("blank", "shuffled")
-TOKENS = 64  # of the longest reply
+TOKENS = 64  # of the longest completion
 CHANGES = "settings in place of the recipe's own, as in '{beta: 0.0}'"
 
 

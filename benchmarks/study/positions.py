@@ -72,7 +72,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
 CAUSES = ("none", "after", "dummy")  # the arms of the second and third training
 LABELS = ["training", "arm", "seed", "asked"]
 RECORD = "positions.json"
-TOKENS = 64  # of the longest reply
+TOKENS = 64  # of the longest completion
 TERM = re.compile(r"(\w+)(?: asked (\w+))?(?:, (.+))?")
 
 

@@ -1,4 +1,4 @@
-"""What a gain is made of: knowledge, a habit of some letters, or the form of the reply."""
+"""What a gain is made of: knowledge, a habit of some letters, or the form of the completion."""
 
 from collections.abc import Mapping
 from itertools import zip_longest

@@ -35,7 +35,7 @@ def reliance(answers: pd.DataFrame, control: str = "shuffled") -> pd.DataFrame:
         problem = f"{len(real)} answers about real images, {len(other)} under {control}"
         raise InputError("reliance", problem, f"evaluate with --controls {control}")
     same = pairs["parsed"].fillna("") == pairs["parsed_control"].fillna("")
-    style = ALL_STYLES.get(pairs["style"].iloc[0])  # none of ours for replies given elsewhere
+    style = ALL_STYLES.get(pairs["style"].iloc[0])  # none of ours for completions made elsewhere
     reasons = style is not None and style.reasons
     sees = pairs["completion"].map(lambda said: bool(claimed(thought(said))[0]))
     return pairs[ITEM].assign(

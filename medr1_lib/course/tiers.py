@@ -49,7 +49,7 @@ class Tier:
     data: str  # what it is asked about, in words
     threads: int | None  # of the CPU, or `None` for as many as torch chooses
     quantize: Literal["nf4"] | None = None  # how `load_policy` stores the weights
-    max_new_tokens: int = 32  # the longest reply; those of the tiny model are short
+    max_new_tokens: int = 32  # the longest completion; those of the tiny model are short
 
     @property
     def model_path(self) -> Path:

@@ -42,7 +42,7 @@ class ReasoningStyle:
     pattern: re.Pattern[str]  # `form` over a whole completion; group 1 is the letter
     ask: str = ""  # what the prompt says instead of "Reply as `form`, X the letter."
     optional: bool = False  # whether a completion may do without the reasoning in front
-    begun: str = ""  # what a reply is given to begin with; such a style is for asking only
+    begun: str = ""  # what a completion is given to begin with; such a style is for asking only
 
     @property
     def reasons(self) -> bool:
@@ -101,7 +101,7 @@ def listed(options: Sequence[str]) -> str:
 
 
 def prompt(question: str, options: Sequence[str], style: str) -> str:
-    """The text of a prompt: stem, options, and the form of the reply.
+    """The text of a prompt: stem, options, and the form of the completion.
 
     Example:
         >>> prompt("Which organ?", ["liver", "lung"], "no_think")

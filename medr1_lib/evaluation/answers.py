@@ -22,10 +22,10 @@ KEY = ["item", "style", "control"]
 AGAIN = "copy the folder again, or remove it and repeat the command"
 NAMES = ("id", "item", "index", "doc_id")  # of the column that names the question; all but the
 # first hold its place in the split, as in our records, VLMEvalKit's and lmms-eval's
-REPLIES = ("completion", "prediction", "filtered_resps")  # of the column that holds the reply
+COMPLETIONS = ("completion", "prediction", "filtered_resps")  # of the column that holds it
 # VLMEvalKit: question i with its options turned by k places has the index i + k * TURN
 TURN = 10**6
-OUTSIDE = "outside"  # the style of replies to a prompt that is not ours
+OUTSIDE = "outside"  # the style of completions of a prompt that is not ours
 
 
 @dataclass(frozen=True)
@@ -146,12 +146,13 @@ class AnswerLog:
 def outside_answers(path: Path, questions: Sequence[Question]) -> tuple[list[Answer], int]:
     """The answers in a table to the questions of a split, and how many there are none for.
 
-    A row names its question, by `id` or by its place, and holds the reply. With a column `style` or
-    `control` it is one of several answers to that question. A question without an answer gets an
-    empty one. An `InputError` names the line of a question that is not in the split or comes again.
+    A row names its question, by `id` or by its place, and holds the completion. With a column
+    `style` or `control` it is one of several answers to that question. A question without an answer
+    gets an empty one. An `InputError` names the line of a question that is not in the split or
+    comes again.
     """
     rows = files.read_rows(path)
-    name, reply = _column(path, rows, NAMES), _column(path, rows, REPLIES)
+    name, completion = _column(path, rows, NAMES), _column(path, rows, COMPLETIONS)
     places = dict[str, tuple[int, int]]()
     for item, question in enumerate(questions):
         if name == "id" and question.id in places:
@@ -167,7 +168,7 @@ def outside_answers(path: Path, questions: Sequence[Question]) -> tuple[list[Ans
         if item < 0:
             remedy = "choose the data and --split that were asked, or drop the line"
             raise InputError(where, f"no question has the {name} {row[name]!r}", remedy)
-        style, control, told = (_told(where, row, key) for key in ("style", "control", reply))
+        style, control, told = (_told(where, row, key) for key in ("style", "control", completion))
         control = control or (f"{ROTATED}{turn}" if turn else "none")
         if control not in (known := ["none", *CONTROLS, *questions[item].rotations]):
             remedy = f"use one of {', '.join(known)}"

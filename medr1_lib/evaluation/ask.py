@@ -1,4 +1,4 @@
-"""Ask a model: chats and images in; replies, samples or probabilities of letters out."""
+"""Ask a model: chats and images in; completions, samples or probabilities of letters out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from medr1_lib.data.question import LETTERS, Question
 from medr1_lib.model.loading import ImageOnlyQwen2VLProcessor, Policy, base_model
 from medr1_lib.rl.generation import sample_group
 
-ROWS = 128  # replies at once: a 2B model with room for 256 tokens each takes 5 GB of a GPU for them
+ROWS = 128  # completions at once: with room for 256 tokens each, a 2B model takes 5 GB of a GPU
 
 
 def question_chat(
@@ -40,7 +40,7 @@ def shared_edge(tokenizer: PreTrainedTokenizerFast) -> str:
 
 @dataclass(frozen=True)
 class Asker:
-    """A model to talk to, one batch at a time; replies end after `max_new_tokens`. See chapter 02.
+    """A model to talk to, one batch at a time, `max_new_tokens` at most. See chapter 02.
 
     To score a model on a data set, take `evaluate`: it sorts, batches and keeps its answers.
     """
@@ -51,7 +51,7 @@ class Asker:
     sampling: Mapping[str, float] = field(default_factory=dict)  # else at temperature 1, uncut
 
     def chat(self, text: str) -> str:
-        """A user's turn about an image, and the opening of the reply."""
+        """A user's turn about an image, and the opening of the completion."""
         return _chat(self.processor, text)
 
     def question_chat(self, question: Question, style: str) -> str:
@@ -64,12 +64,14 @@ class Asker:
         how = {"padding": True, "return_tensors": "pt", "add_special_tokens": False}
         return self.processor(**batch, **how).to(self.model.device)
 
-    def reply(self, chats: Sequence[str], images: Sequence[Image.Image]) -> list[str]:
+    def complete(self, chats: Sequence[str], images: Sequence[Image.Image]) -> list[str]:
         """The likeliest continuation of each chat, token by token."""
-        tokens = self.reply_tokens(chats, images)
+        tokens = self.completion_ids(chats, images)
         return self.processor.batch_decode(tokens, skip_special_tokens=True)
 
-    def reply_tokens(self, chats: Sequence[str], images: Sequence[Image.Image]) -> list[list[int]]:
+    def completion_ids(
+        self, chats: Sequence[str], images: Sequence[Image.Image]
+    ) -> list[list[int]]:
         """The tokens of those continuations, without the one that ends them."""
         # All settings are said: what a model's own configuration holds would fill the gaps.
         how = {"do_sample": False, "num_beams": 1, "repetition_penalty": 1.0}

@@ -60,7 +60,7 @@ def evaluate(
 
 
 def _answers(asker: Asker, items: EvalSet, prompts: Sequence[EvalPrompt]) -> Iterator[Answer]:
-    """Ask, read the replies, and look up the letters' probabilities if the real image is shown."""
+    """Ask, read completions, and look up the letters' probabilities if the real image is shown."""
     chats = {
         one: question_chat(asker.processor, items.question(one), one.style, one.shown is not None)
         for one in prompts
@@ -68,8 +68,8 @@ def _answers(asker: Asker, items: EvalSet, prompts: Sequence[EvalPrompt]) -> Ite
     images = {one: image for one in prompts if (image := items.image(one))}
     begun = [styles.ALL_STYLES[one.style].begun for one in prompts]
     asked = [chat + given for chat, given in zip(chats.values(), begun, strict=True)]
-    replies = asker.reply_tokens(asked, [*images.values()])
-    said = asker.processor.batch_decode(replies, skip_special_tokens=True)
+    completions = asker.completion_ids(asked, [*images.values()])
+    said = asker.processor.batch_decode(completions, skip_special_tokens=True)
     texts = [given + text for given, text in zip(begun, said, strict=True)]
     opened = {
         one: chats[one] + styles.before_letter(text, one.style)
@@ -79,7 +79,7 @@ def _answers(asker: Asker, items: EvalSet, prompts: Sequence[EvalPrompt]) -> Ite
     letters = max((items.questions[one.item].letters for one in opened), key=len, default="")
     probs = asker.forced_probs([*opened.values()], [images[one] for one in opened], letters)
     forced = dict(zip(opened, probs.tolist(), strict=True))
-    for one, text, tokens in zip(prompts, texts, replies, strict=True):
+    for one, text, tokens in zip(prompts, texts, completions, strict=True):
         question = items.question(one)
         probs_of = tuple(forced.get(one, ())[: len(question.options)])
         yield answer_to(question, one, text, len(tokens), probs_of)

@@ -82,7 +82,7 @@ class EvalSet:
     def prompts(
         self, styles: tuple[str, ...], controls: tuple[str, ...], limit: int | None, seed: int
     ) -> list[EvalPrompt]:
-        """Everything to ask, so ordered that neighbours have prompts and replies of similar length.
+        """Everything to ask, so ordered that neighbours have texts of similar length.
 
         All that is asked of 512 items comes before the next 512, so that few images are remembered.
         `controls` are asked beside the real image, `circular` in every other order of the options.

@@ -124,7 +124,7 @@ class Plan:
 
     data: str
     grids: tuple[Grid, ...]
-    max_new_tokens: int = 256  # where a reply is cut off
+    max_new_tokens: int = 256  # where a completion is cut off
     threads: int = 1  # of each process
     resources: Mapping[str, Any] = field(default_factory=dict)  # submitit's, as `timeout_min`
 

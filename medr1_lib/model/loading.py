@@ -134,7 +134,7 @@ def load_policy(
     ends = model.generation_config.eos_token_id or processor.tokenizer.eos_token_id
     known, every = range(len(processor.tokenizer)), ends if isinstance(ends, list) else [ends]
     if any(type(one) is not int or one not in known for one in every):
-        raise InputError(base, f"no token ends a reply (eos_token_id is {ends!r:.80})", AGAIN)
+        raise InputError(base, f"no token ends a completion (eos_token_id is {ends!r:.80})", AGAIN)
     padding = processor.tokenizer.pad_token_id
     model.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=padding)
     return (model if base == path else _add_adapter(model, path, trainable)).eval(), processor

@@ -144,7 +144,7 @@ print("|".join(map(processor.decode, words)))
 # %%
 asker = Asker(model, processor, tier.max_new_tokens)
 DESCRIBE = asker.chat("Describe the image.")
-print("it says:", *asker.reply([DESCRIBE], [picture]))
+print("it says:", *asker.complete([DESCRIBE], [picture]))
 print("it is:  ", question.scene)
 
 # %% [markdown]
@@ -158,7 +158,7 @@ print("it is:  ", question.scene)
 # %%
 print(text)
 for style in STYLES:
-    said = asker.reply([asker.question_chat(question, style)], [picture])[0]
+    said = asker.complete([asker.question_chat(question, style)], [picture])[0]
     print(f"{style:>12}: {said}")
 print(f"       right: {question.answer}) {question.answer_text}")
 
@@ -401,7 +401,7 @@ def option_in(text, question):
 
 def described(questions, pictures):
     """Whether the model's own caption names the right option of each question."""
-    captions = asker.reply([DESCRIBE] * len(pictures), pictures)
+    captions = asker.complete([DESCRIBE] * len(pictures), pictures)
     pairs = zip(map(option_in, captions, questions), questions, strict=True)
     return np.array([named == q.answer_text for named, q in pairs])
 
@@ -486,7 +486,7 @@ for name, row in rows.items():
 real = [samples.retina(), samples.immunohistochemistry()]
 real = [images.load(images.png(Image.fromarray(p)), side=112) for p in real]
 display(Image.fromarray(np.hstack(real)).resize((672, 336), Image.NEAREST))
-print(*asker.reply([DESCRIBE] * 2, real), sep="\n")
+print(*asker.complete([DESCRIBE] * 2, real), sep="\n")
 
 # %% [markdown]
 # ## 10 Four readers and a letter habit

@@ -106,7 +106,9 @@ cache, asker = VisionCache(model), Asker(model, processor, tier.max_new_tokens)
 asked = list(phantom_vqa.questions("test", per_cell=4))
 pictures = [phantoms.draw(question.scene) for question in asked]
 chats = {s: [asker.question_chat(q, s) for q in asked] for s in STYLES}
-said = {s: asker.reply(chats[s], pictures) for s in ("think_before", "think_after")}
+said = {
+    s: asker.complete(chats[s], pictures) for s in ("think_before", "think_after")
+}
 
 # %% [markdown]
 # In an *edit*, we replace the option that a rationale names by another option, and change nothing else. We
