@@ -31,7 +31,7 @@ def items(per_test=400, modalities=THREE):
 
 def answered(asked, share, rng, **labels):
     """One model's records; `share` is its accuracy, one number or one per item."""
-    labels = {"shortcut": 0.0, "mark": "random", "control": "none", "tokens": 9} | labels
+    labels = {"test": "phantoms", "control": "none", "tokens": 9} | labels
     right = rng.random(len(asked)) < share
     parsed = asked["answer"].where(right, asked["answer"].map(NEXT))
     said = {"correct": right, "format_ok": True, "parsed": parsed, "completion": parsed}
@@ -90,4 +90,5 @@ def simulated(
     share = np.where(own, home, elsewhere).repeat(per_test, axis=0)
     share = share + noise * rng.standard_normal(len(columns))
     right = pd.DataFrame((rng.random(share.shape) < share).astype(float), columns=columns)
-    return TransferAnswers(right, pd.Series((rng.random(len(test)) < start).astype(float)), test)
+    base = pd.Series((rng.random(len(test)) < start).astype(float))
+    return TransferAnswers(right, base, test, pd.Series(test.index))

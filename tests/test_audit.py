@@ -227,6 +227,13 @@ def test_pairs_say_which_images_are_on_both_sides(tmp_path):
     assert (tmp_path / "p.csv").read_text().splitlines()[1] == "pixels,same,e.png,0,"
 
 
+def test_a_data_set_without_a_training_split_has_no_pairs(tmp_path):
+    rows = {"test": [ask("ab", "A", image_id=n).record(scan(n)) for n in "01"]}
+    dataset.write(tmp_path / "data", rows, {})
+    assert main(["data", "audit", str(tmp_path / "data"), "--pairs", str(tmp_path / "p.csv")]) == 0
+    assert (tmp_path / "p.csv").read_text().splitlines() == [",".join(audit.PAIR)]
+
+
 def test_unknown_patients_are_said(tmp_path):
     report = data_set(tmp_path / "data", [scan(1)])
     assert "patients are not known" in audit.table(report)

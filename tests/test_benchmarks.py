@@ -144,7 +144,7 @@ def test_budget(tmp_path, monkeypatch):
 def test_forgetting(tmp_path):
     recipe = {"model": str(policies.saved()), "learning_rate": 1e-3, "quantize": None}
     labels = {"model": "a", "axis": "all", "train": "none", "date": "", "hardware": ""}
-    labels |= {"method": "base", "seed": -1, "shortcut": 0.0, "steps": 0, "recipe": recipe}
+    labels |= {"method": "base", "seed": -1, "steps": 0, "recipe": recipe}
     models = [labels | {"style": style} for style in ("no_think", "think_before")]
     (tmp_path / "models.json").write_text(json.dumps({"models": models}))
     asked = ["--data", trainings.data(), "--sweep", tmp_path, "--block", tmp_path]

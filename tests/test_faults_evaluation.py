@@ -601,7 +601,7 @@ def test_a_damaged_block_is_named(block, name, how, capsys):
     ("label", "value"),
     [
         *((label, None) for label in ("model", "method", "style", "axis", "train", "seed")),
-        *((label, None) for label in ("shortcut", "steps", "date", "hardware")),
+        *((label, None) for label in ("steps", "date", "hardware")),
         ("model", "another"),
         ("model", ["m"]),
         ("method", "ppo"),
@@ -628,7 +628,7 @@ def test_models_json_without_models_is_named(block, models, capsys):
     assert status == 2
 
 
-@pytest.mark.parametrize("column", ["item", "mark", "model", "correct"])
+@pytest.mark.parametrize("column", ["item", "test", "model", "correct"])
 def test_a_block_that_lacks_a_column_is_named(block, column, capsys):
     path = block / recorded.ANSWERS
     pd.read_parquet(path).drop(columns=column).to_parquet(path)
@@ -638,7 +638,7 @@ def test_a_block_that_lacks_a_column_is_named(block, column, capsys):
 
 
 KINDS = {"item": "1", "correct": "right", "tokens": 0.5, "completion": None, "control": "x"}
-KINDS |= {"model": None, "mark": 5}
+KINDS |= {"model": None, "test": 5}
 
 
 @pytest.mark.parametrize("column", KINDS)

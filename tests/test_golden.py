@@ -148,7 +148,7 @@ def summary(*key):
 
 @cache
 def index(*key):
-    return transfer.index(found(*key))
+    return transfer.generalization_index(found(*key))
 
 
 @cache
@@ -441,7 +441,9 @@ def account_of_maps():
             said[f"maps.{axis}.{short}"] = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
             words = ("SFT gains more", "GRPO gains more", "open")
             said[f"maps.{axis}.{short}.word"] = words[0 if low > 0 else 1 if high < 0 else 2]
-        carried = [transfer.index(sides["grpo"])[name] for name in ("index", "low", "high")]
+        carried = [
+            transfer.generalization_index(sides["grpo"])[name] for name in ("index", "low", "high")
+        ]
         said[f"index.{axis}.value"] = f"{carried[0]:.2f}"
         said[f"index.{axis}"] = "{:.2f} [{:.2f}, {:.2f}]".format(*carried)
     kinds = gains_elsewhere()
@@ -837,7 +839,7 @@ def chapter_12():
         table = transfer.matrix(one)
         kept[f"gain, {axis}"] = table
         by_hand = transfer_index(table.set_index(["train", "test"])["gain"].to_dict())
-        kept[f"index, {axis}"] = transfer.index(one) | {"by hand": by_hand}
+        kept[f"index, {axis}"] = transfer.generalization_index(one) | {"by hand": by_hand}
         for reader in ("strict", "corrected"):
             found_ = transfer.summary(corrected_map("grpo", axis, reader))
             kept[f"summary, {axis}, {reader}"] = found_
@@ -936,8 +938,8 @@ def test_a_chapter_prints_these_tables(chapter):
 def digest(name):
     """Counts, and a hash of all that the models of a block were asked and said."""
     own = load(RECORDED / name)
-    labels = ["method", "style", "axis", "train", "seed", "shortcut", "mark", "control"]
-    asked = own.drop_duplicates(["mark", "item"]).sort_values(["mark", "item"])
+    labels = ["method", "style", "axis", "train", "seed", "test", "control"]
+    asked = own.drop_duplicates(["test", "item"]).sort_values(["test", "item"])
     said = hashlib.sha256()
     for fields, group in [(("item", "image_id", "question", "answer", "scene"), asked)] + [
         (("item", "completion", "parsed"), group.sort_values("item"))
@@ -980,17 +982,17 @@ def of_maps(name, keys):
 def of_block(name):
     """Everything that the analysis says about one block."""
     own, keys = load(RECORDED / name), keys_of(name) if name == "maps" else []
-    groups = ["method", "style", "axis", "shortcut", "mark", "control"]
+    groups = ["method", "style", "axis", "control"]
     measures = {"accuracy": ("correct", None), "form": ("format_ok", None)}
     kept = {"digest": digest(name), "rates": stats.rate_table(own, groups, measures)}
     kept |= of_maps(name, keys) if keys else {}
-    one = own[own["model"] == own["model"].iloc[0]].query("mark == 'random'")
+    one = own[own["model"] == own["model"].iloc[0]]
     kept["scores of the first model"] = score_summary(one)
     kept["share of the first model"] = share(one[one["control"] == "none"])
     thinks = own["style"].isin([BEFORE, AFTER])
     if thinks.any():
         some = own[thinks & own["item"].mod(8).eq(0)]
-        by = ["method", "style", "mark", "control"]
+        by = ["method", "style", "control"]
         kept["reasons"] = stats.rate_table(grounding.score(some), by, grounding.MEASURES)
     logs = gathered([RECORDED / name], LOGS, "step")
     if len(logs):

@@ -22,7 +22,7 @@ def record(item, thought, letter=None, **columns):
     return {
         "model": "m",
         "style": "think_before",
-        "mark": "random",
+        "test": "phantoms",
         "control": "none",
         "item": item,
         "question": question.question,

@@ -41,19 +41,19 @@ def logs(frame):
 def sure(frame):
     """What a sweep records, of one model."""
     some = frame[(frame["method"] == "grpo") & (frame["train"] == "all")]
-    return some.assign(confidence=0.75)[[*recorded.LABELS, "item", "confidence", "correct"]]
+    return some.assign(confidence=0.75)[[*recorded.LABELS, "test", "item", "confidence", "correct"]]
 
 
 def write_block(folder, frame):
     """A block as `sweep.record` makes one, without the trainings."""
     folder.mkdir(parents=True)
-    columns = ["model", "mark", *recorded.ANSWER_COLUMNS]
+    columns = ["model", "test", *recorded.ANSWER_COLUMNS]
     frame[columns].to_parquet(folder / recorded.ANSWERS)
-    asked = frame.drop_duplicates(["mark", "item"])[["mark", "item", *QUESTION]]
+    asked = frame.drop_duplicates(["test", "item"])[["test", "item", *QUESTION]]
     asked.to_parquet(folder / recorded.QUESTIONS)
     logs(frame)[["model", "step", "reward", "accuracy"]].to_parquet(folder / recorded.LOGS)
     if len(sure(frame)):  # a block may be without them
-        kept = ["model", "item", "confidence", "correct"]
+        kept = ["model", "test", "item", "confidence", "correct"]
         sure(frame)[kept].to_parquet(folder / recorded.LETTER_PROBS)
     models = frame.drop_duplicates("model")[recorded.LABELS]
     more = {"steps": 20, "date": "2026-01-01", "hardware": "a <small> machine"}

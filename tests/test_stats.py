@@ -48,6 +48,17 @@ def test_answers_that_count_once_get_wilsons_interval():
     assert stats.rate(answers, "correct", "asked") == (40, 0.75, *wilson(30, 40))
 
 
+@pytest.mark.parametrize("models", [1, 3])
+def test_the_same_answers_to_more_questions_about_an_image_tell_nothing_new(models):
+    right = np.arange(60 * models) % 5 < 3
+    once = asked(models, 60, right=right).assign(image_id=lambda of: "x" + of["item"].astype(str))
+    more = pd.concat([once, *(once.assign(item=once["item"] + 60 * n) for n in (1, 2, 3))])
+    assert stats.rate(more, "right")[2:] == pytest.approx(stats.rate(once, "right")[2:])
+    assert stats.bootstrap(more, "right") == pytest.approx(stats.bootstrap(once, "right"))
+    whole, part = (stats.mean_table(one, ["right"]) for one in (once, more))
+    assert part.iloc[0, 1:].tolist() == pytest.approx(whole.iloc[0, 1:].tolist())
+
+
 def test_a_table_has_one_row_per_group_and_measure():
     answers = asked(1, 8, group=list("aabbbbbb"), correct=[1, 0, 1, 1, 1, 0, 0, 0], asked=0)
     measures = {"accuracy": ("correct", None), "nothing": ("correct", "asked")}

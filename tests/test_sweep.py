@@ -17,7 +17,7 @@ import pytest
 import trainings
 from layouts import picture
 
-from medr1_lib.analysis import recorded
+from medr1_lib.analysis import recorded, transfer
 from medr1_lib.cli import main
 from medr1_lib.data import dataset
 from medr1_lib.data.images import png
@@ -26,6 +26,7 @@ from medr1_lib.errors import InputError
 from medr1_lib.evaluation import sweep as module
 from medr1_lib.evaluation.sweep import Grid, Job, Plan, record, run_jobs, sweep, unfinished
 from medr1_lib.rl.run import Run
+from tools import report
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"model": str(policies.saved()), "max_steps": 2, "per_device_train_batch_size": 2}
@@ -265,18 +266,45 @@ def test_a_resource_that_nobody_knows_is_told(tmp_path):
         sweep(plan(BASE, resources={"gpus_per_nodde": 1}), tmp_path)
 
 
-def test_two_tests_with_one_mark_are_no_block(done, tmp_path):
+def test_a_block_holds_every_test_set_of_a_plan(done, tmp_path):
     jobs, out = done
     notes = json.loads((out / jobs[1].name / "job.json").read_text())
-    ((test, mark),) = notes["marks"].items()
-    folder = tmp_path / "job"
+    (test,) = notes["tests"]
+    folder, elsewhere = tmp_path / "job", tmp_path / "elsewhere"
+    shutil.copytree(test, elsewhere)
     shutil.copytree(out / jobs[1].name, folder)
     answered = folder / f"scored-{Path(test).name}"
+    answers = pd.read_parquet(answered / recorded.ANSWERS)
     shutil.copytree(answered, answered.with_name("scored-elsewhere"))
-    notes["marks"] = {test: mark, "elsewhere": mark}
+    answers.assign(completion="other").to_parquet(folder / "scored-elsewhere" / recorded.ANSWERS)
+    notes["tests"] = [test, str(elsewhere)]
     (folder / "job.json").write_text(json.dumps(notes))
-    with pytest.raises(InputError, match="2 test sets share a mark"):
-        record([folder], tmp_path / "block", {})
+    block = tmp_path / "block"
+    record([folder], block, {})
+    found = recorded.load(block)
+    assert found.groupby("test").size().to_dict() == {"elsewhere": 2, "phantoms": 2}
+    assert set(found.loc[found["test"] == "elsewhere", "completion"]) == {"other"}
+    assert len(recorded.with_letter_probs(block)) == 4
+    assert report._groups(block) == [[(block, "phantoms"), (block, "elsewhere")]]
+    own, style = (found[found["test"] == "phantoms"], "no_think")
+    method, axis = own[["method", "axis"]].iloc[0]
+    assert len(transfer.transfer_answers(own, method, style, axis).right) == 2
+    with pytest.raises(InputError, match="one base, such models and one test"):
+        transfer.transfer_answers(found.assign(method="base"), "base", style, axis)
+
+
+def test_a_block_of_older_names_and_fewer_letters_is_read(done, tmp_path):
+    jobs, out = done
+    block = tmp_path / "block"
+    record([out / job.name for job in jobs], block, {})
+    known, sure = recorded.load(block), recorded.with_letter_probs(block)
+    for name in (recorded.ANSWERS, recorded.QUESTIONS, recorded.LETTER_PROBS):
+        table = pd.read_parquet(block / name).drop(columns=[*"CD"], errors="ignore")
+        table.rename(columns={"test": "mark"}).to_parquet(block / name)
+    recorded.load.cache_clear()
+    pd.testing.assert_frame_equal(recorded.load(block), known)
+    found = recorded.with_letter_probs(block)["letter_probs"]
+    assert found.tolist() == [one[:2] for one in sure["letter_probs"]]
 
 
 # Plans
@@ -385,5 +413,9 @@ def test_one_value_stands_for_a_list_of_one(tmp_path):
 
 
 def test_two_tests_of_one_name_would_share_a_folder():
-    with pytest.raises(InputError, match="two tests are folders of one name"):
-        Grid("course", tests=("a/phantoms", "b/phantoms"))
+    one, other = (Grid("course", tests=(f"{folder}/phantoms",)) for folder in "ab")
+    for grids in ([replace(one, tests=one.tests + other.tests)], [one, other]):
+        with pytest.raises(InputError, match="two tests are folders of one name"):
+            somewhere(*grids)
+    (job,) = somewhere(replace(one, style=("no_think",), tests=one.tests * 2)).jobs()
+    assert job.tests == one.tests

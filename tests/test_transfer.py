@@ -79,11 +79,9 @@ def test_question_types_and_models_of_all():
     assert base["gain"].tolist() == [0] * 5
 
 
-@pytest.mark.parametrize("column", ["shortcut", "mark", "control"])
-def test_trials_of_something_else_are_left_out(column):
+def test_trials_of_something_else_are_left_out():
     frame = records.study(per_test=50)
-    other = {"shortcut": 0.8, "mark": "absent", "control": "blank"}[column]
-    more = pd.concat([frame, frame.assign(correct=False, **{column: other})])
+    more = pd.concat([frame, frame.assign(correct=False, control="blank")])
     pd.testing.assert_frame_equal(transfer.matrix(found(more)), transfer.matrix(found(frame)))
 
 
@@ -120,6 +118,51 @@ def test_intervals_hold_the_truth(trials):
     assert np.mean(width) > 0.1  # of items alone: 0.07
 
 
+def repeated(frame, times=4):
+    """The same answers to so many questions about each image."""
+    more = [frame.assign(item=frame["item"] + 1000 * n) for n in range(times)]
+    return pd.concat(more, ignore_index=True)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_questions_about_one_image_do_not_narrow_an_interval(seeds):
+    frame = records.study(per_test=60, seeds=seeds)
+    once, more = found(frame), found(repeated(frame))
+    ends = ["accuracy", "low", "high", "gain_low", "gain_high"]
+    wanted, got = transfer.matrix(once)[ends], transfer.matrix(more)[ends]
+    np.testing.assert_allclose(got.to_numpy(), wanted.to_numpy())
+    assert transfer.generalization_index(more) == pytest.approx(transfer.generalization_index(once))
+    other = records.study(per_test=60, seeds=seeds, seed=1)
+    pairs = {"once": (once, found(other)), "more": (more, found(repeated(other)))}
+    by = {
+        name: transfer.compare_pooled(dict(zip("ab", two, strict=True)))
+        for name, two in pairs.items()
+    }
+    width = {name: (table["high"] - table["low"]).tolist() for name, table in by.items()}
+    assert width["more"] == pytest.approx(width["once"], rel=0.02)
+    train = [taught(m, "mass") for m in records.THREE]
+    blind = [transfer.blind_baselines(one, *WHICH, train) for one in (frame, repeated(frame))]
+    np.testing.assert_allclose(blind[1][["low", "high"]], blind[0][["low", "high"]])
+    if seeds > 1:
+        plain, wide = (transfer.prediction_intervals(one)["high"] for one in (once, more))
+        np.testing.assert_allclose(wide, plain, rtol=0.02)
+
+
+def test_an_image_asked_about_in_two_columns_is_drawn_once():
+    """Its answers agree, so that the mean over both columns is no surer than that of one."""
+    frame = records.study(per_test=100, names=["all"], axis="all", seeds=1)
+    one = frame[frame["modality"] == "CT"]
+    other = one.assign(modality="MRI", item=one["item"] + 1000)
+    apart = other.assign(image_id="other-" + other["image_id"])
+    single, same, apart = (
+        transfer.summary(found(pd.concat(of), "grpo", "think_before", "all")).iloc[0]
+        for of in ([one], [one, other], [one, apart])
+    )
+    width = single["high"] - single["low"]
+    assert same["high"] - same["low"] == pytest.approx(width)
+    assert apart["high"] - apart["low"] < 0.8 * width
+
+
 def test_a_full_map_takes_seconds():
     asked = records.study(names=MODALITIES)
     start = time.perf_counter()
@@ -130,24 +173,31 @@ def test_a_full_map_takes_seconds():
 
 @trials(8, 20)
 def test_the_index(trials):
-    assert transfer.index(found(records.study(0.8, 0.6, 0.4)))["index"] == pytest.approx(
-        0.5, abs=0.1
-    )
-    harmful = transfer.index(found(records.study(0.8, 0.3, 0.4)))
+    assert transfer.generalization_index(found(records.study(0.8, 0.6, 0.4)))[
+        "index"
+    ] == pytest.approx(0.5, abs=0.1)
+    harmful = transfer.generalization_index(found(records.study(0.8, 0.3, 0.4)))
     assert harmful["index"] == pytest.approx(-0.25, abs=0.1)
     assert harmful["low"] < harmful["index"] < harmful["high"] < 0
     held = []
     for seed in range(trials):
-        share = transfer.index(records.simulated(0.8, 0.6, 0.4, noise=0.02, seed=seed))
+        share = transfer.generalization_index(
+            records.simulated(0.8, 0.6, 0.4, noise=0.02, seed=seed)
+        )
         held.append(share["low"] <= 0.5 <= share["high"])
     assert np.mean(held) >= 0.8
 
 
 def test_there_is_no_index_where_nothing_was_learned_at_home():
-    nothing = [transfer.index(records.simulated(0.4, 0.4, 0.4, seed=seed)) for seed in range(5)]
+    nothing = [
+        transfer.generalization_index(records.simulated(0.4, 0.4, 0.4, seed=seed))
+        for seed in range(5)
+    ]
     assert np.mean([np.isnan([*one.values()]).all() for one in nothing]) >= 0.9
     only_home = records.study(0.8, names=["all"], axis="all")
-    assert np.isnan(transfer.index(found(only_home, "grpo", "think_before", "all"))["index"])
+    assert np.isnan(
+        transfer.generalization_index(found(only_home, "grpo", "think_before", "all"))["index"]
+    )
 
 
 @pytest.mark.parametrize(("shares", "expected"), [((1.0, 0.88, 0.88), None), ((1, 1, 1), 1.0)])

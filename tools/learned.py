@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from medr1_lib.analysis.gains import PARTS
 from medr1_lib.analysis.recorded import ANSWERS
 from medr1_lib.files import read_json
 from notebooks.tools import kernel
@@ -13,7 +14,6 @@ RECORD = kernel.ROOT / "data/recorded/learning/learning.json"
 AIMED, EVEN = 15, (0.2, 0.3)  # points of knowledge; shares of each letter
 SURE = 0.99  # of a letter that no constant of the correction moves
 STYLES = ("no_think", "think_after", "think_before")  # last the one in which no habit shows
-PARTS = ("knowledge", "habit", "form", "strict")
 ARMS = {
     "grpo": "GRPO",
     "format": "format reward alone",

@@ -38,8 +38,9 @@ Named = Iterator[tuple[str, Drawn]]
 SERIES = ["series", "test", "n", "accuracy", "low", "high"]
 LISTED = 12  # values that an alternative text reads out one by one
 # What the figures need of the files beside the answers.
-BESIDE = {recorded.LOGS: ["step"], recorded.LETTER_PROBS: ["item", "confidence", "correct"]}
-ANSWERED = ["model", "mark", "control", "item"]
+BESIDE = {recorded.LOGS: ["step"], recorded.LETTER_PROBS: ["test", "item", "confidence", "correct"]}
+ANSWERED = ["model", "control", "item"]
+Test = tuple[Path, str]  # a block, and one of its test sets
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
 body {{ font-family: sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }}
@@ -68,30 +69,37 @@ def main(arguments: list[str]) -> int:
 
 
 def _page(
-    groups: list[list[Path]], root: Path, train: list[Question], extra: pd.DataFrame | None
+    groups: list[list[Test]], root: Path, train: list[Question], extra: pd.DataFrame | None
 ) -> Path:
     sections = []
     for together in groups:
-        name = together[0].name
-        out = root / name
+        names = [_name(block, test) for block, test in together]
+        out = root / names[0]
         out.mkdir(parents=True, exist_ok=True)
-        sections.append(f"<h2>{html.escape(', '.join(block.name for block in together))}</h2>")
-        sections += [_provenance(block) for block in together]
+        sections.append(f"<h2>{html.escape(', '.join(names))}</h2>")
+        sections += [_provenance(block) for block, _ in together]
         sections += _section(together, out, train, extra)
     page = root / "report.html"
     page.write_text(PAGE.format(title="Recorded runs", body="\n".join(sections)), encoding="utf-8")
     return page
 
 
+def _name(block: Path, test: str) -> str:
+    """What a test set is called in the report: as its block, if that has no other."""
+    return block.name if recorded.load(block)["test"].eq(test).all() else f"{block.name}-{test}"
+
+
 def _section(
-    together: list[Path], out: Path, train: list[Question], extra: pd.DataFrame | None
+    together: list[Test], out: Path, train: list[Question], extra: pd.DataFrame | None
 ) -> list[str]:
-    records = pd.concat(map(recorded.load, together)).drop_duplicates(ANSWERED)
+    own = [recorded.load(block).query("test == @test") for block, test in together]
+    records = pd.concat(own).drop_duplicates(ANSWERED)
+    blocks, asked = [block for block, _ in together], records[["model", "test"]].drop_duplicates()
+    logs = gathered(blocks, recorded.LOGS, "step")
+    letters = gathered(blocks, recorded.LETTER_PROBS, "item").merge(asked)
     models = records.drop_duplicates("model")
     again = models.duplicated(recorded.LABELS[1:])  # by another recipe: one map holds one of both
     records = records[~records["model"].isin(models.loc[again, "model"])]
-    logs = gathered(together, recorded.LOGS, "step")
-    letters = gathered(together, recorded.LETTER_PROBS, "item")
     found = summaries(maps(records))
     parts = [save_table("summary", found, out)] if len(found) else []
     drawn = figures(records, logs, letters, train, extra)
@@ -99,18 +107,18 @@ def _section(
     return parts
 
 
-def _groups(runs: Path) -> list[list[Path]]:
-    """The blocks in a folder, those with the same unmarked test together."""
+def _groups(runs: Path) -> list[list[Test]]:
+    """The test sets of the blocks in a folder, those with the same questions together."""
     folders = [runs] if (runs / recorded.MODELS).is_file() else sorted(runs.glob("*/"))
     found = [folder for folder in folders if (folder / recorded.MODELS).is_file()]
     if not found:
         raise InputError(runs, "holds no block of recorded runs", "name what `sweep` recorded")
     groups = defaultdict(list)
     for folder in found:
-        asked = recorded.load(folder).drop_duplicates(["mark", "item"])
-        asked = asked[["mark", "item", "image_id"]]
-        asked = asked[asked["mark"] == "random"].sort_values("item", ignore_index=True)
-        groups[hashlib.sha256(asked.to_csv().encode()).hexdigest()].append(folder)
+        for test, records in recorded.load(folder).groupby("test", sort=False):
+            asked = records.drop_duplicates("item").sort_values("item", ignore_index=True)
+            said = asked[["item", "image_id"]].to_csv()
+            groups[hashlib.sha256(said.encode()).hexdigest()].append((folder, str(test)))
     return list(groups.values())
 
 
@@ -188,7 +196,7 @@ def figures(
         yield "hallucinations", hallucinations(reasons)
     for column in ("accuracy", "reward"):
         if column in logs:
-            kept = logs[(logs["shortcut"] == 0) & logs[column].notna()]
+            kept = logs[logs[column].notna()]
             kept = kept.assign(group=kept[["method", "style", "axis"]].agg(", ".join, axis=1))
             if len(kept):
                 yield f"curves-{column}", learning_curves(kept, column, "group")
@@ -253,15 +261,14 @@ def compare_cells(first: TransferAnswers, second: TransferAnswers) -> pd.DataFra
             seeds, more = part.shape[1], other.shape[1]
             noise = [(v / seeds, free) for v, free in one] + [(v / more, free) for v, free in two]
             labels = (train, test, len(part), min(seeds, more))
-            rows.append((*labels, *transfer.difference_test(part, other, noise)))
+            rows.append((*labels, *transfer.difference_test(part, other, first.cluster, noise)))
     table = pd.DataFrame(rows, columns=[*transfer.CELL[:4], *transfer.TEST])
     return table.assign(p_holm=holm(table["p"]))
 
 
 def _reasons(records: pd.DataFrame) -> pd.DataFrame:
     """Share of false claims of the bases and of models trained on everything."""
-    plain = records["control"].eq("none") & records["mark"].eq("random")
-    kept = records[plain & records["axis"].eq("all") & records["shortcut"].eq(0)]
+    kept = records[records["control"].eq("none") & records["axis"].eq("all")]
     scored = grounding.score(kept.dropna(subset="scene"))
     rates = rate_table(scored, ["method", "style"], grounding.MEASURES)
     rates = rates[rates["measure"] == "hallucination"].dropna(subset="value")
@@ -272,7 +279,9 @@ def summaries(found: Maps) -> pd.DataFrame:
     """One row per map and part of it, with the generalization index."""
     rows = []
     for (axis, method, style), one in found.items():
-        index = {f"index_{name}": value for name, value in transfer.index(one).items()}
+        index = {
+            f"index_{name}": value for name, value in transfer.generalization_index(one).items()
+        }
         labels: dict[Any, Any] = {"axis": axis, "method": method, "style": style}
         rows += [labels | part | index for part in transfer.summary(one).to_dict("records")]
     return pd.DataFrame(rows)
@@ -293,8 +302,9 @@ def gathered(blocks: Sequence[Path], name: str, key: str) -> pd.DataFrame:
         for block in blocks
         if (block / name).is_file()
     ]
-    nothing = pd.DataFrame(columns=[*recorded.LABELS, key])
-    return pd.concat(found).drop_duplicates(["model", key]) if found else nothing
+    nothing = pd.DataFrame(columns=[*recorded.LABELS, *BESIDE[name]])
+    table = pd.concat(found) if found else nothing
+    return table[~table.duplicated([one for one in ("model", "test", key) if one in table])]
 
 
 def alt(axes: Axes, table: pd.DataFrame) -> str:

@@ -33,7 +33,7 @@ STYLE = sns.axes_style("ticks") | {
 }
 VALUE = ["value", "low", "high"]
 CHANCE = 25.0  # of four options
-LIMIT = 25.0  # points, to either side: noise is to look like noise
+LIMIT = 25.0  # points; the smallest range of the color scale, so that small differences stay pale
 TOP = 75.0  # percent, the brightest color of a map unless a value is above it
 SMOOTHED = 10  # steps in a running mean
 # title of a panel: the columns of `log.csv` in it

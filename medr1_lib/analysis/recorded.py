@@ -19,13 +19,14 @@ LOGS, LETTER_PROBS = "log.parquet", "letter_probs.parquet"  # a block may be wit
 ASKED = ["image_id", "question", "options", "answer", "modality", "question_type", "scene"]
 ANSWER_COLUMNS = ["control", "item", "completion", "tokens", "parsed", "correct", "format_ok"]
 METHODS = ("grpo", "sft")
-LABELS = ["model", "method", "style", "axis", "train", "seed", "shortcut"]
+LABELS = ["model", "method", "style", "axis", "train", "seed"]
 STATED: dict[str, Any] = dict.fromkeys((*LABELS, "date", "hardware"), str)  # of each model
-STATED |= {"seed": int, "shortcut": int | float, "steps": int}
+STATED |= {"seed": int, "steps": int}
 KNOWN = {"method": [*METHODS, *BASES], "style": [*ALL_STYLES], "axis": [*AXES]}
 # Columns that are never empty, with what the names of their types in a parquet file hold.
 FULL = {"item": "int", "tokens": "int", "correct": "bool", "format_ok": "bool", "options": "list<"}
-FULL |= dict.fromkeys(("control", "completion", "model", "mark", *ASKED[:2], *ASKED[3:6]), "string")
+FULL |= dict.fromkeys(("control", "completion", "model", "test", *ASKED[:2], *ASKED[3:6]), "string")
+OLD = {"mark": "test"}  # what older blocks call a column
 AGAIN = "copy the block again, record it by `sweep --record`, or run `tools.migrate` on an old one"
 
 
@@ -33,14 +34,14 @@ AGAIN = "copy the block again, record it by `sweep --record`, or run `tools.migr
 def load(block: Path) -> pd.DataFrame:
     """Every answer of a block, with its question and its model beside it; used from chapter 10 on.
 
-    One row per model, mark, control and item: `LABELS`, `ASKED` and `ANSWER_COLUMNS`.
+    One row per model, test set (`test`), control and item: `LABELS`, `ASKED`, `ANSWER_COLUMNS`.
     """
     labels = pd.DataFrame(notes(block)["models"])[LABELS]
-    answers = read_table(block / ANSWERS, ["model", "mark", *ANSWER_COLUMNS], AGAIN)
-    questions = read_table(block / QUESTIONS, ["mark", "item", *ASKED], AGAIN)
-    if questions.duplicated(["mark", "item"]).any():
+    answers = read_table(block / ANSWERS, ["model", "test", *ANSWER_COLUMNS], AGAIN)
+    questions = read_table(block / QUESTIONS, ["test", "item", *ASKED], AGAIN)
+    if questions.duplicated(["test", "item"]).any():
         raise InputError(block / QUESTIONS, "holds a question twice", AGAIN)
-    found = answers.merge(labels, on="model").merge(questions, on=["mark", "item"])
+    found = answers.merge(labels, on="model").merge(questions, on=["test", "item"])
     if len(found) < len(answers) or not {*labels["model"]} <= {*found["model"]}:
         problem = "its answers, models and questions do not belong together"
         raise InputError(block, problem, AGAIN)
@@ -49,12 +50,11 @@ def load(block: Path) -> pd.DataFrame:
 
 def with_letter_probs(block: Path) -> pd.DataFrame:
     """The answers about the real images with their `letter_probs`, fit for `gains.read_all`."""
-    told = read_table(block / LETTER_PROBS, ["model", "item", *LETTERS], AGAIN)
-    rows = told[[letter for letter in ALL_LETTERS if letter in told]].to_numpy().tolist()
-    found = told[["model", "item"]].assign(mark=told.get("mark", "random"))
-    found["letter_probs"] = pd.Series(rows, found.index)
-    answers = load(block)
-    return answers[answers["control"] == "none"].merge(found, on=["model", "mark", "item"])
+    by = ["model", "test", "item"]
+    told = read_table(block / LETTER_PROBS, [*by, *LETTERS[:2]], AGAIN)  # of two options or more
+    letters = told[[letter for letter in ALL_LETTERS if letter in told]].fillna(0.0)
+    found = told[by].assign(letter_probs=pd.Series(letters.to_numpy().tolist(), told.index))
+    return load(block).query("control == 'none'").merge(found, on=by)
 
 
 def letter_table(answers: pd.DataFrame) -> pd.DataFrame:
@@ -69,9 +69,7 @@ def letter_table(answers: pd.DataFrame) -> pd.DataFrame:
     return table.assign(confidence=probs.max(axis=1), correct=right)
 
 
-def write(
-    block: Path, tables: Mapping[str, Sequence[pd.DataFrame]], notes: Mapping[str, Any]
-) -> None:
+def write(block: Path, tables: Mapping[str, Sequence[pd.DataFrame]], notes: dict[str, Any]) -> None:
     """Write a block: of each table its parts one under the other, if there are any, and notes."""
     block.mkdir(parents=True, exist_ok=True)
     for name, parts in tables.items():
@@ -80,7 +78,7 @@ def write(
                 index=False, compression="zstd", compression_level=19, write_page_checksum=True
             )
             atomic_write(block / name, content)
-    write_json(block / MODELS, dict(notes))
+    write_json(block / MODELS, notes)
 
 
 def notes(block: Path) -> dict[str, Any]:
@@ -106,7 +104,8 @@ def read_table(path: Path, columns: Collection[str], remedy: str) -> pd.DataFram
         # Pandas would notice neither: a page that was changed, a text that is no UTF-8.
         stored = pq.read_table(path, page_checksum_verification=True)
         stored.validate(full=True)
-        table = pd.read_parquet(path)
+        stored = stored.rename_columns([OLD.get(name, name) for name in stored.column_names])
+        table = pd.read_parquet(path).rename(columns=OLD)
     if missing := [name for name in columns if name not in table]:
         raise InputError(path, f"lacks the columns {', '.join(missing)}", remedy)
     for name in FULL.keys() & {*columns} if len(table) else ():

@@ -19,7 +19,7 @@ ITEM = ["item", "image_id", "question", "answer"]  # what two answers to one ite
 Measures = Mapping[str, tuple[str, str | None]]  # name: the column to add up, and out of which
 
 
-def wilson(right: int, n: int) -> tuple[float, float]:
+def wilson(right: float, n: float) -> tuple[float, float]:
     """The 95 % interval of a share, of few questions too. It contains the share.
 
     Source: Wilson 1927, "Probable inference"; built in chapter 00.
@@ -60,9 +60,10 @@ def design_effect(credit: Iterable[float], clusters: Iterable[str]) -> float:
 
 
 def clusters(records: pd.DataFrame) -> pd.Series:
-    """What records are not independent in: their `patient`, where nobody knows it their image."""
-    patient = records.get("patient", records["image_id"])
-    return patient.where(patient != "", records["image_id"])
+    """The group of each record: its patient, or its image where the patient is unknown."""
+    image = records["image_id" if "image_id" in records else "item"]
+    patient = records.get("patient", image)
+    return patient.where(patient != "", image)
 
 
 def summary(records: pd.DataFrame) -> dict[str, Any]:
@@ -148,9 +149,9 @@ def paired(first: pd.Series, second: pd.Series, shared: pd.Series | None = None)
     interval = paired_interval(lost * worth / n, won * worth / n, worth)
     if shared is not None and shared.duplicated().any():
         sums = gained.groupby(shared).sum()
-        told = (sums[sums != 0],), np.sum  # a cluster that gained nothing says nothing
-        several = len(told[0][0]) > 1
-        p = permutation_test(*told, permutation_type="samples", rng=0).pvalue if several else 1.0
+        nonzero, p = sums[sums != 0], 1.0  # a cluster that gained nothing says nothing
+        if len(nonzero) > 1:
+            p = permutation_test((nonzero,), np.sum, permutation_type="samples", rng=0).pvalue
     else:
         p = binomtest(won, won + lost).pvalue if won + lost else 1.0
     return Paired(n, both, lost, won, (won - lost) / n, interval, float(p), worth)
@@ -195,20 +196,23 @@ def rate(
     """The sum of column `part` as a share of that of `whole` (of all answers): n, share, interval.
 
     `answers` has the columns `model` and `item`. Wilson's interval where every item has one answer
-    that counts once, else a bootstrap. Not a number where there is nothing to divide by.
+    that counts once, else a bootstrap, both by `clusters`. Not a number where `n` is 0.
     """
     parts, wholes = _numbers(answers, part, whole)
-    n = int(wholes.sum())
+    n, right = int(wholes.sum()), float(parts.sum())
     if not n:
         return 0, float("nan"), float("nan"), float("nan")
-    once = answers["item"].is_unique and parts.isin([0, 1]).all() and wholes.isin([0, 1]).all()
-    low, high = wilson(int(parts.sum()), n) if once else bootstrap(answers, part, whole)
-    return n, float(parts.sum() / n), max(0.0, low), min(1.0, high)
+    if answers["item"].is_unique and parts.isin([0, 1]).all() and wholes.isin([0, 1]).all():
+        effect = design_effect(parts[wholes == 1], clusters(answers)[wholes == 1])
+        low, high = wilson(right / effect, n / effect)
+    else:
+        low, high = bootstrap(answers, part, whole)
+    return n, right / n, max(0.0, low), min(1.0, high)
 
 
 def bootstrap(answers: pd.DataFrame, part: str, whole: str | None = None) -> tuple[float, float]:
-    """The 95 % interval of a `rate`: models, and items with all answers, drawn independently."""
-    keys = [answers["model"], answers["item"]]
+    """The 95 % interval of a `rate`: models, and clusters of items, drawn independently."""
+    keys = [answers["model"], answers["item"].groupby(clusters(answers)).transform("min")]
     sums = [
         of.groupby(keys, observed=True).sum().unstack(fill_value=0).to_numpy()
         for of in _numbers(answers, part, whole)
@@ -230,8 +234,8 @@ def redraws(rng: np.random.Generator, n: int) -> np.ndarray:
 def mean_table(answers: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """The mean of each column, without missing numbers, and a 95 % interval.
 
-    `answers` are those of one model, or of several under a column `model`. Models, and pictures
-    with all their questions, are drawn independently.
+    `answers` are those of one model, or of several under a column `model`. Models, and `clusters`
+    of questions, are drawn independently.
     """
     rows, drawn = [], pd.DataFrame({"model": 0} | dict(answers) | {"item": answers["image_id"]})
     for column in columns:
@@ -242,7 +246,7 @@ def mean_table(answers: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def spread_factor(models: int) -> float:
-    """What moves models apart before a bootstrap, whose draws vary by (n - 1) / n as much."""
+    """Factor that widens the spread of models: a bootstrap of n has (n - 1)/n of their variance."""
     return math.sqrt(models / max(1, models - 1))
 
 

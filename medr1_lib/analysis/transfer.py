@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
+from medr1_lib.analysis import stats
 from medr1_lib.analysis.recorded import METHODS
-from medr1_lib.analysis.stats import holm, middle, paired, redraws, spread_factor, wilson
 from medr1_lib.data import audit
 from medr1_lib.data.question import AXES, BASES, Question, in_order
 from medr1_lib.data.styles import STYLES
@@ -38,6 +38,7 @@ class TransferAnswers:
     right: pd.DataFrame  # 0 or 1; one row per item, one column per `(train, seed)`
     base: pd.Series  # the same of the untrained model; not a number where it was not asked
     test: pd.Series  # the modality or question type of each item
+    cluster: pd.Series  # of each item, by `stats.clusters`; its items are drawn together
 
     @property
     def trains(self) -> list[str]:
@@ -57,13 +58,19 @@ class TransferAnswers:
         Cells of a row share the drawn seeds, those of a column the drawn items.
         """
         rng = np.random.default_rng(0)
-        items = {test: redraws(rng, n) / n for test, n in self.test.value_counts().items()}
+        place, names = pd.factorize(self.cluster)
+        columns = self.test.astype(str).groupby(place).agg(lambda of: ", ".join(sorted({*of})))
+        drawn = np.empty((stats.DRAWS, len(names)))
+        for _, alike in columns.groupby(columns, sort=False):
+            drawn[:, alike.index] = stats.redraws(rng, len(alike))
+        counts = {test: drawn[:, place[self.test == test]] for test in self.test.unique()}
+        items = {test: of / of.sum(axis=1, keepdims=True) for test, of in counts.items()}
         models = {train: self.right[train].shape[1] for train in self.trains}
-        seeds = {train: redraws(rng, n) / n for train, n in models.items()}
+        seeds = {train: stats.redraws(rng, n) / n for train, n in models.items()}
         draws = {}
         for train, test, part in self.cells():
             apart = (part.mean() - part.to_numpy().mean()).to_numpy()
-            spread = part.to_numpy() + apart * (spread_factor(part.shape[1]) - 1)
+            spread = part.to_numpy() + apart * (stats.spread_factor(part.shape[1]) - 1)
             accuracy = ((items[test] @ spread) * seeds[train]).sum(axis=1).clip(0, 1)
             draws[train, test] = accuracy, items[test] @ self.base[part.index].to_numpy()
         return draws
@@ -75,9 +82,8 @@ Maps = dict[tuple[str, str, str], TransferAnswers]  # by axis, method and style
 def select(
     records: pd.DataFrame, method: str, style: str, axis: str, control: str = "none"
 ) -> pd.DataFrame:
-    """The records of one map: no shortcut in training, none in the test. A base is in every map."""
+    """The records of one map. A base is in every map."""
     wanted = records.query("style == @style and control == @control")
-    wanted = wanted[(wanted["mark"] == "random") & (wanted["shortcut"] == 0)]
     of_method = wanted[wanted["method"] == method]
     return of_method if method in BASES else of_method[of_method["axis"] == axis]
 
@@ -93,8 +99,8 @@ def transfer_answers(
     base = select(records, "base", style, axis, control)
     where, column = f"{method}, {style}, {axis}", column_of(axis)
     if found.empty or base["item"].duplicated().any():
-        problem = "no records" if found.empty else "two bases"
-        raise InputError(where, problem, "choose blocks with one base and such models")
+        problem = "no records" if found.empty else "two bases or test sets"
+        raise InputError(where, problem, "choose blocks with one base, such models and one test")
     if found.duplicated(["item", "train", "seed"]).any():
         raise InputError(where, "a model answered an item twice", "choose blocks without overlap")
     right = found.pivot(index="item", columns=["train", "seed"], values="correct")
@@ -103,10 +109,10 @@ def transfer_answers(
     trained = in_order(axis, {*found["train"]} - {"all", "none"})
     order = {name: place for place, name in enumerate([*trained, "all", "none"])}
     right = right.astype(float).sort_index(axis=1, level="train", key=lambda n: n.map(order.get))
-    test = found.drop_duplicates("item").set_index("item")[column]
-    test = test.astype(pd.CategoricalDtype(in_order(column, test))).reindex(right.index)
+    items = found.drop_duplicates("item").set_index("item", drop=False).reindex(right.index)
+    test = items[column].astype(pd.CategoricalDtype(in_order(column, items[column])))
     asked = base.set_index("item")["correct"].astype(float).reindex(right.index)
-    return TransferAnswers(right, asked, test.cat.remove_unused_categories())
+    return TransferAnswers(right, asked, test, stats.clusters(items))
 
 
 def maps(
@@ -141,9 +147,10 @@ def matrix(found: TransferAnswers) -> pd.DataFrame:
         (accuracy, base), (n, seeds) = found.draws[train, test], part.shape
         right = float(part.to_numpy().mean())
         plain = seeds == 1 or right in (0, 1)  # no draw differs where all answers agree
-        interval = wilson(round(right * n), n) if plain else middle(accuracy)
+        worth = n / stats.design_effect(part.mean(axis=1), found.cluster[part.index])
+        interval = stats.wilson(right * worth, worth) if plain else stats.middle(accuracy)
         gain = right - float(found.base[part.index].mean(skipna=False))
-        rows.append((train, test, n, seeds, right, *interval, gain, *middle(accuracy - base)))
+        rows.append((train, test, n, seeds, right, *interval, gain, *stats.middle(accuracy - base)))
     return pd.DataFrame(rows, columns=[*CELL, *GAIN])
 
 
@@ -152,11 +159,12 @@ def summary(found: TransferAnswers) -> pd.DataFrame:
     rows = []
     for part, cells, (accuracy, base) in _parts(found):
         right, gain = cells["accuracy"].mean(), cells["gain"].mean(skipna=False)
-        rows.append((part, len(cells), right, *middle(accuracy), gain, *middle(accuracy - base)))
+        ends, of_gain = stats.middle(accuracy), stats.middle(accuracy - base)
+        rows.append((part, len(cells), right, *ends, gain, *of_gain))
     return pd.DataFrame(rows, columns=["part", "cells", *CELL[4:], *GAIN])
 
 
-def index(found: TransferAnswers) -> dict[str, float]:
+def generalization_index(found: TransferAnswers) -> dict[str, float]:
     """The generalization index: mean gain off the diagonal by mean gain on it. Built in chapter 12.
 
     Not a number if the interval of the gain at home does not lie above zero: a ratio by something
@@ -166,10 +174,10 @@ def index(found: TransferAnswers) -> dict[str, float]:
         (cells["gain"].mean(skipna=False), accuracy - base)
         for _, cells, (accuracy, base) in _parts(found)
     ]
-    if len(gains) < 2 or not middle(gains[0][1])[0] > 0:
+    if len(gains) < 2 or not stats.middle(gains[0][1])[0] > 0:
         return dict.fromkeys(("index", "low", "high"), float("nan"))
     (home, home_draws), (elsewhere, elsewhere_draws) = gains
-    low, high = middle(elsewhere_draws / home_draws)
+    low, high = stats.middle(elsewhere_draws / home_draws)
     return {"index": elsewhere / home, "low": low, "high": high}
 
 
@@ -184,24 +192,26 @@ def _parts(found: TransferAnswers) -> Iterator[tuple[str, pd.DataFrame, np.ndarr
 
 
 def difference_test(
-    first: pd.DataFrame, second: pd.DataFrame, noise: Noise
+    first: pd.DataFrame, second: pd.DataFrame, cluster: pd.Series, noise: Noise
 ) -> tuple[float, float, float, float]:
     """Accuracy of the second less that of the first, its 95 % interval, and a p-value.
 
-    A side has one row per item and one column per seed. With one seed each this is `stats.paired`,
-    and speaks of these two models. With several, the variance between items and the `noise` of the
-    seeds of either side add up (Welch 1947), so that it speaks of the methods.
+    A side has one row per item, with its `cluster`, and one column per seed. With one seed each
+    this is `stats.paired`, of these two models. With several, the variance between clusters and the
+    `noise` of the seeds of either side add up (Welch 1947), so that it speaks of the methods.
     """
     if not first.index.equals(second.index):
         raise InputError("comparison", "the items differ", "score both on the same data")
     if len(first) < 2:
         raise InputError("comparison", "has fewer than two items", "score more")
+    shared = cluster[first.index]
     whole = first.isin((0, 1)).all(axis=None) and second.isin((0, 1)).all(axis=None)
     if first.shape[1] == second.shape[1] == 1 and whole:
-        found = paired(first.iloc[:, 0] == 1, second.iloc[:, 0] == 1)
+        found = stats.paired(first.iloc[:, 0] == 1, second.iloc[:, 0] == 1, shared)
         return found.difference, *found.interval, found.p
     gaps = second.mean(axis=1) - first.mean(axis=1)
-    error, freedom = _summed([(float(gaps.var()) / len(gaps), len(gaps) - 1), *noise])
+    items = float(gaps.var()) / len(gaps) * stats.design_effect(gaps, shared)
+    error, freedom = _summed([(items, max(1, shared.nunique() - 1)), *noise])
     difference, half = float(gaps.mean()), float(t.ppf(0.975, freedom)) * error
     p = 2 * float(t.sf(abs(difference) / error, freedom)) if error else float(difference == 0)
     return difference, max(-1.0, difference - half), min(1.0, difference + half), p
@@ -213,22 +223,23 @@ def compare_pooled(variants: dict[str, TransferAnswers]) -> pd.DataFrame:
     An item counts once: what models of one seed got of it is averaged over the rows of the map.
     """
     rows = []
-    reference, *others = variants.items()
+    (_, reference), *others = variants.items()
     for home, part in ((True, "at home"), (False, "elsewhere")):
-        first, noise = _pooled(reference[1], home)
+        first, noise = _pooled(reference, home)
         for label, variant in others if len(first) else ():
             second, more = _pooled(variant, home)
             labels = (label, part, len(second), min(first.shape[1], second.shape[1]))
             accuracy = float(second.to_numpy().mean())
-            rows.append((*labels, accuracy, *difference_test(first, second, [*noise, *more])))
+            found = difference_test(first, second, reference.cluster, [*noise, *more])
+            rows.append((*labels, accuracy, *found))
     table = pd.DataFrame(rows, columns=["label", "part", "n", "seeds", "accuracy", *TEST])
-    return table.assign(p_holm=holm(table["p"]))
+    return table.assign(p_holm=stats.holm(table["p"]))
 
 
 def prediction_intervals(found: TransferAnswers) -> pd.DataFrame:
     """The 99 % interval of the accuracy of each cell if it is run again: a new seed, new items.
 
-    The variance between seeds is that of all cells (`seed_noise`). That between items
+    The variance between seeds is that of all cells (`seed_noise`). That between clusters of items
     counts twice, for those asked and for those of the rerun. Returns the columns `CELL`.
     """
     noise = seed_noise(found)
@@ -241,7 +252,10 @@ def prediction_intervals(found: TransferAnswers) -> pd.DataFrame:
         if count > 1:  # less what the seeds add to the variance of a mean over them
             items -= float(part.var(axis=1).mean()) / count
         items = max(items, 1 / n)  # where all is right, one in n may be wrong next time
-        error, freedom = _summed([(seeds * (1 + 1 / count), free), (2 * items / n, n - 1)])
+        shared = found.cluster[part.index]
+        items *= 2 * stats.design_effect(part.mean(axis=1), shared) / n
+        noise = [(seeds * (1 + 1 / count), free), (items, max(1, shared.nunique() - 1))]
+        error, freedom = _summed(noise)
         half = float(t.ppf(0.995, freedom)) * error
         rows.append((train, test, n, count, right, max(0.0, right - half), min(1.0, right + half)))
     return pd.DataFrame(rows, columns=CELL)
@@ -281,16 +295,15 @@ def blind_baselines(
     Rules are fitted on the questions that the model of the diagonal cell learned. That model, or
     the base, is asked with blank and shuffled images, too, where the records hold these controls.
     """
-    asked = select(records, method, style, axis).drop_duplicates("item")
-    column, rows = column_of(axis), []
-    rows_asked: list[dict[Any, Any]] = asked.assign(source="", scene=None).to_dict("records")
-    questions = [Question.from_record(row) for row in rows_asked]
-    for test in dict.fromkeys(asked[column]):
+    found, column, rows = select(records, method, style, axis), column_of(axis), []
+    for test, asked in found.drop_duplicates("item").groupby(column, sort=False):
         known = [q for q in train if axis == "all" or getattr(q, column) == test]
-        posed = [q for q in questions if getattr(q, column) == test]
+        given: list[dict[Any, Any]] = asked.assign(source="", scene=None).to_dict("records")
+        posed = [Question.from_record(row) for row in given]
+        n, few = len(posed), stats.clusters(asked).nunique()
         for name, rule in BLIND_RULES.items():
-            share, n = rule(known, posed), len(posed)
-            interval = (share, share) if name == "chance" else wilson(round(share * n), n)
+            share = rule(known, posed)
+            interval = (share, share) if name == "chance" else stats.wilson(share * few, few)
             rows.append((name, test, n, 1, share, *interval))
     tables = [pd.DataFrame(rows, columns=CELL)]
     for name, control in BLIND_IMAGES.items():

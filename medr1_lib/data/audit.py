@@ -149,10 +149,11 @@ def _records(root: Path) -> Iterator[tuple[str, Asked]]:
 def _report(groups: Mapping[Name, Group], paths: Mapping[Name, str]) -> dict[str, Any]:
     files: dict[str, Any] = {}
     leaks: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
+    trained = {(one, two): of for (one, two, split), of in groups.items() if split == "train"}
     for name, group in groups.items():
         axis, label, split = name
         tested = split != "train"
-        train = {one[1]: groups[one] for one in groups if tested and one[::2] == (axis, "train")}
+        train = {other: of for (kind, other), of in trained.items() if tested and kind == axis}
         files[paths[name]] = describe(group, train.get(label), [*train.values()], tested)
         if tested:
             shares = {other: leak_share(_keys(one), _keys(group)) for other, one in train.items()}
@@ -171,8 +172,8 @@ def describe(
 
     Gives `records`; `baselines`, the accuracy of each image-blind rule; `leak_share`, the share of
     questions whose image is in `train`; `leak_any_share`, in one of the groups `trained`;
-    `patient_leak_share`, whose patient is; `near_duplicate_share`, of the others whose image has a
-    near duplicate in `train`; `fitted_on`. What cannot be known is `None`.
+    `patient_leak_share`, whose patient is; `near_duplicate_share`, of all questions those whose
+    image is new but has a near duplicate in `train`; `fitted_on`. What cannot be known is `None`.
     """
     questions, keys = [one.question for one in group], _keys(group)
     fits = [([one.question for one in train], questions)] if train else cross_validation(questions)
@@ -236,6 +237,8 @@ def pairs(root: Path) -> Iterator[tuple[str, ...]]:
     train, test = dict[str, Asked](), dict[str, Asked]()
     for split, asked in _records(root):
         (train if split == "train" else test)[asked.question.image_id] = asked
+    if not train:
+        return
     by_pixels = {one.key: name for name, one in train.items()}
     by_patient = {one.patient: name for name, one in train.items() if one.patient}
     names, places = [*train, None], nearest([*test.values()], [*train.values()])

@@ -131,6 +131,6 @@ class EvalSet:
 
 
 def batches(prompts: list[EvalPrompt], size: int) -> Iterator[list[EvalPrompt]]:
-    """Neighbours together."""
+    """Split the prompts into lists of `size`."""
     for start in range(0, len(prompts), size):
         yield prompts[start : start + size]

@@ -112,8 +112,6 @@ class Grid:
 
     def __post_init__(self) -> None:
         _check(self)
-        if len({Path(test).name for test in self.tests}) < len(self.tests):
-            raise InputError("plan", "two tests are folders of one name", "rename one of them")
         if overruled := self.changes.keys() & {"seed", "style"}:
             raise InputError("plan", f"changes name {min(overruled)}", "write it beside recipe")
 
@@ -130,6 +128,9 @@ class Plan:
 
     def __post_init__(self) -> None:
         _check(self)
+        tests = {test for grid in self.grids for test in grid.tests or (self.data,)}
+        if len({Path(test).name for test in tests}) < len(tests):
+            raise InputError("plan", "two tests are folders of one name", "rename one of them")
         # In the job's script it would be a line of its own, which a shell runs.
         if breaks := re.findall(r"\\[nr]", json.dumps(dict(self.resources), default=str)):
             raise InputError("plan", f"resources hold {len(breaks)} line breaks", "remove them")
@@ -157,8 +158,8 @@ class Plan:
         for grid in self.grids:
             known = load_recipe(grid.recipe, data=self.data).to_dict()
             under = Recipe.from_dict(known | dict(grid.changes))
-            parts, tests = grid.train or AXES[grid.axis], grid.tests or (self.data,)
-            own = (tests, grid.controls, self.max_new_tokens, grid.untrained, grid.called)
+            parts, tests = grid.train or AXES[grid.axis], dict.fromkeys(grid.tests or (self.data,))
+            own = (tuple(tests), grid.controls, self.max_new_tokens, grid.untrained, grid.called)
             # The seed comes first, so that a whole map is done before the next one.
             for seed, style, part in product(grid.seed, grid.style, parts):
                 cut = {} if grid.axis == "all" else {grid.axis: (part,)}
@@ -179,7 +180,7 @@ def sweep(plan: Plan, out: Path, executor: str = "local", processes: int = 1) ->
     tables = dict[str, Any]()
     for data in {data for job in jobs for data in (*job.tests, job.recipe.data)}:
         tables[data] = dataset.read(Path(data))
-        _card(data)
+        files.read_json(Path(data) / dataset.CARD, dataset.AGAIN)
     for recipe in (job.recipe for job in jobs if not job.untrained):
         for axis in FILTERS:
             known = tables[recipe.data].unique(axis).get("train", ())
@@ -215,7 +216,7 @@ def unfinished(jobs: Sequence[Job], out: Path) -> dict[str, str]:
     for job in jobs:
         result, error = out / job.name / JOB, out / job.name / ERROR
         with suppress(InputError):  # a damaged one is made again from answers and run
-            if "marks" in files.read_json(result, ""):
+            if "tests" in files.read_json(result, ""):
                 continue
         found[job.name] = error.read_text(encoding="utf-8") if error.is_file() else ""
     return found
@@ -293,13 +294,14 @@ def _end_with(parent: int) -> None:
 
 def run_job(job: Job, folder: Path) -> None:
     """Train and score one model, or what is left of it."""
-    notes: dict[str, Any] = {"model": job.name, **job.label, "shortcut": 0.0, "steps": 0}
+    notes: dict[str, Any] = {"model": job.name, **job.label, "steps": 0, "tests": job.tests}
     adapter = Path(job.recipe.model)
     if not job.untrained:
         run = train(job.recipe, folder / RUN, resume=begun(folder / RUN))
         adapter, seconds = run.adapter, float(run.log["seconds"].sum())
         notes |= {"steps": len(run.log), "train_seconds": round(seconds, 1)}
-        notes |= {name: _card(job.recipe.data).get(name, 0.0) for name in ("shortcut", "leaky")}
+        card = files.read_json(Path(job.recipe.data) / dataset.CARD, dataset.AGAIN)
+        notes["leaky"] = card.get("leaky", 0.0)
     start = time.perf_counter()
     model = {"model_sha256": fingerprint(adapter)}
     device = str(job.recipe.trl_config(folder / RUN).device)  # as it is trained, or refused
@@ -311,15 +313,10 @@ def run_job(job: Job, folder: Path) -> None:
         log = AnswerLog(folder / SCORED.format(Path(test).name), known, {})
         evaluate(policy, processor, items, log, settings, BATCH, _FEATURES[base_directory(adapter)])
         log.finish({})
-    notes["marks"] = {test: _card(test).get("mark", "random") for test in job.tests}
     notes |= {"evaluate_seconds": round(time.perf_counter() - start, 1), "hardware": hardware()}
     notes |= {"threads": torch.get_num_threads(), "recipe": job.recipe.to_dict()}
     notes["date"] = time.strftime("%Y-%m-%d")
     files.write_json(folder / JOB, notes)
-
-
-def _card(data: str) -> dict[str, Any]:
-    return files.read_json(Path(data) / dataset.CARD, dataset.AGAIN)
 
 
 def record(jobs: Sequence[Path], block: Path, notes: dict[str, Any]) -> None:
@@ -328,21 +325,18 @@ def record(jobs: Sequence[Path], block: Path, notes: dict[str, Any]) -> None:
     models = [files.read_json(job / JOB, remedy) for job in jobs]
     answers, letters, logs, questions, tests = [], [], [], [], dict[str, str]()
     for job, model in zip(jobs, models, strict=True):
-        tests |= model["marks"]
-        for test, mark in model["marks"].items():
-            path = job / SCORED.format(Path(test).name) / recorded.ANSWERS
+        for test in model["tests"]:
+            tests[name := Path(test).name] = test
+            path = job / SCORED.format(name) / recorded.ANSWERS
             answered = recorded.read_table(path, [*columns, "answer", "letter_probs"], remedy)
-            whose = {"model": model["model"], "mark": mark}
+            whose = {"model": model["model"], "test": name}
             answers.append(answered[columns].assign(**whose))
             letters.append(recorded.letter_table(answered).assign(**whose))
         if (job / RUN).is_dir():
             logs.append(pd.read_csv(job / RUN / LOG).assign(model=model["model"]))
-    if len({*tests.values()}) < len(tests):
-        raise InputError(block, f"{len(tests)} test sets share a mark", "record a plan for each")
-    for test, mark in tests.items():
+    for name, test in tests.items():
         rows = pd.DataFrame([one.record(None) for one in _test_set(Path(test)).questions])
-        asked = rows[recorded.ASKED].rename_axis("item").reset_index()
-        questions.append(asked.assign(mark=mark))
+        questions.append(rows[recorded.ASKED].rename_axis("item").reset_index().assign(test=name))
     tables = {recorded.ANSWERS: answers, recorded.QUESTIONS: questions, recorded.LOGS: logs}
     tables |= {recorded.LETTER_PROBS: letters}
     recorded.write(block, tables, notes | {"models": models})

@@ -771,7 +771,7 @@ for theirs, ours in (*zip(KINDS, KINDS, strict=True), ("dapo", "grpo")):
 # `data/recorded/loop.json` has six seeds of both on the base of this course, 60 steps in `no_think` with 640 test
 # questions.
 #
-# In the record: the loop's accuracy minus the trainer's is +0.1 [-2.0, +2.2] points.
+# In the record: the loop's accuracy minus the trainer's is +0.1 [-2.3, +2.4] points.
 #
 # Note one more default. If you set `beta`, TRL multiplies the penalty by the ratio (`use_bias_correction_kl`, our
 # `corrected_kl`). This changes the gradient, so that it belongs to the divergence that k3 estimates;

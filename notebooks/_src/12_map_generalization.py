@@ -291,8 +291,8 @@ transfer_index = checks.transfer_index(transfer_index)
 
 # %% tags=["headline", "nbval-check-output"]
 for axis, table in maps.items():
-    by_cell = table.set_index(["train", "test"])["gain"].to_dict()
-    found, by_hand = transfer.index(grpo[axis]), transfer_index(by_cell)
+    by_hand = transfer_index(dict(table.set_index(["train", "test"])["gain"]))
+    found = transfer.generalization_index(grpo[axis])
     said = "none" if by_hand is None else f"{by_hand:.2f}"
     ends = f"[{found['low']:.2f}, {found['high']:.2f}]"
     print(f"GRPO, {axis}: {said} of the gain at home carries over {ends}")
@@ -358,7 +358,8 @@ tests = pd.concat(
 )
 tests = in_points(tests, "difference", "low", "high").set_index(["axis", "part"])
 display(tests[["n", "seeds", "difference", "low", "high", "p_holm"]].round(3))
-index = {key: transfer.index(one) for key, one in transfer.maps(full).items()}
+every = transfer.maps(full).items()
+index = {key: transfer.generalization_index(one) for key, one in every}
 pd.DataFrame(index).T.round(2)
 
 

@@ -1,7 +1,6 @@
 """What the base can do: everything that its model card reports, on scenes never shown before."""
 
 from collections.abc import Callable, Sequence
-from math import comb
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medr1_lib.analysis.stats import wilson
+from medr1_lib.course.chapters.chapter_02 import pass_at
 from medr1_lib.data.styles import STYLES, read_strict
 from tools.pretrain.examples import QUESTION_TYPE_OF, Asked, turn
 from tools.pretrain.model import TinyVLM
@@ -71,16 +71,6 @@ def _sampled(
         "pass_at": {str(k): round(pass_at(k, hits.sum(0), SAMPLES), 3) for k in TRIES},
         "no_spread": round(float((rewards.min(1) == rewards.max(1)).mean()), 3),
     }
-
-
-def pass_at(k: int, hits: NDArray[np.int64], samples: int) -> float:
-    """Chance that one of `k` samples is right, from more samples (Chen et al. 2021, equation 1).
-
-    Example:
-        >>> round(pass_at(1, np.array([4, 0]), 16), 3)
-        0.125
-    """
-    return float(np.mean([1 - comb(samples - int(c), k) / comb(samples, k) for c in hits]))
 
 
 def _cells(

@@ -15,7 +15,7 @@ def transfer_index(gains: Mapping[tuple[str, str], float]) -> float | None:
     """Mean gain elsewhere as a share of the mean gain at home.
 
     `gains` are by what was trained on and what was tested. None if the mean at home is not above
-    zero: there is nothing to carry over. `analysis.transfer.index` gives it with an interval.
+    zero: there is nothing to carry over. `transfer.generalization_index` gives an interval.
     """
     home = [gain for (train, test), gain in gains.items() if train == test]
     away = [gain for (train, test), gain in gains.items() if train != test]
