@@ -50,16 +50,16 @@ def test_what_it_says_is_what_generate_says(asker):
 
 
 def test_it_replies_with_a_picture_and_without(asker):
-    seen = asker.completion_ids(chats(asker)[:1], IMAGES[:1])
-    assert seen == asker.completion_ids(chats(asker), IMAGES)[:1]
-    assert asker.completion_ids(["What?"], []) != seen
+    seen = asker.complete_ids(chats(asker)[:1], IMAGES[:1])
+    assert seen == asker.complete_ids(chats(asker), IMAGES)[:1]
+    assert asker.complete_ids(["What?"], []) != seen
 
 
 def test_it_is_spread_over_what_there_is(asker):
     """`auto`; without a GPU all of it goes to the CPU."""
     spread = Asker(*load_policy(Path(asker.model.name_or_path), device="auto"), max_new_tokens=6)
     assert {weight.device.type for weight in spread.model.parameters()} == {"cpu"}
-    both = (one.completion_ids(chats(asker), IMAGES) for one in (asker, spread))
+    both = (one.complete_ids(chats(asker), IMAGES) for one in (asker, spread))
     assert next(both) == next(both)
 
 

@@ -226,7 +226,7 @@ def said(monkeypatch):
             return [tokens[: asker.max_new_tokens] for tokens in words]
 
     script = Script()
-    monkeypatch.setattr(Asker, "completion_ids", lambda *asked: script.reply(*asked))
+    monkeypatch.setattr(Asker, "complete_ids", lambda *asked: script.reply(*asked))
     return script
 
 

@@ -124,13 +124,13 @@ def test_a_killed_run_loses_nothing_that_was_finished(data, tmp_path, monkeypatc
     process.wait()
     kept = sum(len(pd.read_parquet(part)) for part in out.glob("parts/*.parquet"))
     assert 6 <= kept < 40
-    again, answer = [], Asker.completion_ids
+    again, answer = [], Asker.complete_ids
 
     def counted(asker, chats, images):
         again.extend(chats)
         return answer(asker, chats, images)
 
-    monkeypatch.setattr(Asker, "completion_ids", counted)
+    monkeypatch.setattr(Asker, "complete_ids", counted)
     assert main(command(data, out, *asked)) == 0
     assert len(again) == 40 - kept
     pd.testing.assert_frame_equal(
@@ -180,7 +180,7 @@ def test_a_full_gpu_is_told(data, tmp_path, monkeypatch, capsys):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(Asker, "completion_ids", full)
+    monkeypatch.setattr(Asker, "complete_ids", full)
     assert main(command(data, tmp_path / "out", "--style", "no_think", "--batch-size", 9)) == 2
     said = "--batch-size 9: the GPU's memory is full; choose a smaller one"
     assert said in capsys.readouterr().err

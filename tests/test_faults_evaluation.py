@@ -270,23 +270,23 @@ def test_a_model_that_could_not_be_loaded_can_be_mended(data, whole, tmp_path, c
 def test_a_part_lost_while_it_runs_is_noticed_and_asked_again(
     data, whole, tmp_path, monkeypatch, capsys
 ):
-    out, answer = tmp_path / "out", Asker.completion_ids
+    out, answer = tmp_path / "out", Asker.complete_ids
 
     def losing(*asked):
         if len(list(out.glob("parts/*"))) == 2:
             min(out.glob("parts/*.parquet")).unlink()
         return answer(*asked)
 
-    monkeypatch.setattr(Asker, "completion_ids", losing)
+    monkeypatch.setattr(Asker, "complete_ids", losing)
     assert evaluated(data, out) == 2
     assert "2 of 6 answers were lost" in capsys.readouterr().err
-    monkeypatch.setattr(Asker, "completion_ids", answer)
+    monkeypatch.setattr(Asker, "complete_ids", answer)
     assert evaluated(data, out) == 0
     pd.testing.assert_frame_equal(read(out), read(whole))
 
 
 def test_a_second_evaluation_of_the_folder_is_refused(data, whole, tmp_path, monkeypatch, capsys):
-    out, answer, second = tmp_path / "out", Asker.completion_ids, []
+    out, answer, second = tmp_path / "out", Asker.complete_ids, []
 
     def begun(*asked):
         if not second:
@@ -294,7 +294,7 @@ def test_a_second_evaluation_of_the_folder_is_refused(data, whole, tmp_path, mon
             second[0] = evaluated(data, out)
         return answer(*asked)
 
-    monkeypatch.setattr(Asker, "completion_ids", begun)
+    monkeypatch.setattr(Asker, "complete_ids", begun)
     assert evaluated(data, out) == 0
     assert second == [2]
     assert f"is being written by process {os.getpid()}" in capsys.readouterr().err

@@ -329,11 +329,6 @@ TEXTS = [
     *(f"| updates, `{s}` | {{methods.{s}}} |" for s in (BEFORE, NONE, AFTER)),
     "| labels, `think_before` ({methods.labels.steps} updates, seeds: {methods.labels.seeds}) |"
     " {methods.labels} |",
-    *(
-        f"| time, `{s}` ({{methods.labels.steps}} updates of GRPO, seeds: {{timed.seeds}}) |"
-        f" {{timed.{s}}} |"
-        for s in (BEFORE, NONE, AFTER)
-    ),
     "| SFT with 4 times the updates, `no_think` | {methods.time} |",
     "| learning rate, `no_think` | {methods.rate} |",
     "| as published, `no_think` | {methods.published} |",
@@ -617,9 +612,6 @@ def account_of_methods():
     pairs["methods.published"] = grpo, budget_arm("as published")
     pairs["methods.labels.no_think"] = learning_arm("grpo", NONE), learning_arm("sft", NONE)
     pairs["methods.rft"] = learning_arm("grpo", BEFORE), learning_arm("rft", BEFORE)
-    for style in STYLES:
-        pairs[f"timed.{style}"] = learning_arm("grpo", style), learning_arm("sft-time", style)
-    pairs["timed.rft"] = learning_arm("grpo", BEFORE), learning_arm("rft-time", BEFORE)
     for name, pair in pairs.items():
         value, low, high = parts_between(*pair).loc["knowledge", ["value", "low", "high"]]
         said[name] = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
@@ -632,7 +624,6 @@ def account_of_methods():
     said["methods.spent.grpo"] = f"{spent['grpo']:.0f} s"
     said["methods.labels.steps"] = str(recorded("learning/learning")["steps"])
     said["methods.labels.seeds"] = str(len(pairs["methods.labels"][0]))
-    said["timed.seeds"] = str(len(pairs[f"timed.{BEFORE}"][1]))
     return said
 
 

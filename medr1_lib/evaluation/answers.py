@@ -148,8 +148,7 @@ def outside_answers(path: Path, questions: Sequence[Question]) -> tuple[list[Ans
 
     A row names its question, by `id` or by its place, and holds the completion. With a column
     `style` or `control` it is one of several answers to that question. A question without an answer
-    gets an empty one. An `InputError` names the line of a question that is not in the split or
-    comes again.
+    gets an empty one. An `InputError` names the line of a question that is unknown or comes again.
     """
     rows = files.read_rows(path)
     name, completion = _column(path, rows, NAMES), _column(path, rows, COMPLETIONS)

@@ -66,12 +66,10 @@ class Asker:
 
     def complete(self, chats: Sequence[str], images: Sequence[Image.Image]) -> list[str]:
         """The likeliest continuation of each chat, token by token."""
-        tokens = self.completion_ids(chats, images)
+        tokens = self.complete_ids(chats, images)
         return self.processor.batch_decode(tokens, skip_special_tokens=True)
 
-    def completion_ids(
-        self, chats: Sequence[str], images: Sequence[Image.Image]
-    ) -> list[list[int]]:
+    def complete_ids(self, chats: Sequence[str], images: Sequence[Image.Image]) -> list[list[int]]:
         """The tokens of those continuations, without the one that ends them."""
         # All settings are said: what a model's own configuration holds would fill the gaps.
         how = {"do_sample": False, "num_beams": 1, "repetition_penalty": 1.0}

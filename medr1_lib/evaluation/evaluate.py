@@ -68,7 +68,7 @@ def _answers(asker: Asker, items: EvalSet, prompts: Sequence[EvalPrompt]) -> Ite
     images = {one: image for one in prompts if (image := items.image(one))}
     begun = [styles.ALL_STYLES[one.style].begun for one in prompts]
     asked = [chat + given for chat, given in zip(chats.values(), begun, strict=True)]
-    completions = asker.completion_ids(asked, [*images.values()])
+    completions = asker.complete_ids(asked, [*images.values()])
     said = asker.processor.batch_decode(completions, skip_special_tokens=True)
     texts = [given + text for given, text in zip(begun, said, strict=True)]
     opened = {

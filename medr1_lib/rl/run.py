@@ -25,8 +25,7 @@ from medr1_lib.rl.recipe import TRL, Recipe
 RECIPE, LOG, ROLLOUTS, CARD = "recipe.json", "log.csv", "rollouts.parquet", "README.md"
 ADAPTER, COMPLETIONS, STATE = "adapter", "completions", "trainer_state.json"
 PREFLIGHT = "completions_00000.parquet"  # what TRL writes before the first step
-MODEL = "model_sha256"  # of what the run began from
-HASHES = "adapter_sha256"  # of the adapter's files, in what a finished run notes
+MODEL, HASHES = "model_sha256", "adapter_sha256"  # what it began from; files of its adapter
 COMPLETE = "complete"  # in a checkpoint: every file of it is written, and what each holds
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 AVERAGED = 10  # steps at each end in the card, fewer in a short run

@@ -490,40 +490,24 @@ print(outcomes.to_string(index=False))
 # on a test with the same leak would hide it. So run `data audit` before you train. (A prediction *held* if its whole
 # interval lies in the range that was expected.)
 #
-# ## 5 Equal time
+# ## 5 Four times the updates
 #
-# GRPO samples eight rollouts for each question. SFT samples none, so its steps are faster, and in the same time it
-# makes more updates with more labels. In the record of section 4, two more arms had the time of GRPO: SFT on letters,
-# and rejection sampling, whose time includes its sampling. **Predict** the sign of each difference. The next cell
-# prints the median ratio of a step at both rates, and the differences.
+# GRPO samples eight rollouts for each question. SFT samples none, so its steps are faster. So one could also
+# make the time equal. The record has no such pair. It has SFT with four times the updates, on four times as
+# many questions, so also with four times the labels. Is that more time than GRPO took, or less? The next cell
+# prints the median ratio of a step at both rates, and the seconds of all updates at the higher rate.
 
 # %%
 logs = pd.read_parquet(METHODS / recorded.LOGS).merge(models, on="model")
 seconds = logs.query("style == @STYLE").groupby("method")["seconds"].median()
 ratio = seconds["grpo"] / seconds["sft"]
 print(f"a step of GRPO takes {ratio:.1f} times as long")
-timed = {
-    name: {s: said(others["grpo", s], others[arm, s]) for s in STYLES}
-    for arm, name in (
-        ("sft-time", "SFT on letters"),
-        ("rft-time", "rejection sampling"),
-    )
-}
-print("GRPO minus arms with the same time; seeds:", len(others["sft-time", STYLE]))
-pd.DataFrame(timed)
-
-# %% [markdown]
-# In the record: at equal time, GRPO's knowledge minus that of SFT on letters is +0.0 [+0.0, +0.0] points in `think_before`
-# (open) and +0.0 [+0.0, +0.0] in `no_think` (open). Over rejection sampling it is +0.0 [+0.0, +0.0] in `think_before` (open).
-#
-# Another record has SFT with four times the updates, on four times as many questions, so also with four times the
-# labels. Is that more time than GRPO took, or less?
-
-# %%
 fast = logs.query("style == @STYLE and rate == @FAST")
 spent = fast.groupby("method")["seconds"].sum() / count  # for one model
 times = f"GRPO {spent['grpo']:.0f} s, SFT {spent['sft']:.0f} s"
 print(f"{updated} updates: {times}; {4 * updated} of SFT: {4 * spent['sft']:.0f} s")
+
+# %%
 budget = pd.read_parquet(RECORDED / "budget.parquet")
 arms = {name: by_seed(own) for name, own in budget.groupby("variant")}
 print("GRPO minus SFT with 4 times the updates (points):")
@@ -534,8 +518,8 @@ for part in PARTS:
 # In the record: 219 s of training for SFT stand against 124 s for GRPO, and GRPO's
 # knowledge minus SFT's is -12.4 [-16.3, -8.4] points (behind).
 #
-# Here updates, labels and time all differ at once, so the line cannot say which of them mattered. It does say
-# what more training on more labelled questions gives SFT.
+# This is not equal time. Updates, labels and time all differ at once, so the line cannot say which of them
+# mattered. It does say what more training on more labelled questions gives SFT.
 #
 # ## 6 Equal learning rate
 #
@@ -740,7 +724,7 @@ ledger.page(10, generalizes=None)  # your new probability in place of None
 #
 # - The published comparison gave SFT about one update for every 33 of GRPO, and targets that begin with "None".
 # - "Equal" can mean four things: equal updates, labels, time or learning rate. They cannot all be equal at
-#   once, so a paper has to say which of them were.
+#   once, so a paper has to say which of them were. The record here has no pair with equal time.
 # - Two models can differ clearly although their methods do not. So say whether an interval is about models or
 #   about methods.
 # - A lead has parts. Only its knowledge is an argument for a method, and only if you also show a format-only
