@@ -102,13 +102,14 @@ def test_the_panels_are_those_that_were_measured():
     assert [title.split(" (")[0] for title in titles] == [
         "reward",
         "accuracy and format reward",
+        "groups without spread",
         "KL from the base",
         "completion length",
         "entropy",
         "gradient norm",
     ]
     without = curves(log_table(history(2, LOGS)))  # beta is 0, so there is no KL
-    assert len(without.axes) == 5
+    assert len(without.axes) == 6
     supervised = {"loss": 1.0, "mean_token_accuracy": 0.5}
     titles = [axes.get_title() for axes in curves(log_table(history(2, supervised))).axes]
     assert [title.split(" (")[0] for title in titles] == ["loss", "token accuracy"]

@@ -40,6 +40,7 @@ SMOOTHED = 10  # steps in a running mean
 PANELS = {
     "reward (points of 2)": ("reward",),
     "accuracy and format reward": ("accuracy", "format"),
+    "groups without spread (share)": ("zero_std_groups",),
     "KL from the base (nats per token)": ("kl",),
     "completion length (tokens)": ("completion_length",),
     "entropy (nats per token)": ("entropy",),
@@ -47,8 +48,8 @@ PANELS = {
     "loss (nats per token)": ("loss",),
     "token accuracy": ("token_accuracy",),
 }
-SHARES = ("accuracy", "format", "token_accuracy")
-ROW = 3  # panels beside each other
+SHARES = ("accuracy", "format", "zero_std_groups", "token_accuracy")
+ROW = 4  # panels beside each other
 COLORS = ("#0072B2", "#D55E00")  # told apart by the color-blind too (Okabe and Ito)
 
 
@@ -208,9 +209,8 @@ def curves(log: pd.DataFrame, steps: int | None = None, base: float | None = Non
         and not ("loss" in columns and "reward" in log)  # GRPO's is near zero by construction
     }
     across, down = min(ROW, len(shown)), math.ceil(len(shown) / ROW)
-    figure, panels = plt.subplots(
-        down, across, figsize=(2.9 * across, 2.6 * down), squeeze=False, layout="constrained"
-    )
+    size = (2.9 * across, 2.6 * down)
+    figure, panels = plt.subplots(down, across, figsize=size, squeeze=False, layout="constrained")
     for axes in panels.flat[len(shown) :]:
         axes.remove()
     # Whole windows only: a mean that begins with the first step alone seems to rise or fall.

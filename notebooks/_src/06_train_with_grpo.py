@@ -219,7 +219,7 @@ for rate in (1e-3, 1e-6):
 # start if no group has spread. In the figure, pale lines are single steps, and strong lines are the mean of
 # the last ten, drawn from step 10 on. While you wait: which curves should rise, which should not, and what is missing?
 
-# %% mystnb={"image": {"alt": "Six panels over the steps of the run, pale for single steps and strong for the running mean: reward, its two parts accuracy and format, KL from the base, completion length in tokens, entropy, and gradient norm."}}
+# %% mystnb={"image": {"alt": "Seven panels over the steps of the run, pale for single steps and strong for the running mean: reward, its two parts accuracy and format, groups without spread, KL from the base, completion length in tokens, entropy, and gradient norm."}}
 from medr1_lib.analysis.plots import curves
 from medr1_lib.course.live import live
 from medr1_lib.rl.run import Run

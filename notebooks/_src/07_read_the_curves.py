@@ -73,7 +73,7 @@ HALF, LATE = notes["steps"] // 2, notes["steps"] - 10
 # be hard for the base. Its report has many more questions. So a curve that begins at step 1 begins too low. The dotted
 # line is the accuracy of the base in its report, also of sampled completions.
 
-# %% mystnb={"image": {"alt": "Six panels of the healthy run, pale for single steps and strong for the running mean: reward, its parts accuracy and format, KL from the base, completion length, entropy, and gradient norm. A dotted line marks the accuracy of the base. The next cell prints the values at both ends."}}
+# %% mystnb={"image": {"alt": "Seven panels of the healthy run, pale for single steps and strong for the running mean: reward, its parts accuracy and format, groups without spread, KL from the base, completion length, entropy, and gradient norm. A dotted line marks the accuracy of the base. The next cell prints the values at both ends."}}
 print(f"{len(logs)} runs of {notes['steps']} steps, recorded {notes['date']};")
 print("pre-flight:", notes["runs"]["healthy"]["preflight"]["text"])
 print(f"the base's report: {BASE:.0%} of 5,120 completions right, 320 questions")
@@ -569,7 +569,7 @@ def watched(name, recipe, steps, instead):
 # The next cell trains ten steps of recipe 1. It skips the pre-flight, which refuses a run without spread.
 # Look at the curves: which verdicts fit?
 
-# %% mystnb={"image": {"alt": "Six panels over ten steps of a run with a fault: reward, its parts accuracy and format, KL from the base, completion length, entropy, and gradient norm."}}
+# %% mystnb={"image": {"alt": "Seven panels over ten steps of a run with a fault: reward, its parts accuracy and format, groups without spread, KL from the base, completion length, entropy, and gradient norm."}}
 seen = watched("faulty", faulty(NUMBER), 10, logs["too fast"].head(10))
 
 # %% [markdown]
@@ -612,7 +612,7 @@ mend = checks.mend(mend)
 # reward has fallen. So the run looks cut off as well, but the limit is not the cause. The learning rate alone
 # explains all curves. So we set back the learning rate and look again.
 
-# %% mystnb={"image": {"alt": "Six panels over the steps of the mended run: reward, its parts accuracy and format, KL from the base, completion length, entropy, and gradient norm. The next cell prints whether there is spread, completions end, and the KL stays below 0.5."}}
+# %% mystnb={"image": {"alt": "Seven panels over the steps of the mended run: reward, its parts accuracy and format, groups without spread, KL from the base, completion length, entropy, and gradient norm. The next cell prints whether there is spread, completions end, and the KL stays below 0.5."}}
 verdicts = ["too fast"]
 mended = mend(faulty(NUMBER), STANDARD, verdicts)
 after = watched("mended", mended, STEPS, logs["healthy"])
