@@ -235,7 +235,7 @@ else:
 
 # %% [markdown]
 # Reward and KL should rise; form has no room. The loss is missing, since its reward part is zero in every step
-# (chapter 05). Groups without spread should become more: a policy that is sure of its letter repeats it.
+# (chapter 05). More groups should lack spread: a policy that is sure repeats its letter.
 #
 # Every step asks other questions. So the curve jumps, and the best single step is luck. The running mean is no test either: its questions are those of training, and
 # completions are drawn at random.
