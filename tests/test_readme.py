@@ -97,7 +97,7 @@ def of_bases(counts, lows):
     """A record of GRPO by bases with so many seeds, and the low ends of its styles."""
     row = {"arm": "grpo", "part": "knowledge", "over": "base", "value": 0.05, "high": 0.1}
     table = [row | {"style": style, "low": low} for style, low in lows.items()]
-    table += [one | {"arm": "sft", "over": "seed"} for one in table]
+    table += [one | {"arm": arm, "over": "seed"} for one in table for arm in ("grpo", "sft")]
     runs = [
         {"arm": "grpo", "base": base, "seed": seed}
         for base, seeds in counts.items()
@@ -154,7 +154,8 @@ def test_the_gain_is_told_with_its_parts_and_the_aim(gain, reached):
     assert f"habit:\n{100 * gain:+.1f} [+2.0, +30.0] in `no_think`;\nn = 640, 2 bases" in head
     assert "2 bases with 2 and 1 training seeds, 150 steps, 95 % intervals over" in head
     assert f"aimed at and {reached}." in head
-    assert head.endswith("SFT on the letters, in this order: +39.0 [+2.0, +30.0].")
+    order = f"in this order: GRPO {100 * gain - 1:+.1f}; SFT on the letters +39.0 [+2.0, +30.0]."
+    assert head.endswith(order)
     told = learned.gains(record)
     assert "640, 2 training seeds, 150 steps, 95 % intervals over pictures and seeds" in told
     assert "| `no_think` | SFT on the letters (seeds: 1) | +39.0 [+2.0, +30.0] |" in told

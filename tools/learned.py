@@ -93,12 +93,16 @@ def headline(record: dict[str, Any]) -> str:
             f"the interval is not all above zero in {', '.join(doubtful)}"
         )
     told = ", ".join(f"{gain} in `{style}`" for gain, style in zip(gains, styles, strict=True))
-    sft = ", ".join(points(record, style, "sft", "knowledge", "seed") for style in styles)
+    grpo, sft = (
+        [points(record, style, arm, "knowledge", "seed") for style in styles]
+        for arm in ("grpo", "sft")
+    )
+    alone = ", ".join(one.partition(" ")[0] for one in grpo)
     hidden = ", where a habit within the rationale counts too" * (styles[-1] == "think_before")
     numbers = how(record, over).rpartition(f", {record['hardware']}")[0]
     return (
         f"{claim}:\n{told}{hidden};\n{numbers}.\n{aim(record)}\n"
-        f"SFT on the letters, in this order: {sft}."
+        f"On the first base, in this order: GRPO {alone}; SFT on the letters {', '.join(sft)}."
     )
 
 
