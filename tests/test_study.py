@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -483,6 +484,14 @@ def test_further_rewards(tmp_path):
         run = tmp_path / f"runs/{Path(BASE).name}-{arm}-think_before-0"
         *_, last = sorted(run.rglob("completions_*.parquet"))
         assert pd.read_parquet(last)[named].between(0, 1).all()
+
+
+@pytest.mark.parametrize(("busy", "refused"), [(0, False), (80, True)])
+def test_time_is_not_compared_with_a_run_that_other_work_slowed(busy, refused):
+    seconds = [1.2] * (100 - busy) + [5.0] * busy
+    run = SimpleNamespace(log=pd.DataFrame({"seconds": seconds}), folder=Path("run"))
+    with pytest.raises(InputError, match="idle machine") if refused else nullcontext():
+        learning.refuse_busy(run)
 
 
 def test_arms_are_compared_on_the_base_that_all_share():

@@ -15,6 +15,8 @@ real image, a blank one and another of the modality. The arms:
     rft        the same on the base's own right rollouts (rejection sampling), as many updates
     rft-time   the same for as long as GRPO takes, with the time of sampling
 
+The two arms with the time of GRPO refuse runs that other work on the machine has slowed.
+
 and, if asked for, GRPO with a reward beside form and letter:
 
     claims     the share of true claims in the thought
@@ -52,6 +54,7 @@ from medr1_lib.analysis.reliance import MEASURES, profile, reliance
 from medr1_lib.analysis.stats import ITEM, mean_table
 from medr1_lib.cli import exit_status
 from medr1_lib.data.styles import STYLES
+from medr1_lib.errors import InputError
 from medr1_lib.evaluation.evaluate import Settings
 from medr1_lib.evaluation.items import EvalSet
 from medr1_lib.files import one_writer, write_json
@@ -73,6 +76,7 @@ KEPT = [*ITEM, "modality", "question_type", "control", "completion", "tokens", "
 KEPT += ["correct", "format_ok", "letter_probs"]
 CONTROLS = ("blank", "shuffled")
 TOKENS = 64  # of the longest completion
+BUSY = 1.5  # median of a step to its quickest tenth; 1.1 where nothing else runs
 CHANGES = "settings in place of the recipe's own, as in '{beta: 0.0}'"
 
 
@@ -183,6 +187,8 @@ class Study:
             steps = asked.steps
             if arm.endswith("-time"):
                 grpo, short = (self.trained(base, one, style, seed)[0] for one in ("grpo", method))
+                refuse_busy(grpo)
+                refuse_busy(short)
                 left = usual(grpo) * asked.steps - spent
                 steps = max(1, round(left / usual(short)))
             recipe = load_recipe(asked.sft_recipe).replace(max_steps=steps, **own)
@@ -228,6 +234,14 @@ class Study:
 def letters_only(style: str, answer: str, question_type: str, scene: str | None) -> str:
     """The letter alone, in the form of the style: its reasoning is empty."""
     return STYLES[style].completion(answer)
+
+
+def refuse_busy(run: Run) -> None:
+    """Refuse a run that other work on the machine has slowed; its time is not its method's."""
+    quick, median = run.log["seconds"].quantile([0.1, 0.5])
+    if median > BUSY * quick:
+        problem = f"a step took {median:.2f} s, the quickest tenth {quick:.2f} s or less"
+        raise InputError(run.folder, problem, "delete it, and train it again on an idle machine")
 
 
 def usual(run: Run) -> float:
