@@ -15,15 +15,14 @@ real image, a blank one and another of the modality. The arms:
     rft        the same on the base's own right rollouts (rejection sampling), as many updates
     rft-time   the same for as long as GRPO takes, with the time of sampling
 
-The two arms with the time of GRPO refuse runs that other work on the machine has slowed.
-
 and, if asked for, GRPO with a reward beside form and letter:
 
     claims     the share of true claims in the thought
     claims-n   the same, each reward normalized before they are summed (GDPO)
     counter    a point for a right letter that is another one about a wrong image
 
-With several bases, the arms beside `grpo` are done on the first alone. Goes on where it was
+The two arms with the time of GRPO refuse runs that other work on the machine has slowed. With
+several bases, the arms beside `grpo` are done on the first alone. Goes on where it was
 interrupted. Writes to `--record` after each model: `learning.json` (every model, and the table) and
 `answers.parquet` (every answer, with the probabilities of the letters). Models that are in the
 record already and not named now stay there, so that arms and seeds can be added.
