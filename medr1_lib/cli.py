@@ -482,7 +482,7 @@ def sweep(arguments: list[str]) -> int:
     options = _parser("sweep").parse_args(arguments)
 
     from medr1_lib.evaluation.sweep import Plan, record, sweep
-    from medr1_lib.provenance import command
+    from medr1_lib.provenance import command_line
 
     plan = Plan.read(options.plan)
     missing = sweep(plan, options.out, options.executor, options.jobs)
@@ -492,10 +492,10 @@ def sweep(arguments: list[str]) -> int:
     done = [options.out / job.name for job in plan.jobs() if job.name not in missing]
     print(f"{len(done)} of {len(done) + len(missing)} models are trained and scored")
     if options.record and done:
-        notes: Report = {"command": command(), "plan": options.plan.read_text(encoding="utf-8")}
-        notes |= {"data": plan.data, "jobs": options.jobs, "missing_models": len(missing)}
-        notes |= {"recorded": time.strftime("%Y-%m-%d"), "use": NOT_CLINICAL}
-        record(done, options.record, notes)
+        plans = options.plan.read_text(encoding="utf-8")
+        notes: Report = {"command": command_line(), "plan": plans, "data": plan.data}
+        notes |= {"jobs": options.jobs, "missing_models": len(missing), "use": NOT_CLINICAL}
+        record(done, options.record, notes | {"recorded": time.strftime("%Y-%m-%d")})
         print(f"recorded in {options.record}")
     return 1 if missing else 0
 

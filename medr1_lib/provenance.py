@@ -24,7 +24,7 @@ def hardware() -> str:
     return f"{name}, {psutil.cpu_count()} processors, {memory:.0f} GiB"
 
 
-def command() -> str:
+def command_line() -> str:
     """The command that this process runs, if it is one of the project."""
     spec = sys.modules["__main__"].__spec__  # of `python -m`, which puts a whole path into argv
     if spec and spec.name.startswith(("medr1_lib.", "benchmarks.", "notebooks.", "tools.")):
@@ -37,7 +37,7 @@ def environment(gpu: bool) -> dict[str, Any]:
     import torch
 
     return {
-        "command": command(),
+        "command": command_line(),
         "date": time.strftime("%Y-%m-%d"),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in LIBRARIES},

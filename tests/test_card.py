@@ -7,7 +7,7 @@ import pytest
 import trainings
 
 from benchmarks.stamp import run_stamp
-from medr1_lib.provenance import command
+from medr1_lib.provenance import command_line
 from medr1_lib.rl.run import card
 
 NOTES = {
@@ -76,5 +76,5 @@ def test_the_command_is_told_where_it_is_one_of_the_project(monkeypatch, name, t
     main.__spec__ = name and ModuleSpec(name, None)
     monkeypatch.setitem(sys.modules, "__main__", main)
     monkeypatch.setattr(sys, "argv", ["/a/path.py", "--out", "a b"])
-    assert command() == told
+    assert command_line() == told
     assert run_stamp(1)["command"] == told

@@ -320,12 +320,12 @@ def test_answers_of_a_changed_model_are_not_given_back(tmp_path, name):
     config = json.loads((tuned / "adapter_config.json").read_text())
     config["base_model_name_or_path"] = str(model)
     (tuned / "adapter_config.json").write_text(json.dumps(config))
-    before = answers.fingerprint(tuned)
-    assert before == answers.fingerprint(tuned) != answers.fingerprint(model)
+    before = loading.fingerprint(tuned)
+    assert before == loading.fingerprint(tuned) != loading.fingerprint(model)
     changed = (tuned if name == "adapter_config.json" else model) / name
     with changed.open("a") as file:
         file.write(" ")
-    assert answers.fingerprint(tuned) != before
+    assert loading.fingerprint(tuned) != before
 
 
 # Answers given elsewhere, and the evaluation to compare with

@@ -520,6 +520,7 @@ def account_of_positions():
         said[f"made.{part}"] = signed(row)
     names = {"hallucination": "false", "agreement": "agreement"}
     rows = claims_table().query("control == 'none' and measure in @names and method != 'sft'")
+    rows = rows[(rows["measure"] == "hallucination") | (rows["style"] == BEFORE)]
     for row in rows.itertuples():
         said[f"{names[row.measure]}.{row.style}.{row.method}"] = f"{row.value:.1f}"
     return said

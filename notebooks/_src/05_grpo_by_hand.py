@@ -614,8 +614,7 @@ def grpo_step(task, optimizer, iterations=1):
     weights = token_weights(mask, task.loss_type, task.max_length)  # [B, T]
     reference = task.reference_logps(tokens, mask)  # [B, T]
     old = None
-    losses = []
-    norms = []
+    losses, norms = [], []
     for _ in range(iterations):
         logps = task.logps(tokens, mask)  # [B, T]
         old = logps.detach() if old is None else old
@@ -628,8 +627,7 @@ def grpo_step(task, optimizer, iterations=1):
         optimizer.step()
         losses.append(loss.item())
         norms.append(norm.item())
-    reward = rewards.mean().item()
-    return {"reward": reward, "loss": losses, "grad_norm": norms}
+    return {"reward": rewards.mean().item(), "loss": losses, "grad_norm": norms}
     # end solution
 
 

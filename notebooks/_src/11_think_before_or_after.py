@@ -106,9 +106,7 @@ cache, asker = VisionCache(model), Asker(model, processor, tier.max_new_tokens)
 asked = list(phantom_vqa.questions("test", per_cell=4))
 pictures = [phantoms.draw(question.scene) for question in asked]
 chats = {s: [asker.question_chat(q, s) for q in asked] for s in STYLES}
-said = {
-    s: asker.complete(chats[s], pictures) for s in ("think_before", "think_after")
-}
+said = {s: asker.complete(chats[s], pictures) for s in chats if s != "no_think"}
 
 # %% [markdown]
 # In an *edit*, we replace the option that a rationale names by another option, and change nothing else. We
@@ -371,7 +369,14 @@ table.set_index(["style", "models", "over", "part"])["points"].unstack()
 # Each arm first learns its form on everyday drawings, without medical images. We call this the *lesson*. Then
 # GRPO trains it on medical questions. All gains are over the model after the lesson.
 
+
 # %%
+def predictions(found):
+    """The registered predictions of a record with what came out."""
+    table = pd.DataFrame(found["outcomes"])
+    return table.replace(" less ", " minus ", regex=True)
+
+
 FOLDER = tiers.material("recorded/positions")
 study = json.loads((FOLDER / "positions.json").read_text())
 answers = pd.read_parquet(FOLDER / "answers.parquet").assign(style=None)
@@ -402,7 +407,7 @@ pd.DataFrame(rows, [*gains.PARTS, *LOOKS]).T
 # form. Then the arm does not test what the prediction is about.
 
 # %%
-outcomes = pd.DataFrame(study["outcomes"]).replace(" less ", " minus ", regex=True)
+outcomes = predictions(study)
 ran = outcomes["outcome"] != "not run"
 outcomes["came out"] = np.where(
     ran, told(outcomes[["value", "low", "high"]] / 100), ""
@@ -642,8 +647,7 @@ seen = pd.DataFrame(bases["table"])
 seen = seen.assign(points=told(seen, ""))
 seen = seen.set_index(["measure", "base", "trained", "arm"])["points"]
 print(seen.unstack().to_string())
-outcomes = pd.DataFrame(bases["outcomes"]).replace(" less ", " minus ", regex=True)
-print(outcomes.to_string(index=False))
+print(predictions(bases).to_string(index=False))
 
 # %% [markdown]
 # In the record: captions name the right option in 21 % of the questions on the shipped base, and in
@@ -671,8 +675,7 @@ table = pd.DataFrame(paid["table"])
 table.loc[table["measure"] == "claims", ["value", "low", "high"]] /= 100  # a count
 columns = ["corrected", "true", "claims", "IS"]
 print(by_measure(table, "arm")[columns].to_string())
-outcomes = pd.DataFrame(paid["outcomes"]).replace(" less ", " minus ", regex=True)
-print(outcomes.to_string(index=False))
+print(predictions(paid).to_string(index=False))
 
 # %% [markdown]
 # In the record: with true claims as a reward, +7.6 [+6.0, +9.3] points more of the claims are true

@@ -41,7 +41,7 @@ CASES = {
     ),
     "letter_constants": (
         Case((0.1 + 0.6 * np.eye(4),), "without a habit there is nothing to correct"),
-        Case((LEANS,), "`found` is the share of rows a letter wins, even if 0; all 300 rounds"),
+        Case((LEANS,), "`found`: the share of rows that a letter wins, even if 0; all 300 rounds"),
         Case((FEWER,), "two options get a half each, not a third"),
         Case((np.pad(LEANS, (0, 1))[:2],), "a letter that is never there is left alone"),
     ),
