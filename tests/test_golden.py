@@ -69,7 +69,7 @@ TINY_BASE = ROOT / "data/tiny-qwen2-vl"
 RENAMED: dict[str, str] = {}  # a new name of a column or key: the name that the golden files have
 
 BEFORE, NONE, AFTER = "think_before", "no_think", "think_after"
-BLOCKS = ("methods", "maps", "maps_rerun", "leak")
+BLOCKS = ("methods", "maps", "maps_bases", "maps_rerun", "leak")
 # Arms of `positions` whose distance chapter 11 splits.
 PAIRS = [("after", "none"), ("dummy", "none"), ("before", "none"), ("reason", "after")]
 
@@ -324,11 +324,17 @@ TEXTS = [
     ),
     "SFT minus GRPO is {maps.modality.less} between modalities",
     "and {maps.question_type.less} between types of question",
+    "by the gain at home, is {index.bases} ({index.by_base}).",
     "Blank and shuffled images leave the base {maps.blind} %.",
     "{methods.steps} updates, n = {methods.items} questions, seeds: {methods.seeds}",
     *(f"| updates, `{s}` | {{methods.{s}}} |" for s in (BEFORE, NONE, AFTER)),
     "| labels, `think_before` ({methods.labels.steps} updates, seeds: {methods.labels.seeds}) |"
     " {methods.labels} |",
+    *(
+        f"| time, `{s}` ({{methods.labels.steps}} updates of GRPO, seeds: {{timed.seeds}}) |"
+        f" {{timed.{s}}} |"
+        for s in (BEFORE, NONE, AFTER)
+    ),
     "| SFT with 4 times the updates, `no_think` | {methods.time} |",
     "| learning rate, `no_think` | {methods.rate} |",
     "| as published, `no_think` | {methods.published} |",
@@ -450,15 +456,35 @@ def account_of_maps():
     blind = load(RECORDED / "maps").query("control != 'none'")
     said["maps.blind"] = span(100 * blind.groupby(["style", "control"])["correct"].mean())
     gaps = {axis: leads_elsewhere(axis) for axis in ("modality", "question_type")}
-    ends = {axis: student(gap) for axis, gap in gaps.items()}
-    low, high = ends["modality"]
+    low, high = student(gaps["modality"])
     numbers = [f"{gap:+.2f}" for gap in gaps["modality"]]
     said["maps.rule"] = f"{', '.join(numbers[:-1])} and {numbers[-1]} [{low:+.2f}, {high:+.2f}]"
-    above = all(low > 0 for low, _ in ends.values())
-    below = any(high < 0 for _, high in ends.values())
-    found = "does not hold here" if below else "holds here" if above else "is open"
-    said["maps.verdict"] = found if len(numbers) > 2 else "is open"
-    return said
+    said["maps.rule.three"] = "[{:+.2f}, {:+.2f}]".format(*student(gaps["modality"][:3]))
+    said["maps.verdict"] = ledger_says(gaps.values())
+    parts = on_each_base()
+    low, high = stats.bootstrap(parts, "away", "home")
+    sums = parts.groupby("model")[["away", "home"]].sum()
+    said["index.bases"] = f"{sums['away'].sum() / sums['home'].sum():.2f} [{low:.2f}, {high:.2f}]"
+    *first, last = (f"{one:.2f}" for one in sums["away"] / sums["home"])
+    said["index.by_base"] = f"{', '.join(first)} and {last}"
+    return said | counts_of("maps")
+
+
+def on_each_base():
+    """The parts of the index of the map of modalities, on each base with training seed 0."""
+    told = with_letter_probs(RECORDED / "maps_bases")
+    models = notes(RECORDED / "maps_bases")["models"]
+    start = told["model"].map({one["model"]: one["recipe"]["model"] for one in models})
+    read = [gains.read_all(of).assign(start=own) for (own, _), of in told.groupby([start, "model"])]
+    first = map_answers().query("style == @NONE and seed <= 0").assign(start="")
+    rows = []
+    for start, own in pd.concat([first, *read]).groupby("start"):
+        base = own.query("method == 'base'").set_index("item")["corrected"]
+        row = own.query("method == 'grpo' and axis == 'modality'")
+        gain, home = row["corrected"] - row["item"].map(base), row["train"] == row["modality"]
+        weights = {"home": home / home.mean(), "away": ~home / (~home).mean()}
+        rows.append(row.assign(model=start, **{k: gain * one for k, one in weights.items()}))
+    return pd.concat(rows)
 
 
 def leads_elsewhere(axis):
@@ -473,6 +499,15 @@ def student(gaps):
     """The interval of 95 % over seeds, as chapters 12 and 13 have it."""
     reach = student_t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / len(gaps) ** 0.5
     return gaps.mean() - reach, gaps.mean() + reach
+
+
+def ledger_says(gaps):
+    """What the rule of the ledger says of differences by seed; chapters 12 and 13 have it."""
+    ends = [student(gap) for gap in gaps if len(gap) > 2]
+    if len(ends) < len(gaps):
+        return "is open"
+    below, above = any(high < 0 for _, high in ends), all(low > 0 for low, _ in ends)
+    return "does not hold here" if below else "holds here" if above else "is open"
 
 
 def gains_elsewhere():
@@ -516,6 +551,11 @@ def account_of_positions():
     for verdict in ("held", "open", "refuted", "void", "not run"):
         name = verdict.replace("not run", "missing")
         said[f"arms.{name}"] = counted(outcomes.count(verdict))
+    runs = pd.DataFrame([one | one["readers"] for one in study["runs"]])
+    arms = runs.query("training == 'course' and arm == asked")
+    arms = arms.pivot(index="seed", columns="arm", values="corrected")
+    behind = [(arms[arm] - arms["before"]).dropna() for arm in ("none", "after")]
+    said["thinking.verdict"] = ledger_says(behind)
     for part, row in made_in("after", "none").iterrows():
         said[f"made.{part}"] = signed(row)
     names = {"hallucination": "false", "agreement": "agreement"}
@@ -579,10 +619,11 @@ def account_of_rewards():
 
 
 def counts_of(section):
-    """How many predictions of a section held, are open and are refuted."""
+    """How many predictions of a section held, are open, are refuted and were not run."""
+    words = {"held": "held", "open": "open", "refuted": "refuted", "missing": "not run"}
     found = [one["outcome"] for one in recorded(f"{section}/predictions")["outcomes"]]
-    assert {*found} <= {"held", "open", "refuted"}
-    return {f"{section}.{word}": counted(found.count(word)) for word in ("held", "open", "refuted")}
+    assert {*found} <= {*words.values()}
+    return {f"{section}.{name}": counted(found.count(word)) for name, word in words.items()}
 
 
 def in_seeds(seeds):
@@ -613,6 +654,9 @@ def account_of_methods():
     pairs["methods.published"] = grpo, budget_arm("as published")
     pairs["methods.labels.no_think"] = learning_arm("grpo", NONE), learning_arm("sft", NONE)
     pairs["methods.rft"] = learning_arm("grpo", BEFORE), learning_arm("rft", BEFORE)
+    for style in STYLES:
+        pairs[f"timed.{style}"] = learning_arm("grpo", style), learning_arm("sft-time", style)
+    pairs["timed.rft"] = learning_arm("grpo", BEFORE), learning_arm("rft-time", BEFORE)
     for name, pair in pairs.items():
         value, low, high = parts_between(*pair).loc["knowledge", ["value", "low", "high"]]
         said[name] = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
@@ -625,6 +669,7 @@ def account_of_methods():
     said["methods.spent.grpo"] = f"{spent['grpo']:.0f} s"
     said["methods.labels.steps"] = str(recorded("learning/learning")["steps"])
     said["methods.labels.seeds"] = str(len(pairs["methods.labels"][0]))
+    said["timed.seeds"] = str(len(pairs[f"timed.{BEFORE}"][1]))
     return said
 
 

@@ -56,3 +56,19 @@ def test_logs_get_the_new_columns_and_keep_their_figures(tmp_path):
     found = json.loads((tmp_path / "recipe.json").read_text())["preflight"]
     assert found == {"zero_std_groups": 0.3, "accuracy": 0.5}
     assert migrate(tmp_path) == []
+
+
+def test_a_block_names_its_tests_by_their_folders(tmp_path):
+    table = pd.DataFrame({"item": [0, 1], "mark": ["random", "unseen"]})
+    for name in ("answers.parquet", "letter_probs.parquet", "questions.parquet"):
+        table.to_parquet(tmp_path / name, index=False)
+    marks = {"_output/phantoms-32": "random", "_output/other": "unseen"}
+    model = {"model": "a", "marks": marks, "shortcut": 0.0}
+    (tmp_path / "models.json").write_text(json.dumps({"models": [model]}))
+    assert len(migrate(tmp_path)) == 4
+    for name in ("answers.parquet", "letter_probs.parquet", "questions.parquet"):
+        new = pd.read_parquet(tmp_path / name)
+        assert new.to_dict("list") == {"item": [0, 1], "test": ["phantoms-32", "other"]}
+    found = json.loads((tmp_path / "models.json").read_text())["models"]
+    assert found == [{"model": "a", "tests": ["_output/phantoms-32", "_output/other"]}]
+    assert migrate(tmp_path) == []

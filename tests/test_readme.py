@@ -97,7 +97,9 @@ def of_bases(counts, lows):
     """A record of GRPO by bases with so many seeds, and the low ends of its styles."""
     row = {"arm": "grpo", "part": "knowledge", "over": "base", "value": 0.05, "high": 0.1}
     table = [row | {"style": style, "low": low} for style, low in lows.items()]
-    table += [one | {"arm": arm, "over": "seed"} for one in table for arm in ("grpo", "sft")]
+    table += [
+        one | {"arm": arm, "over": "seed"} for one in table for arm in ("grpo", "sft", "sft-time")
+    ]
     runs = [
         {"arm": "grpo", "base": base, "seed": seed}
         for base, seeds in counts.items()
@@ -141,7 +143,7 @@ def test_the_gain_is_told_with_its_parts_and_the_aim(gain, reached):
     row = {"style": "no_think", "arm": "grpo", "low": 0.02, "high": 0.3, "models": 2}
     table = [row | {"part": part, "value": value} for part, value in parts.items()]
     other = {"arm": "sft", "value": 0.4, "models": 1}  # the aim is GRPO's alone
-    table += [one | other for one in table]
+    table += [one | other for one in table] + [one | other | {"arm": "sft-time"} for one in table]
     table = [
         one | {"over": over, "value": one["value"] - less} for one in table for over, less in OVER
     ]
@@ -154,13 +156,33 @@ def test_the_gain_is_told_with_its_parts_and_the_aim(gain, reached):
     assert f"habit:\n{100 * gain:+.1f} [+2.0, +30.0] in `no_think`;\nn = 640, 2 bases" in head
     assert "2 bases with 2 and 1 training seeds, 150 steps, 95 % intervals over" in head
     assert f"aimed at and {reached}." in head
-    order = f"in this order: GRPO {100 * gain - 1:+.1f}; SFT on the letters +39.0 [+2.0, +30.0]."
-    assert head.endswith(order)
+    order = f"in this order: GRPO {100 * gain - 1:+.1f}; SFT on letters, equal updates, +39.0;"
+    assert head.endswith(f"{order} equal time, +39.0.")
     told = learned.gains(record)
     assert "640, 2 training seeds, 150 steps, 95 % intervals over pictures and seeds" in told
     assert "| `no_think` | SFT on the letters (seeds: 1) | +39.0 [+2.0, +30.0] |" in told
     assert f"| `no_think` | GRPO | {100 * gain - 1:+.1f} [+2.0, +30.0] |" in told
     assert f"| `no_think` | {100 * gain:+.1f} | +5.0 | {100 * gain:+.1f} [+2.0, +30.0] |" in told
+
+
+def test_other_settings_are_told_with_what_they_sample_and_what_the_tower_shows():
+    row = {"style": "no_think", "arm": "grpo", "part": "knowledge"}
+    row |= {"value": 0.1, "low": 0.01, "high": 0.2}
+    record = {"recipe": "course", "changes": {}, "steps": 150}
+    record["table"] = [row | {"over": "seed"}, row | {"over": "base", "value": 0.12}]
+    runs = [{"arm": "grpo", "base": base, "minutes": 4.0} for base in "ab"]
+    long = record | {"steps": 300, "runs": [*runs, runs[0] | {"minutes": 4.5}]}
+    wide = record | {"changes": {"per_device_train_batch_size": 256}, "runs": runs[:1]}
+    rows = [{"from": "tower", "attribute": "grade", "accuracy": 0.8, "n": 600}]
+    rows += [rows[0] | {"from": "corner"}, rows[0] | {"attribute": "scanner"}]
+    tried = {"steps-300": long, "prompts-32": wide}
+    told = learned.more(record | {"runs": runs}, tried, {"rows": rows})
+    both = "+10.0 [+1.0, +20.0] | +12.0 [+1.0, +20.0]"
+    assert f"| as above | 19,200 | {both} |" in told
+    assert f"| 300 steps instead of 150 | 38,400 | {both} |" in told
+    assert "| 32 questions to a step instead of 16 | 38,400 | +10.0 [+1.0, +20.0] |  |" in told
+    assert "The 300 steps took 4.0 to 4.5 minutes" in told
+    assert told.endswith("in % of new pictures:\ngrade 80 (n = 600).")
 
 
 def test_how_sure_the_base_is_of_its_letter():

@@ -7,10 +7,13 @@ import pandas as pd
 from medr1_lib.analysis.gains import PARTS
 from medr1_lib.analysis.recorded import ANSWERS
 from medr1_lib.files import read_json
+from medr1_lib.rl.recipe import load_recipe
 from notebooks.tools import kernel
 
 REPORT = kernel.ROOT / "data/tiny-qwen2-vl/report.json"
 RECORD = kernel.ROOT / "data/recorded/learning/learning.json"
+PROBE = kernel.ROOT / "data/recorded/probe.json"
+MORE = kernel.ROOT / "data/recorded/more"  # a record of the same for each other setting
 AIMED, EVEN = 15, (0.2, 0.3)  # points of knowledge; shares of each letter
 SURE = 0.99  # of a letter that no constant of the correction moves
 STYLES = ("no_think", "think_after", "think_before")  # last the one in which no habit shows
@@ -22,6 +25,10 @@ ARMS = {
     "sft-time": "SFT, same time",
     "rft": "rejection sampling, SFT",
     "rft-time": "the same, same time",
+}
+TRIED = {
+    "steps-300": "300 steps instead of 150",
+    "prompts-32": "32 questions to a step instead of 16",
 }
 
 
@@ -93,16 +100,18 @@ def headline(record: dict[str, Any]) -> str:
             f"the interval is not all above zero in {', '.join(doubtful)}"
         )
     told = ", ".join(f"{gain} in `{style}`" for gain, style in zip(gains, styles, strict=True))
-    grpo, sft = (
-        [points(record, style, arm, "knowledge", "seed") for style in styles]
-        for arm in ("grpo", "sft")
+    grpo, sft, timed = (
+        ", ".join(
+            points(record, style, arm, "knowledge", "seed").partition(" ")[0] for style in styles
+        )
+        for arm in ("grpo", "sft", "sft-time")
     )
-    alone = ", ".join(one.partition(" ")[0] for one in grpo)
     hidden = ", where a habit within the rationale counts too" * (styles[-1] == "think_before")
     numbers = how(record, over).rpartition(f", {record['hardware']}")[0]
     return (
         f"{claim}:\n{told}{hidden};\n{numbers}.\n{aim(record)}\n"
-        f"On the first base, in this order: GRPO {alone}; SFT on the letters {', '.join(sft)}."
+        f"On the first base, in this order: GRPO {grpo}; "
+        f"SFT on letters, equal updates, {sft}; equal time, {timed}."
     )
 
 
@@ -206,14 +215,47 @@ def aim(record: dict[str, Any]) -> str:
     return f"{AIMED} points were aimed at and {'' if best >= AIMED else 'not '}reached."
 
 
+def more(record: dict[str, Any], tried: dict[str, dict[str, Any]], probe: dict[str, Any]) -> str:
+    """What other settings of GRPO give in knowledge, and what the tower would allow."""
+    style = "no_think"
+    bases = len(bases_of(record))
+    lines = [f"| GRPO in `{style}` | completions sampled | first base | {bases} bases |"]
+    lines.append("|---|--:|--:|--:|")
+    for name, told in {"as above": record, **tried}.items():
+        config = load_recipe(told["recipe"]).replace(**told["changes"]).config
+        sampled = told["steps"] * config["per_device_train_batch_size"]
+        cells = [f"{sampled:,}", points(told, style, "grpo", "knowledge", "seed")]
+        several = len(bases_of(told)) == bases > 1
+        cells.append(points(told, style, "grpo", "knowledge", "base") if several else "")
+        lines.append(f"| {TRIED.get(name, name)} | {' | '.join(cells)} |")
+    minutes = [run["minutes"] for run in tried["steps-300"]["runs"] if run["arm"] == "grpo"]
+    took = f"The 300 steps took {min(minutes):.1f} to {max(minutes):.1f} minutes on one thread."
+    seen = [
+        row for row in probe["rows"] if row["from"] == "tower" and row["attribute"] != "scanner"
+    ]
+    shares = ", ".join(
+        f"{row['attribute']} {100 * row['accuracy']:.0f} (n = {row['n']})" for row in seen
+    )
+    lines += [
+        "",
+        took,
+        "",
+        "What a linear probe reads from the frozen tower, in % of new pictures:",
+    ]
+    return "\n".join([*lines, f"{shares}."])
+
+
 def texts() -> dict[str, str]:
     """The filled texts by their names on the pages; empty where nothing is recorded yet."""
     make = "make it with `python -m benchmarks.study.learning`"
     record = read_json(RECORD, make) if RECORD.exists() else {}
+    tried = {name: read_json(MORE / name / "learning.json", make) for name in TRIED}
+    probe = read_json(PROBE, "make it with `python -m benchmarks.study.probe`")
     report = read_json(REPORT, "make it with `python -m tools.pretrain`")
     return {
         "base": base(report),
         "gains": gains(record) if record else "",
+        "more": more(record, tried, probe) if record else "",
         "sure": sure(pd.read_parquet(RECORD.with_name(ANSWERS))) if record else "",
         "headline": headline(record) if record else "",
     }

@@ -63,8 +63,7 @@ def rename_log_columns(folder: Path) -> list[str]:
     for path in (folder / name for name in LOG_TABLES):
         if path.is_file() and LOG.keys() & {*pq.read_schema(path).names}:
             table = pd.read_parquet(path).rename(columns=LOG)
-            small = table.to_parquet(index=False, compression="zstd", compression_level=19)
-            atomic_write(path, small)
+            atomic_write(path, small(table))
             done.append(f"{path}: columns of the log")
     log, recipe = folder / "log.csv", folder / "recipe.json"
     if log.is_file():
@@ -86,7 +85,46 @@ def rename_log_columns(folder: Path) -> list[str]:
     return done
 
 
-STEPS: tuple[Callable[[Path], list[str]], ...] = (rename_files, rename_settings, rename_log_columns)
+TABLES = ("answers.parquet", "letter_probs.parquet", "questions.parquet")  # of a block
+
+
+def name_tests(folder: Path) -> list[str]:
+    """A block named each test set by a `mark`; its tables have the name of the folder now."""
+    path = folder / "models.json"
+    if not path.is_file():
+        return []
+    notes = json.loads(path.read_text(encoding="utf-8"))
+    old = [model for model in notes.get("models", []) if "marks" in model]
+    marks = {mark: Path(test).name for model in old for test, mark in model["marks"].items()}
+    done = []
+    for table in (folder / name for name in TABLES if old):
+        if table.is_file() and "mark" in pq.read_schema(table).names:
+            content = pd.read_parquet(table)
+            content["test"] = content.pop("mark").map(marks)
+            atomic_write(table, small(content))
+            done.append(f"{table}: mark -> test")
+    for model in old:  # last: the tables need the marks
+        model["tests"] = [*model.pop("marks")]
+        model.pop("shortcut", None)
+    if old:
+        write_json(path, notes)
+        done.append(f"{path}: marks -> tests")
+    return done
+
+
+def small(table: pd.DataFrame) -> bytes:
+    """A table as a block keeps it."""
+    return table.to_parquet(
+        index=False, compression="zstd", compression_level=19, write_page_checksum=True
+    )
+
+
+STEPS: tuple[Callable[[Path], list[str]], ...] = (
+    rename_files,
+    rename_settings,
+    rename_log_columns,
+    name_tests,
+)
 
 
 def migrate(root: Path) -> list[str]:

@@ -10,7 +10,6 @@ otherwise.
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -40,28 +39,14 @@ def join(more: Path, block: Path) -> int:
     twice = {one["model"] for one in told["models"]} & {one["model"] for one in added["models"]}
     if twice:
         raise InputError(more, f"{len(twice)} of its models are in {block} too", "leave them out")
-    blocks = ((block, told), (more, added))
-    questions, others = (_table(*one, recorded.QUESTIONS) for one in blocks)
+    questions, others = (pd.read_parquet(one / recorded.QUESTIONS) for one in (block, more))
     if not questions.equals(others):
         raise InputError(more, f"its questions are not those of {block}", "sweep on the same tests")
-    both = {name: [_table(*one, name) for one in blocks] for name in TABLES}
+    both = {name: [pd.read_parquet(one / name) for one in (block, more)] for name in TABLES}
     how = {name: added[name] for name in ("command", "plan", "recorded")}
     told |= {"joined": [*told.get("joined", []), how], "models": told["models"] + added["models"]}
     recorded.write(block, both | {recorded.QUESTIONS: [questions]}, told)
     return len(told["models"])
-
-
-def _table(block: Path, told: dict[str, Any], name: str) -> pd.DataFrame:
-    """A table of a block; older blocks name a test set by a `mark`, whose meaning is in `told`."""
-    marks = {
-        mark: Path(test).name
-        for model in told["models"]
-        for test, mark in model.get("marks", {}).items()
-    }
-    table = pd.read_parquet(block / name)
-    if "mark" in table:
-        table["test"] = table.pop("mark").map(marks)
-    return table
 
 
 if __name__ == "__main__":

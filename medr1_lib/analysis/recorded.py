@@ -26,7 +26,6 @@ KNOWN = {"method": [*METHODS, *BASES], "style": [*ALL_STYLES], "axis": [*AXES]}
 # Columns that are never empty, with what the names of their types in a parquet file hold.
 FULL = {"item": "int", "tokens": "int", "correct": "bool", "format_ok": "bool", "options": "list<"}
 FULL |= dict.fromkeys(("control", "completion", "model", "test", *ASKED[:2], *ASKED[3:6]), "string")
-OLD = {"mark": "test"}  # what older blocks call a column
 AGAIN = "copy the block again, record it by `sweep --record`, or run `tools.migrate` on an old one"
 
 
@@ -104,8 +103,7 @@ def read_table(path: Path, columns: Collection[str], remedy: str) -> pd.DataFram
         # Pandas would notice neither: a page that was changed, a text that is no UTF-8.
         stored = pq.read_table(path, page_checksum_verification=True)
         stored.validate(full=True)
-        stored = stored.rename_columns([OLD.get(name, name) for name in stored.column_names])
-        table = pd.read_parquet(path).rename(columns=OLD)
+        table = pd.read_parquet(path)
     if missing := [name for name in columns if name not in table]:
         raise InputError(path, f"lacks the columns {', '.join(missing)}", remedy)
     for name in FULL.keys() & {*columns} if len(table) else ():

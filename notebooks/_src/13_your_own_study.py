@@ -574,9 +574,11 @@ for claim, gaps in found.items():
 ledger.settle({claim: verdict(gaps) for claim, gaps in found.items()})
 
 # %% [markdown]
-# In the record, neither claim holds by the rule. Of both claims, only the first part is below zero; the second part
-# is open. But the intervals of chapters 11 and 12, which know the questions as well
-# as the seeds, contain zero for both. So the careful reading is: neither claim was shown here, nor its opposite.
+# In the record: by the rule, the first claim is open and the second claim does not hold here.
+#
+# The printed intervals take the questions as given: with other questions, the same models could differ otherwise.
+# The intervals of chapters 11 and 12 know the questions as well as the seeds. So read them beside each verdict:
+# if such an interval contains zero, the careful reading is that neither the claim nor its opposite was shown.
 #
 # If a claim is open, it gets no score: keep your probability. And a claim that does not hold here may hold
 # for a model of two billion parameters and real images, and the reverse. Write down which experiment would
@@ -588,7 +590,7 @@ ledger.settle({claim: verdict(gaps) for claim, gaps in found.items()})
 #
 # | you have | use | because |
 # |---|---|---|
-# | right answers, and nothing to explain | SFT on the answers | it needs no sampling; with four times the updates and labels it gained more here (chapter 10) |
+# | right answers, and nothing to explain | SFT on the answers | it needs no sampling; in the same time, with more labels, it gained more here (chapter 10) |
 # | right answers, and the model should explain first | rejection sampling, then SFT | it needs no written rationales; GRPO was not shown to gain more here (chapters 06 and 10) |
 # | a rule that checks an answer, and a model that is right sometimes | GRPO | it learns from right and wrong completions, and from what the model writes now (chapters 04 to 06) |
 # | a better model with the same vocabulary | on-policy distillation | it gives a signal at every token instead of one number for each completion (chapter 08) |
