@@ -499,6 +499,8 @@ print(outcomes.to_string(index=False))
 # knowledge.
 
 # %%
+budget = pd.read_parquet(RECORDED / "budget.parquet")
+arms = {name: by_seed(own) for name, own in budget.groupby("variant")}
 logs = pd.read_parquet(METHODS / recorded.LOGS).merge(models, on="model")
 seconds = logs.query("style == @STYLE").groupby("method")["seconds"].median()
 ratio = seconds["grpo"] / seconds["sft"]
@@ -517,31 +519,28 @@ pd.DataFrame(table).loc[list(STYLES)]
 
 # %% [markdown]
 # In the record: at equal time, GRPO's knowledge minus that of SFT on letters is -15.6 [-21.2, -9.8] points in `think_before`
-# (behind) and -12.0 [-16.5, -7.8] in `no_think` (behind). Over rejection sampling it is -4.9 [-8.2, -1.6] in `think_before` (behind).
+# (behind), -12.0 [-16.5, -7.8] in `no_think` (behind) and -23.6 [-27.5, -19.8] in `think_after` (behind). Over rejection sampling it is -4.9 [-8.2, -1.6] in `think_before` (behind).
 #
 # At equal time GRPO falls behind SFT, also in `think_before`, where it leads at equal labels. An update of SFT reads
-# as many questions as one of GRPO, so more updates read more labels. Our generator makes as many labelled questions as we want, so labels are free here and time is
-# the only limit. With patients, a label costs the time of a doctor. Then section 4 asks the fairer question.
+# as many questions as one of GRPO, so more updates read more labels. Our generator makes as many labelled questions
+# as we want, so labels are free here and time is the only limit. With patients, a label costs the time of a doctor.
+# Then section 4 asks the fairer question.
 #
 # Another record has SFT with four times the updates, on four times as many questions, so also with four times the
-# labels. Is that more time than GRPO took, or less?
+# labels. Is that more time than GRPO took, or less? The table has the parts of GRPO minus this SFT, in points.
 
 # %%
 fast = logs.query("style == @STYLE and rate == @FAST")
 spent = fast.groupby("method")["seconds"].sum() / count  # for one model
 times = f"GRPO {spent['grpo']:.0f} s, SFT {spent['sft']:.0f} s"
 print(f"{updated} updates: {times}; {4 * updated} of SFT: {4 * spent['sft']:.0f} s")
-budget = pd.read_parquet(RECORDED / "budget.parquet")
-arms = {name: by_seed(own) for name, own in budget.groupby("variant")}
-print("GRPO minus SFT with 4 times the updates (points):")
-for part in PARTS:
-    print(f"{part}:", said(grpo, arms["4 times the updates"], part))
+pd.Series({p: said(grpo, arms["4 times the updates"], p) for p in PARTS})
 
 # %% [markdown]
 # In the record: 219 s of training for SFT stand against 124 s for GRPO, and GRPO's
 # knowledge minus SFT's is -12.4 [-16.3, -8.4] points (behind).
 #
-# Here updates, labels and time all differ at once, so the line cannot say which of them mattered. It does say
+# Here updates, labels and time all differ at once, so the table cannot say which of them mattered. It does say
 # what more training on more labelled questions gives SFT.
 #
 # ## 6 Equal learning rate

@@ -34,6 +34,7 @@ import json
 import tempfile
 import warnings
 from pathlib import Path
+from statistics import fmean
 
 import pandas as pd
 from IPython.display import display
@@ -268,7 +269,7 @@ in_points(parts, *GAIN)[["cells", *GAIN]]
 #
 # <details><summary>Hint</summary>
 #
-# Make two lists, one of the gains with `train == test` and one of the others.
+# Make two lists, one of the gains with `train == test` and one of the others. `fmean` gives the mean of a list.
 #
 # </details>
 
@@ -279,9 +280,7 @@ def transfer_index(gains):
     # solution
     home = [gain for (train, test), gain in gains.items() if train == test]
     away = [gain for (train, test), gain in gains.items() if train != test]
-    if sum(home) <= 0:
-        return None
-    return (sum(away) / len(away)) / (sum(home) / len(home))
+    return fmean(away) / fmean(home) if sum(home) > 0 else None
     # end solution
 
 
@@ -341,7 +340,7 @@ print(f"index over {len(each)} bases: {index:.2f} [{low:.2f}, {high:.2f}]")
 # In the record: over three bases, the index between modalities is 0.19 [0.12, 0.27]; base by base it is 0.17, 0.23 and 0.18.
 #
 # Compare the widths of the two intervals. In our record they are nearly the same: bases add little to what other
-# questions and trainings do. But three bases say little about a fourth, and all three met pictures of the same kind.
+# questions and trainings do. But three bases say little about a fourth, and all three met images of the same kind.
 #
 # ### What carries over?
 #
@@ -606,8 +605,7 @@ def power(gap, questions, seeds, seed_sd, discordant):
     items, models = discordant / questions, 2 * seed_sd**2 / seeds
     parts = items**2 / (questions - 1) + models**2 / (2 * (seeds - 1))
     freedom = (items + models) ** 2 / parts
-    needed = t.ppf(0.975, freedom)
-    return float(t.sf(needed - gap / (items + models) ** 0.5, freedom))
+    return t.sf(t.ppf(0.975, freedom) - gap / (items + models) ** 0.5, freedom)
     # end solution
 
 
