@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -19,9 +20,7 @@ def transfer_index(gains: Mapping[tuple[str, str], float]) -> float | None:
     """
     home = [gain for (train, test), gain in gains.items() if train == test]
     away = [gain for (train, test), gain in gains.items() if train != test]
-    if sum(home) <= 0:
-        return None
-    return (sum(away) / len(away)) / (sum(home) / len(home))
+    return fmean(away) / fmean(home) if sum(home) > 0 else None
 
 
 def published(name: str) -> dict[str, Any]:
