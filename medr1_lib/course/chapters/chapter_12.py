@@ -68,8 +68,7 @@ def power(gap: float, questions: int, seeds: int, seed_sd: float, discordant: fl
     items, models = discordant / questions, 2 * seed_sd**2 / seeds
     parts = items**2 / (questions - 1) + models**2 / (2 * (seeds - 1))
     freedom = (items + models) ** 2 / parts
-    needed = t.ppf(0.975, freedom)
-    return float(t.sf(needed - gap / (items + models) ** 0.5, freedom))
+    return t.sf(t.ppf(0.975, freedom) - gap / (items + models) ** 0.5, freedom)
 
 
 SMALL = {("CT", "CT"): 0.4, ("CT", "OCT"): 0.1, ("OCT", "CT"): 0.3, ("OCT", "OCT"): 0.4}
