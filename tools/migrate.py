@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
+from medr1_lib.analysis.recorded import SMALL
 from medr1_lib.cli import exit_status
 from medr1_lib.errors import InputError
 from medr1_lib.files import atomic_write, write_json
@@ -63,7 +64,7 @@ def rename_log_columns(folder: Path) -> list[str]:
     for path in (folder / name for name in LOG_TABLES):
         if path.is_file() and LOG.keys() & {*pq.read_schema(path).names}:
             table = pd.read_parquet(path).rename(columns=LOG)
-            atomic_write(path, small(table))
+            atomic_write(path, table.to_parquet(**SMALL))
             done.append(f"{path}: columns of the log")
     log, recipe = folder / "log.csv", folder / "recipe.json"
     if log.is_file():
@@ -101,7 +102,7 @@ def name_tests(folder: Path) -> list[str]:
         if table.is_file() and "mark" in pq.read_schema(table).names:
             content = pd.read_parquet(table)
             content["test"] = content.pop("mark").map(marks)
-            atomic_write(table, small(content))
+            atomic_write(table, content.to_parquet(**SMALL))
             done.append(f"{table}: mark -> test")
     for model in old:  # last: the tables need the marks
         model["tests"] = [*model.pop("marks")]
@@ -110,13 +111,6 @@ def name_tests(folder: Path) -> list[str]:
         write_json(path, notes)
         done.append(f"{path}: marks -> tests")
     return done
-
-
-def small(table: pd.DataFrame) -> bytes:
-    """A table as a block keeps it."""
-    return table.to_parquet(
-        index=False, compression="zstd", compression_level=19, write_page_checksum=True
-    )
 
 
 STEPS: tuple[Callable[[Path], list[str]], ...] = (

@@ -26,6 +26,9 @@ KNOWN = {"method": [*METHODS, *BASES], "style": [*ALL_STYLES], "axis": [*AXES]}
 # Columns that are never empty, with what the names of their types in a parquet file hold.
 FULL = {"item": "int", "tokens": "int", "correct": "bool", "format_ok": "bool", "options": "list<"}
 FULL |= dict.fromkeys(("control", "completion", "model", "test", *ASKED[:2], *ASKED[3:6]), "string")
+# How a block keeps its tables.
+SMALL: dict[str, Any] = {"index": False, "compression": "zstd", "compression_level": 19}
+SMALL |= {"write_page_checksum": True}
 AGAIN = "copy the block again, record it by `sweep --record`, or run `tools.migrate` on an old one"
 
 
@@ -73,10 +76,7 @@ def write(block: Path, tables: Mapping[str, Sequence[pd.DataFrame]], notes: dict
     block.mkdir(parents=True, exist_ok=True)
     for name, parts in tables.items():
         if parts:
-            content = pd.concat(parts, ignore_index=True).to_parquet(
-                index=False, compression="zstd", compression_level=19, write_page_checksum=True
-            )
-            atomic_write(block / name, content)
+            atomic_write(block / name, pd.concat(parts, ignore_index=True).to_parquet(**SMALL))
     write_json(block / MODELS, notes)
 
 
