@@ -39,14 +39,18 @@ def join(more: Path, block: Path) -> int:
     twice = {one["model"] for one in told["models"]} & {one["model"] for one in added["models"]}
     if twice:
         raise InputError(more, f"{len(twice)} of its models are in {block} too", "leave them out")
-    questions, others = (pd.read_parquet(one / recorded.QUESTIONS) for one in (block, more))
+    questions, others = (table(one, recorded.QUESTIONS) for one in (block, more))
     if not questions.equals(others):
         raise InputError(more, f"its questions are not those of {block}", "sweep on the same tests")
-    both = {name: [pd.read_parquet(one / name) for one in (block, more)] for name in TABLES}
+    both = {name: [table(one, name) for one in (block, more)] for name in TABLES}
     how = {name: added[name] for name in ("command", "plan", "recorded")}
     told |= {"joined": [*told.get("joined", []), how], "models": told["models"] + added["models"]}
     recorded.write(block, both | {recorded.QUESTIONS: [questions]}, told)
     return len(told["models"])
+
+
+def table(block: Path, name: str) -> pd.DataFrame:
+    return recorded.read_table(block / name, [], REMEDY)
 
 
 if __name__ == "__main__":

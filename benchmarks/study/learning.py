@@ -60,7 +60,7 @@ from medr1_lib.files import one_writer, write_json
 from medr1_lib.model.vision_cache import Features
 from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.rewards import RewardFunction
-from medr1_lib.rl.run import Run
+from medr1_lib.rl.run import Run, notes_in
 from medr1_lib.rl.train import sft_target
 
 ARMS = ("grpo", "format", "random", "sft", "rft", "sft-time", "rft-time")
@@ -129,7 +129,8 @@ class Study:
         """Train and score one model, or take it up, and write down everything so far."""
         key = base.name, arm, style, seed
         run, answers = self.trained(base, arm, style, seed)
-        told = self.keep(key, answers, {"steps": len(run.log), "minutes": minutes(run)})
+        took = {"minutes": minutes(run), "threads": notes_in(run.folder)["threads"]}
+        told = self.keep(key, answers, {"steps": len(run.log)} | took)
         self.moved[key] = self.compared(key)
         gain = self.moved[key][[*PARTS]].mean().round(4).replace({np.nan: None})
         told["gain"] = {str(part): value for part, value in gain.items()}

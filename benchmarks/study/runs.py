@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medr1_lib.analysis.recorded import ANSWERS
+from medr1_lib.analysis.recorded import ANSWERS, SMALL, read_table
 from medr1_lib.errors import InputError
 from medr1_lib.evaluation.answers import AnswerLog
 from medr1_lib.evaluation.evaluate import Settings, evaluate
@@ -49,14 +49,20 @@ def score(
     out: Path,
     features: Features | None = None,
 ) -> pd.DataFrame:
-    """A model's answers, one row each; `features` are shared with other models of its base."""
+    """A model's answers, one row each, with the letters' probabilities as a record keeps them.
+
+    `features` are shared with other models of its base.
+    """
     told = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(settings).items()}
     told |= {"quantize": quantize, "model_sha256": fingerprint(model), "data_sha256": items.sha256}
     with one_writer(out):
         log = AnswerLog(out, told, {"model": str(model)})
         policy, processor = load_policy(model, quantize)
         evaluate(policy, processor, items, log, settings, BATCH, features)
-        return log.finish({"finished": time.strftime("%Y-%m-%d")})
+        answers = log.finish({"finished": time.strftime("%Y-%m-%d")})
+    # Further digits do not compress; places after the point would make a small one nothing.
+    probs = [np.array([f"{p:.4g}" for p in one], np.float32) for one in answers["letter_probs"]]
+    return answers.assign(letter_probs=pd.Series(probs, answers.index))
 
 
 def so_far(
@@ -77,16 +83,12 @@ def so_far(
             raise InputError(path, said, remedy)
     stamp = {"date": told["date"]}
     runs = {tuple(map(one.get, labels)): stamp | one for one in told["runs"]}
-    answers = pd.read_parquet(path.with_name(ANSWERS)).groupby([*labels], sort=False)
+    answers = read_table(path.with_name(ANSWERS), labels, remedy).groupby([*labels], sort=False)
     return runs, {label: rows for label, rows in answers if label in runs}
 
 
 def write_answers(parts: Iterable[pd.DataFrame], path: Path) -> None:
     """The answers of several models in one file, small enough for the repository."""
-    rows = pd.concat(parts, ignore_index=True)
-    # Further digits do not compress; places after the point would make a small one nothing.
-    probs = [np.array([f"{p:.4g}" for p in one], np.float32) for one in rows["letter_probs"]]
-    rows["letter_probs"] = pd.Series(probs, rows.index)
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = rows.to_parquet(index=False, compression="zstd", compression_level=9)
+    content = pd.concat(parts, ignore_index=True).to_parquet(**SMALL)
     atomic_write(path, content)  # a record that a kill cut short could not be added to
