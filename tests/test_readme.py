@@ -121,7 +121,8 @@ def of_bases(counts, lows):
     ],
 )
 def test_the_headline_claims_what_the_intervals_allow(lows, said):
-    first, *_ = learned.headline(of_bases({"a": 1, "b": 1}, lows)).splitlines()
+    record = of_bases({"a": 1, "b": 1}, lows)
+    first, *_ = learned.headline(record, dict.fromkeys(learned.LONGER, record)).splitlines()
     assert first == said.format("accuracy beyond form and letter habit")
 
 
@@ -137,7 +138,22 @@ def test_seeds_are_counted_once_where_all_bases_have_as_many(counts, told):
     assert learned.how(of_bases(counts, {}), "base").startswith(told)
 
 
-@pytest.mark.parametrize(("gain", "reached"), [(0.149, "not reached"), (0.15, "reached")])
+@pytest.mark.parametrize(
+    ("gains", "told"),
+    [
+        ((0.149, 0.1), "15 points were aimed at, and reached in no style."),
+        ((0.15, 0.2), "15 points were aimed at, and reached in each style."),
+        ((0.15, 0.1), "15 points were aimed at, and reached in `no_think`."),
+    ],
+)
+def test_the_aim_is_one_of_every_style(gains, told):
+    record = of_bases({"a": 1, "b": 1}, {"no_think": 0.01, "think_after": 0.01})
+    for row in record["table"]:
+        row["value"] = dict(zip(("no_think", "think_after"), gains, strict=True))[row["style"]]
+    assert learned.aim(record) == told
+
+
+@pytest.mark.parametrize(("gain", "reached"), [(0.149, "no style"), (0.15, "each style")])
 def test_the_gain_is_told_with_its_parts_and_the_aim(gain, reached):
     parts = dict(zip(learned.PARTS, (gain, 0.01, -0.002, gain + 0.008), strict=True))
     row = {"style": "no_think", "arm": "grpo", "low": 0.02, "high": 0.3, "models": 2}
@@ -152,36 +168,41 @@ def test_the_gain_is_told_with_its_parts_and_the_aim(gain, reached):
     run = {"arm": "grpo", "style": "no_think", "gain": {"knowledge": gain}}
     record["runs"] = [run | {"base": "one", "seed": seed} for seed in (0, 1)]
     record["runs"] += [run | {"base": "two", "seed": 0, "gain": {"knowledge": 0.05}}]
-    head = learned.headline(record)
+    head = learned.headline(record, dict.fromkeys(learned.LONGER, record))
     assert f"habit:\n{100 * gain:+.1f} [+2.0, +30.0] in `no_think`;\nn = 640, 2 bases" in head
     assert "2 bases with 2 and 1 training seeds, 150 steps, 95 % intervals over" in head
-    assert f"aimed at and {reached}." in head
-    order = f"in this order: GRPO {100 * gain - 1:+.1f}; SFT on letters, equal updates, +39.0;"
+    aim = "by smaller steps (one seed; 15 aimed at)"
+    assert f"five minutes on two processors {aim}: {100 * gain:+.1f}.\n" in head
+    order = f"On the first base: GRPO {100 * gain - 1:+.1f}; SFT on letters, equal updates, +39.0;"
     assert head.endswith(f"{order} equal time, +39.0.")
     told = learned.gains(record)
+    assert told.endswith(f"aimed at, and reached in {reached}.")
     assert "640, 2 training seeds, 150 steps, 95 % intervals over pictures and seeds" in told
     assert "| `no_think` | SFT on the letters (seeds: 1) | +39.0 [+2.0, +30.0] |" in told
     assert f"| `no_think` | GRPO | {100 * gain - 1:+.1f} [+2.0, +30.0] |" in told
     assert f"| `no_think` | {100 * gain:+.1f} | +5.0 | {100 * gain:+.1f} [+2.0, +30.0] |" in told
 
 
-def test_other_settings_are_told_with_what_they_sample_and_what_the_tower_shows():
+def test_other_settings_are_told_with_what_they_take_and_what_the_tower_shows():
     row = {"style": "no_think", "arm": "grpo", "part": "knowledge"}
     row |= {"value": 0.1, "low": 0.01, "high": 0.2}
-    record = {"recipe": "course", "changes": {}, "steps": 150}
+    record = {"recipe": "course", "changes": {}, "steps": 150, "hardware": "a machine, one thread"}
     record["table"] = [row | {"over": "seed"}, row | {"over": "base", "value": 0.12}]
-    runs = [{"arm": "grpo", "base": base, "minutes": 4.0} for base in "ab"]
-    long = record | {"steps": 300, "runs": [*runs, runs[0] | {"minutes": 4.5}]}
-    wide = record | {"changes": {"per_device_train_batch_size": 256}, "runs": runs[:1]}
+    run = {"arm": "grpo", "style": "no_think", "seed": 0, "minutes": 4.0}
+    runs = [run | {"base": base} for base in "ab"]
+    again = [runs[0] | {"seed": 1, "minutes": 4.52}, runs[1] | {"minutes": 60.0}]
+    long = record | {"steps": 300, "runs": [*runs, *again], "hardware": "a machine, 2 threads"}
+    wide = record | {"runs": runs[:1]}
     rows = [{"from": "tower", "attribute": "grade", "accuracy": 0.8, "n": 600}]
     rows += [rows[0] | {"from": "corner"}, rows[0] | {"attribute": "scanner"}]
     tried = {"steps-300": long, "prompts-32": wide}
     told = learned.more(record | {"runs": runs}, tried, {"rows": rows})
     both = "+10.0 [+1.0, +20.0] | +12.0 [+1.0, +20.0]"
-    assert f"| as above | 19,200 | {both} |" in told
-    assert f"| 300 steps instead of 150 | 38,400 | {both} |" in told
-    assert "| 32 questions to a step instead of 16 | 38,400 | +10.0 [+1.0, +20.0] |  |" in told
-    assert "The 300 steps took 4.0 to 4.5 minutes" in told
+    assert "| GRPO | style | steps | seeds | minutes | `a` | 2 bases |" in told
+    assert f"| as above | `no_think` | 150 | 1 | 4.0, one thread | {both} |" in told
+    assert f"| more steps | `no_think` | 300 | 2 | 4.0 to 4.5, 2 threads | {both} |" in told
+    wider = "| 32 questions to a step | `no_think` | 150 | 1 | 4.0, one thread"
+    assert f"{wider} | +10.0 [+1.0, +20.0] |  |" in told
     assert told.endswith("in % of new pictures:\ngrade 80 (n = 600).")
 
 
