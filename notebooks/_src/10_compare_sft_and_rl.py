@@ -509,7 +509,7 @@ table = {}
 for arm in ("sft-time", "rft-time"):
     steps = pd.DataFrame(notes["runs"]).query("arm == @arm")
     table[f"{ARMS[arm[:3]]}, updates"] = (
-        steps.groupby("style")["steps"].mean().astype(int)
+        steps.groupby("style")["steps"].mean().round().astype(int)
     )
     leads = {s: said(others["grpo", s], others[arm, s]) for s in STYLES}
     table[f"GRPO minus {ARMS[arm[:3]]}"] = leads
