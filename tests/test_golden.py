@@ -322,6 +322,7 @@ TEXTS = [
         f" others after GRPO, {{maps.{axis}.sft.home}} and {{maps.{axis}.sft.away}} after SFT"
         for axis, others in (("modality", "seven"), ("question_type", "four"))
     ),
+    "with one seed, it gains {maps.other.home} there and {maps.other.away} in the others.",
     "SFT minus GRPO is {maps.modality.less} between modalities",
     "and {maps.question_type.less} between types of question",
     "by the gain at home, is {index.bases} ({index.by_base}).",
@@ -447,6 +448,9 @@ def account_of_maps():
         ]
         said[f"index.{axis}.value"] = f"{carried[0]:.2f}"
         said[f"index.{axis}"] = "{:.2f} [{:.2f}, {:.2f}]".format(*carried)
+    other = transfer.summary(corrected_map("grpo", "modality", style=BEFORE)).set_index("part")
+    for part, short in (("at home", "home"), ("elsewhere", "away")):
+        said[f"maps.other.{short}"] = interval(other.loc[part, gain], "+")
     kinds = gains_elsewhere()
     clear = [kind for kind, row in kinds.items() if row["low"].iloc[0] > 0]
     said["kinds.clear"] = ", ".join(clear) or "none"
@@ -527,10 +531,10 @@ def map_answers():
     return pd.concat(gains.read_all(one) for _, one in told.groupby("model"))
 
 
-def corrected_map(method, axis, reader="corrected"):
-    """One map in `no_think`, right or wrong as one of the readers has it."""
+def corrected_map(method, axis, reader="corrected", style=NONE):
+    """One map, right or wrong as one of the readers has it."""
     read = map_answers()
-    return transfer.transfer_answers(read.assign(correct=read[reader]), method, NONE, axis)
+    return transfer.transfer_answers(read.assign(correct=read[reader]), method, style, axis)
 
 
 def account_of_positions():

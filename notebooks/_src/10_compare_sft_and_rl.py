@@ -411,8 +411,8 @@ table = {s: {p: said(*pair, p) for p in PARTS} for s, pair in pairs.items()}
 pd.DataFrame(table).T
 
 # %% [markdown]
-# In the record: with true rationales for SFT, GRPO's knowledge minus SFT's is -5.9 [-12.2, +0.0] points in
-# `think_before` (open), -0.5 [-5.1, +3.9] in `no_think` (open) and -1.8 [-5.2, +1.4] in `think_after` (open).
+# In the record: with true rationales for SFT, GRPO's knowledge minus SFT's is -6.1 [-10.0, -1.6] points in
+# `think_before` (behind), -1.0 [-4.4, +2.4] in `no_think` (open) and -0.8 [-4.1, +2.7] in `think_after` (open).
 # Does this agree with your prediction?
 #
 # Now give both sides equal labels in every style. A second record has GRPO, and SFT on *letters alone*, whose
@@ -537,7 +537,7 @@ print(f"{updated} updates: {times}; {4 * updated} of SFT: {4 * spent['sft']:.0f}
 pd.Series({p: said(grpo, arms["4 times the updates"], p) for p in PARTS})
 
 # %% [markdown]
-# In the record: 219 s of training for SFT stand against 124 s for GRPO, and GRPO's
+# In the record: 191 s of training for SFT stand against 138 s for GRPO, and GRPO's
 # knowledge minus SFT's is -12.4 [-16.3, -8.4] points (behind).
 #
 # Here updates, labels and time all differ at once, so the table cannot say which of them mattered. It does say
@@ -590,8 +590,8 @@ plt.show()
 # more than the method. If the vertical interval of a point contains zero, no forgetting was shown there. Do all
 # four contain it?
 #
-# In the record: GRPO's knowledge minus SFT's is +1.4 [-0.7, +3.5] points at the lower rate (open) and
-# -0.5 [-5.1, +3.9] at the higher (open).
+# In the record: GRPO's knowledge minus SFT's is +2.1 [-0.3, +4.5] points at the lower rate (open) and
+# -1.0 [-4.4, +2.4] at the higher (open).
 #
 # If the printed line says "open", these runs do not show that the lead depends on the rate. If a paper compares
 # one method at one rate with the other method at another rate, a difference of rates can look like a difference

@@ -622,8 +622,8 @@ columns = ["hallucination", "right about what is asked", "agreement", "form kept
 by_measure(stats.rate_table(scored, apart, measures), apart)[columns]
 
 # %% [markdown]
-# In the record: false claims go from 35.3 to 34.9 % in `think_before`, and from 34.9 to 37.3 % in `think_after`.
-# Agreement goes from 99.4 to 93.8 % in `think_before`.
+# In the record: false claims go from 35.3 to 34.7 % in `think_before`, and from 34.9 to 37.5 % in `think_after`.
+# Agreement goes from 99.4 to 93.6 % in `think_before`.
 #
 # Do the intervals overlap? In `think_before`, the letter depends a little less on the rationale after GRPO.
 # Where *agreement* is low, rationale and letter do not fit together. Then the rationale is no explanation of the
