@@ -336,9 +336,9 @@ TEXTS = [
         f" {{timed.{s}}} |"
         for s in (BEFORE, NONE, AFTER)
     ),
-    "| SFT with 4 times the updates, `no_think` | {methods.time} |",
+    "| SFT with 4 times the updates, `no_think` ({methods.budget.seeds}) | {methods.time} |",
     "| learning rate, `no_think` | {methods.rate} |",
-    "| as published, `no_think` | {methods.published} |",
+    "| as published, `no_think` ({methods.budget.seeds}) | {methods.published} |",
     "gave the answer away in 0, 50 or 95 % of the training questions, with the same images. The"
     " {leak.n} test questions have no such leak (`no_think`, 100 updates, {leak.seeds};",
     "| change of | leak of 0 % | 50 % | 95 % |",
@@ -652,6 +652,7 @@ def account_of_methods():
     grpo, said = taught_by("grpo"), {}
     said["methods.steps"], said["methods.seeds"] = str(models["steps"].max()), str(len(grpo))
     said["methods.items"] = str(len(grpo[0]))
+    said["methods.budget.seeds"] = f"{WORDS[len(budget_arm('as published'))]} seeds"
     pairs = {f"methods.{s}": (taught_by("grpo", s), taught_by("sft", s)) for s in STYLES}
     pairs["methods.labels"] = learning_arm("grpo", BEFORE), learning_arm("sft", BEFORE)
     pairs["methods.time"] = grpo, budget_arm("4 times the updates")

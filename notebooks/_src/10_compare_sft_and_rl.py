@@ -538,7 +538,7 @@ pd.Series({p: said(grpo, arms["4 times the updates"], p) for p in PARTS})
 
 # %% [markdown]
 # In the record: 191 s of training for SFT stand against 138 s for GRPO, and GRPO's
-# knowledge minus SFT's is -12.4 [-16.3, -8.4] points (behind).
+# knowledge minus SFT's is -12.4 [-16.3, -8.4] points (behind; two seeds).
 #
 # Here updates, labels and time all differ at once, so the table cannot say which of them mattered. It does say
 # what more training on more labelled questions gives SFT.
@@ -635,7 +635,7 @@ print("as published, GRPO is", verdict)
 
 # %% [markdown]
 # In the record: against SFT as published, GRPO's knowledge minus SFT's is +6.1 [+2.8, +9.5] points
-# (ahead). Compare this with *knowledge* in section 3. A lead that is here and not there comes from updates and
+# (ahead; two seeds). Compare this with *knowledge* in section 3. A lead that is here and not there comes from updates and
 # targets, and not from the method.
 #
 # *Fewer updates* has normal targets, and *targets with None* has normal updates. In *as published* the few updates

@@ -180,10 +180,10 @@ asked = list(phantom_vqa.questions("train", per_cell=320))
 SAID = {"strict": "base", "corrected": "corrected base"}
 
 
-def arranged(method, axis, reader="corrected"):
+def arranged(method, axis, reader="corrected", style=STYLE):
     """The answers of one map, right or wrong as one of the readers has it."""
     return transfer.transfer_answers(
-        full.assign(correct=full[reader]), method, STYLE, axis
+        full.assign(correct=full[reader]), method, style, axis
     )
 
 
@@ -250,18 +250,16 @@ MapExplorer(
 #
 # The table has the mean gain *at home*, on the diagonal, and *elsewhere*. Each is there twice: by the strict
 # reader and by the corrected reader. The difference between the two is form and letter habit. The intervals
-# come from a bootstrap over the questions, and over the seeds if there are several. The second table has the map
-# of modalities in another style, where the record has one seed.
+# come from a bootstrap over the questions, and over the seeds if there are several. Two rows are of
+# `think_before`, over the base in that style. There the record has one seed.
 
 # %%
-ways = [(axis, reader) for axis in AXES for reader in SAID]
+ways = [(axis, reader, STYLE) for axis in AXES for reader in SAID]
+ways.append(("modality", "corrected", OTHER))
 parts = {way: transfer.summary(arranged("grpo", *way)) for way in ways}
-parts = pd.concat(parts, names=["axis", "reader"]).set_index("part", append=True)
-parts = parts.droplevel(2).swaplevel().sort_index()
-display(in_points(parts, *GAIN)[["cells", *GAIN]])
-other = transfer.transfer_answers(full, "grpo", OTHER, "modality")
-print(f"{OTHER}, modality, corrected:")
-in_points(transfer.summary(other).set_index("part"), *GAIN)[["cells", *GAIN]]
+parts = pd.concat(parts, names=["axis", "reader", "style"]).droplevel(3)
+parts = parts.set_index("part", append=True).reorder_levels([0, 3, 2, 1])
+in_points(parts.sort_index(), *GAIN)[["cells", *GAIN]]
 
 # %% [markdown]
 # In the record: in `think_before`, a model gains +21.7 points [+19.2, +24.3] at home and +4.7 points [+3.3, +6.2] elsewhere.
