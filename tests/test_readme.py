@@ -197,12 +197,13 @@ def test_other_settings_are_told_with_what_they_take_and_what_the_tower_shows():
     rows += [rows[0] | {"from": "corner"}, rows[0] | {"attribute": "scanner"}]
     tried = {"steps-300": long, "prompts-32": wide}
     told = learned.more(record | {"runs": runs}, tried, {"rows": rows})
-    both = "+10.0 [+1.0, +20.0] | +12.0 [+1.0, +20.0]"
-    assert "| GRPO | style | steps | seeds | minutes | `a` | 2 bases |" in told
-    assert f"| as above | `no_think` | 150 | 1 | 4.0, one thread | {both} |" in told
-    assert f"| more steps | `no_think` | 300 | 2 | 4.0 to 4.5, 2 threads | {both} |" in told
-    wider = "| 32 questions to a step | `no_think` | 150 | 1 | 4.0, one thread"
-    assert f"{wider} | +10.0 [+1.0, +20.0] |  |" in told
+    gain, whole = "+10.0 [+1.0, +20.0]", "+12.0 [+1.0, +20.0]"
+    assert "| GRPO | style, steps | minutes | `a` (seeds) | 2 bases |" in told
+    assert f"| as above | `no_think`, 150 | 4.0, one thread | {gain} (1) | {whole} |" in told
+    more = "| more steps | `no_think`, 300 | 4.0 to 4.5, 2 threads"
+    assert f"{more} | {gain} (2) | {whole} |" in told
+    wider = "| 32 questions to a step | `no_think`, 150 | 4.0, one thread"
+    assert f"{wider} | {gain} (1) |  |" in told
     assert told.endswith("in % of new pictures:\ngrade 80 (n = 600).")
 
 

@@ -240,16 +240,15 @@ def longer(tried: dict[str, dict[str, Any]]) -> str:
 def more(record: dict[str, Any], tried: dict[str, dict[str, Any]], probe: dict[str, Any]) -> str:
     """What other settings of GRPO give in knowledge and take in time, and what the tower allows."""
     first, *others = bases_of(record)
-    lines = [f"| GRPO | style | steps | seeds | minutes | `{first}` | {1 + len(others)} bases |"]
-    lines.append("|---|---|--:|--:|---|--:|--:|")
+    lines = [f"| GRPO | style, steps | minutes | `{first}` (seeds) | {1 + len(others)} bases |"]
+    lines.append("|---|---|---|--:|--:|")
     for name, told in {"as above": record, **tried}.items():
         for style in styles_of(told):
-            gain = points(told, style, "grpo", "knowledge", "seed")
+            gain = f"{points(told, style, 'grpo', 'knowledge', 'seed')} ({seeds_of(told, first)})"
             several = bases_of(told) == [first, *others]
             whole = points(told, style, "grpo", "knowledge", "base") if several else ""
-            about = f"{TRIED.get(name, name)} | `{style}` | {told['steps']}"
-            about += f" | {seeds_of(told, first)} | {minutes_of(told, style)}"
-            lines.append(f"| {about} | {gain} | {whole} |")
+            about = f"{TRIED.get(name, name)} | `{style}`, {told['steps']}"
+            lines.append(f"| {about} | {minutes_of(told, style)} | {gain} | {whole} |")
     seen = [
         row for row in probe["rows"] if row["from"] == "tower" and row["attribute"] != "scanner"
     ]
