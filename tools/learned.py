@@ -26,7 +26,6 @@ ARMS = {
     "rft": "rejection sampling, SFT",
     "rft-time": "the same, same time",
 }
-SMALL = "8 questions to a step, not 16"
 TRIED = {
     "steps-300": "more steps",
     "prompts-32": "32 questions to a step",
@@ -35,12 +34,8 @@ TRIED = {
     "rank-64": "rank 64, not 16",
     "temperature-1.5": "temperature 1.5, not 1",
     "beta-0-300": "no reference, more steps",
-    "prompts-8-300": SMALL,
-    "prompts-8-600": SMALL,
-    "prompts-8-700": SMALL,
-    "prompts-8-850": SMALL,
-    "prompts-8-500": SMALL,
 }
+TRIED |= {f"prompts-8-{steps}": "8 questions to a step" for steps in (300, 600, 700, 850, 500)}
 LONGER = ("prompts-8-850", "prompts-8-500")  # as many steps as fit the time that was allowed
 
 
@@ -263,13 +258,11 @@ def minutes_of(record: dict[str, Any], style: str) -> str:
     """What a run of GRPO on the first base took, and on what."""
     base, *_ = bases_of(record)
     mine = ("grpo", base, style)
-    took = sorted(
-        f"{run['minutes']:.1f}"
-        for run in record["runs"]
-        if (run["arm"], run["base"], run["style"]) == mine
-    )
-    threads = record["hardware"].rpartition(", ")[2]
-    return f"{' to '.join(dict.fromkeys([took[0], took[-1]]))}, {threads}"
+    took = [
+        run["minutes"] for run in record["runs"] if (run["arm"], run["base"], run["style"]) == mine
+    ]
+    ends = dict.fromkeys(f"{end:.1f}" for end in (min(took), max(took)))
+    return f"{' to '.join(ends)}, {record['hardware'].rpartition(', ')[2]}"
 
 
 def texts() -> dict[str, str]:
