@@ -14,7 +14,6 @@ RECORD = kernel.ROOT / "data/recorded/learning/learning.json"
 PROBE = kernel.ROOT / "data/recorded/probe.json"
 MORE = kernel.ROOT / "data/recorded/more"  # a record of the same for each other setting
 AIMED, EVEN = 15, (0.2, 0.3)  # points of knowledge; shares of each letter
-ALLOWED = "five minutes on two processors by smaller steps"
 SURE = 0.99  # of a letter that no constant of the correction moves
 STYLES = ("no_think", "think_after", "think_before")  # last the one in which no habit shows
 ARMS = {
@@ -36,7 +35,7 @@ TRIED = {
     "beta-0-300": "no reference, more steps",
 }
 TRIED |= {f"prompts-8-{steps}": "8 questions to a step" for steps in (300, 600, 700, 850, 500)}
-LONGER = ("prompts-8-850", "prompts-8-500")  # as many steps as fit the time that was allowed
+LONGER = ("prompts-8-850", "prompts-8-500")  # as many steps as fit five minutes, two processors
 
 
 def base(report: dict[str, Any]) -> str:
@@ -108,9 +107,7 @@ def headline(record: dict[str, Any], tried: dict[str, dict[str, Any]]) -> str:
         )
     told = ", ".join(f"{gain} in `{style}`" for gain, style in zip(gains, styles, strict=True))
     grpo, sft, timed = (
-        ", ".join(
-            points(record, style, arm, "knowledge", "seed").partition(" ")[0] for style in styles
-        )
+        ", ".join(mean(record, style, arm, "seed") for style in styles)
         for arm in ("grpo", "sft", "sft-time")
     )
     hidden = ", habits within the rationale included" * (styles[-1] == "think_before")
@@ -161,6 +158,11 @@ def points(record: dict[str, Any], style: str, arm: str, part: str, over: str) -
     row = row_of(record, style, arm, part, over)
     value, low, high = (f"{100 * row[name]:+.1f}" for name in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
+
+
+def mean(record: dict[str, Any], style: str, arm: str, over: str) -> str:
+    """The knowledge that an arm adds, in points, without its interval."""
+    return f"{100 * row_of(record, style, arm, 'knowledge', over)['value']:+.1f}"
 
 
 def how(record: dict[str, Any], over: str) -> str:
@@ -224,12 +226,10 @@ def aim(record: dict[str, Any]) -> str:
 def longer(tried: dict[str, dict[str, Any]]) -> str:
     """What GRPO gains in the time that was allowed, by style in their order."""
     told = {style: tried[name] for name in LONGER for style in styles_of(tried[name])}
-    gains = ", ".join(
-        points(told[style], style, "grpo", "knowledge", over_all(told[style])).partition(" ")[0]
-        for style in STYLES
-        if style in told
-    )
-    return f"{ALLOWED} (one seed; {AIMED} aimed at): {gains}."
+    ordered = [(told[style], style) for style in STYLES if style in told]
+    gains = ", ".join(mean(one, style, "grpo", over_all(one)) for one, style in ordered)
+    how_long = "five minutes on two processors by smaller steps"
+    return f"{how_long} (one seed; {AIMED} aimed at): {gains}."
 
 
 def more(record: dict[str, Any], tried: dict[str, dict[str, Any]], probe: dict[str, Any]) -> str:
