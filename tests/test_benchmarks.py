@@ -138,7 +138,7 @@ def test_budget(tmp_path, monkeypatch):
     assert [(run["variant"], run["steps"], run["n"]) for run in found["runs"]] == [
         ("one step", 1, 2)
     ]
-    assert len(pd.read_parquet(tmp_path / "budget.parquet")) == 2
+    assert len(pd.read_parquet(tmp_path / "answers.parquet")) == 2
 
 
 def test_forgetting(tmp_path):
@@ -150,9 +150,9 @@ def test_forgetting(tmp_path):
     asked = ["--data", trainings.data(), "--sweep", tmp_path, "--block", tmp_path]
     asked += ["--out", tmp_path / "runs", "--record", tmp_path, "--limit", "2"]
     assert forgetting.main([*map(str, asked)]) == 0
-    (found,) = json.loads((tmp_path / "forgetting.json").read_text())["models"]
+    (found,) = json.loads((tmp_path / "forgetting.json").read_text())["runs"]
     assert (found["method"], found["rate"], found["n"]) == ("base", 1e-3, 2)
-    assert len(pd.read_parquet(tmp_path / "forgetting.parquet")) == 2
+    assert len(pd.read_parquet(tmp_path / "answers.parquet")) == 2
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ RENAMED: dict[str, str] = {}  # a new name of a column or key: the name that the
 BEFORE, NONE, AFTER = "think_before", "no_think", "think_after"
 BLOCKS = ("methods", "maps", "maps_bases", "maps_rerun", "leak")
 # Arms of `positions` whose distance chapter 11 splits.
-PAIRS = [("after", "none"), ("dummy", "none"), ("before", "none"), ("reason", "after")]
+PAIRS = [("after", "none"), ("dummy", "none"), ("before", "none")]
 
 
 # --- writing and comparing ----------------------------------------------------------------------
@@ -276,7 +276,7 @@ def taught_by(method, style=NONE, rate=1e-3):
 
 @cache
 def budget_arm(variant):
-    rows = learned("budget").query("variant == @variant").groupby("seed")
+    rows = learned("budget/answers").query("variant == @variant").groupby("seed")
     return {seed: gains.read_all(one) for seed, one in rows}
 
 
@@ -322,7 +322,8 @@ TEXTS = [
         f" others after GRPO, {{maps.{axis}.sft.home}} and {{maps.{axis}.sft.away}} after SFT"
         for axis, others in (("modality", "seven"), ("question_type", "four"))
     ),
-    "with one seed, it gains {maps.other.home} there and {maps.other.away} in the others.",
+    "with {maps.other.seeds}, it gains {maps.other.home} there and {maps.other.away} in the"
+    " others.",
     "SFT minus GRPO is {maps.modality.less} between modalities",
     "and {maps.question_type.less} between types of question",
     "by the gain at home, is {index.bases} ({index.by_base}).",
@@ -355,7 +356,7 @@ TEXTS = [
     "({styles.steps} steps of GRPO, {styles.n} questions, {styles.seeds})",
     "adds {knowledge.think_before} points of knowledge in `think_before`, {knowledge.no_think} in"
     " `no_think` and {knowledge.think_after} in `think_after`.",
-    "{styles.apart} of the three pairs of styles differ in knowledge gained",
+    "a difference in knowledge gained is shown for {styles.apart} of the three pairs of styles.",
     "{arms.held} held, {arms.open} are open, {arms.refuted} refuted, {arms.void} void and"
     " {arms.missing} not run",
     "form after its lesson: {arms.failed}.",
@@ -366,7 +367,8 @@ TEXTS = [
     " {bases.captions.plain} %",
     "by {bases.described} points after GRPO ({bases.untrained} before it), and by {bases.plain} on"
     " the shipped base; the difference is {bases.apart} ({bases.seeds}, 640 questions)",
-    "truer by {bases.truer} points on the shipped base",
+    "shown to be truer on the shipped base: {bases.truer}. Before GRPO, the same difference between"
+    " the bases is {bases.apart.untrained} points",
     "100 updates, {rewards.seeds}; `data/recorded/rewards/`)",
     "a third reward, {rewards.share_of_true_claims_claims_summed} points more of the claims are"
     " true than after plain GRPO, the claims in a rationale change by {rewards.claims}, and"
@@ -441,6 +443,7 @@ def account_of_maps():
         for part, short in (("at home", "lead"), ("elsewhere", "behind")):
             value, low, high = 100 * pooled.loc[part, ["difference", "low", "high"]]
             said[f"maps.{axis}.{short}"] = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+            low, high = round(low, 1), round(high, 1)
             words = ("SFT gains more", "GRPO gains more", "open")
             said[f"maps.{axis}.{short}.word"] = words[0 if low > 0 else 1 if high < 0 else 2]
         carried = [
@@ -448,7 +451,9 @@ def account_of_maps():
         ]
         said[f"index.{axis}.value"] = f"{carried[0]:.2f}"
         said[f"index.{axis}"] = "{:.2f} [{:.2f}, {:.2f}]".format(*carried)
-    other = transfer.summary(corrected_map("grpo", "modality", style=BEFORE)).set_index("part")
+    other = corrected_map("grpo", "modality", style=BEFORE)
+    said["maps.other.seeds"] = in_seeds(range(other.right[other.trains[0]].shape[1]))
+    other = transfer.summary(other).set_index("part")
     for part, short in (("at home", "home"), ("elsewhere", "away")):
         said[f"maps.other.{short}"] = interval(other.loc[part, gain], "+")
     kinds = gains_elsewhere()
@@ -465,6 +470,8 @@ def account_of_maps():
     said["maps.rule"] = f"{', '.join(numbers[:-1])} and {numbers[-1]} [{low:+.2f}, {high:+.2f}]"
     said["maps.rule.three"] = "[{:+.2f}, {:+.2f}]".format(*student(gaps["modality"][:3]))
     said["maps.verdict"] = ledger_says(gaps.values())
+    inside = sum(low <= again <= high for low, high, again in reruns())
+    said["maps.rerun"] = WORDS[inside]
     parts = on_each_base()
     low, high = stats.bootstrap(parts, "away", "home")
     sums = parts.groupby("model")[["away", "home"]].sum()
@@ -472,6 +479,16 @@ def account_of_maps():
     *first, last = (f"{one:.2f}" for one in sums["away"] / sums["home"])
     said["index.by_base"] = f"{', '.join(first)} and {last}"
     return said | counts_of("maps")
+
+
+def reruns():
+    """The range in which each cell of `maps_rerun` should lie, and its accuracy."""
+    again = load(RECORDED / "maps_rerun").query("control == 'none'")
+    again = again.groupby(["style", "train", "modality"])["correct"].mean()
+    for style, axis, *cell in registered.registered()["cells"]["drawn"]:
+        ends = transfer.prediction_intervals(corrected_map("grpo", axis, "tolerant", style))
+        low, high = ends.set_index(["train", "test"]).loc[tuple(cell), ["low", "high"]]
+        yield low, high, again[style, *cell]
 
 
 def on_each_base():
@@ -555,19 +572,36 @@ def account_of_positions():
     for verdict in ("held", "open", "refuted", "void", "not run"):
         name = verdict.replace("not run", "missing")
         said[f"arms.{name}"] = counted(outcomes.count(verdict))
+    own = positions()[0].query("training == 'course' and arm == asked == 'adaptive'")
+    own = own[own["control"] == "none"]
+    first = own["completion"].str.contains("<think>").groupby(own["seed"]).mean()
+    *some, last = (f"{100 * share:.0f}" for share in first)
+    said["arms.adaptive"] = f"{', '.join(some)} and {last}"
     runs = pd.DataFrame([one | one["readers"] for one in study["runs"]])
     arms = runs.query("training == 'course' and arm == asked")
     arms = arms.pivot(index="seed", columns="arm", values="corrected")
     behind = [(arms[arm] - arms["before"]).dropna() for arm in ("none", "after")]
     said["thinking.verdict"] = ledger_says(behind)
+    for arm in ("none", "after"):
+        said[f"thinking.{arm}"] = signed(minus_before(arm))
     for part, row in made_in("after", "none").iterrows():
         said[f"made.{part}"] = signed(row)
     names = {"hallucination": "false", "agreement": "agreement"}
     rows = claims_table().query("control == 'none' and measure in @names and method != 'sft'")
-    rows = rows[(rows["measure"] == "hallucination") | (rows["style"] == BEFORE)]
     for row in rows.itertuples():
         said[f"{names[row.measure]}.{row.style}.{row.method}"] = f"{row.value:.1f}"
     return said
+
+
+def minus_before(arm):
+    """Accuracy of an arm of `positions` minus that of `before`, each in its own form."""
+    sides = (
+        pd.concat(one for key, one in positions()[1].items() if key[:3] == ("course", of, of))
+        for of in (arm, "before")
+    )
+    first, second = (one.set_index(["model", "item", "image_id"])["corrected"] for one in sides)
+    gap = (first - second).dropna().rename("value").reset_index()
+    return in_points(stats.mean_table(gap, ["value"])).iloc[0]
 
 
 def account_of_bases():
@@ -583,9 +617,13 @@ def account_of_bases():
         assert [round(row[end], 2) for end in ("value", "low", "high")] == [
             of[number][end] for end in ("value", "low", "high")
         ], "run benchmarks.study.described again"
-    before = described.gap_of(told, "described", "before", "none", trained=False)
-    table = before.rename("value").reset_index()
-    said["bases.untrained"] = signed(in_points(stats.mean_table(table, ["value"])).iloc[0])
+    before, plain = (
+        described.gap_of(told, base, "before", "none", trained=False)
+        for base in ("described", "undescribed")
+    )
+    for name, gap in (("untrained", before), ("apart.untrained", before - plain)):
+        table = gap.dropna().rename("value").reset_index()
+        said[f"bases.{name}"] = signed(in_points(stats.mean_table(table, ["value"])).iloc[0])
     for base in described.BASES.values():
         rows = recorded(f"described/oracle_{base}")["rows"]
         right = sum(row["accuracy"] * row["n"] for row in rows) / sum(row["n"] for row in rows)
@@ -663,6 +701,14 @@ def account_of_methods():
     for style in STYLES:
         pairs[f"timed.{style}"] = learning_arm("grpo", style), learning_arm("sft-time", style)
     pairs["timed.rft"] = learning_arm("grpo", BEFORE), learning_arm("rft-time", BEFORE)
+    for method in ("grpo", "sft"):
+        right = {
+            style: pd.concat(learning_arm(method, style).values())["corrected"].mean()
+            for style in STYLES
+        }
+        said[f"methods.best.{method}"] = f"`{max(right, key=right.get)}`"
+    best = (said[f"methods.best.{method}"].strip("`") for method in ("grpo", "sft"))
+    pairs["methods.best"] = tuple(map(learning_arm, ("grpo", "sft"), best))
     for name, pair in pairs.items():
         value, low, high = parts_between(*pair).loc["knowledge", ["value", "low", "high"]]
         said[name] = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
@@ -675,6 +721,12 @@ def account_of_methods():
     said["methods.spent.grpo"] = f"{spent['grpo']:.0f} s"
     said["methods.labels.steps"] = str(recorded("learning/learning")["steps"])
     said["methods.labels.seeds"] = str(len(pairs["methods.labels"][0]))
+    general = learned("forgetting/answers")
+    known = general.query("method == 'base'").set_index("item")["correct"]
+    general = general.assign(value=general["correct"] - 1.0 * general["item"].map(known))
+    for method in ("grpo", "sft"):
+        rows = general.query("method == @method and rate == rate.max()")
+        said[f"forgotten.{method}"] = signed(in_points(stats.mean_table(rows, ["value"])).iloc[0])
     said["timed.seeds"] = str(len(pairs[f"timed.{BEFORE}"][1]))
     return said
 
@@ -840,7 +892,7 @@ def chapter_10():
     for rate in (1e-3, 1e-4):
         table = parts_between(taught_by("grpo", rate=rate), taught_by("sft", rate=rate))
         kept[f"rates, {rate:g}"] = table.loc[["knowledge"]]
-    by = learned("budget").groupby("variant")
+    by = learned("budget/answers").groupby("variant")
     kept["budgets"] = by[["correct", "format_ok"]].mean().reset_index()
     for variant in by.groups:
         kept[f"budgets, {variant}"] = parts_between(grpo, budget_arm(variant)).loc[["strict"]]

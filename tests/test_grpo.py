@@ -123,19 +123,19 @@ MASK = torch.tensor([[1, 1, 1, 1, 0], [1, 0, 0, 0, 0]])
     ],
 )
 def test_each_loss_weighs_tokens_its_own_way(kind, long, short):
-    weights = grpo.token_weights(MASK, kind, max_length=8, batch_tokens=20)
+    weights = grpo.token_weights(MASK, kind, max_completion_length=8, batch_tokens=20)
     close(weights, *4 * [long], 0, short, *4 * [0])
 
 
 def test_dapo_counts_the_tokens_at_hand_unless_told_of_more():
-    alone = grpo.token_weights(MASK, "dapo", max_length=8)
-    assert torch.equal(alone, grpo.token_weights(MASK, "bnpo", max_length=8))
+    alone = grpo.token_weights(MASK, "dapo", max_completion_length=8)
+    assert torch.equal(alone, grpo.token_weights(MASK, "bnpo", max_completion_length=8))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_empty_rollout_has_no_weight_and_breaks_nothing(kind):
-    assert grpo.token_weights(torch.zeros(2, 3), kind, max_length=8).sum() == 0
-    one = grpo.token_weights(torch.tensor([[1, 0], [0, 0]]), kind, max_length=8)
+    assert grpo.token_weights(torch.zeros(2, 3), kind, max_completion_length=8).sum() == 0
+    one = grpo.token_weights(torch.tensor([[1, 0], [0, 0]]), kind, max_completion_length=8)
     assert one.isfinite().all()
     assert one[1].sum() == 0
 
@@ -295,7 +295,7 @@ def our_loss(trainer, inputs, kind):
     logps = logps_of(trainer, inputs)
     old = inputs.get("old_per_token_logps", logps.detach())
     weights = grpo.token_weights(
-        inputs["completion_mask"], kind, MAX_LENGTH, inputs["num_items_in_batch"]
+        inputs["completion_mask"], kind, MAX_LENGTH, int(inputs["num_items_in_batch"])
     )
     loss = grpo.grpo_loss(
         logps,

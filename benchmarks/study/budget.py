@@ -7,7 +7,8 @@
 
 The models to compare them with, GRPO and SFT in 100 updates each, are those of
 `benchmarks/plans/methods.yaml`, trained and tested on the same questions. Goes on where it was
-interrupted. Writes `budget.json` and `budget.parquet`, one row per item and model.
+interrupted. Writes to `--record` after each model: `budget.json`, and `answers.parquet` with one
+row per item and model. Seeds that are in the record already and not named now stay there.
 """
 
 import argparse
@@ -17,22 +18,23 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from tqdm import tqdm
 
 from benchmarks.stamp import run_stamp
-from benchmarks.study.runs import train_and_score, write_answers
+from benchmarks.study.runs import so_far, train_and_score, write_answers
+from medr1_lib.analysis.recorded import ANSWERS
 from medr1_lib.analysis.stats import ITEM, share
 from medr1_lib.cli import exit_status
 from medr1_lib.evaluation.evaluate import Settings
 from medr1_lib.evaluation.items import EvalSet
-from medr1_lib.files import write_json
+from medr1_lib.files import one_writer, write_json
 from medr1_lib.rl.recipe import load_recipe
 from medr1_lib.rl.train import Target, sft_target
 
 KEPT = [*ITEM, "control", "completion", "tokens", "parsed", "correct", "format_ok", "letter_probs"]
-STYLE = "no_think"
+STYLE, RECORD = "no_think", "budget.json"
+LABELS = ["variant", "seed"]
 
 
 def published(style: str, answer: str, question_type: str, scene: str | None) -> str:
@@ -56,39 +58,40 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--data", type=Path, required=True, help="to train on")
     parser.add_argument("--tests", type=Path, required=True, help="data whose test split is asked")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--record", type=Path, default=Path("data/recorded"))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--record", type=Path, default=Path("data/recorded/budget"))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--limit", type=int, help="of the test questions; all by default")
     asked = parser.parse_args(arguments)
-    asked.record.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
+    with one_writer(asked.record):
+        train_all(asked)
+    return 0
+
+
+def train_all(asked: argparse.Namespace) -> None:
+    """Train and score every variant with every seed, and write the record after each."""
     items = EvalSet(asked.tests)
     settings = Settings((STYLE,), limit=asked.limit, max_new_tokens=64)
-    runs, rows = [], []
+    same = {
+        "recipe": load_recipe("course-sft", style=STYLE).to_dict(),
+        "changes": {name: changes for name, (changes, _) in VARIANTS.items()},
+        "limit": asked.limit,
+    }
+    runs, answers = so_far(asked.record / RECORD, LABELS, same)
     for seed, name in tqdm(list(product(asked.seeds, VARIANTS)), desc="runs"):
         changes, target = VARIANTS[name]
         recipe = load_recipe("course-sft", style=STYLE, seed=seed, data=str(asked.data))
         recipe = recipe.replace(save_steps=changes["max_steps"], **changes)
         out = asked.out / f"{name.replace(' ', '-')}-{seed}"
         run, answered = train_and_score(recipe, out, items, settings, target)
-        told: dict[str, Any] = {"variant": name, "seed": seed, "steps": len(run.log)}
-        told["seconds"] = round(float(run.log["seconds"].sum()), 1)
-        runs.append(told | share(answered))
-        rows.append(answered[KEPT].assign(variant=name, seed=seed))
-        print(json.dumps(runs[-1]), flush=True)
-        record(asked, runs, rows)
-    return 0
-
-
-def record(asked: argparse.Namespace, runs: list[dict[str, Any]], rows: list[pd.DataFrame]) -> None:
-    found = {
-        **run_stamp(threads=1),
-        "recipe": load_recipe("course-sft", style=STYLE).to_dict(),
-        "changes": {name: changes for name, (changes, _) in VARIANTS.items()},
-        "runs": runs,
-    }
-    write_json(asked.record / "budget.json", found)
-    write_answers(rows, asked.record / "budget.parquet")
+        stamp, seconds = run_stamp(threads=1), float(run.log["seconds"].sum())
+        told: dict[str, Any] = {"date": stamp["date"], "variant": name, "seed": seed}
+        told |= {"steps": len(run.log), "seconds": round(seconds, 1)}
+        runs[name, seed] = told | share(answered)
+        answers[name, seed] = answered[KEPT].assign(variant=name, seed=seed)
+        print(json.dumps(runs[name, seed]), flush=True)
+        write_json(asked.record / RECORD, stamp | same | {"runs": [*runs.values()]})
+        write_answers(answers.values(), asked.record / ANSWERS)
 
 
 if __name__ == "__main__":

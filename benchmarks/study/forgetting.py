@@ -6,7 +6,9 @@
 
 Asks the base and every model of `benchmarks/plans/methods.yaml` that was trained without a
 rationale the same questions about everyday drawings, which no training was about. Goes on where it
-was interrupted. Writes `forgetting.json` and `forgetting.parquet`, one row per item and model.
+was interrupted. Writes `forgetting.json` and `answers.parquet` to `--record`, one row per item and
+model. Models that are in the record already and not in `--block` stay there, so that a sweep of
+further seeds adds to it.
 """
 
 import argparse
@@ -19,17 +21,17 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.stamp import run_stamp
-from benchmarks.study.runs import score, write_answers
-from medr1_lib.analysis.recorded import notes
+from benchmarks.study.runs import score, so_far, write_answers
+from medr1_lib.analysis.recorded import ANSWERS, notes
 from medr1_lib.analysis.stats import ITEM, share
 from medr1_lib.cli import exit_status
 from medr1_lib.evaluation.evaluate import Settings
 from medr1_lib.evaluation.items import EvalSet
-from medr1_lib.files import write_json
+from medr1_lib.files import one_writer, write_json
 from medr1_lib.model.vision_cache import Features
 from medr1_lib.rl.run import Run
 
-STYLE = "no_think"
+STYLE, RECORD = "no_think", "forgetting.json"
 KEPT = [*ITEM, "control", "completion", "parsed", "correct", "format_ok", "letter_probs"]
 
 
@@ -40,14 +42,22 @@ def main(arguments: list[str]) -> int:
     add("--sweep", type=Path, required=True, help="the --out of the sweep")
     add("--block", type=Path, default=Path("data/recorded/methods"), help="its --record")
     add("--out", type=Path, required=True)
-    add("--record", type=Path, default=Path("data/recorded"))
+    add("--record", type=Path, default=Path("data/recorded/forgetting"))
     add("--limit", type=int, default=640, help="of the test questions")
     asked = parser.parse_args(arguments)
-    asked.record.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
+    with one_writer(asked.record):
+        runs = ask(asked)
+    print(pd.DataFrame(runs).to_string(index=False))
+    return 0
+
+
+def ask(asked: argparse.Namespace) -> list[dict[str, Any]]:
+    """Ask the models of the block, and add them to the record; returns what is told of each."""
     items, features = EvalSet(asked.data), Features()
     settings = Settings((STYLE,), limit=asked.limit, max_new_tokens=64)
-    models, rows = [], []
+    same, stamp = {"limit": asked.limit}, run_stamp(threads=1)
+    runs, answers = so_far(asked.record / RECORD, ["model"], same)
     for one in tqdm([m for m in notes(asked.block)["models"] if m["style"] == STYLE]):
         recipe, name = one["recipe"], one["model"]
         trained = one["method"] != "base"
@@ -55,12 +65,11 @@ def main(arguments: list[str]) -> int:
         answered = score(path, recipe["quantize"], items, settings, asked.out / name, features)
         told: dict[str, Any] = {key: one[key] for key in ("model", "method", "seed")}
         told["rate"] = recipe["learning_rate"]
-        models.append(told | share(answered))
-        rows.append(answered[KEPT].assign(**told))
-    write_json(asked.record / "forgetting.json", run_stamp(threads=1) | {"models": models})
-    write_answers(rows, asked.record / "forgetting.parquet")
-    print(pd.DataFrame(models).to_string(index=False))
-    return 0
+        runs[name,] = {"date": stamp["date"]} | told | share(answered)
+        answers[name,] = answered[KEPT].assign(**told)
+    write_json(asked.record / RECORD, stamp | same | {"runs": [*runs.values()]})
+    write_answers(answers.values(), asked.record / ANSWERS)
+    return [*runs.values()]
 
 
 if __name__ == "__main__":

@@ -55,21 +55,20 @@ def kl_k3(logps: Tensor, reference_logps: Tensor) -> Tensor:
 
 
 def token_weights(
-    mask: Tensor, kind: LossKind, max_length: int, batch_tokens: Tensor | int | None = None
+    mask: Tensor, kind: LossKind, max_completion_length: int, batch_tokens: int | None = None
 ) -> Tensor:
     """The share of each token in the loss, [B, T]: all that the four kinds of loss differ in (6).
 
     `grpo` shares the loss equally among rollouts, then among the tokens of each; `bnpo` among all
     tokens here; `dapo` (Yu et al. 2025, arXiv 2503.14476) among all `batch_tokens` of the optimizer
-    step; `dr_grpo` counts each rollout as if it had `max_length` tokens. `mask` is 1 where a
-    rollout has a token, 0 after its end, [B, T].
+    step; `dr_grpo` counts `max_completion_length` tokens for each rollout. `mask` is 1 for a token.
     """
     rollouts, tokens = len(mask), mask.sum().clamp(min=1)
     divisors = {
         "grpo": rollouts * mask.sum(1, keepdim=True).clamp(min=1),  # [B, 1]
         "bnpo": tokens,
         "dapo": tokens if batch_tokens is None else batch_tokens,
-        "dr_grpo": rollouts * max_length,
+        "dr_grpo": rollouts * max_completion_length,
     }
     return mask / divisors[kind]  # [B, T]
 

@@ -35,8 +35,8 @@ def grpo_step(
     """
     tokens, mask = task.sample()  # [B, T]
     rewards = task.score(tokens)  # [B]
-    advantages = group_advantages(rewards, task.group)  # [B]
-    weights = token_weights(mask, task.loss_type, task.max_length)  # [B, T]
+    advantages = group_advantages(rewards, task.num_generations)  # [B]
+    weights = token_weights(mask, task.loss_type, task.max_completion_length)  # [B, T]
     reference = task.reference_logps(tokens, mask)  # [B, T]
     old = None
     losses, norms = [], []
@@ -59,12 +59,12 @@ class Task:
     def __init__(
         self, policy: Adapted, processor: Processor, rows: Dataset, rewards: Rewards, config: Config
     ) -> None:
-        self.policy, self.processor, self.config = policy, processor, config
-        self.group, self.max_length = config.num_generations, config.max_completion_length
+        self.policy, self.processor, self._rewards, self.config = policy, processor, rewards, config
+        self.num_generations, self.max_norm = config.num_generations, config.max_grad_norm
+        self.max_completion_length = config.max_completion_length
         self.loss_type, self.clip, self.beta = config.loss_type, config.epsilon, config.beta
-        self.max_norm, self._rewards = config.max_grad_norm, rewards
         self.weights = [weight for weight in policy.parameters() if weight.requires_grad]
-        prompts = config.per_device_train_batch_size // self.group
+        prompts = config.per_device_train_batch_size // self.num_generations
         if len(rows) < prompts:
             problem = f"{len(rows)} questions are left, and a batch takes {prompts}"
             raise InputError("grpo_loop", problem, "use more questions or a smaller batch")
@@ -80,13 +80,13 @@ class Task:
     def score(self, tokens: Tensor) -> Tensor:
         """The sum of the rewards of each rollout, [B]."""
         texts = self.processor.batch_decode(tokens, skip_special_tokens=True)
-        answers = [answer for answer in self._batch["answer"] for _ in range(self.group)]
+        answers = [answer for answer in self._batch["answer"] for _ in range(self.num_generations)]
         scores = [score(completions=texts, answer=answers) for score in self._rewards]
         return torch.tensor(scores).sum(0)
 
     def logps(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Log-probability of each token, [B, T]; the prompt is read once for its group."""
-        keep = self.group * tokens.shape[1]  # of a row: the prompt's own need no logits
+        keep = self.num_generations * tokens.shape[1]  # of a row: the prompt's own need no logits
         packed = packed_inputs(self.policy, self._inputs, tokens, mask)
         logits = packed_outputs(self.policy(**packed, logits_to_keep=keep).logits, tokens)
         return token_logps(logits, tokens, self.config.temperature)

@@ -373,7 +373,7 @@ plt.show()
 
 
 # %% tags=["exercise"]
-def token_weights(mask, kind, max_length, batch_tokens=None):
+def token_weights(mask, kind, max_completion_length, batch_tokens=None):
     """The share of each token in the loss (6)."""
     # solution
     rollouts, tokens = len(mask), mask.sum().clamp(min=1)
@@ -381,7 +381,7 @@ def token_weights(mask, kind, max_length, batch_tokens=None):
         "grpo": rollouts * mask.sum(1, keepdim=True).clamp(min=1),  # [B, 1]
         "bnpo": tokens,
         "dapo": tokens if batch_tokens is None else batch_tokens,
-        "dr_grpo": rollouts * max_length,
+        "dr_grpo": rollouts * max_completion_length,
     }
     return mask / divisors[kind]  # [B, T]
     # end solution
@@ -597,7 +597,7 @@ def fresh(kind=loop.Task):
 #
 # <details><summary>Hint</summary>
 #
-# `task.group`, `task.max_length`, `task.clip` and `task.beta` are the settings. `clip_grad_norm_(task.weights, task.max_norm)` clips, and returns the norm
+# `task.num_generations`, `task.max_completion_length`, `task.clip` and `task.beta` are the settings. `clip_grad_norm_(task.weights, task.max_norm)` clips, and returns the norm
 # before clipping. Start with `old = None` and set it in the first update to `logps.detach()`. `.item()` turns a tensor
 # of one number into a number.
 #
@@ -610,8 +610,10 @@ def grpo_step(task, optimizer, iterations=1):
     # solution
     tokens, mask = task.sample()  # [B, T]
     rewards = task.score(tokens)  # [B]
-    advantages = group_advantages(rewards, task.group)  # [B]
-    weights = token_weights(mask, task.loss_type, task.max_length)  # [B, T]
+    advantages = group_advantages(rewards, task.num_generations)  # [B]
+    weights = token_weights(  # [B, T]
+        mask, task.loss_type, task.max_completion_length
+    )
     reference = task.reference_logps(tokens, mask)  # [B, T]
     old = None
     losses, norms = [], []

@@ -236,7 +236,7 @@ pd.DataFrame(ratios, length.tolist()).astype(float).round(2)
 # *hard, 40 minutes*
 #
 # Return the loss of `member`, a row of the table above: `member.ratio`, `member.low`, `member.high`, `member.weights`. Use
-# your `importance_ratio` and `token_weights(mask, kind, max_length)` of chapter 05; `longest` is its `max_length`. `advantages` has one number for each
+# your `importance_ratio` and `token_weights(mask, kind, max_completion_length)` of chapter 05. `advantages` has one number for each
 # rollout, `[B]`. There is no KL penalty here.
 #
 # <details><summary>Hint</summary>
@@ -250,7 +250,7 @@ pd.DataFrame(ratios, length.tolist()).astype(float).round(2)
 
 
 # %% tags=["exercise"]
-def policy_loss(member, logps, old_logps, advantages, mask, longest):
+def policy_loss(member, logps, old_logps, advantages, mask, max_completion_length):
     """The loss of any member of the family, without a penalty."""
     # solution
     ratio = importance_ratio(logps, old_logps, mask, member.ratio)
@@ -260,7 +260,9 @@ def policy_loss(member, logps, old_logps, advantages, mask, longest):
     else:
         clipped = ratio.clamp(1 - member.low, 1 + member.high)
         objective = torch.minimum(ratio * gains, clipped * gains)
-    return -(token_weights(mask, member.weights, longest) * objective).sum()
+    return -(
+        token_weights(mask, member.weights, max_completion_length) * objective
+    ).sum()
     # end solution
 
 

@@ -20,10 +20,10 @@ def advantages_with(mean=None, std=None, least=1e-4):
 def weights_with(**divisors):
     """A `token_weights` with another divisor for some of the kinds."""
 
-    def weights(mask, kind, max_length, batch_tokens=None):
+    def weights(mask, kind, max_completion_length, batch_tokens=None):
         if kind in divisors:
-            return mask / divisors[kind](mask, max_length)
-        return grpo.token_weights(mask, kind, max_length, batch_tokens)
+            return mask / divisors[kind](mask, max_completion_length)
+        return grpo.token_weights(mask, kind, max_completion_length, batch_tokens)
 
     return weights
 
@@ -34,8 +34,8 @@ def step_with(advantages=grpo.group_advantages, reference=True, keep_old=True, c
     def step(task, optimizer, iterations=1):
         tokens, mask = task.sample()
         rewards, old = task.score(tokens), None
-        weighed = advantages(rewards, task.group)
-        weights = grpo.token_weights(mask, task.loss_type, task.max_length)
+        weighed = advantages(rewards, task.num_generations)
+        weights = grpo.token_weights(mask, task.loss_type, task.max_completion_length)
         found = {"reward": rewards.mean().item(), "loss": [], "grad_norm": []}
         for _ in range(iterations):
             logps = task.logps(tokens, mask)
@@ -83,17 +83,17 @@ WRONG = {
         ),
     },
     "token_weights": {
-        "weighs 1/N": lambda mask, kind, max_length, batch_tokens=None: mask,
+        "weighs 1/N": lambda mask, kind, max_completion_length, batch_tokens=None: mask,
         "after the end": weights_with(bnpo=lambda mask, length: mask.numel()),
         "rollout i": weights_with(grpo=lambda mask, length: mask.sum(1, keepdim=True)),
-        "1/(B max_length)": weights_with(dr_grpo=lambda mask, length: mask.numel()),
+        "1/(B max_completion_length)": weights_with(dr_grpo=lambda mask, length: mask.numel()),
         "where it is given": weights_with(dapo=lambda mask, length: mask.sum()),
-        "where it is not given": lambda mask, kind, max_length, batch_tokens=0: grpo.token_weights(
-            mask, kind, max_length, batch_tokens
+        "where it is not given": lambda mask, kind, max_completion_length, batch_tokens=0: (
+            grpo.token_weights(mask, kind, max_completion_length, batch_tokens)
         ),
     },
     "grpo_step": {
-        "of groups of `task.group`": step_with(advantages=lambda rewards, group: rewards),
+        "groups of `task.num_generations`": step_with(advantages=lambda rewards, group: rewards),
         "with the reference": step_with(reference=False),
         "`old` stays": step_with(keep_old=False),
         "clipped to `task.max_norm`": step_with(clipped=False),

@@ -48,13 +48,17 @@ def uncut(member, *arguments):
     return chapter_08.policy_loss(member._replace(**limits), *arguments)
 
 
-def attached(member, logps, old_logps, advantages, mask, longest):
+def attached(member, logps, old_logps, advantages, mask, max_completion_length):
     """A `policy_loss` whose ratio, where it should only weigh, has a gradient of its own."""
     if member.low is not None:
-        return chapter_08.policy_loss(member, logps, old_logps, advantages, mask, longest)
+        return chapter_08.policy_loss(
+            member, logps, old_logps, advantages, mask, max_completion_length
+        )
     ratio = chapter_08.importance_ratio(logps, old_logps, mask, member.ratio)
     objective = ratio.clamp(max=member.high) * advantages[:, None] * logps
-    return -(chapter_08.token_weights(mask, member.weights, longest) * objective).sum()
+    return -(
+        chapter_08.token_weights(mask, member.weights, max_completion_length) * objective
+    ).sum()
 
 
 def kl(logps, wanted):

@@ -12,7 +12,7 @@ from medr1_lib.rl.grpo import token_logps
 class _Table:
     """In place of model and data: logits for two prompts, three places and four words."""
 
-    group, max_length, clip, loss_type = 2, 3, 0.2, "grpo"
+    num_generations, max_completion_length, clip, loss_type = 2, 3, 0.2, "grpo"
 
     def __init__(self, beta: float, max_norm: float) -> None:
         self.beta, self.max_norm = beta, max_norm
@@ -66,12 +66,12 @@ CASES = {
         Case((FULL, "bnpo", 8), "with bnpo each of N tokens weighs 1/N"),
         Case((ENDED, "bnpo", 8), "a place after the end has no weight and is no token"),
         Case((ENDED, "grpo", 8), "with grpo a token of rollout i weighs 1/(B |o_i|)"),
-        Case((ENDED, "dr_grpo", 8), "with dr_grpo a token weighs 1/(B max_length)"),
+        Case((ENDED, "dr_grpo", 8), "with dr_grpo a token weighs 1/(B max_completion_length)"),
         Case((ENDED, "dapo", 8, 12), "with dapo N is batch_tokens where it is given"),
         Case((ENDED, "dapo", 8), "with dapo N is counted here where it is not given"),
     ),
     "grpo_step": (
-        Case(_stand_in(0.0, 0.1), "lists, a detached `old`, advantages of groups of `task.group`"),
+        Case(_stand_in(0.0, 0.1), "lists, a detached `old`, groups of `task.num_generations`"),
         Case(_stand_in(0.5, 0.1), "the penalty compares with the reference, not with `old`"),
         Case((*_stand_in(0.5, 2.0), 3), "each update begins without gradients, and `old` stays"),
         Case((*_stand_in(0.5, 2.0, 0.01), 3), "gradients are clipped to `task.max_norm`"),

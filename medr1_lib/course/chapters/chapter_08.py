@@ -61,7 +61,12 @@ def importance_ratio(logps: Tensor, old_logps: Tensor, mask: Tensor, kind: str) 
 
 
 def policy_loss(
-    member: Member, logps: Tensor, old_logps: Tensor, advantages: Tensor, mask: Tensor, longest: int
+    member: Member,
+    logps: Tensor,
+    old_logps: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    max_completion_length: int,
 ) -> Tensor:
     """The loss of any member of the family, without a penalty; shapes as in `rl.grpo`."""
     ratio = importance_ratio(logps, old_logps, mask, member.ratio)
@@ -71,7 +76,7 @@ def policy_loss(
     else:
         clipped = ratio.clamp(1 - member.low, 1 + member.high)
         objective = torch.minimum(ratio * gains, clipped * gains)
-    return -(token_weights(mask, member.weights, longest) * objective).sum()
+    return -(token_weights(mask, member.weights, max_completion_length) * objective).sum()
 
 
 def reverse_kl(logits: Tensor, teacher_logits: Tensor) -> Tensor:
