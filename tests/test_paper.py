@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from medr1_lib.analysis.transfer import on_diagonal
@@ -32,6 +33,15 @@ def test_the_means_of_a_published_map(axis, home, elsewhere, negative):
     assert table.loc[diagonal, "value"].mean() == pytest.approx(home, abs=0.006)
     assert table.loc[~diagonal, "value"].mean() == pytest.approx(elsewhere, abs=0.006)
     assert (table["value"] < 0).sum() == negative
+
+
+@pytest.mark.parametrize(("style", "index"), [("no think", 0.41), ("think", 0.36)])
+def test_the_rows_of_the_companion_have_the_means_that_are_printed_there(style, index):
+    found = paper.published("companion_maps")[style]
+    table = pd.DataFrame(found["values"]).T
+    assert list(table.index) == list(table.columns) and table.shape == (11, 11)
+    assert table.mean(axis=1).to_dict() == pytest.approx(found["means"], abs=0.006)
+    assert paper.transfer_index(table.stack().to_dict()) == pytest.approx(index, abs=0.005)
 
 
 @pytest.mark.parametrize("axis", AXES)

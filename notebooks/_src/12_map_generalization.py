@@ -534,8 +534,16 @@ for name, n in (("columns", theirs["n"]), ("rows", theirs["train"].map(sizes))):
 # 600 MRI questions and asked 300 questions for each modality. Its gains are measured from its own model after
 # ten steps, so they may contain form. The table has our MRI row beside it. You cannot compare the sizes of
 # the gains, but you can compare their shape: how much larger is the gain on MRI than the others?
+#
+# The companion paper of chapter 11 has two whole maps, of eleven sets of everyday images. Their gains are over the
+# untrained model, so form counts as well. The first two lines are their indices. With which style does more carry over, and would you
+# call it a finding?
 
 # %%
+companion = paper.published("companion_maps")
+for name in ("no think", "think"):
+    cells = pd.DataFrame(companion[name]["values"]).T.stack().to_dict()
+    print(f"companion, {name}: index {transfer_index(cells):.2f}")
 rows = pd.DataFrame(paper.published("kepo_mri_row")["steps"])
 rows["KEPO"] = rows["100"] - rows["10"]
 rows["ours"] = (
