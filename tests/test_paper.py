@@ -39,7 +39,8 @@ def test_the_means_of_a_published_map(axis, home, elsewhere, negative):
 def test_the_rows_of_the_companion_have_the_means_that_are_printed_there(style, index):
     found = paper.published("companion_maps")[style]
     table = pd.DataFrame(found["values"]).T
-    assert list(table.index) == list(table.columns) and table.shape == (11, 11)
+    assert list(table.index) == list(table.columns)
+    assert table.shape == (11, 11)
     assert table.mean(axis=1).to_dict() == pytest.approx(found["means"], abs=0.006)
     assert paper.transfer_index(table.stack().to_dict()) == pytest.approx(index, abs=0.005)
 
