@@ -561,18 +561,16 @@ pd.Series({p: said(grpo, arms["4 times the updates"], p) for p in PARTS})
 pairs = {r: (runs("grpo", rate=r), runs("sft", rate=r)) for r in (SLOW, FAST)}
 for rate, pair in pairs.items():
     print(f"rate {rate:g}, GRPO minus SFT (points):", said(*pair))
+lower, higher = (gap(*pair).set_index(["model", *ITEM]) for pair in pairs.values())
+more = mean_table((higher - lower).dropna().reset_index(), ["knowledge"])
+print("higher rate minus lower, lead of GRPO (points):", told(*more.iloc[0, 1:]))
 
 # %% [markdown]
 # The models were also asked about everyday drawings, the *general domain* in which the base is strong
 # (chapter 02). No training was about them, so a change below zero is *forgetting*. **Predict**: at which rate
-# does a model forget more, and by which method? The printed line belongs to the question before: it tests whether
-# the lead of GRPO depends on the rate.
+# does a model forget more, and by which method? (The last line above tests whether the lead of GRPO depends on the rate.)
 
 # %% mystnb={"image": {"alt": "Four points with 95 percent intervals in both directions, GRPO and SFT at two learning rates. To the right the medical knowledge gained over the base in points, upwards the change of accuracy in the general domain in points. Below the horizontal line at zero, a model has forgotten something. The cell before prints the differences in knowledge."}}
-leads = [gap(*pair).set_index(["model", *ITEM]) for pair in pairs.values()]
-change = (leads[1] - leads[0]).dropna().reset_index()
-ends = mean_table(change, ["knowledge"]).iloc[0, 1:]
-print("lead at the higher rate minus that at the lower (points):", told(*ends))
 general = pd.read_parquet(RECORDED / "forgetting/answers.parquet")
 before = general[general["method"] == "base"].set_index("item")["correct"]
 general["change"] = general["correct"] - 1.0 * general["item"].map(before)
@@ -584,9 +582,7 @@ for method, marker in (("grpo", "o"), ("sft", "s")):
         rows = general.query("method == @method and rate == @rate")
         y = 100 * mean_table(rows, ["change"]).to_numpy()[0, 1:]
         reach = [[[z[0] - z[1]], [z[2] - z[0]]] for z in (y, x)]
-        print(
-            f"{method}, rate {rate:g}, change: {told(*y / 100).rsplit(' ', 1)[0]}"
-        )
+        print(method, rate, "{:+.1f} [{:+.1f}, {:+.1f}]".format(*y))
         label, look = f"{method.upper()}, rate {rate:g}", f"{color}{marker}"
         axis.errorbar(x[0], y[0], *reach, fmt=look, label=label, capsize=3)
 axis.axhline(0, color="black", linewidth=1)
@@ -609,7 +605,7 @@ plt.show()
 # In the record: GRPO's knowledge minus SFT's is +2.0 [-0.0, +4.2] points at the lower rate (open) and
 # -1.0 [-4.0, +2.1] at the higher (open).
 #
-# If the printed line says "open", these runs do not show that the lead depends on the rate. If a paper compares
+# If the last line above the figure says "open", these runs do not show that the lead depends on the rate. If a paper compares
 # one method at one rate with the other method at another rate, a difference of rates can look like a difference
 # of methods. So report all four combinations.
 #
