@@ -337,6 +337,8 @@ TEXTS = [
         f" {{timed.{s}}} |"
         for s in (BEFORE, NONE, AFTER)
     ),
+    "style ({methods.best.grpo} for GRPO, {methods.best.sft} for SFT), GRPO's accuracy minus SFT's"
+    " is {methods.best}.",
     "| SFT with 4 times the updates, `no_think` ({methods.budget.seeds}) | {methods.time} |",
     "| learning rate, `no_think` | {methods.rate} |",
     "| as published, `no_think` ({methods.budget.seeds}) | {methods.published} |",
@@ -572,6 +574,9 @@ def account_of_positions():
     for verdict in ("held", "open", "refuted", "void", "not run"):
         name = verdict.replace("not run", "missing")
         said[f"arms.{name}"] = counted(outcomes.count(verdict))
+    found = {one["prediction"]: one for one in study["outcomes"]}
+    said["arms.dr_grpo"] = signed(found["after minus none, by dr_grpo less by grpo"])
+    said["arms.beta"] = signed(found["after minus none, without less with KL"])
     own = positions()[0].query("training == 'course' and arm == asked == 'adaptive'")
     own = own[own["control"] == "none"]
     first = own["completion"].str.contains("<think>").groupby(own["seed"]).mean()

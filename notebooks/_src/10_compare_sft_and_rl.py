@@ -452,10 +452,14 @@ pd.DataFrame(table).loc[list(STYLES)]
 # In the record: each in its best style (`think_before` for GRPO, `no_think` for SFT on letters), GRPO's accuracy minus
 # SFT's is +1.5 [-2.9, +6.2] points (open).
 #
-# If GRPO is ahead in `think_before` and open in `no_think`, the model's own rationale is a possible reason. There is a
-# simpler one. In `think_before`, SFT on letters has to learn an empty rationale, and with an empty rationale all recorded
-# models of chapter 11 are near chance. So the comparison of the best styles is the fairer one. Where the lead over
-# rejection sampling is open, nobody has shown that it helps to push wrong rollouts down.
+# <details><summary>Why the best styles are the fairer comparison</summary>
+#
+# If GRPO is ahead in `think_before` alone, the model's own rationale is a possible reason. There is a simpler one. In
+# `think_before`, SFT on letters has to learn an empty rationale, and with an empty rationale all recorded models of
+# chapter 11 are near chance. Where the lead over rejection sampling is open, nobody has shown that it helps to push wrong
+# rollouts down.
+#
+# </details>
 #
 # Does the knowledge come from the images? The *visual reliance score*, `VRS`, is the accuracy minus the accuracy with
 # another image of the same modality. `IS` is the share of answers that change with that image. Both rise if a model
@@ -768,8 +772,8 @@ ledger.page(10, generalizes=None)  # your new probability in place of None
 #   about methods.
 # - A lead has parts. Only its knowledge is an argument for a method, and only if you also show a format-only
 #   reward, a random reward and rejection sampling.
-# - GRPO can use a style for which nobody wrote targets. The table of section 4 shows in which styles it
-#   was then ahead of SFT.
+# - GRPO can use a style for which nobody wrote targets. Section 4 shows in which styles it was then ahead of SFT,
+#   and how the best styles of the two compare.
 # - Whether a model learns to use images depends on what the training questions reward. Where most option texts gave
 #   the answer away, neither method was shown to use images more, or to answer better without the leak.
 #

@@ -433,15 +433,19 @@ print("registered predictions:", ", ".join(f"{k} {v}" for k, v in counts.items()
 
 # %% [markdown]
 # *Open* means that the data do not decide. For *held*, the whole line has to lie inside the bar, not only its
-# dot. In the record, `reason` and the two other losses have one seed, and all else has five. So
-# be careful with *held* and *refuted* where only one seed speaks.
+# dot. In the record, each arm has five seeds, but `reason` has one. Of the other losses, `dr_grpo` has five seeds of `none` and `after`,
+# and the rest has one. So be careful with *held* and *refuted* where only one seed speaks.
 #
 # In the record: three predictions held, nine are open, one refuted and one void;
 # the arms that did not learn their form: `reason`.
 #
 # With an empty rationale, a `before` model falls to chance, further than we expected. Section 4 shows that
-# all other models fall to chance in this form too. So the form may simply be foreign to them. With the other losses (`dr_grpo` in
-# place of the averages over length, `beta 0` without the KL penalty) `after` minus `none` does not change clearly.
+# all other models fall to chance in this form too. So the form may simply be foreign to them.
+#
+# In the record: with `dr_grpo`, where a token weighs the same in a short and in a long completion, `after` minus `none` changes by
+# ARMSDR points, and without the KL penalty by ARMSBETA.
+#
+# So neither of these two causes is shown.
 #
 # In the record: after GRPO, `adaptive` thinks first in ADAPT % of its completions, by seed.
 #

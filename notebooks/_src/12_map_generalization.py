@@ -580,11 +580,16 @@ print(
 left.round({"option prior": 3})
 
 # %% [markdown]
-# Do not take what is left for a test that needs the image. These are the questions that *one* rule gets wrong. On
-# them this rule scores zero by construction, so it is no control any more. Another rule without the image may
-# still answer them, and rules like this one are misled. Is there a modality with no question left? Then the
-# rest says nothing about it. So the number is an idea of the size, no more. A test that needs the image has
-# options that are right equally often, as the phantoms have, and a control in which the image is missing.
+# Do not take what is left for a test that needs the image. It is an idea of the size, no more. A test that needs the
+# image has options that are right equally often, as the phantoms have, and a control in which the image is missing.
+#
+# <details><summary>Why what is left does not need the image</summary>
+#
+# These are the questions that *one* rule gets wrong. On them this rule scores zero by construction, so it is no control
+# any more. Another rule without the image may still answer them, and rules like this one are misled. Where a modality
+# has no question left, the rest says nothing about it.
+#
+# </details>
 #
 # ### Exercise 3: power
 # *hard, 40 minutes*
