@@ -480,7 +480,9 @@ def account_of_maps():
     said["index.bases"] = f"{sums['away'].sum() / sums['home'].sum():.2f} [{low:.2f}, {high:.2f}]"
     *first, last = (f"{one:.2f}" for one in sums["away"] / sums["home"])
     said["index.by_base"] = f"{', '.join(first)} and {last}"
-    return said | counts_of("maps")
+    styles = recorded("maps/predictions")["outcomes"][-1]
+    assert styles["prediction"].endswith("no_think less think_before")
+    return said | {"maps.styles": signed(styles)} | counts_of("maps")
 
 
 def reruns():
