@@ -341,6 +341,7 @@ TEXTS = [
     " is {methods.best}.",
     "| SFT with 4 times the updates, `no_think` ({methods.budget.seeds}) | {methods.time} |",
     "| learning rate, `no_think` | {methods.rate} |",
+    "lead at the higher rate minus this one is {methods.rate.more}, so the lead depends on",
     "| as published, `no_think` ({methods.budget.seeds}) | {methods.published} |",
     "gave the answer away in 0, 50 or 95 % of the training questions, with the same images. The"
     " {leak.n} test questions have no such leak (`no_think`, 100 updates, {leak.seeds};",
@@ -691,6 +692,13 @@ def signed(row):
     return f"{row['value']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]"
 
 
+def lead_by_item(second, first):
+    """Knowledge of second minus first, by seed and question."""
+    gaps = {seed: gains.change(first[seed], one) for seed, one in second.items()}
+    table = pd.concat(gaps, names=["model"]).reset_index("model")
+    return table.set_index(["model", *stats.ITEM])["knowledge"]
+
+
 def account_of_methods():
     """GRPO beside SFT, at equal updates, labels, time and rate, as chapter 10 has it."""
     models = pd.DataFrame(notes(RECORDED / "methods")["models"])
@@ -716,6 +724,9 @@ def account_of_methods():
         said[f"methods.best.{method}"] = f"`{max(right, key=right.get)}`"
     best = (said[f"methods.best.{method}"].strip("`") for method in ("grpo", "sft"))
     pairs["methods.best"] = tuple(map(learning_arm, ("grpo", "sft"), best))
+    leads = [lead_by_item(*pairs[f"methods.{name}"]) for name in (NONE, "rate")]
+    more = (leads[0] - leads[1]).dropna().rename("value").reset_index()
+    said["methods.rate.more"] = signed(in_points(stats.mean_table(more, ["value"])).iloc[0])
     for name, pair in pairs.items():
         value, low, high = parts_between(*pair).loc["knowledge", ["value", "low", "high"]]
         said[name] = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"

@@ -610,11 +610,11 @@ plt.show()
 # the opposite either: that needs an interval of the difference.
 #
 # In the record: GRPO's knowledge minus SFT's is +2.0 [+0.1, +4.1] points at the lower rate (ahead) and
-# -1.2 [-3.6, +1.3] at the higher (open).
+# -1.2 [-3.6, +1.3] at the higher (open). The second minus the first is -3.2 [-6.3, -0.1] points.
 #
-# If the last line above the figure says "open", these runs do not show that the lead depends on the rate. If a paper compares
-# one method at one rate with the other method at another rate, a difference of rates can look like a difference
-# of methods. So report all four combinations.
+# If this last interval does not contain zero, the lead depends on the rate. If a paper compares one method at one rate
+# with the other method at another rate, a difference of rates can look like a difference of methods. So report all four
+# combinations.
 #
 # ## 7 As published
 #

@@ -433,17 +433,17 @@ print("registered predictions:", ", ".join(f"{k} {v}" for k, v in counts.items()
 
 # %% [markdown]
 # *Open* means that the data do not decide. For *held*, the whole line has to lie inside the bar, not only its
-# dot. In the record, each arm has five seeds, but `reason` has one. Of the other losses, `dr_grpo` has five seeds of `none` and `after`,
-# and the rest has one. So be careful with *held* and *refuted* where only one seed speaks.
+# dot. In the record, each arm has five seeds, but `reason` has one. With the other losses, `none` and `after` have five, and
+# `dummy` has one. So be careful with *held* and *refuted* where only one seed speaks.
 #
-# In the record: three predictions held, nine are open, one refuted and one void;
+# In the record: four predictions held, eight are open, one refuted and one void;
 # the arms that did not learn their form: `reason`.
 #
 # With an empty rationale, a `before` model falls to chance, further than we expected. Section 4 shows that
 # all other models fall to chance in this form too. So the form may simply be foreign to them.
 #
 # In the record: with `dr_grpo`, where a token weighs the same in a short and in a long completion, `after` minus `none` changes by
-# +1.1 [-3.3, +5.5] points, and without the KL penalty by -2.7 [-7.2, +1.7].
+# -0.9 [-3.8, +2.2] points, and without the KL penalty by -1.5 [-5.8, +2.5].
 #
 # So the average over length is no large cause: that prediction held. The KL penalty is not shown to be one.
 #
