@@ -498,8 +498,9 @@ print(outcomes.to_string(index=False))
 # +0.8 [-3.4, +5.1]. SFT changes it by +13.2 [+9.0, +17.6] and +3.3 [-1.7, +8.7] (five seeds).
 #
 # In both methods `IS` rises less with a leak of 95 % than without one. A policy learns what pays, and with such a
-# leak the image seldom pays. The paper *Beyond Accuracy* (arXiv 2603.03437) finds that RL lowers the use of images. Here
-# even the largest leak was not shown to lower it. So a leak alone does not explain that finding. Accuracy on the test without a leak shows the harm, accuracy
+# leak the image seldom pays. The paper *Beyond Accuracy* (arXiv 2603.03437) finds that RL lowers the use of images. On
+# phantoms, even the largest leak was not shown to lower it. So a leak alone does not explain that finding here. Accuracy on
+# the test without a leak shows the harm, accuracy
 # on a test with the same leak would hide it. So run `data audit` before you train. (A prediction *held* if its whole
 # interval lies in the range that was expected.)
 #

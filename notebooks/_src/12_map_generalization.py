@@ -373,8 +373,8 @@ in_points(kinds, "value", "low", "high").astype({"n": int})
 
 # %% [markdown]
 # These intervals are over models and questions. *Lesion Grading* asks for the grade, and *Other Biological
-# Attributes* for the place. A gain elsewhere in these rows can come from shared words: the grades have the same names in
-# every modality. But the base knows most places already, so there is little to gain. A gain in all types would be something more general, such as how to read
+# Attributes* for the place. A gain elsewhere in these rows can come from these shared words. But
+# the base knows most places already, so there is little to gain. A gain in all types would be something more general, such as how to read
 # the options. If a lower end is at zero, be careful: among five rows, one such can be luck.
 #
 # In the record: types of question with a gain elsewhere that is clear of zero: Lesion Grading.
@@ -588,7 +588,7 @@ left.round({"option prior": 3})
 # Do not take what is left for a test that needs the image. It is an idea of the size, no more. A test that needs the
 # image has options that are right equally often, as the phantoms have, and a control in which the image is missing.
 #
-# <details><summary>Why what is left does not need the image</summary>
+# <details><summary>Why this is no test of the image</summary>
 #
 # These are the questions that *one* rule gets wrong. On them this rule scores zero by construction, so it is no control
 # any more. Another rule without the image may still answer them, and rules like this one are misled. Where a modality
