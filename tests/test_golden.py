@@ -288,14 +288,23 @@ def learning_arm(arm, style):
     return {seed: gains.read_all(one) for seed, one in rows}
 
 
-def parts_between(second, first):
-    """The parts of second minus first in points, over seeds and questions, as chapter 10 has it."""
+def moved_between(second, first):
+    """The parts of second minus first, by seed and question."""
     if -1 in first:
         first = dict.fromkeys(second, first[-1])
     pairs = {s: gains.change(first[s], one) for s, one in second.items() if s in first}
-    moved = pd.concat(pairs, names=["model"]).reset_index("model")
-    table = stats.mean_table(moved, gains.PARTS)
-    return table.assign(**{name: 100 * table[name] for name in ("value", "low", "high")})
+    return pd.concat(pairs, names=["model"]).reset_index("model")
+
+
+def parts_between(second, first):
+    """The parts of second minus first in points, over seeds and questions, as chapter 10 has it."""
+    return in_points(stats.mean_table(moved_between(second, first), gains.PARTS))
+
+
+def mean_of(gap):
+    """The mean of a difference by seed and question in points, with its interval."""
+    table = gap.dropna().rename("value").reset_index()
+    return signed(in_points(stats.mean_table(table, ["value"])).iloc[0])
 
 
 def figure(drawn):
@@ -591,7 +600,7 @@ def account_of_positions():
     behind = [(arms[arm] - arms["before"]).dropna() for arm in ("none", "after")]
     said["thinking.verdict"] = ledger_says(behind)
     for arm in ("none", "after"):
-        said[f"thinking.{arm}"] = signed(minus_before(arm))
+        said[f"thinking.{arm}"] = mean_of(own_accuracy(arm) - own_accuracy("before"))
     for part, row in made_in("after", "none").iterrows():
         said[f"made.{part}"] = signed(row)
     names = {"hallucination": "false", "agreement": "agreement"}
@@ -601,15 +610,11 @@ def account_of_positions():
     return said
 
 
-def minus_before(arm):
-    """Accuracy of an arm of `positions` minus that of `before`, each in its own form."""
-    sides = (
-        pd.concat(one for key, one in positions()[1].items() if key[:3] == ("course", of, of))
-        for of in (arm, "before")
-    )
-    first, second = (one.set_index(["model", "item", "image_id"])["corrected"] for one in sides)
-    gap = (first - second).dropna().rename("value").reset_index()
-    return in_points(stats.mean_table(gap, ["value"])).iloc[0]
+def own_accuracy(arm):
+    """Whether an arm of `positions` is right in its own form, by seed and question."""
+    by = positions()[1].items()
+    read = pd.concat(one for key, one in by if key[:3] == ("course", arm, arm))
+    return read.set_index(["model", "item", "image_id"])["corrected"]
 
 
 def account_of_bases():
@@ -629,9 +634,8 @@ def account_of_bases():
         described.gap_of(told, base, "before", "none", trained=False)
         for base in ("described", "undescribed")
     )
-    for name, gap in (("untrained", before), ("apart.untrained", before - plain)):
-        table = gap.dropna().rename("value").reset_index()
-        said[f"bases.{name}"] = signed(in_points(stats.mean_table(table, ["value"])).iloc[0])
+    said["bases.untrained"] = mean_of(before)
+    said["bases.apart.untrained"] = mean_of(before - plain)
     for base in described.BASES.values():
         rows = recorded(f"described/oracle_{base}")["rows"]
         right = sum(row["accuracy"] * row["n"] for row in rows) / sum(row["n"] for row in rows)
@@ -692,13 +696,6 @@ def signed(row):
     return f"{row['value']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]"
 
 
-def lead_by_item(second, first):
-    """Knowledge of second minus first, by seed and question."""
-    gaps = {seed: gains.change(first[seed], one) for seed, one in second.items()}
-    table = pd.concat(gaps, names=["model"]).reset_index("model")
-    return table.set_index(["model", *stats.ITEM])["knowledge"]
-
-
 def account_of_methods():
     """GRPO beside SFT, at equal updates, labels, time and rate, as chapter 10 has it."""
     models = pd.DataFrame(notes(RECORDED / "methods")["models"])
@@ -716,17 +713,17 @@ def account_of_methods():
     for style in STYLES:
         pairs[f"timed.{style}"] = learning_arm("grpo", style), learning_arm("sft-time", style)
     pairs["timed.rft"] = learning_arm("grpo", BEFORE), learning_arm("rft-time", BEFORE)
+    best = []
     for method in ("grpo", "sft"):
-        right = {
-            style: pd.concat(learning_arm(method, style).values())["corrected"].mean()
-            for style in STYLES
-        }
-        said[f"methods.best.{method}"] = f"`{max(right, key=right.get)}`"
-    best = (said[f"methods.best.{method}"].strip("`") for method in ("grpo", "sft"))
-    pairs["methods.best"] = tuple(map(learning_arm, ("grpo", "sft"), best))
-    leads = [lead_by_item(*pairs[f"methods.{name}"]) for name in (NONE, "rate")]
-    more = (leads[0] - leads[1]).dropna().rename("value").reset_index()
-    said["methods.rate.more"] = signed(in_points(stats.mean_table(more, ["value"])).iloc[0])
+        arms = {style: learning_arm(method, style) for style in STYLES}
+        right = {style: pd.concat(arm.values())["corrected"].mean() for style, arm in arms.items()}
+        style = max(right, key=right.get)
+        said[f"methods.best.{method}"] = f"`{style}`"
+        best.append(arms[style])
+    pairs["methods.best"] = tuple(best)
+    leads = (moved_between(*pairs[f"methods.{name}"]) for name in (NONE, "rate"))
+    higher, lower = (one.set_index(["model", *stats.ITEM])["knowledge"] for one in leads)
+    said["methods.rate.more"] = mean_of(higher - lower)
     for name, pair in pairs.items():
         value, low, high = parts_between(*pair).loc["knowledge", ["value", "low", "high"]]
         said[name] = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
